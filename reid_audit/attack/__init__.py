@@ -1,0 +1,1 @@
+"""Target + prior -> images, one file per method."""

@@ -1,0 +1,54 @@
+"""Progress as typed events. Library code tells an Observer; only the console speaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A stage begins. ``total`` is its number of steps, None where it is not known."""
+
+    stage: str
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageAdvanced:
+    """``step`` of the stage's total is done; ``energy`` is the objective where there is one."""
+
+    stage: str
+    step: int
+    energy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnded:
+    """A stage is over; ``detail`` is one short phrase for the log."""
+
+    stage: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something the user should know that belongs to no stage (one line)."""
+
+    message: str
+
+
+Event = StageStarted | StageAdvanced | StageEnded | Noted
+
+
+class Observer(Protocol):
+    """Receives events in order; must return quickly and must not raise."""
+
+    def notice(self, event: Event) -> None: ...
+
+
+class SilentObserver:
+    """The default: nothing is said."""
+
+    def notice(self, event: Event) -> None:
+        return

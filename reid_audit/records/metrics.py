@@ -1,0 +1,130 @@
+"""Metric ids, and measurements whose absence is a type."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat
+
+from reid_audit.records.base import Record
+
+
+class Metric(StrEnum):
+    """One word per metric: the same in CLI, policy, docs, report and tests."""
+
+    LIKELY_SAMPLES = "likely_samples"
+    NEAREST_SSIM = "nearest_ssim"
+    NEAREST_NN = "nearest_nn"
+    PIXEL_ENTROPY_PRIOR = "pixel_entropy_prior"
+    PIXEL_ENTROPY_TUNED = "pixel_entropy_tuned"
+    PIXEL_ENTROPY_REFERENCE = "pixel_entropy_reference"
+    PCA_KURTOSIS_PRIOR = "pca_kurtosis_prior"
+    PCA_KURTOSIS_TUNED = "pca_kurtosis_tuned"
+    PCA_KURTOSIS_REFERENCE = "pca_kurtosis_reference"
+    FID_PRIOR_TUNED = "fid_prior_tuned"
+    FID_TUNED_REFERENCE = "fid_tuned_reference"
+    FID_PRIOR_REFERENCE = "fid_prior_reference"
+    LINKAGE_P = "linkage_p"
+    LINKAGE_AUC = "linkage_auc"
+    NEAREST_MEMBER_SHARE = "nearest_member_share"
+    REIDENTIFIED_PATIENTS = "reidentified_patients"
+    SINGLE_HIT = "single_hit"
+    LINKAGE_TPR = "linkage_tpr_at_1pct_fpr"
+    EXPOSURE_AUC = "exposure_auc"
+    EXPOSURE_TPR = "exposure_tpr_at_1pct_fpr"
+    EXPOSURE_MAX_P = "exposure_max_p"
+    ATTACK_POWER = "attack_power"
+    SCORER_SENSITIVITY = "scorer_sensitivity"
+    EXPOSURE_CONTROL = "exposure_control"
+    NEGATIVE_CONTROL_P = "negative_control_p"
+    EXCHANGEABILITY_P = "exchangeability_p"
+    CONSENSUS = "consensus"
+    AGE_MAE_RECONSTRUCTION = "age_mae_reconstruction"
+    AGE_MAE_NEAREST = "age_mae_nearest"
+    AGE_MAE_BASE = "age_mae_base"
+    SEX_ACCURACY_RECONSTRUCTION = "sex_accuracy_reconstruction"
+    SEX_ACCURACY_NEAREST = "sex_accuracy_nearest"
+    SEX_ACCURACY_BASE = "sex_accuracy_base"
+
+
+class Reason(StrEnum):
+    """Why a metric is missing. Codes only, with fixed texts, so that no path or id slips into a report."""
+
+    NO_REFERENCE = "no_reference"
+    NO_HOLDOUT = "no_holdout"
+    TOO_FEW_HOLDOUT = "too_few_holdout"
+    TOO_FEW_REFERENCE = "too_few_reference"
+    NO_AGES = "no_ages"
+    NO_SEXES = "no_sexes"
+    SMALL_CELL = "small_cell"
+    NO_PREDICTOR = "no_predictor"
+    NO_DATA_STATISTICS = "no_data_statistics"
+    NO_HEAD = "no_head"
+    BUDGET_ENDED = "budget_ended"
+    CONTROL_NOT_RUN = "control_not_run"
+    NOT_NEEDED = "not_needed"
+    NO_GENERATOR = "no_generator"
+    NOT_EXCHANGEABLE = "not_exchangeable"
+    NO_CONTROL_FOR_ARCHITECTURE = "no_control_for_architecture"
+    PRIOR_TOO_SMALL = "prior_too_small"
+    NOT_COMPUTED = "not_computed"
+
+
+REASON_TEXT: dict[Reason, str] = {
+    Reason.NO_REFERENCE: "no training images were given (--reference)",
+    Reason.NO_HOLDOUT: "no hold-out images were given (--holdout)",
+    Reason.TOO_FEW_HOLDOUT: "too few hold-out patients to resolve this",
+    Reason.TOO_FEW_REFERENCE: "too few training patients to resolve this",
+    Reason.NO_AGES: "the manifests give no ages",
+    Reason.NO_SEXES: "the manifests give no sexes",
+    Reason.SMALL_CELL: "fewer than 10 people: suppressed in the public report",
+    Reason.NO_PREDICTOR: "no age and sex predictor is available for this prior",
+    Reason.NO_DATA_STATISTICS: "the network stores no data statistics (no BatchNorm)",
+    Reason.NO_HEAD: "the network has no classification head",
+    Reason.BUDGET_ENDED: "the budget ended before this could be measured",
+    Reason.CONTROL_NOT_RUN: "the policy or the profile left this control out",
+    Reason.NOT_NEEDED: "the verdict was already settled without it",
+    Reason.NO_GENERATOR: "the method tunes no generator",
+    Reason.NOT_EXCHANGEABLE: "training and hold-out images differ in kind, so this comparison would mislead",
+    Reason.NO_CONTROL_FOR_ARCHITECTURE: "no positive control is known for this kind of network",
+    Reason.PRIOR_TOO_SMALL: "the prior declares too few images for this",
+    Reason.NOT_COMPUTED: "not computed in this run",
+}
+
+
+class Measured(Record):
+    """A number with its interval, the same number for the control, and the sample size behind it."""
+
+    status: Literal["measured"] = "measured"
+    metric: Metric
+    value: FiniteFloat
+    low: FiniteFloat | None = None
+    """Lower end of the 95 % interval, where one is defined."""
+    high: FiniteFloat | None = None
+    """Upper end of the 95 % interval."""
+    control: FiniteFloat | None = None
+    """The same quantity where nothing can have leaked (chance, hold-out, or negative control)."""
+    n: int | None = None
+    """Patients (or images, for distribution metrics) behind the value."""
+    indicator: bool = False
+    """True where the number is shown but must not decide (an assumption of the test is not met)."""
+
+
+class Unmeasured(Record):
+    """A metric that could not be measured, and why."""
+
+    status: Literal["unmeasured"] = "unmeasured"
+    metric: Metric
+    reason: Reason
+
+
+Measurement = Annotated[Measured | Unmeasured, Field(discriminator="status")]
+
+
+def find(measurements: tuple[Measurement, ...], metric: Metric) -> Measurement:
+    """The measurement of ``metric``; ``Unmeasured(NOT_COMPUTED)`` where nobody produced one."""
+    for measurement in measurements:
+        if measurement.metric is metric:
+            return measurement
+    return Unmeasured(metric=metric, reason=Reason.NOT_COMPUTED)

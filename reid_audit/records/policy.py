@@ -1,0 +1,167 @@
+"""What a hospital decides before the audit: thresholds, controls, preprocessing, budget, waivers."""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
+
+from reid_audit.records.base import Fraction, Record, Sha256
+from reid_audit.records.metrics import Metric
+
+
+class Direction(StrEnum):
+    """Which way a metric becomes riskier."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+LOWER_IS_RISKIER: frozenset[Metric] = frozenset({Metric.LINKAGE_P, Metric.EXPOSURE_MAX_P})
+
+
+def direction_of(metric: Metric) -> Direction:
+    """p-values become riskier downwards, everything else upwards."""
+    return Direction.LOWER if metric in LOWER_IS_RISKIER else Direction.HIGHER
+
+
+class Corroboration(Record):
+    """A second metric that must agree before a breach counts: its lower bound (or value) exceeds ``above``."""
+
+    metric: Metric
+    above: FiniteFloat
+
+
+class Gate(Record):
+    """Thresholds on one metric.
+
+    A breach compares the interval end that is kinder to the model (``low``, or the value),
+    a pass compares the end that is harsher (``high``). Between the two lies INCONCLUSIVE.
+    """
+
+    metric: Metric
+    fail: FiniteFloat | None = None
+    """Breached beyond this value; None: this gate never fails a model."""
+    clear: FiniteFloat | None = None
+    """Supports PASS only up to this value; None: not needed for a PASS."""
+    basis: Literal["value", "excess"] = "value"
+    """``excess`` subtracts the control before comparing."""
+    corroborated_by: tuple[Corroboration, ...] = ()
+    """A breach counts only if at least one of these agrees (empty: it counts alone)."""
+
+
+class PreprocessSpec(Record):
+    """How films became network input in training. Images are in [0, 1] before ``mean`` and ``std``."""
+
+    side: PositiveInt | None = None
+    """Pixels of the square network input; None: inferred."""
+    resize: Literal["squash", "shorter", "none"] = "squash"
+    crop: Literal["center", "none"] = "none"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    mean: tuple[float, ...] = (0.0,)
+    """Subtracted after scaling to [0, 1]; one value, or one per channel."""
+    std: tuple[PositiveFloat, ...] = (1.0,)
+    invert: bool = False
+    """True where the network saw 1 - x (MONOCHROME1)."""
+
+
+class PreprocessPolicy(Record):
+    """The ``[preprocess]`` table. Undeclared: known conventions are tried against the first layer's statistics."""
+
+    declared: PreprocessSpec | None = None
+
+
+class Controls(Record):
+    """Controls a PASS needs, and what each has to reach."""
+
+    attack_power: bool = True
+    attack_power_p: Fraction = 0.01
+    """The canary attack must reach this p-value."""
+    scorer_sensitivity: bool = True
+    scorer_sensitivity_low: Fraction = 0.5
+    exposure_control: bool = True
+    exposure_control_tpr: Fraction = 0.5
+    negative_control: bool = True
+    negative_control_p: Fraction = 0.01
+    """The attack without target information must not be flagged at this level."""
+    exchangeability: bool = True
+    exchangeability_p: Fraction = 0.01
+    prior_disjoint: bool = True
+    canaries: PositiveInt = 8
+    """Hold-out patients the power arm is fine-tuned on."""
+
+
+class Budget(Record):
+    """Ceilings of a whole command. ``seconds=None`` leaves only step counts, which makes a run reproducible."""
+
+    seconds: PositiveFloat | None = None
+    steps: PositiveInt = 600
+    """Optimiser steps of one attack hypothesis."""
+    particles: tuple[PositiveInt, ...] = (8, 16, 32)
+    """Batch-size hypotheses: how many training images the statistics may stand for."""
+
+
+class Waiver(Record):
+    """A breach somebody answers for, bound to one checkpoint and to a date."""
+
+    gate: Metric
+    checkpoint_sha256: Sha256
+    reason: str = Field(min_length=10)
+    approved_by: str = Field(min_length=2)
+    expires: date
+
+
+def default_gates() -> tuple[Gate, ...]:
+    """The shipped thresholds; docs/policy.md gives the reason for each."""
+    return (
+        Gate(
+            metric=Metric.LINKAGE_P,
+            fail=0.01,
+            clear=0.05,
+            corroborated_by=(
+                Corroboration(metric=Metric.REIDENTIFIED_PATIENTS, above=0),
+                Corroboration(metric=Metric.LINKAGE_TPR, above=0.01),
+            ),
+        ),
+        Gate(metric=Metric.LINKAGE_TPR, clear=0.10),
+        Gate(metric=Metric.SINGLE_HIT, fail=0.0, clear=0.0),
+        Gate(metric=Metric.EXPOSURE_TPR, fail=0.05, clear=0.10),
+        Gate(
+            metric=Metric.LIKELY_SAMPLES,
+            fail=5.0,
+            basis="excess",
+            corroborated_by=(Corroboration(metric=Metric.REIDENTIFIED_PATIENTS, above=0),),
+        ),
+        Gate(metric=Metric.NEAREST_SSIM, fail=0.05, basis="excess"),
+        Gate(metric=Metric.NEAREST_NN, fail=0.05, basis="excess"),
+        Gate(metric=Metric.SEX_ACCURACY_RECONSTRUCTION, fail=0.20, basis="excess"),
+    )
+
+
+class Policy(Record):
+    """``reid-audit.toml``. An empty policy cannot be built: without gates nothing could ever fail."""
+
+    version: Literal[1] = 1
+    evidence: Literal["calibrated", "checkpoint"] = "calibrated"
+    """``checkpoint`` accepts a screening without images; the report is then headed "screening"."""
+    gates: tuple[Gate, ...] = Field(default_factory=default_gates, min_length=1)
+    controls: Controls = Controls()
+    preprocess: PreprocessPolicy = PreprocessPolicy()
+    budget: Budget = Budget()
+    level: Fraction = 0.10
+    """False-discovery rate of ``reidentified_patients``."""
+
+    @model_validator(mode="after")
+    def _can_fail(self) -> Policy:
+        if all(gate.fail is None for gate in self.gates):
+            raise ValueError("no gate can fail: at least one needs a 'fail' threshold")
+        ids = [gate.metric for gate in self.gates]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two gates name the same metric")
+        return self
+
+    def gate(self, metric: Metric) -> Gate | None:
+        """The gate on ``metric``, or None."""
+        return next((gate for gate in self.gates if gate.metric is metric), None)

@@ -1,0 +1,229 @@
+"""What an audit found: summaries, provenance and the verdict. No tensors, no pixels, no patient ids."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import FiniteFloat
+
+from reid_audit.records.base import Record, Sha256
+from reid_audit.records.metrics import Measurement, Metric
+from reid_audit.records.policy import Budget, Policy, PreprocessSpec, Waiver
+
+
+class Outcome(StrEnum):
+    """The five ways a check can end."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    NOT_AUDITED = "not_audited"
+    REFUSED = "refused"
+
+
+EXIT_CODES: dict[Outcome, int] = {
+    Outcome.PASS: 0,
+    Outcome.FAIL: 1,
+    Outcome.NOT_AUDITED: 3,
+    Outcome.INCONCLUSIVE: 4,
+    Outcome.REFUSED: 5,
+}
+
+
+class StoppedBy(StrEnum):
+    """Why an arm ended."""
+
+    COMPLETE = "complete"
+    CONVERGED = "converged"
+    STEPS = "steps"
+    SECONDS = "seconds"
+    ERROR = "error"
+
+
+class Spend(Record):
+    """Seconds and steps used, and why the work stopped."""
+
+    seconds: float
+    steps: int
+    stopped_by: StoppedBy
+
+
+class ToolInfo(Record):
+    """What ran the audit."""
+
+    version: str
+    python: str
+    torch: str
+    device: str
+    deterministic: bool = False
+
+
+class CheckpointSummary(Record):
+    """The file, without its tensors."""
+
+    sha256: Sha256
+    format: str
+    """safetensors, torch-zip, torch-legacy"""
+    bytes: int
+    tensors: int
+    parameters: int
+    """Floating-point values in the model's own entries, buffers excluded."""
+    dtypes: tuple[tuple[str, int], ...] = ()
+    """(dtype, number of tensors), most frequent first."""
+    wrapper: str = ""
+    """Where the state_dict was found inside the file, for example ``state_dict`` or ``ema``; empty: at the top."""
+    findings: tuple[str, ...] = ()
+    """Things that leak beside the weights (optimiser state, EMA copies, names, paths), in fixed wordings."""
+
+
+class Candidate(Record):
+    """One architecture and how well it explains the keys."""
+
+    name: str
+    library: str
+    coverage: float
+    """Share of the state_dict's keys explained with matching shapes, 0 to 1."""
+
+
+class ArchMatch(Record):
+    """Which network this is, with the evidence."""
+
+    name: str
+    library: str
+    family: str
+    coverage: float
+    by: Literal["keys", "option", "factory"] = "keys"
+    """How it was found: from keys and shapes, by --arch, by --arch-factory."""
+    candidates: tuple[Candidate, ...] = ()
+    """Runners-up, best first; those with equal coverage are the same by shape."""
+    missing_keys: int = 0
+    unexpected_keys: int = 0
+    normalisation: tuple[tuple[str, int], ...] = ()
+    """(layer type, count), for example (("BatchNorm2d", 20),)."""
+    data_statistics: int = 0
+    """Stored running statistics (2 x channels over all BatchNorm layers)."""
+    head: Literal["softmax", "sigmoid", "regression", "segmentation", "features"] = "softmax"
+    classes: int = 0
+    channels: int = 3
+    side: int = 224
+    """Pixels of the square input the audit uses."""
+    side_by: Literal["weights", "default", "policy"] = "default"
+    """Where the side comes from: position embeddings or head shapes, the library's default, or the policy."""
+
+
+class PriorCard(Record):
+    """Which prior the attacker was given, and on what it was trained."""
+
+    id: str
+    kind: Literal["gaussian", "pggan"]
+    sha256: Sha256
+    side: int
+    channels: int = 1
+    declared_training_sets: tuple[str, ...] = ()
+    """Names of data sets, empty where the file says nothing."""
+    images: int = 0
+    patients: int = 0
+    licence: str = ""
+    overlap: Literal["disjoint", "overlap", "unknown"] = "unknown"
+
+
+class CohortSummary(Record):
+    """How many people and films were used on one side."""
+
+    role: Literal["reference", "holdout"]
+    patients: int
+    images: int
+    digest: Sha256
+    strata: tuple[str, ...] = ()
+    """Names of the columns the tests are stratified by."""
+
+
+class ArmSummary(Record):
+    """One run of the attack or one control."""
+
+    name: Literal["target", "negative_control", "attack_power", "scorer_sensitivity", "exposure_control"]
+    spend: Spend
+    energy_start: FiniteFloat | None = None
+    energy_end: FiniteFloat | None = None
+    images: int = 0
+    note: str = ""
+    """One fixed phrase, no free text from inputs."""
+
+
+class Histogram(Record):
+    """A null distribution with the observed value, for the report's plots."""
+
+    id: Metric
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    observed: float
+
+
+class Curve(Record):
+    """A curve on a fixed grid (never one point per patient)."""
+
+    id: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+class Breach(Record):
+    """A gate that failed the model, or would have without its waiver."""
+
+    metric: Metric
+    text: str
+
+
+class Gap(Record):
+    """Evidence that is missing for a PASS, and what would supply it."""
+
+    metric: Metric | None = None
+    text: str
+    remedy: str
+
+
+class Verdict(Record):
+    """The answer, with what led to it."""
+
+    outcome: Outcome
+    reason: str
+    """One sentence."""
+    breaches: tuple[Breach, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    waived: tuple[Breach, ...] = ()
+    warnings: tuple[str, ...] = ()
+    screening: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """The process exit code: a total function of the outcome."""
+        return EXIT_CODES[self.outcome]
+
+
+class AuditResult(Record):
+    """Everything a report may be made from."""
+
+    tool: ToolInfo
+    started: datetime
+    method: str
+    checkpoint: CheckpointSummary
+    architecture: ArchMatch
+    preprocess: PreprocessSpec
+    preprocess_by: Literal["policy", "statistics", "default"] = "default"
+    prior: PriorCard
+    cohorts: tuple[CohortSummary, ...] = ()
+    arms: tuple[ArmSummary, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    policy: Policy
+    policy_sha256: Sha256
+    waivers: tuple[Waiver, ...] = ()
+    budget: Budget
+    spend: Spend
+    seed: int
+    digests: tuple[tuple[str, str], ...] = ()
+    """(name, SHA-256), for example ("reconstructions", "...")."""
+    verdict: Verdict

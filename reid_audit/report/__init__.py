@@ -1,0 +1,1 @@
+"""AuditResult -> documents. Records only, never torch."""

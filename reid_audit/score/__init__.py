@@ -1,0 +1,1 @@
+"""Images -> measurements, one file per metric."""

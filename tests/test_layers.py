@@ -1,0 +1,73 @@
+"""The floor plan: a module imports only from floors below its own; siblings do not see each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "reid_audit"
+FLOORS: dict[str, int] = {
+    "records": 0,
+    "errors": 0,
+    "observer": 0,
+    "checkpoint": 1,
+    "budget": 1,
+    "store": 1,
+    "preprocess": 1,
+    "arch": 2,
+    "prior": 2,
+    "cohort": 2,
+    "attack": 3,
+    "score": 4,
+    "judge": 5,
+    "report": 6,
+    "audit": 7,
+    "cli": 8,
+    "console": 8,
+    "demo": 8,
+}
+TORCH_FREE = ("records", "errors", "observer", "judge", "report")
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+    return found
+
+
+MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem not in ("__init__", "__main__"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_downward(path: Path) -> None:
+    room = _room(path)
+    assert room in FLOORS, f"{room} has no floor: add it to the plan or move the module"
+    for name in _imports(path):
+        parts = name.split(".")
+        if parts[0] != "reid_audit" or len(parts) < 2 or parts[1] == room or parts[1] not in FLOORS:
+            continue
+        same_top = FLOORS[room] == FLOORS[parts[1]] == 8
+        assert FLOORS[parts[1]] < FLOORS[room] or same_top, f"{room} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_paper_floors_need_no_torch(path: Path) -> None:
+    if _room(path) not in TORCH_FREE:
+        pytest.skip("this floor may hold tensors")
+    assert not any(name.split(".")[0] == "torch" for name in _imports(path))
+
+
+def test_every_room_exists() -> None:
+    rooms = {_room(p) for p in MODULES}
+    assert rooms <= set(FLOORS)
