@@ -1,0 +1,84 @@
+"""Prior files: safetensors with the card in the metadata. Nothing in them can run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from reid_audit.errors import PriorError
+from reid_audit.records import PriorCard
+
+FORMAT = "reid-audit-prior-1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PriorFile:
+    """A prior file as read: tensors, metadata and the digest of the bytes."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+    sha256: str
+
+    def card(self) -> PriorCard:
+        """The card written by ``write_prior``, with this file's digest. Raises PriorError where it is damaged."""
+        try:
+            return PriorCard.model_validate({**json.loads(self.metadata["card"]), "sha256": self.sha256})
+        except (KeyError, TypeError, ValueError, ValidationError) as error:
+            raise PriorError(
+                "the prior file's card cannot be read",
+                closest=f"metadata keys {', '.join(sorted(self.metadata)) or '(none)'}",
+                remedy="write the file again with 'reid-audit prior fit' or 'reid-audit prior train'",
+            ) from error
+
+
+def write_prior(path: Path, tensors: dict[str, Tensor], card: PriorCard, **metadata: str) -> None:
+    """Write tensors and card atomically: a reader sees the old file or the new one, never a part."""
+    fields = card.model_dump(mode="json", exclude={"sha256", "overlap"})
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {"format": FORMAT, "kind": card.kind, "card": json.dumps(fields, sort_keys=True), **metadata}
+    write_atomically(path, save(plain, metadata=header))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` in one step; the bytes are on disk before the name points at them."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def read_prior_file(path: Path) -> PriorFile:
+    """Read any safetensors file. Raises PriorError where it is missing or is not one."""
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with safe_open(str(path), framework="pt") as handle:
+            metadata = dict(handle.metadata() or {})
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as error:
+        raise PriorError(
+            f"the prior {path.name} cannot be read as safetensors",
+            closest=str(error),
+            remedy="give a .safetensors prior; convert other files with safetensors.torch.save_file",
+        ) from error
+    return PriorFile(tensors, metadata, digest)
+
+
+def tensor_digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values, for a prior that is not in a file yet."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
