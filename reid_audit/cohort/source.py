@@ -1,0 +1,280 @@
+"""Where films come from: a folder, a manifest, an archive -> rows with patient, age, sex and stratum."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from reid_audit.cohort.decode import ARRAYS, SUFFIXES, read_array, unreadable
+from reid_audit.errors import CohortError
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_index"),
+    "patient_id": ("patient_id", "patientid", "patient", "subject_id", "subjectid", "subject"),
+    "age": ("age", "age_years", "patient_age", "patientage"),
+    "sex": ("sex", "gender", "patient_sex", "patientsex", "patient_gender"),
+}
+_SEXES = {"m": "M", "male": "M", "man": "M", "f": "F", "female": "F", "woman": "F"}
+_NO_SEX = ("", "u", "unknown", "o", "other", "x", "n/a", "na", "nan", "none")
+_OLDEST = 130.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One film to be read."""
+
+    path: Path
+    film: int
+    """Its place inside the file (0 unless the file is a stack)."""
+    patient: str
+    age: float
+    sex: str
+    stratum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All films of a source, grouped by file."""
+
+    rows: tuple[Row, ...]
+    known_patients: bool
+    """False where no patient ids were given: every film is its own patient."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    path: Path
+    film: int
+    name: str
+    """The film's id where nobody names a patient."""
+    where: str
+    """How a refusal refers to this entry."""
+    cells: Mapping[str, str]
+
+
+def parse_source(text: str) -> tuple[Path, dict[str, str]]:
+    """``manifest.csv?split=holdout&view=PA`` -> its path and row filters; a plain path has none."""
+    path, mark, query = text.partition("?")
+    if not mark or Path(text).exists():
+        return Path(text), {}
+    pairs = [part.split("=", 1) for part in query.split("&")]
+    if not path or any(len(pair) != 2 or not pair[0] for pair in pairs):
+        raise CohortError(
+            f"cannot read the filter in {text}",
+            closest="manifest.csv?split=holdout",
+            remedy="write column=value after the question mark, joined by &",
+        )
+    return Path(path), dict(pairs)
+
+
+def list_rows(source: Path, where: Mapping[str, str] | None = None, strata: tuple[str, ...] = ()) -> Listing:
+    """Every film of ``source`` that passes the filters.
+
+    source: a folder (searched recursively; a manifest.csv inside is used), a CSV, an NPZ or NPY file, or one image.
+    where: column -> value, several values joined by commas. Raises CohortError for everything a row can get wrong.
+    """
+    if not source.exists():
+        raise CohortError(f"{source} does not exist", closest=_similar(source), remedy="give a folder, CSV, NPZ or NPY")
+    entries = _entries(source)
+    if not entries:
+        raise CohortError(
+            f"{source} holds no images",
+            closest="looked for " + ", ".join(suffix.lstrip(".") for suffix in SUFFIXES),
+            remedy="give the folder that holds the films, or a manifest.csv",
+        )
+    columns = {_column(key): key for key in entries[0].cells}
+    kept = _filter(entries, where or {}, columns, source)
+    for stratum in strata:
+        _require(stratum, columns, source)
+    _refuse_duplicates(kept)
+    names = {field: _alias(field, columns) for field in ALIASES}
+    rows = tuple(_row(entry, names, tuple(columns[_column(name)] for name in strata)) for entry in kept)
+    return Listing(rows=rows, known_patients=names["patient_id"] is not None)
+
+
+def _entries(source: Path) -> list[_Entry]:
+    if source.is_dir():
+        if (source / "manifest.csv").is_file():
+            return _manifest(source / "manifest.csv")
+        files = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        shown = [p for p in files if not any(part.startswith(".") for part in p.relative_to(source).parts)]
+        return [entry for p in shown for entry in _file(p, p.relative_to(source).with_suffix("").as_posix())]
+    if source.suffix.lower() == ".csv":
+        return _manifest(source)
+    if source.suffix.lower() in SUFFIXES:
+        return _file(source, source.stem)
+    raise CohortError(
+        f"{source} is neither images nor a manifest",
+        closest=f"the ending {source.suffix or '(none)'}",
+        remedy="give a folder, or a .csv, .npz, .npy or image file",
+    )
+
+
+def _file(path: Path, name: str) -> list[_Entry]:
+    if path.suffix.lower() not in ARRAYS:
+        return [_Entry(path, 0, name, str(path), {})]
+    try:
+        count = len(read_array(path))
+        cells = _archive_cells(path, count) if path.suffix.lower() == ".npz" else [{} for _ in range(count)]
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise unreadable(path, str(error) or type(error).__name__) from error
+    names = [name] if count == 1 else [f"{name}[{i}]" for i in range(count)]
+    return [_Entry(path, i, names[i], f"{path} film {i}", cells[i]) for i in range(count)]
+
+
+def _archive_cells(path: Path, count: int) -> list[dict[str, str]]:
+    """Every one-dimensional array beside ``images`` is a column."""
+    with np.load(path, allow_pickle=False) as archive:
+        columns: dict[str, Any] = {key: archive[key] for key in archive.files if key != "images"}
+    for key, column in columns.items():
+        if column.shape != (count,):
+            raise ValueError(f"array {key} has shape {column.shape}, the films are {count}")
+    return [{key: _cell(column[i]) for key, column in columns.items()} for i in range(count)]
+
+
+def _cell(value: Any) -> str:
+    text = value.decode() if isinstance(value, bytes) else str(value)
+    return "" if text == "nan" else text
+
+
+def _manifest(path: Path) -> list[_Entry]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CohortError(f"cannot read {path}", closest=str(error), remedy="save the manifest as UTF-8 CSV") from error
+    header = text.partition("\n")[0]
+    reader = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=header.count))
+    columns = {_column(key): key for key in reader.fieldnames or ()}
+    key = _alias("path", columns)
+    if key is None:
+        raise CohortError(
+            f"{path} has no column for the image path",
+            closest="columns " + ", ".join(columns.values()),
+            remedy="name the column path",
+        )
+    entries: list[_Entry] = []
+    for number, record in enumerate(reader, start=2):
+        cells = {name: (value or "").strip() for name, value in record.items() if isinstance(name, str)}
+        place = path.parent / cells[key]
+        where = f"row {number} of {path.name}"
+        if not cells[key] or not place.is_file():
+            raise CohortError(
+                f"{where} names {cells[key] or 'no image'}, which does not exist",
+                closest=_similar(place),
+                remedy=f"paths are relative to {path.parent}; correct or remove the row",
+            )
+        entries.append(_Entry(place, 0, cells[key], where, cells))
+    return entries
+
+
+def _filter(entries: list[_Entry], where: Mapping[str, str], columns: dict[str, str], source: Path) -> list[_Entry]:
+    kept = entries
+    for name, wanted in where.items():
+        key = _require(name, columns, source)
+        accepted = {value.strip().casefold() for value in wanted.split(",")}
+        present = Counter(entry.cells[key] for entry in kept)
+        kept = [entry for entry in kept if entry.cells[key].casefold() in accepted]
+        if not kept:
+            raise CohortError(
+                f"no row of {source} has {name}={wanted}",
+                closest="values " + ", ".join(value or "(empty)" for value, _ in present.most_common(8)),
+                remedy="use a value that occurs in the column",
+            )
+    return kept
+
+
+def _refuse_duplicates(entries: list[_Entry]) -> None:
+    first: dict[tuple[Path, int], str] = {}
+    for entry in entries:
+        place = (entry.path.resolve(), entry.film)
+        if place in first:
+            raise CohortError(
+                f"{entry.where} repeats {entry.name}",
+                closest=f"first named in {first[place]}",
+                remedy="name every film once",
+            )
+        first[place] = entry.where
+
+
+def _row(entry: _Entry, names: Mapping[str, str | None], strata: tuple[str, ...]) -> Row:
+    def cell(field: str) -> str:
+        key = names[field]
+        return "" if key is None else entry.cells[key].strip()
+
+    if names["patient_id"] is not None and not cell("patient_id"):
+        raise CohortError(
+            f"{entry.where} has no patient id",
+            closest="other rows have one",
+            remedy="fill the cell, or remove the whole column: every film is then its own patient",
+        )
+    return Row(
+        path=entry.path,
+        film=entry.film,
+        patient=cell("patient_id") or entry.name,
+        age=_age(cell("age"), entry.where),
+        sex=_sex(cell("sex"), entry.where),
+        stratum="|".join(f"{_column(name)}={entry.cells[name]}" for name in strata),
+    )
+
+
+def _age(text: str, where: str) -> float:
+    if not text or text.casefold() in ("nan", "na", "n/a", "unknown", "none"):
+        return math.nan
+    try:
+        age = float(text[:-1] if text[-1] in "Yy" else text)
+    except ValueError:
+        age = math.inf
+    if not 0.0 <= age <= _OLDEST:
+        raise CohortError(
+            f"{where} has the age {text}",
+            closest="ages are numbers of years, 0 to 130 (058Y is read too)",
+            remedy="correct the cell, or leave it empty where the age is unknown",
+        )
+    return age
+
+
+def _sex(text: str, where: str) -> str:
+    word = text.casefold()
+    if word in _NO_SEX:
+        return ""
+    if word not in _SEXES:
+        raise CohortError(
+            f"{where} has the sex {text}",
+            closest="M, F, male, female, or an empty cell",
+            remedy="rewrite the column with M and F",
+        )
+    return _SEXES[word]
+
+
+def _column(name: str) -> str:
+    return "_".join(name.strip().casefold().replace("-", " ").split())
+
+
+def _alias(field: str, columns: Mapping[str, str]) -> str | None:
+    return next((columns[alias] for alias in ALIASES[field] if alias in columns), None)
+
+
+def _require(name: str, columns: Mapping[str, str], source: Path) -> str:
+    if _column(name) not in columns:
+        raise CohortError(
+            f"{source} has no column {name}",
+            closest="columns " + ", ".join(columns.values()) if columns else "there is no manifest, so no columns",
+            remedy="name a column of the manifest",
+        )
+    return columns[_column(name)]
+
+
+def _similar(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} does not exist either"
+    names = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+    return f"{path.parent / names[0]}" if names else f"nothing similar in {path.parent}"
