@@ -16,6 +16,7 @@ FLOORS: dict[str, int] = {
     "budget": 1,
     "store": 1,
     "preprocess": 1,
+    "policy": 1,
     "arch": 2,
     "prior": 2,
     "cohort": 2,

@@ -1,0 +1,235 @@
+"""What the weights could give away: how well they tell training patients from hold-out patients, films in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_audit.records import Curve, Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.calibration import Bools, Estimate, Floats, auc_estimate, familywise_p, tpr_at, tpr_estimate
+from reid_audit.score.patients import Pool, pool
+
+FAMILIES = ("moments", "loss", "margin", "stationarity", "difference")
+"""Score families that may be given, in the order they are named in notes."""
+GRID = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""False positive rates of the published ROC curve."""
+FEWEST_HOLDOUT = 100
+FEWEST_MEMBERS = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """Non-negative weights of candidate films that together reproduce the stored statistics."""
+
+    weights: Floats
+    """[N], sum 1."""
+    evidence: Floats
+    """[N] the weight where it is positive, else how far the film is from entering the solution (negative)."""
+    residual: float
+    """Unexplained share of the statistics' squared deviation from the candidates' mean (0: explained entirely)."""
+
+    @property
+    def explaining(self) -> float:
+        """Effective number of candidates that carry the weight (1 / sum of squares)."""
+        return float(1.0 / np.sum(self.weights**2))
+
+
+def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -> Floats:
+    """[2 C] first and second moment behind a BatchNorm layer's running statistics.
+
+    PyTorch stores the unbiased variance: the second moment is variance * (N - 1) / N + mean ** 2 with
+    N = batch * positions values per channel.
+    """
+    values = max(2, batch * positions)
+    return np.concatenate([mean, variance * (values - 1) / values + mean**2])
+
+
+def explain(blocks: Sequence[tuple[Floats, Floats]], *, steps: int = 3000) -> Explanation:
+    """Which candidates explain the statistics: min |sum_i w_i m_i - stored|^2 with w >= 0 and sum w = 1.
+
+    blocks: per BatchNorm layer the candidates' moments [N, 2 C] and the stored ones [2 C]. Columns are scaled to unit
+    spread over the candidates, every layer counts equally. Accelerated projected gradient on the Gram matrix, with
+    restarts (O'Donoghue and Candes 2015).
+    """
+    n = blocks[0][0].shape[0]
+    gram, linear, constant = np.zeros((n, n)), np.zeros(n), 0.0
+    for moments, stored in blocks:
+        centre, spread = moments.mean(axis=0), moments.std(axis=0)
+        used = spread > 1e-7 * max(float(spread.max(initial=0.0)), 1e-12)
+        if not used.any():
+            continue
+        scale = spread[used] * np.sqrt(used.sum())
+        rows = ((moments - centre)[:, used]) / scale
+        goal = (stored - centre)[used] / scale
+        gram += rows @ rows.T
+        linear += rows @ goal
+        constant += float(goal @ goal)
+    weights = _simplex_least_squares(gram, linear, steps)
+    gradient = gram @ weights - linear
+    step = 1.0 / max(float(np.linalg.eigvalsh(gram)[-1]), 1e-12)
+    support = weights > 0
+    level = float(np.average(gradient[support], weights=weights[support]))
+    evidence = np.where(support, weights, np.minimum(0.0, -step * (gradient - level)))
+    residual = float(weights @ gram @ weights - 2 * linear @ weights + constant) / max(constant, 1e-12)
+    return Explanation(weights=weights, evidence=evidence, residual=max(0.0, residual))
+
+
+def _simplex_least_squares(gram: Floats, linear: Floats, steps: int) -> Floats:
+    """argmin_w w'Gw/2 - b'w over the unit simplex."""
+    n = linear.size
+    step = 1.0 / max(float(np.linalg.eigvalsh(gram)[-1]), 1e-12)
+    weights = ahead = np.full(n, 1.0 / n)
+    momentum = 1.0
+    for _ in range(steps):
+        moved = _onto_simplex(ahead - step * (gram @ ahead - linear))
+        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        if (ahead - moved) @ (moved - weights) > 0:
+            following, momentum = 1.0, 1.0
+        change = moved - weights
+        ahead = moved + (momentum - 1) / following * change
+        weights, momentum = moved, following
+        if np.abs(change).max() < 1e-10:
+            break
+    return weights
+
+
+def _onto_simplex(values: Floats) -> Floats:
+    """Euclidean projection onto {w >= 0, sum w = 1} (Held, Wolfe and Crowder 1974)."""
+    ordered = np.sort(values)[::-1]
+    sums = np.cumsum(ordered) - 1.0
+    last = np.flatnonzero(ordered > sums / np.arange(1, values.size + 1))[-1]
+    return np.asarray(np.maximum(values - sums[last] / (last + 1), 0.0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExposureOutcome:
+    """Exposure evidence. ``measurements`` and ``curves`` may be published; the arrays are restricted."""
+
+    measurements: tuple[Measurement, ...]
+    curves: tuple[Curve, ...] = ()
+    family: str = ""
+    """The score family that tells training patients best."""
+    by_family: tuple[tuple[str, float, float], ...] = ()
+    """(family, AUC, TPR at 1 % FPR) of every family."""
+    ids: NDArray[np.str_] | None = None
+    is_member: Bools | None = None
+    scores: Floats | None = None
+    """[P] scores of ``family``."""
+
+
+def exposure(
+    families: Mapping[str, Floats],
+    patients: NDArray[np.str_],
+    is_member: Bools,
+    strata: NDArray[np.str_] | None,
+    rng: np.random.Generator,
+) -> ExposureOutcome:
+    """AUC, TPR at 1 % FPR and the most exposed patient, for the most telling of the given score families.
+
+    families: name -> [N] score per pooled film, larger is more member-like. Nothing is fitted on who is a member.
+    With F families the lower ends and the family-wise p are corrected for looking at F (a breach needs one family);
+    the upper ends are not (a pass needs every family below the limit, an intersection-union test).
+    Raises CohortError where a patient is on both sides.
+    """
+    if not families:
+        return _unmeasured(Reason.NO_DATA_STATISTICS)
+    names = list(families)
+    films = np.stack([np.asarray(families[name], dtype=np.float64) for name in names])
+    people = pool(patients, is_member, strata, films, rng)
+    if people.members < FEWEST_MEMBERS:
+        return _unmeasured(Reason.TOO_FEW_REFERENCE)
+    if people.others < FEWEST_HOLDOUT:
+        return _unmeasured(Reason.TOO_FEW_HOLDOUT)
+    table = np.stack([people.levelled(row) for row in people.by_patient(films)])
+    rates = [_corrected(table[i], people, rng, len(names)) for i in range(len(names))]
+    ranks = [_corrected_auc(table[i], people, rng, len(names)) for i in range(len(names))]
+    tpr, auc = worst(rates), worst(ranks)
+    most = max(range(len(names)), key=lambda i: (rates[i].low, rates[i].value, ranks[i].value))
+    return ExposureOutcome(
+        measurements=(
+            _measured(Metric.EXPOSURE_AUC, auc, 0.5, people),
+            _measured(Metric.EXPOSURE_TPR, tpr, 0.01, people),
+            _most_exposed(table, people),
+        ),
+        curves=(_roc(table[most], people),),
+        family=names[most],
+        by_family=tuple((name, ranks[i].value, rates[i].value) for i, name in enumerate(names)),
+        ids=people.ids,
+        is_member=people.is_member,
+        scores=people.by_patient(films)[most],
+    )
+
+
+EXPOSURE = (Metric.EXPOSURE_AUC, Metric.EXPOSURE_TPR, Metric.EXPOSURE_MAX_P)
+"""The metrics ``exposure`` produces, in its order."""
+
+
+def exposure_control(families: Mapping[str, Floats], patients: NDArray[np.str_], is_canary: Bools) -> Measurement:
+    """TPR at 1 % FPR of the canaries' films against the other hold-out films, best family, as ``exposure_control``.
+
+    The control must reach its limit with the same scores that judge the checkpoint.
+    """
+    if not families or not is_canary.any():
+        return Unmeasured(metric=Metric.EXPOSURE_CONTROL, reason=Reason.CONTROL_NOT_RUN)
+    canaries = np.unique(patients[is_canary])
+    others = np.unique(patients[~is_canary])
+    best = 0.0
+    for scores in families.values():
+        highest = {patient: float(scores[patients == patient].max()) for patient in (*canaries, *others)}
+        best = max(best, tpr_at(np.array([highest[p] for p in canaries]), np.array([highest[p] for p in others])))
+    return Measured(metric=Metric.EXPOSURE_CONTROL, value=best, control=0.01, n=int(canaries.size))
+
+
+def worst(estimates: Sequence[Estimate]) -> Estimate:
+    """The largest value, lower end and upper end: the most telling family decides a breach, all decide a pass."""
+    return Estimate(max(e.value for e in estimates), max(e.low for e in estimates), max(e.high for e in estimates))
+
+
+def _corrected(scores: Floats, people: Pool, rng: np.random.Generator, families: int) -> Estimate:
+    members, others = scores[people.is_member], scores[~people.is_member]
+    upper = tpr_estimate(members, others, rng)
+    if families == 1:
+        return upper
+    lower = tpr_estimate(members, others, rng, level=0.05 / families)
+    return Estimate(upper.value, lower.low, upper.high)
+
+
+def _corrected_auc(scores: Floats, people: Pool, rng: np.random.Generator, families: int) -> Estimate:
+    upper = auc_estimate(scores, people.is_member, people.strata, rng)
+    if families == 1:
+        return upper
+    lower = auc_estimate(scores, people.is_member, people.strata, rng, level=0.05 / families)
+    return Estimate(upper.value, lower.low, upper.high)
+
+
+def _most_exposed(table: Floats, people: Pool) -> Measurement:
+    """Family-wise p of the single most exposed training patient over all patients and families."""
+    tails = [familywise_p(row[people.is_member], row[~people.is_member]) for row in table]
+    p = min(1.0, len(tails) * min(float(tail.values.min()) for tail in tails))
+    return Measured(
+        metric=Metric.EXPOSURE_MAX_P, value=p, n=people.members, indicator=any(tail.extrapolated for tail in tails)
+    )
+
+
+def _measured(metric: Metric, estimate: Estimate, control: float, people: Pool) -> Measurement:
+    return Measured(
+        metric=metric,
+        value=estimate.value,
+        low=min(estimate.low, estimate.value),
+        high=estimate.high,
+        control=control,
+        n=people.members,
+    )
+
+
+def _roc(scores: Floats, people: Pool) -> Curve:
+    members, others = scores[people.is_member], scores[~people.is_member]
+    rates = [1.0 if fpr >= 1 else tpr_at(members, others, fpr) for fpr in GRID]
+    return Curve(id="exposure_roc", x=GRID, y=tuple(rates))
+
+
+def _unmeasured(reason: Reason) -> ExposureOutcome:
+    return ExposureOutcome(tuple(Unmeasured(metric=m, reason=reason) for m in EXPOSURE))

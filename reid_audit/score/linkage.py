@@ -1,0 +1,252 @@
+"""Do reconstructions single out training patients among hold-out patients? (statistics.md T1 to T4)"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from reid_audit.records import Histogram, Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.calibration import (
+    Bools,
+    Floats,
+    auc_estimate,
+    class_conformal_p,
+    familywise_p,
+    least_p,
+    permuted_labels,
+    smallest_count,
+    tpr_estimate,
+)
+from reid_audit.score.patients import Pool, pool
+
+SCAN = (4, 8, 16, 32, 64)
+"""How many best patients the scan statistic looks at."""
+HOLDOUT_FOR_TPR = 100
+FEWEST = 2
+"""Patients needed on each side before anything is tested."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinkageOutcome:
+    """Linkage evidence. ``measurements`` and ``histograms`` may be published; the arrays are restricted."""
+
+    measurements: tuple[Measurement, ...]
+    histograms: tuple[Histogram, ...] = ()
+    p: float = 1.0
+    """T1: the exact p-value of rank statistic and scan together."""
+    auc: float = 0.5
+    smallest_count: int = 0
+    """Smallest non-zero ``reidentified_patients`` these cohorts can give."""
+    ids: NDArray[np.str_] | None = None
+    """[P] patients, in the order of the arrays below."""
+    is_member: Bools | None = None
+    scores: Floats | None = None
+    """[P] best match score of each patient."""
+    best: NDArray[np.int64] | None = None
+    """[P] the reconstruction that gave it."""
+
+
+def link(
+    scores: Floats,
+    patients: NDArray[np.str_],
+    is_member: Bools,
+    strata: NDArray[np.str_] | None,
+    rng: np.random.Generator,
+    *,
+    second: Floats | None = None,
+    permutations: int = 9999,
+    level: float = 0.10,
+) -> LinkageOutcome:
+    """Test whether training patients match the frozen reconstructions better than hold-out patients.
+
+    scores: [R, N] match scores of R reconstructions with N pooled films (larger is more alike); second: the same from
+    the second scorer, for ``single_hit``. patients, is_member, strata: [N] per film. level: false-discovery rate.
+    Raises CohortError where a patient is on both sides.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    people = pool(patients, is_member, strata, scores, rng)
+    if people.members < FEWEST or people.others < FEWEST:
+        short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
+        return LinkageOutcome(tuple(Unmeasured(metric=m, reason=short) for m in LINKAGE))
+    matrix = people.by_patient(scores)
+    raw = matrix.max(axis=0)
+    levelled = people.levelled(raw)
+    first, histogram = _label_test(levelled, people, rng, permutations)
+    rank = auc_estimate(levelled, people.is_member, people.strata, rng)
+    measurements = (
+        Measured(metric=Metric.LINKAGE_P, value=first, n=people.members),
+        Measured(
+            metric=Metric.LINKAGE_AUC, value=rank.value, low=rank.low, high=rank.high, control=0.5, n=people.members
+        ),
+        nearest_share(matrix, people, rng),
+        reidentified(levelled, people, level, rng),
+        single_hits(matrix, None if second is None else people.by_patient(np.asarray(second, np.float64)), people),
+        linkage_tpr(levelled, people, rng),
+    )
+    return LinkageOutcome(
+        measurements=measurements,
+        histograms=(histogram,),
+        p=first,
+        auc=rank.value,
+        smallest_count=smallest_count(people.members, people.others, level),
+        ids=people.ids,
+        is_member=people.is_member,
+        scores=raw,
+        best=matrix.argmax(axis=0),
+    )
+
+
+LINKAGE = (
+    Metric.LINKAGE_P,
+    Metric.LINKAGE_AUC,
+    Metric.NEAREST_MEMBER_SHARE,
+    Metric.REIDENTIFIED_PATIENTS,
+    Metric.SINGLE_HIT,
+    Metric.LINKAGE_TPR,
+)
+"""The metrics ``link`` produces, in its order."""
+
+
+def _label_test(scores: Floats, people: Pool, rng: np.random.Generator, permutations: int) -> tuple[float, Histogram]:
+    """T1: labels permuted within strata; rank statistic and scan combined by the smaller p (exact)."""
+    labels = np.vstack([people.is_member[None], *permuted_labels(people.is_member, people.strata, permutations, rng)])
+    ranks = rank_areas(scores, people, labels)
+    both = np.stack([ranks, scan_statistic(scores, people, labels)])
+    counts, edges = np.histogram(ranks[1:], bins=40)
+    histogram = Histogram(
+        id=Metric.LINKAGE_AUC,
+        edges=tuple(float(e) for e in edges),
+        counts=tuple(int(c) for c in counts),
+        observed=float(ranks[0]),
+    )
+    return least_p(both), histogram
+
+
+def rank_areas(scores: Floats, people: Pool, labels: Bools) -> Floats:
+    """[B] stratified AUC (van Elteren 1960 weights) of each label vector [B, P]."""
+    weights = np.zeros(scores.size)
+    offset = pairs = 0.0
+    for label in np.unique(people.strata):
+        here = people.strata == label
+        size, members = int(here.sum()), int((here & people.is_member).sum())
+        weights[here] = stats.rankdata(scores[here]) / (size + 1)
+        offset += members * (members + 1) / 2 / (size + 1)
+        pairs += members * (size - members) / (size + 1)
+    if pairs == 0:
+        return np.full(labels.shape[0], 0.5)
+    return np.asarray((labels.astype(np.float64) @ weights - offset) / pairs)
+
+
+def scan_statistic(scores: Floats, people: Pool, labels: Bools) -> Floats:
+    """[B] largest standardised excess of members among the K best patients, K in ``SCAN`` (few strong leaks)."""
+    order = np.argsort(-scores, kind="stable")
+    best = np.full(labels.shape[0], -np.inf)
+    top = order[: max(SCAN)]
+    found = np.cumsum(labels[:, top], axis=1, dtype=np.int64)
+    for k in SCAN:
+        if k >= scores.size:
+            break
+        mean = variance = 0.0
+        for label in np.unique(people.strata):
+            here = people.strata == label
+            size, drawn = int(here.sum()), int(here[order[:k]].sum())
+            share = float(people.is_member[here].mean())
+            mean += drawn * share
+            variance += drawn * share * (1 - share) * (size - drawn) / max(1, size - 1)
+        if variance > 0:
+            best = np.maximum(best, (found[:, k - 1] - mean) / variance**0.5)
+    return np.where(np.isfinite(best), best, 0.0)
+
+
+def nearest_share(matrix: Floats, people: Pool, rng: np.random.Generator) -> Measurement:
+    """Share of reconstructions whose nearest patient was in training, beside chance; patients bootstrapped."""
+    nearest = matrix.argmax(axis=1)
+    patients, counts = np.unique(nearest, return_counts=True)
+    hits = people.is_member[patients]
+    weights = rng.multinomial(patients.size, np.full(patients.size, 1 / patients.size), 1000) * counts
+    shares = (weights @ hits) / weights.sum(axis=1)
+    low, high = np.quantile(shares, (0.025, 0.975))
+    return Measured(
+        metric=Metric.NEAREST_MEMBER_SHARE,
+        value=float(people.is_member[nearest].mean()),
+        low=float(low),
+        high=float(high),
+        control=float(chance_of_member(people)[nearest].mean()),
+        n=int(matrix.shape[0]),
+    )
+
+
+def chance_of_member(people: Pool) -> Floats:
+    """[P] share of training patients in each patient's stratum."""
+    chance = np.empty(people.strata.size)
+    for label in np.unique(people.strata):
+        here = people.strata == label
+        chance[here] = people.is_member[here].mean()
+    return chance
+
+
+def reidentified(scores: Floats, people: Pool, level: float, rng: np.random.Generator) -> Measurement:
+    """T2: training patients found at false-discovery rate ``level``.
+
+    The control repeats the count with hold-out patients playing the training patients (half of them at most).
+    """
+    found = discoveries(scores, people.is_member, people.classes, level)
+    others = np.flatnonzero(~people.is_member)
+    pretend = np.zeros(scores.size, dtype=bool)
+    pretend[rng.permutation(others)[: min(people.members, others.size // 2)]] = True
+    keep = ~people.is_member
+    control = discoveries(scores[keep], pretend[keep], people.classes[keep], level)
+    return Measured(metric=Metric.REIDENTIFIED_PATIENTS, value=found, control=control, n=people.members)
+
+
+def discoveries(scores: Floats, is_member: Bools, classes: NDArray[np.int64], level: float) -> int:
+    """Rejections of Benjamini-Hochberg over conformal p-values within film classes."""
+    p = class_conformal_p(scores, is_member, classes)
+    return int(np.count_nonzero(stats.false_discovery_control(p, method="bh") <= level))
+
+
+def single_hits(matrix: Floats, second: Floats | None, people: Pool) -> Measurement:
+    """T3: training patients identified one among all, family-wise error 0.01, both scorers naming the same patient.
+
+    A patient is hit when the family-wise p of its best score is at most 0.01, and the reconstruction that gave it has
+    that patient as its nearest under both scorers. An indicator where the hold-out cannot resolve the tail.
+    """
+    if second is None:
+        return Unmeasured(metric=Metric.SINGLE_HIT, reason=Reason.NOT_COMPUTED)
+    levelled = people.levelled(matrix.max(axis=0))
+    tail = familywise_p(levelled[people.is_member], levelled[~people.is_member])
+    members = np.flatnonzero(people.is_member)
+    best = matrix.argmax(axis=0)[members]
+    agree = (matrix.argmax(axis=1)[best] == members) & (second.argmax(axis=1)[best] == members)
+    hits = int(np.count_nonzero((tail.values <= 0.01) & agree))
+    return Measured(metric=Metric.SINGLE_HIT, value=hits, control=0.0, n=people.members, indicator=tail.extrapolated)
+
+
+def linkage_tpr(scores: Floats, people: Pool, rng: np.random.Generator) -> Measurement:
+    """T4: share of training patients above the 1 % false-positive threshold of the hold-out."""
+    if people.others < HOLDOUT_FOR_TPR:
+        return Unmeasured(metric=Metric.LINKAGE_TPR, reason=Reason.TOO_FEW_HOLDOUT)
+    tpr = tpr_estimate(scores[people.is_member], scores[~people.is_member], rng)
+    return Measured(
+        metric=Metric.LINKAGE_TPR, value=tpr.value, low=tpr.low, high=tpr.high, control=0.01, n=people.members
+    )
+
+
+def negative_control(outcome: LinkageOutcome) -> Measurement:
+    """The linkage p of the attack without target information, as ``negative_control_p``; must not be small."""
+    return _as_control(outcome, Metric.NEGATIVE_CONTROL_P)
+
+
+def attack_power(outcome: LinkageOutcome) -> Measurement:
+    """The linkage p of the canaries' arm, as ``attack_power``; must be small, or a silent attack means nothing."""
+    return _as_control(outcome, Metric.ATTACK_POWER)
+
+
+def _as_control(outcome: LinkageOutcome, metric: Metric) -> Measurement:
+    linkage = outcome.measurements[0]
+    if isinstance(linkage, Unmeasured):
+        return Unmeasured(metric=metric, reason=linkage.reason)
+    return Measured(metric=metric, value=linkage.value, n=linkage.n)

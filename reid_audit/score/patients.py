@@ -1,0 +1,119 @@
+"""Films -> patients: every patient gets the same number of chances to match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_audit.errors import CohortError
+
+Floats = NDArray[np.float64]
+CLASS_MINIMUM = 20
+"""Patients each side must have in a film class; smaller classes join the next smaller one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """Training and hold-out patients, pooled, in an order that depends on content and not on names."""
+
+    ids: NDArray[np.str_]
+    """[P] patient ids."""
+    is_member: NDArray[np.bool_]
+    """[P] True for training patients."""
+    films: NDArray[np.int64]
+    """[M] columns of the drawn films, grouped by patient."""
+    starts: NDArray[np.int64]
+    """[P] where each patient's films begin in ``films``."""
+    classes: NDArray[np.int64]
+    """[P] film class: patients of one class contribute equally many films."""
+    strata: NDArray[np.int64]
+    """[P] stratum for label permutation: film class crossed with the given strata."""
+
+    @property
+    def members(self) -> int:
+        """n_T, training patients."""
+        return int(self.is_member.sum())
+
+    @property
+    def others(self) -> int:
+        """n_H, hold-out patients."""
+        return int((~self.is_member).sum())
+
+    def by_patient(self, scores: Floats) -> Floats:
+        """Per-film scores [..., N] -> per-patient maximum over the drawn films [..., P]."""
+        return np.asarray(np.maximum.reduceat(scores[..., self.films], self.starts, axis=-1))
+
+    def levelled(self, values: Floats) -> Floats:
+        """[P] values with each film class shifted and scaled to one pooled median and quartile range (label-free)."""
+        result = np.empty(values.shape, dtype=np.float64)
+        for label in np.unique(self.classes):
+            here = self.classes == label
+            low, middle, high = np.quantile(values[here], (0.25, 0.5, 0.75))
+            result[here] = (values[here] - middle) / max(high - low, 1e-12)
+        return result
+
+
+def pool(
+    patients: NDArray[np.str_],
+    is_member: NDArray[np.bool_],
+    strata: NDArray[np.str_] | None,
+    content: Floats,
+    rng: np.random.Generator,
+) -> Pool:
+    """Group films by patient and draw the same number from every patient of a film class.
+
+    Film classes are 1, 2-3, 4-7, ... films; a patient of a class contributes its smallest count, drawn by ``rng``.
+    Classes with fewer than ``CLASS_MINIMUM`` patients on either side join the next smaller class.
+
+    patients, is_member, strata: [N] per film. content: [K, N] or [N] numbers computed from the films; they define the
+    order, so that renaming files or patients changes nothing. Raises CohortError where a patient is on both sides.
+    """
+    columns = np.atleast_2d(content)
+    order = np.lexsort(np.vstack([columns.sum(axis=0), columns.max(axis=0)]))
+    _, first, codes = np.unique(patients[order], return_index=True, return_inverse=True)
+    by_content = np.argsort(np.argsort(first))[codes.reshape(-1)]
+    grouped = np.argsort(by_content, kind="stable")
+    films, owner = order[grouped], by_content[grouped]
+    starts = np.flatnonzero(np.r_[True, np.diff(owner) > 0])
+    counts = np.diff(np.r_[starts, films.size])
+    sides = is_member[films]
+    if np.any(np.maximum.reduceat(sides, starts) != np.minimum.reduceat(sides, starts)):
+        raise CohortError(
+            "a patient is among the training and the hold-out films",
+            closest="every comparison assumes that no patient is on both sides",
+            remedy="split by patient, or drop the shared patients from the hold-out",
+        )
+    members = sides[starts]
+    takes = _films_per_class(counts, members)
+    keep = np.concatenate(
+        [
+            start + np.sort(rng.permutation(count)[:take])
+            for start, count, take in zip(starts, counts, takes, strict=True)
+        ]
+    )
+    given = np.zeros(starts.size, dtype=np.int64)
+    if strata is not None:
+        given = np.unique(strata[films][starts], return_inverse=True)[1].reshape(-1)
+    classes = np.unique(takes, return_inverse=True)[1].reshape(-1)
+    return Pool(
+        ids=patients[films][starts],
+        is_member=members,
+        films=films[keep],
+        starts=np.r_[0, np.cumsum(takes)[:-1]],
+        classes=classes,
+        strata=classes * (int(given.max()) + 1) + given,
+    )
+
+
+def _films_per_class(counts: NDArray[np.int64], members: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """[P] films each patient contributes: the power of two below its count, lowered while its class is too small."""
+    takes = 2 ** np.floor(np.log2(counts)).astype(np.int64)
+    take = int(takes.max())
+    while take > 1:
+        here = takes == take
+        if min((here & members).sum(), (here & ~members).sum()) < CLASS_MINIMUM:
+            takes[here] = take // 2
+        take //= 2
+    return np.asarray(takes, dtype=np.int64)

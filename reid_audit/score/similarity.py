@@ -1,0 +1,196 @@
+"""How alike two films are: the whitened space that ranks patients, aligned correlation, and SSIM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SIDE = 64
+"""Largest side at which films are compared; smaller films keep theirs."""
+HUBS = 10
+_SSIM_SIGMA = 1.5
+_SSIM_RADIUS = 5
+_BYTES = 1 << 28
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatchSpace:
+    """Square-root-whitened principal components of the prior's images."""
+
+    side: int
+    mean: Tensor
+    """[D] float32, D = channels * side * side."""
+    axes: Tensor
+    """[K, D] components, each divided by the square root of its standard deviation."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        """[N, C, H, W] in [0, 1] -> [N, K] unit vectors, so that inner products are cosines."""
+        return functional.normalize(self.scores(images), dim=1)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, K] square-root-whitened scores."""
+        flat = resized(images, self.side).flatten(1)
+        return (flat - self.mean) @ self.axes.T
+
+
+def fit_match_space(prior_images: Tensor, components: int = 256) -> MatchSpace:
+    """Fit the space on the prior's images [M, C, H, W]; at most min(components, M - 1) axes.
+
+    Scores are divided by the square root of the standard deviation: full whitening drowns in noise, no whitening in
+    the position of the lungs.
+    """
+    side = min(SIDE, prior_images.shape[-1])
+    flat = resized(prior_images, side).flatten(1)
+    mean = flat.mean(dim=0)
+    axes, deviation = _principal(flat - mean)
+    keep = min(components, int((deviation > 1e-3 * deviation[0].clamp_min(1e-12)).sum()))
+    return MatchSpace(side=side, mean=mean, axes=axes[:keep] / deviation[:keep, None].sqrt().clamp_min(1e-6))
+
+
+def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:
+    """Axes [K, D] and standard deviations [K] of centred rows [M, D], largest first, from the smaller Gram matrix."""
+    rows, columns = centred.shape
+    wide = rows < columns
+    values, vectors = torch.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    singular, vectors = values.flip(0).clamp_min(0).sqrt(), vectors.flip(1)
+    axes = (vectors.T @ centred) / singular.clamp_min(1e-12)[:, None] if wide else vectors.T
+    return axes, singular / max(1, rows - 1) ** 0.5
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """[N, C, H, W] float32 on CPU at ``side``: area averaging downwards, bilinear upwards."""
+    films = images.detach().to("cpu", torch.float32)
+    if films.shape[-2:] == (side, side):
+        return films
+    if films.shape[-1] > side:
+        return functional.interpolate(films, size=(side, side), mode="area")
+    return functional.interpolate(films, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def cosines(space: MatchSpace, reconstructions: Tensor, films: Tensor) -> Tensor:
+    """[R, N] cosine between reconstructions and films in the match space: the study's ``NN``."""
+    return space.embed(reconstructions) @ space.embed(films).T
+
+
+def match_scores(space: MatchSpace, reconstructions: Tensor, films: Tensor) -> Tensor:
+    """[R, N] cosine minus the mean of the row's 10 best, over training and hold-out films pooled.
+
+    A blurred reconstruction resembles everybody; subtracting its best matches asks whether one film stands out.
+    """
+    return without_hubs(cosines(space, reconstructions, films))
+
+
+def without_hubs(similarity: Tensor) -> Tensor:
+    """[R, N] minus the mean of each row's ``HUBS`` best."""
+    best = similarity.topk(min(HUBS, similarity.shape[1]), dim=1).values
+    return similarity - best.mean(dim=1, keepdim=True)
+
+
+def aligned_ncc(reconstructions: Tensor, films: Tensor, *, side: int = 32, shift: int = 2) -> Tensor:
+    """[R, N] best normalised cross-correlation over shifts of up to ``shift`` pixels: the second scorer.
+
+    Both are reduced to ``side`` and compared on the interior, so that every shift sees equally many pixels.
+    """
+    side = min(side, reconstructions.shape[-1])
+    moved, still = resized(reconstructions, side), resized(films, side)
+    window = side - 2 * shift
+    reference = _standard(still[..., shift : shift + window, shift : shift + window])
+    best = torch.full((moved.shape[0], still.shape[0]), -1.0)
+    for dy in range(2 * shift + 1):
+        for dx in range(2 * shift + 1):
+            best = torch.maximum(best, _standard(moved[..., dy : dy + window, dx : dx + window]) @ reference.T)
+    return best
+
+
+def ncc(a: Tensor, b: Tensor) -> Tensor:
+    """[R, N] normalised cross-correlation of images a [R, C, H, W] and b [N, C, H, W]."""
+    return _standard(a) @ _standard(b).T
+
+
+def distinct(images: Tensor, threshold: float = 0.95) -> Tensor:
+    """Indices of images whose correlation with every earlier kept image is below ``threshold``: the first stays."""
+    alike = ncc(images, images)
+    kept: list[int] = []
+    for i in range(images.shape[0]):
+        if not kept or float(alike[i, kept].max()) < threshold:
+            kept.append(i)
+    return torch.tensor(kept, dtype=torch.int64)
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """[N] structural similarity of image pairs a, b [N, C, H, W] (Wang et al. 2004), averaged over channels.
+
+    Gaussian window with sigma 1.5 and 11 pixels, unbiased covariance, data range 1: the same numbers as scikit-image's
+    ``structural_similarity(x, y, gaussian_weights=True, data_range=1.0)`` on float64. Sides must be 11 or more.
+    """
+    x, y = a.detach().double().cpu(), b.detach().double().cpu()
+    window = _windows(x)
+    mean_x, mean_y = window.smooth(x), window.smooth(y)
+    return _ssim_map(
+        mean_x, mean_y, window.smooth(x * x) - mean_x**2, window.smooth(y * y) - mean_y**2, window.smooth(x * y)
+    ).mean(dim=(1, 2, 3))
+
+
+def ssim_matrix(a: Tensor, b: Tensor) -> Tensor:
+    """[R, N] SSIM of every image a [R, C, H, W] with every image b [N, C, H, W], as ``ssim``."""
+    x, y = a.detach().double().cpu(), b.detach().double().cpu()
+    window = _windows(x)
+    mean_y = window.smooth(y)
+    variance_y = window.smooth(y * y) - mean_y**2
+    step = max(1, _BYTES // (8 * 6 * max(1, y[0].numel())))
+    result = torch.empty(x.shape[0], y.shape[0], dtype=torch.float64)
+    for row, image in enumerate(x):
+        mean_x = window.smooth(image[None])
+        variance_x = window.smooth(image[None] ** 2) - mean_x**2
+        for begin in range(0, y.shape[0], step):
+            part = slice(begin, begin + step)
+            values = _ssim_map(mean_x, mean_y[part], variance_x, variance_y[part], window.smooth(image[None] * y[part]))
+            result[row, part] = values.mean(dim=(1, 2, 3))
+    return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Windows:
+    """The separable Gaussian window as two banded matrices; only positions where it fits entirely."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def smooth(self, images: Tensor) -> Tensor:
+        return self.rows @ images @ self.columns.T
+
+
+def _windows(images: Tensor) -> _Windows:
+    return _Windows(_band(images.shape[-2]), _band(images.shape[-1]))
+
+
+def _band(side: int) -> Tensor:
+    """[side - 10, side] float64: row i averages pixels i .. i + 10 with Gaussian weights."""
+    offsets = torch.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1, dtype=torch.float64)
+    weights = torch.exp(-0.5 * (offsets / _SSIM_SIGMA) ** 2)
+    weights = weights / weights.sum()
+    band = torch.zeros(side - 2 * _SSIM_RADIUS, side, dtype=torch.float64)
+    for row in range(band.shape[0]):
+        band[row, row : row + weights.numel()] = weights
+    return band
+
+
+def _ssim_map(mean_x: Tensor, mean_y: Tensor, variance_x: Tensor, variance_y: Tensor, product: Tensor) -> Tensor:
+    """Eq. 13 of Wang et al. 2004; variances and covariance times 121 / 120."""
+    pixels = (2 * _SSIM_RADIUS + 1) ** 2
+    unbiased = pixels / (pixels - 1)
+    c1, c2 = 0.01**2, 0.03**2
+    means = mean_x * mean_y
+    covariance = unbiased * (product - means)
+    return ((2 * means + c1) * (2 * covariance + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (unbiased * (variance_x + variance_y) + c2)
+    )
+
+
+def _standard(images: Tensor) -> Tensor:
+    """[N, ...] -> [N, D] with mean 0 and norm 1."""
+    flat = images.detach().to("cpu", torch.float32).flatten(1)
+    return functional.normalize(flat - flat.mean(dim=1, keepdim=True), dim=1)
