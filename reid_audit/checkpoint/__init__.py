@@ -1,0 +1,5 @@
+"""Bytes -> Checkpoint, without ever running what is in the file."""
+
+from reid_audit.checkpoint.load import Checkpoint, load_checkpoint
+
+__all__ = ["Checkpoint", "load_checkpoint"]

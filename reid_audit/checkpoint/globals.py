@@ -1,0 +1,128 @@
+"""Which names a pickle may mention: the published list (docs/checkpoints.md shows it)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a name in a pickle means to us."""
+
+    SAFE = "safe"
+    FOREIGN = "foreign"
+    UNSAFE = "unsafe"
+
+
+STORAGES: dict[str, str] = {
+    "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
+    "ByteStorage": "uint8", "BoolStorage": "bool", "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128", "UntypedStorage": "uint8",
+}  # fmt: skip
+"""torch storage class -> dtype."""
+
+DTYPES: frozenset[str] = frozenset(
+    {
+        "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32",
+        "uint64", "bool", "complex32", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2",
+        "float8_e4m3fnuz", "float8_e5m2fnuz", "qint8", "quint8", "qint32", "quint4x2", "quint2x4",
+    }
+)  # fmt: skip
+
+REBUILD: frozenset[str] = frozenset(
+    {
+        "torch._utils._rebuild_tensor",
+        "torch._utils._rebuild_tensor_v2",
+        "torch._utils._rebuild_tensor_v3",
+        "torch._utils._rebuild_parameter",
+        "torch._utils._rebuild_parameter_with_state",
+        "torch._tensor._rebuild_from_type_v2",
+    }
+)
+"""Functions that describe a dense tensor; the inert reader has its own versions."""
+
+UNSUPPORTED: dict[str, str] = {
+    "torch._utils._rebuild_qtensor": "quantised",
+    "torch._utils._rebuild_sparse_tensor": "sparse",
+    "torch._utils._rebuild_sparse_csr_tensor": "sparse",
+    "torch._utils._rebuild_meta_tensor_no_storage": "meta (no values)",
+    "torch._utils._rebuild_nested_tensor": "nested",
+    "torch._utils._rebuild_wrapper_subclass": "of a foreign tensor class",
+    "torch._utils._rebuild_device_tensor_from_numpy": "of a foreign device",
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": "of a foreign device",
+}
+"""Tensors that exist but are not read."""
+
+SAFE: frozenset[str] = frozenset(
+    {"collections.OrderedDict", "torch.Size", "torch.device", "torch.serialization._get_layout"}
+)
+
+FOREIGN_NAMES: frozenset[str] = frozenset(
+    {
+        "argparse.Namespace",
+        "builtins.bytearray", "builtins.complex", "builtins.dict", "builtins.frozenset", "builtins.list",
+        "builtins.object", "builtins.range", "builtins.set", "builtins.slice", "builtins.tuple",
+        "builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.bytes", "builtins.type",
+        "collections.Counter", "collections.defaultdict", "collections.deque",
+        "_codecs.encode", "copyreg._reconstructor",
+        "datetime.date", "datetime.datetime", "datetime.timedelta", "datetime.timezone",
+        "decimal.Decimal", "fractions.Fraction", "types.SimpleNamespace", "uuid.UUID",
+        "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePath", "pathlib.PurePosixPath",
+        "pathlib.PureWindowsPath", "pathlib.WindowsPath",
+        "pathlib._local.Path", "pathlib._local.PosixPath", "pathlib._local.WindowsPath",
+        "numpy.dtype", "numpy.ndarray", "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray._reconstruct", "numpy._core.multiarray.scalar",
+        "numpy._core.numeric._frombuffer", "numpy.core.numeric._frombuffer",
+        "numpy.random._pickle.__randomstate_ctor", "numpy.random._pickle.__generator_ctor",
+        "torch.torch_version.TorchVersion", "torch.Generator", "torch._C.Generator",
+        "yacs.config.CfgNode", "box.box.Box", "addict.addict.Dict", "easydict.EasyDict",
+        "ml_collections.config_dict.config_dict.ConfigDict", "typing.Any", "enum.Enum",
+    }
+)  # fmt: skip
+"""Classes read as empty placeholders, by full name."""
+
+FOREIGN_PACKAGES: tuple[str, ...] = (
+    "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "torchmetrics", "omegaconf",
+    "nnunet", "nnunetv2", "batchgenerators", "batchgeneratorsv2", "dynamic_network_architectures", "monai", "mmengine",
+    "mmcv", "fvcore", "detectron2", "torch.optim", "transformers.configuration_utils", "transformers.training_args",
+    "transformers.trainer_utils", "torchvision.transforms", "timm.data", "timm.scheduler", "numpy.dtypes",
+)  # fmt: skip
+"""Packages whose classes (names that start with a capital) are read as empty placeholders."""
+
+
+PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+"""Modules as pickle protocol 2 (torch's) writes them."""
+
+
+def modern(name: str) -> str:
+    """A dotted name with Python 2's module names replaced."""
+    module, dot, leaf = name.rpartition(".")
+    return PYTHON_2.get(module, module) + dot + leaf
+
+
+def classify(name: str) -> Kind:
+    """Kind of a global by its dotted name. What is not listed is unsafe."""
+    name = modern(name)
+    if name in SAFE or name in REBUILD or name in UNSUPPORTED:
+        return Kind.SAFE
+    module, _, leaf = name.rpartition(".")
+    if module in ("torch", "torch.storage") and (leaf in STORAGES or leaf == "TypedStorage"):
+        return Kind.SAFE
+    if module == "torch" and leaf in DTYPES:
+        return Kind.SAFE
+    if name in ("torch.nn.parameter.Parameter", "torch.Tensor", "torch.nn.Parameter", "torch.nn.parameter.Buffer"):
+        return Kind.SAFE
+    if name in FOREIGN_NAMES or published(name).endswith(".*"):
+        return Kind.FOREIGN
+    return Kind.UNSAFE
+
+
+def published(name: str) -> str:
+    """The entry of the published list that covers a foreign ``name``: ``package.*`` or the name itself."""
+    name = modern(name)
+    leaf = name.rpartition(".")[2]
+    if leaf[:1].isupper():
+        for package in FOREIGN_PACKAGES:
+            if name.startswith(package + "."):
+                return package + ".*"
+    return name
