@@ -1,1 +1,55 @@
-"""AuditResult -> documents. Records only, never torch."""
+"""Reports: one public document in five formats, and the restricted evidence beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal, get_args
+
+from reid_audit.report.html import render_html
+from reid_audit.report.json import dumps, loads
+from reid_audit.report.junit import render_junit
+from reid_audit.report.mapping import publish
+from reid_audit.report.markdown import render_markdown
+from reid_audit.report.sarif import render_sarif
+from reid_audit.report.wire import PublicReport
+
+Format = Literal["html", "json", "markdown", "sarif", "junit"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+FILES: dict[Format, str] = {
+    "html": "report.html",
+    "json": "report.json",
+    "markdown": "report.md",
+    "sarif": "report.sarif",
+    "junit": "report.junit.xml",
+}
+_RENDERERS: dict[Format, Callable[[PublicReport], str]] = {
+    "html": render_html,
+    "json": dumps,
+    "markdown": render_markdown,
+    "sarif": render_sarif,
+    "junit": render_junit,
+}
+
+
+def render(report: PublicReport, format: Format) -> str:
+    """``report`` as text; TypeError for anything but a PublicReport, so that nothing unpublished is rendered."""
+    if not isinstance(report, PublicReport):
+        raise TypeError(f"renderers accept PublicReport only, not {type(report).__name__}")
+    return _RENDERERS[format](report)
+
+
+def write_reports(report: PublicReport, out: Path, formats: Iterable[Format] = FORMATS) -> dict[str, Path]:
+    """Write each format into ``out`` and return where; a file is there whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    written: dict[str, Path] = {}
+    for format in formats:
+        path = out / FILES[format]
+        draft = out / f".{FILES[format]}.part"
+        draft.write_text(render(report, format), encoding="utf-8")
+        draft.replace(path)
+        written[format] = path
+    return written
+
+
+__all__ = ["FILES", "FORMATS", "Format", "PublicReport", "dumps", "loads", "publish", "render", "write_reports"]

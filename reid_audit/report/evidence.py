@@ -1,0 +1,122 @@
+"""``restricted/evidence.html``: the images behind a verdict. Never published, never uploaded."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from reid_audit.report.templating import page
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """A reconstruction beside its nearest match."""
+
+    reconstruction: bytes
+    """PNG."""
+    match: bytes
+    """PNG of the nearest film."""
+    ssim: float
+    nn: float
+    reconstruction_id: str
+    patient_id: str
+    member: bool
+    """True where the nearest film belongs to a training patient."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridCell:
+    """One latent before and after tuning, with the class the audited model sees in each."""
+
+    original: bytes
+    """PNG."""
+    tuned: bytes
+    """PNG."""
+    original_class: str
+    tuned_class: str
+    original_confidence: float | None = None
+    tuned_confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DemographicRow:
+    """Age and sex as predicted and as true, for one pair."""
+
+    reconstruction_id: str
+    patient_id: str
+    age_reconstruction: float | None = None
+    age_nearest: float | None = None
+    age_true: float | None = None
+    sex_reconstruction: str = ""
+    sex_nearest: str = ""
+    sex_true: str = ""
+
+    @property
+    def age_error(self) -> float | None:
+        """Absolute error of the age read from the reconstruction, in years."""
+        if self.age_reconstruction is None or self.age_true is None:
+            return None
+        return abs(self.age_reconstruction - self.age_true)
+
+    @property
+    def sex_correct(self) -> bool | None:
+        """Whether the reconstruction shows the true sex; None where either is unknown."""
+        if not self.sex_reconstruction or not self.sex_true:
+            return None
+        return self.sex_reconstruction == self.sex_true
+
+
+@dataclass(frozen=True, slots=True)
+class PatientScore:
+    """What the tests saw of one patient."""
+
+    patient_id: str
+    member: bool
+    linkage: float | None = None
+    linkage_p: float | None = None
+    exposure: float | None = None
+    reidentified: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """Everything the restricted page shows."""
+
+    checkpoint_sha256: str
+    outcome: str
+    pairs: tuple[Pair, ...] = ()
+    grid: tuple[GridCell, ...] = ()
+    demographics: tuple[DemographicRow, ...] = ()
+    patients: tuple[PatientScore, ...] = ()
+
+
+def render_evidence(evidence: Evidence) -> str:
+    """The restricted page as text."""
+    patients = sorted(
+        evidence.patients, key=lambda p: (not p.reidentified, -(p.linkage if p.linkage is not None else -1e9))
+    )
+    return page("evidence.html.j2", e=evidence, patients=patients, uri=png_uri)
+
+
+def write_evidence(evidence: Evidence, folder: Path) -> Path:
+    """Write ``folder``/evidence.html: the folder gets mode 0700, the file 0600 from its first byte."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    path, draft = folder / "evidence.html", folder / ".evidence.html.part"
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(render_evidence(evidence))
+    draft.replace(path)
+    return path
+
+
+def png_uri(png: bytes) -> str:
+    """A PNG as a data URI; ValueError where the bytes are no PNG."""
+    if not png.startswith(_PNG):
+        raise ValueError("evidence images must be PNG")
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,0 +1,130 @@
+"""``report.html``: one offline page."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from reid_audit.records import Metric
+from reid_audit.report import charts, words
+from reid_audit.report.templating import page
+from reid_audit.report.wire import PublicMeasured, PublicReport
+
+_SHIFTS: tuple[tuple[str, words.Unit, tuple[tuple[str, Metric], ...]], ...] = (
+    (
+        "Pixel entropy (bits)",
+        "bits",
+        (
+            ("original", Metric.PIXEL_ENTROPY_PRIOR),
+            ("tuned", Metric.PIXEL_ENTROPY_TUNED),
+            ("reference", Metric.PIXEL_ENTROPY_REFERENCE),
+        ),
+    ),
+    (
+        "PCA kurtosis",
+        "score",
+        (
+            ("original", Metric.PCA_KURTOSIS_PRIOR),
+            ("tuned", Metric.PCA_KURTOSIS_TUNED),
+            ("reference", Metric.PCA_KURTOSIS_REFERENCE),
+        ),
+    ),
+)
+_DEMOGRAPHICS: tuple[tuple[str, Metric, Metric], ...] = (
+    ("Reconstruction", Metric.AGE_MAE_RECONSTRUCTION, Metric.SEX_ACCURACY_RECONSTRUCTION),
+    ("Nearest neighbour", Metric.AGE_MAE_NEAREST, Metric.SEX_ACCURACY_NEAREST),
+    ("Guessing without images", Metric.AGE_MAE_BASE, Metric.SEX_ACCURACY_BASE),
+)
+
+
+class Shift(NamedTuple):
+    """One distribution metric: a chart and its row of the table."""
+
+    name: str
+    plot: Markup
+    cells: tuple[str, ...]
+
+
+class Guess(NamedTuple):
+    """One row of the demographic table."""
+
+    name: str
+    age: PublicMeasured | None
+    sex: PublicMeasured | None
+    missing: str
+
+
+def render_html(report: PublicReport) -> str:
+    """The whole page as text; no script, no outside request."""
+    found = words.recovered(report)
+    return page(
+        "report.html.j2",
+        r=report,
+        w=words,
+        title=words.title(report),
+        outcome=words.OUTCOME_WORD[report.verdict.outcome],
+        recovered=found,
+        exposure=report.measured(Metric.EXPOSURE_TPR),
+        gates=tuple((row, charts.gate_plot(row, f"gate-{row.metric}")) for row in report.gates),
+        nulls=tuple((h.metric, charts.null_histogram(h, f"null-{h.metric}")) for h in report.histograms),
+        rocs=tuple((c.id, charts.roc(c, _rate(report, c.id), f"curve-{c.id}")) for c in report.curves),
+        bracket=_bracket(report),
+        timeline=charts.timeline(report.arms, report.budget.seconds, report.budget.spent_seconds, "timeline"),
+        shifts=_shifts(report),
+        demographics=_demographics(report),
+        mitigations=words.mitigations(report),
+    )
+
+
+def _rate(report: PublicReport, curve: str) -> PublicMeasured | None:
+    return report.measured(Metric.EXPOSURE_TPR if curve == "exposure_roc" else Metric.LINKAGE_TPR)
+
+
+def _bracket(report: PublicReport) -> Markup:
+    found = words.recovered(report)
+    exposure = report.measured(Metric.EXPOSURE_TPR)
+    if found is None and exposure is None:
+        return Markup("")
+    return charts.bracket(None if found is None else found[0] / found[1], exposure, "bracket")
+
+
+def _shifts(report: PublicReport) -> tuple[Shift, ...]:
+    rows = []
+    for name, unit, points in _SHIFTS:
+        values = tuple((word, _value(report, metric)) for word, metric in points)
+        rows.append(_shift(name, unit, values))
+    before, after = report.measured(Metric.FID_PRIOR_REFERENCE), report.measured(Metric.FID_TUNED_REFERENCE)
+    floor = next((m.control for m in (before, after) if m is not None and m.control is not None), None)
+    fid = (
+        ("original", before.value if before else None),
+        ("tuned", after.value if after else None),
+        ("reference", floor),
+    )
+    rows.append(_shift("FID to the reference", "score", fid))
+    return tuple(rows)
+
+
+def _shift(name: str, unit: words.Unit, values: tuple[tuple[str, float | None], ...]) -> Shift:
+    key = "shift-" + name.split()[0].lower() + "-" + name.split()[1].lower()
+    return Shift(name, charts.slope(name, values, unit, key), tuple(_short(v) for _, v in values))
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _value(report: PublicReport, metric: Metric) -> float | None:
+    found = report.measured(metric)
+    return None if found is None else found.value
+
+
+def _demographics(report: PublicReport) -> tuple[Guess, ...]:
+    """The rows of the table; empty where nothing demographic was asked of this run."""
+    texts = {m.metric: m.text for m in report.measurements if m.status == "unmeasured"}
+    rows = []
+    for name, age, sex in _DEMOGRAPHICS:
+        found = report.measured(age), report.measured(sex)
+        missing = texts.get(age) or texts.get(sex) or "not computed in this run"
+        rows.append(Guess(name, *found, missing))
+    return tuple(rows)

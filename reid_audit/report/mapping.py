@@ -1,0 +1,290 @@
+"""AuditResult -> PublicReport, field by field: what is not named here is not published."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+
+from reid_audit.records import (
+    REASON_TEXT,
+    ArchMatch,
+    AuditResult,
+    Curve,
+    Histogram,
+    Measured,
+    Measurement,
+    Metric,
+    Policy,
+    Reason,
+    Unmeasured,
+    Waiver,
+)
+from reid_audit.report.gates import control_rows, gate_row, waiver_of
+from reid_audit.report.wire import (
+    Finding,
+    PublicArchitecture,
+    PublicArm,
+    PublicBudget,
+    PublicCandidate,
+    PublicCheckpoint,
+    PublicCohort,
+    PublicCurve,
+    PublicHistogram,
+    PublicMeasured,
+    PublicMeasurement,
+    PublicPreprocess,
+    PublicPrior,
+    PublicReport,
+    PublicTool,
+    PublicUnmeasured,
+    PublicVerdict,
+    PublicWaiver,
+    Seeds,
+)
+
+SMALL_CELL = 10
+"""Demographic figures about fewer people are not published."""
+DEMOGRAPHIC = frozenset(m for m in Metric if m.value.startswith(("age_", "sex_")))
+MAX_BINS = 60
+PUBLISHED_DIGESTS = frozenset({"reconstructions", "negative_control", "controls", "policy", "waivers", "index", "lock"})
+"""Digests of attack products and inputs that are not patients. A cohort's digest would confirm a guessed member."""
+ROC_GRID: tuple[float, ...] = (
+    *(0.0, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07),
+    *(round(0.1 + 0.05 * i, 2) for i in range(19)),
+)
+"""False-positive rates at which curves are published."""
+
+_PATH = re.compile(
+    r"(?<![\w.])(?:[A-Za-z]:\\|~?/|\.{1,2}/)[^\s,;]+|[^\s,;]+\.(?:png|jpe?g|dcm|dicom|npz|npy|csv|tiff?)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"^[A-Za-z_. -]{1,40}$")
+
+
+def publish(result: AuditResult) -> PublicReport:
+    """What of ``result`` may be published. Demographic figures about fewer than 10 people become ``small_cell``."""
+    measurements = tuple(_suppress(m) for m in result.measurements)
+    hidden = frozenset(m.metric for m in measurements if isinstance(m, Unmeasured) and m.reason is Reason.SMALL_CELL)
+    return PublicReport(
+        started=result.started,
+        method=scrub(result.method, 120),
+        evidence=result.policy.evidence,
+        verdict=_verdict(result),
+        findings=_findings(result, hidden),
+        gates=tuple(
+            gate_row(
+                gate, measurements, result.verdict, _waiver(waiver_of(gate, result.waivers, result.checkpoint.sha256))
+            )
+            for gate in result.policy.gates
+        ),
+        controls=control_rows(result.policy, measurements, result.prior),
+        measurements=tuple(_measurement(m, result.policy) for m in measurements),
+        histograms=tuple(_histogram(h) for h in result.histograms if h.id not in DEMOGRAPHIC and h.counts),
+        curves=tuple(_curve(c) for c in result.curves if c.id in ("exposure_roc", "linkage_roc") and c.x),
+        cohorts=tuple(
+            PublicCohort(
+                role=c.role,
+                patients=c.patients,
+                images=c.images,
+                strata=tuple(word(s, "other column") for s in c.strata),
+            )
+            for c in result.cohorts
+        ),
+        arms=_arms(result),
+        budget=PublicBudget(
+            seconds=result.budget.seconds,
+            spent_seconds=round(result.spend.seconds, 3),
+            steps=result.budget.steps,
+            spent_steps=result.spend.steps,
+            stopped_by=result.spend.stopped_by,
+            particles=result.budget.particles,
+        ),
+        tool=PublicTool(
+            version=result.tool.version,
+            python=result.tool.python,
+            torch=result.tool.torch,
+            device=result.tool.device,
+            deterministic=result.tool.deterministic,
+        ),
+        checkpoint=_checkpoint(result),
+        architecture=_architecture(result.architecture),
+        preprocess=_preprocess(result),
+        prior=_prior(result),
+        seeds=Seeds(master=result.seed),
+        false_discovery_rate=result.policy.level,
+        policy_sha256=result.policy_sha256,
+        digests=tuple((name, sha) for name, sha in result.digests if name in PUBLISHED_DIGESTS),
+    )
+
+
+def scrub(text: str, limit: int = 400) -> str:
+    """One line without paths and image names, at most ``limit`` characters."""
+    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    clean = _PATH.sub("[file]", flat)
+    return clean if len(clean) <= limit else clean[: limit - 1].rstrip() + "…"
+
+
+def word(text: str, otherwise: str) -> str:
+    """``text`` where it is a plain name without digits, so that no identifier fits, else ``otherwise``."""
+    return text if _WORD.match(text) else otherwise
+
+
+def _suppress(measurement: Measurement) -> Measurement:
+    if not isinstance(measurement, Measured) or measurement.metric not in DEMOGRAPHIC:
+        return measurement
+    if measurement.n is None or measurement.n < SMALL_CELL:
+        return Unmeasured(metric=measurement.metric, reason=Reason.SMALL_CELL)
+    return measurement
+
+
+def _measurement(measurement: Measurement, policy: Policy) -> PublicMeasurement:
+    if isinstance(measurement, Unmeasured):
+        return PublicUnmeasured(
+            metric=measurement.metric, reason=measurement.reason, text=REASON_TEXT[measurement.reason]
+        )
+    gate = policy.gate(measurement.metric)
+    return PublicMeasured(
+        metric=measurement.metric,
+        value=measurement.value,
+        low=measurement.low,
+        high=measurement.high,
+        control=measurement.control,
+        threshold=gate.fail if gate else None,
+        n=measurement.n,
+        indicator=measurement.indicator,
+    )
+
+
+def _verdict(result: AuditResult) -> PublicVerdict:
+    verdict = result.verdict
+    return PublicVerdict(
+        outcome=verdict.outcome,
+        exit_code=verdict.exit_code,
+        reason=scrub(verdict.reason),
+        breaches=tuple(b.metric for b in verdict.breaches),
+        gaps=tuple(scrub(g.text) for g in verdict.gaps),
+        waived=tuple(b.metric for b in verdict.waived),
+        screening=verdict.screening,
+    )
+
+
+def _findings(result: AuditResult, hidden: frozenset[Metric]) -> tuple[Finding, ...]:
+    verdict = result.verdict
+    masked = "Beyond its threshold; " + REASON_TEXT[Reason.SMALL_CELL] + "."
+
+    def said(metric: Metric, text: str) -> str:
+        return masked if metric in hidden else scrub(text)
+
+    return (
+        *(Finding(kind="breach", metric=b.metric, text=said(b.metric, b.text)) for b in verdict.breaches),
+        *(Finding(kind="waived", metric=b.metric, text=said(b.metric, b.text)) for b in verdict.waived),
+        *(Finding(kind="gap", metric=g.metric, text=scrub(g.text), remedy=scrub(g.remedy)) for g in verdict.gaps),
+        *(Finding(kind="warning", text=scrub(w)) for w in verdict.warnings),
+    )
+
+
+def _waiver(waiver: Waiver | None) -> PublicWaiver | None:
+    if waiver is None:
+        return None
+    return PublicWaiver(reason=scrub(waiver.reason), approved_by=scrub(waiver.approved_by, 120), expires=waiver.expires)
+
+
+def _histogram(histogram: Histogram) -> PublicHistogram:
+    """Neighbouring bins are merged until at most ``MAX_BINS`` remain."""
+    edges, counts = list(histogram.edges), list(histogram.counts)
+    while len(counts) > MAX_BINS:
+        counts = [sum(counts[i : i + 2]) for i in range(0, len(counts), 2)]
+        edges = [*edges[:-1:2], edges[-1]]
+    return PublicHistogram(metric=histogram.id, edges=tuple(edges), counts=tuple(counts), observed=histogram.observed)
+
+
+def _curve(curve: Curve) -> PublicCurve:
+    """The step curve read off at ``ROC_GRID``, rounded to a thousandth."""
+    points = sorted(zip(curve.x, curve.y, strict=True))
+    xs = [x for x, _ in points]
+    heights = [max((y for _, y in points[: bisect_right(xs, x)]), default=0.0) for x in ROC_GRID]
+    return PublicCurve(
+        id="exposure_roc" if curve.id == "exposure_roc" else "linkage_roc",
+        x=ROC_GRID,
+        y=tuple(round(y, 3) for y in heights),
+    )
+
+
+def _arms(result: AuditResult) -> tuple[PublicArm, ...]:
+    return tuple(
+        PublicArm(
+            name=arm.name,
+            seconds=round(arm.spend.seconds, 3),
+            steps=arm.spend.steps,
+            stopped_by=arm.spend.stopped_by,
+            energy_start=arm.energy_start,
+            energy_end=arm.energy_end,
+            images=arm.images,
+            note=scrub(arm.note, 120),
+        )
+        for arm in result.arms
+    )
+
+
+def _checkpoint(result: AuditResult) -> PublicCheckpoint:
+    c = result.checkpoint
+    return PublicCheckpoint(
+        sha256=c.sha256,
+        format=scrub(c.format, 120),
+        bytes=c.bytes,
+        tensors=c.tensors,
+        parameters=c.parameters,
+        dtypes=c.dtypes,
+        wrapper=word(c.wrapper, "other") if c.wrapper else "",
+        findings=tuple(scrub(f) for f in c.findings),
+    )
+
+
+def _architecture(a: ArchMatch) -> PublicArchitecture:
+    return PublicArchitecture(
+        name=a.name,
+        library=a.library,
+        family=a.family,
+        key_coverage=a.coverage,
+        found_by=a.by,
+        candidates=tuple(
+            PublicCandidate(name=c.name, library=c.library, key_coverage=c.coverage) for c in a.candidates[:5]
+        ),
+        missing_keys=a.missing_keys,
+        unexpected_keys=a.unexpected_keys,
+        normalisation=a.normalisation,
+        data_statistics=a.data_statistics,
+        head=a.head,
+        classes=a.classes,
+        input=(a.channels, a.side, a.side),
+        input_by=a.side_by,
+    )
+
+
+def _preprocess(result: AuditResult) -> PublicPreprocess:
+    p = result.preprocess
+    return PublicPreprocess(
+        decided_by=result.preprocess_by,
+        resize=p.resize,
+        crop=p.crop,
+        interpolation=p.interpolation,
+        mean=p.mean,
+        std=p.std,
+        invert=p.invert,
+    )
+
+
+def _prior(result: AuditResult) -> PublicPrior:
+    p = result.prior
+    return PublicPrior(
+        id=scrub(p.id, 120),
+        kind=p.kind,
+        sha256=p.sha256,
+        side=p.side,
+        channels=p.channels,
+        declared_training_sets=tuple(scrub(s, 120) for s in p.declared_training_sets[:12]),
+        images=p.images,
+        patients=p.patients,
+        licence=scrub(p.licence, 120),
+        overlap=p.overlap,
+    )

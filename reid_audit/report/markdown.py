@@ -1,0 +1,146 @@
+"""``report.md``: for a step summary or a model card."""
+
+from __future__ import annotations
+
+import re
+
+from reid_audit.records import Metric, Outcome
+from reid_audit.report import words
+from reid_audit.report.wire import ControlRow, GateRow, PublicReport
+
+_MARK: dict[Outcome, str] = {
+    Outcome.PASS: "✅",
+    Outcome.FAIL: "❌",
+    Outcome.INCONCLUSIVE: "❔",
+    Outcome.NOT_AUDITED: "⛔",
+    Outcome.REFUSED: "⛔",
+}
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~!])")
+
+
+def render_markdown(report: PublicReport) -> str:
+    """GitHub-flavoured Markdown; verdict first, details after."""
+    verdict = report.verdict
+    blocks = [
+        f"## {_MARK[verdict.outcome]} {words.title(report)}: {words.OUTCOME_WORD[verdict.outcome].upper()}",
+        f"**{_plain(verdict.reason)}** {words.OUTCOME_MEANING[verdict.outcome]}",
+        _facts(report),
+        _findings(report),
+        "### Gates\n\n" + _gates(report.gates),
+        _bracket(report),
+        "### Controls\n\n" + _controls(report.controls),
+        _shift(report),
+        _mitigations(report),
+        "### What a pass does not mean\n\n" + "\n".join(f"- {line}" for line in words.NOT_A_PASS),
+        _provenance(report),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _facts(report: PublicReport) -> str:
+    members, others = words.people(report, "reference"), words.people(report, "holdout")
+    return (
+        f"`{report.architecture.name}` ({_plain(report.architecture.library)}), "
+        f"{members if members is not None else 'no'} training patients, "
+        f"{others if others is not None else 'no'} hold-out patients, "
+        f"{words.duration(report.budget.spent_seconds)}, exit code {report.verdict.exit_code}."
+    )
+
+
+def _findings(report: PublicReport) -> str:
+    names = {"breach": "Breach", "waived": "Waived breach", "gap": "Missing evidence", "warning": "Note"}
+    lines = []
+    for finding in report.findings:
+        label = f" ({words.METRICS[finding.metric].label})" if finding.metric else ""
+        remedy = f" To close it: {_plain(finding.remedy)}" if finding.remedy else ""
+        lines.append(f"- **{names[finding.kind]}**{label}: {_plain(finding.text)}{remedy}")
+    return "\n".join(lines)
+
+
+def _gates(gates: tuple[GateRow, ...]) -> str:
+    rows = [
+        "| Gate | Status | Measured | 95 % interval | Control | Threshold | Margin |",
+        "|---|---|---:|---|---:|---|---:|",
+    ]
+    for row in gates:
+        unit = words.METRICS[row.metric].unit
+        status = words.GATE_WORD[row.status]
+        if row.waiver is not None:
+            status += f" by {_plain(row.waiver.approved_by)} until {row.waiver.expires}: {_plain(row.waiver.reason)}"
+        cells = (
+            f"{words.METRICS[row.metric].label} `{row.metric}`",
+            status,
+            words.number(row.value, unit),
+            words.interval(row.low, row.high, unit) or "–",
+            words.number(row.control, unit),
+            words.limit(row),
+            words.number(row.margin, unit),
+        )
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _controls(controls: tuple[ControlRow, ...]) -> str:
+    rows = ["| Control | Status | Reached | Needed |", "|---|---|---:|---|"]
+    signs = {"at_least": "at least", "at_most": "at most", "above": "above"}
+    for row in controls:
+        unit = words.METRICS[row.metric].unit if row.metric else "share"
+        needed = f"{signs[row.direction]} {words.number(row.required, unit)}" if row.direction else "disjoint"
+        cells = (words.CONTROLS[row.name][0], words.CONTROL_WORD[row.status], words.number(row.value, unit), needed)
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _bracket(report: PublicReport) -> str:
+    found = words.recovered(report)
+    exposure = report.measured(Metric.EXPOSURE_TPR)
+    parts = []
+    if found is not None:
+        parts.append(f"This attack re-identified **{found[0]} of {found[1]}** training patients.")
+    if exposure is not None:
+        bound = f" (up to {words.number(exposure.high, 'share')})" if exposure.high is not None else ""
+        parts.append(
+            f"Somebody who already holds films could recognise **{words.number(exposure.value, 'share')}**{bound} "
+            "of them from the weights, at 1 % false alarms."
+        )
+    return "### Recovered and exposed\n\n" + " ".join(parts) if parts else ""
+
+
+def _shift(report: PublicReport) -> str:
+    table = (
+        ("Pixel entropy", Metric.PIXEL_ENTROPY_PRIOR, Metric.PIXEL_ENTROPY_TUNED, Metric.PIXEL_ENTROPY_REFERENCE),
+        ("PCA kurtosis", Metric.PCA_KURTOSIS_PRIOR, Metric.PCA_KURTOSIS_TUNED, Metric.PCA_KURTOSIS_REFERENCE),
+        ("FID to the reference", Metric.FID_PRIOR_REFERENCE, Metric.FID_TUNED_REFERENCE, None),
+    )
+    rows = ["| Figure | Original | Tuned | Reference |", "|---|---:|---:|---:|"]
+    for name, *metrics in table:
+        cells = [_value(report, metric) for metric in metrics]
+        rows.append("| " + " | ".join((name, *cells)) + " |")
+    return "### Distribution shift\n\n" + "\n".join(rows)
+
+
+def _value(report: PublicReport, metric: Metric | None) -> str:
+    found = report.measured(metric) if metric is not None else None
+    return "–" if found is None else f"{found.value:.2f}"
+
+
+def _mitigations(report: PublicReport) -> str:
+    lines = words.mitigations(report)
+    return "### What may help\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
+
+
+def _provenance(report: PublicReport) -> str:
+    sets = "; ".join(report.prior.declared_training_sets) or "not declared"
+    lines = (
+        f"- checkpoint `{report.checkpoint.sha256}`",
+        f"- policy `{report.policy_sha256}`",
+        f"- prior `{report.prior.sha256}`, trained on {_plain(sets)}, {report.prior.overlap}",
+        f"- method {_plain(report.method)}, seed {report.seeds.master}, reid-audit {_plain(report.tool.version)}, "
+        f"torch {_plain(report.tool.torch)}, {_plain(report.tool.device)}, {report.started:%Y-%m-%d}",
+    )
+    return "<details>\n<summary>Provenance</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
+
+
+def _plain(text: str) -> str:
+    """``text`` without effect as Markdown, HTML or a table cell."""
+    return _SPECIAL.sub(r"\\\1", text)

@@ -1,0 +1,80 @@
+"""``report.sarif``: SARIF 2.1.0 for code-scanning pages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from reid_audit.records import Metric, Outcome
+from reid_audit.report import words
+from reid_audit.report.wire import Finding, PublicReport
+
+POLICY_FILE = "reid-audit.toml"
+_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_LEVEL = {"breach": "error", "waived": "note", "gap": "warning", "warning": "note"}
+
+
+def render_sarif(report: PublicReport) -> str:
+    """One run; a result for each breach, waiver and gap, on line 1 of the policy file (GitHub rejects results without
+    a physical location and a fingerprint)."""
+    findings = [f for f in report.findings if f.kind != "warning"]
+    rules = sorted({_rule(f) for f in findings})
+    run = {
+        "tool": {
+            "driver": {
+                "name": "reid-audit",
+                "version": report.tool.version,
+                "rules": [_describe(rule) for rule in rules],
+            }
+        },
+        "automationDetails": {"id": f"reid-audit/{report.checkpoint.sha256}"},
+        "invocations": [_invocation(report)],
+        "columnKind": "utf16CodeUnits",
+        "results": [_result(f, rules, report) for f in findings],
+        "properties": {"verdict": report.verdict.outcome.value, "checkpointSha256": report.checkpoint.sha256},
+    }
+    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _invocation(report: PublicReport) -> dict[str, Any]:
+    """The run itself; only a crash or a refusal is unsuccessful."""
+    ran = report.verdict.outcome not in (Outcome.NOT_AUDITED, Outcome.REFUSED)
+    return {"executionSuccessful": ran, "exitCode": report.verdict.exit_code}
+
+
+def _rule(finding: Finding) -> str:
+    return finding.metric.value if finding.metric else "evidence"
+
+
+def _describe(rule: str) -> dict[str, Any]:
+    if rule == "evidence":
+        return {"id": rule, "shortDescription": {"text": "Evidence the policy asks for is missing"}}
+    label, meaning, _ = words.METRICS[Metric(rule)]
+    return {"id": rule, "shortDescription": {"text": label}, "fullDescription": {"text": meaning}}
+
+
+def _result(finding: Finding, rules: list[str], report: PublicReport) -> dict[str, Any]:
+    rule = _rule(finding)
+    text = f"{finding.text} To close it: {finding.remedy}" if finding.remedy else finding.text
+    identity = f"{rule}|{finding.kind}|{finding.text if rule == 'evidence' else ''}|{report.checkpoint.sha256}"
+    result: dict[str, Any] = {
+        "ruleId": rule,
+        "ruleIndex": rules.index(rule),
+        "level": _LEVEL[finding.kind],
+        "message": {"text": text},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": POLICY_FILE, "uriBaseId": "%SRCROOT%"},
+                    "region": {"startLine": 1},
+                }
+            }
+        ],
+        "partialFingerprints": {"gateAndCheckpoint/v1": hashlib.sha256(identity.encode()).hexdigest()},
+    }
+    if finding.kind == "waived":
+        waiver = next((g.waiver for g in report.gates if g.metric is finding.metric), None)
+        reason = f"{waiver.reason} ({waiver.approved_by}, until {waiver.expires})" if waiver else "waived"
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": reason}]
+    return result

@@ -1,0 +1,350 @@
+"""The versioned public document. Only this type reaches a renderer, and no field of it can hold a patient.
+
+Schema evolution: within ``reid-audit/report/1`` fields may be added with a default; none is removed, renamed or given
+another meaning. Readers ignore fields they do not know. Anything else is ``/2``.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from reid_audit.records import EXIT_CODES, Direction, Fraction, Metric, Outcome, Reason, Sha256, StoppedBy
+
+SCHEMA: Literal["reid-audit/report/1"] = "reid-audit/report/1"
+MAX_POINTS = 101
+"""No list of numbers in a report is longer: too short for pixels, latents or one score per patient of a cohort."""
+
+Label = Annotated[str, StringConstraints(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Sentence = Annotated[str, StringConstraints(max_length=400, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Points = Annotated[tuple[FiniteFloat, ...], Field(max_length=MAX_POINTS)]
+
+
+def _pairs(value: Any) -> Any:
+    return tuple(value.items()) if isinstance(value, dict) else value
+
+
+Tally = Annotated[
+    tuple[tuple[Label, NonNegativeInt], ...],
+    BeforeValidator(_pairs),
+    PlainSerializer(lambda pairs: dict(pairs), return_type=dict[str, int]),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}),
+]
+"""(name, count) pairs; a JSON object in the document."""
+
+Digests = Annotated[
+    tuple[tuple[Label, Sha256], ...],
+    BeforeValidator(_pairs),
+    PlainSerializer(lambda pairs: dict(pairs), return_type=dict[str, str]),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}),
+]
+"""(name, SHA-256) pairs; a JSON object in the document."""
+
+GateStatus = Literal["breach", "waived", "clear", "open", "indicator", "unmeasured"]
+ControlStatus = Literal["met", "missed", "unmeasured", "not_required"]
+ControlName = Literal[
+    "attack_power", "scorer_sensitivity", "exposure_control", "negative_control", "exchangeability", "prior_disjoint"
+]
+
+
+class Wire(BaseModel):
+    """Frozen; fields a newer version added are dropped on reading."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class PublicTool(Wire):
+    """What ran the audit."""
+
+    version: Label
+    python: Label
+    torch: Label
+    device: Label
+    deterministic: bool = False
+
+
+class PublicCheckpoint(Wire):
+    """The audited file; its name stays private."""
+
+    sha256: Sha256
+    format: Label
+    bytes: NonNegativeInt
+    tensors: NonNegativeInt
+    parameters: NonNegativeInt
+    dtypes: Tally = ()
+    wrapper: Label = ""
+    findings: tuple[Sentence, ...] = ()
+
+
+class PublicCandidate(Wire):
+    """A runner-up architecture."""
+
+    name: Label
+    library: Label
+    key_coverage: Fraction
+
+
+class PublicArchitecture(Wire):
+    """Which network this is, with the evidence."""
+
+    name: Label
+    library: Label
+    family: Label
+    key_coverage: Fraction
+    found_by: Literal["keys", "option", "factory"]
+    candidates: tuple[PublicCandidate, ...] = ()
+    missing_keys: NonNegativeInt = 0
+    unexpected_keys: NonNegativeInt = 0
+    normalisation: Tally = ()
+    data_statistics: NonNegativeInt = 0
+    head: Label
+    classes: NonNegativeInt
+    input: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
+    """Channels, height, width."""
+    input_by: Literal["weights", "default", "policy"]
+
+
+class PublicPreprocess(Wire):
+    """How films were turned into network input."""
+
+    decided_by: Literal["policy", "statistics", "default"]
+    resize: Label
+    crop: Label
+    interpolation: Label
+    mean: Annotated[tuple[FiniteFloat, ...], Field(max_length=4)]
+    std: Annotated[tuple[FiniteFloat, ...], Field(max_length=4)]
+    invert: bool
+
+
+class PublicPrior(Wire):
+    """What the attacker was given to draw images from."""
+
+    id: Label
+    kind: Literal["gaussian", "pggan"]
+    sha256: Sha256
+    side: NonNegativeInt
+    channels: NonNegativeInt
+    declared_training_sets: tuple[Label, ...] = ()
+    images: NonNegativeInt = 0
+    patients: NonNegativeInt = 0
+    licence: Label = ""
+    overlap: Literal["disjoint", "overlap", "unknown"]
+
+
+class PublicCohort(Wire):
+    """How many people stood on one side. Its digest stays private: it would confirm a guessed member."""
+
+    role: Literal["reference", "holdout"]
+    patients: NonNegativeInt
+    images: NonNegativeInt
+    strata: tuple[Label, ...] = ()
+
+
+class PublicMeasured(Wire):
+    """A number, its 95 % interval, the same number where nothing can have leaked, and its gate's fail threshold."""
+
+    status: Literal["measured"] = "measured"
+    metric: Metric
+    value: FiniteFloat
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+    control: FiniteFloat | None = None
+    threshold: FiniteFloat | None = None
+    n: NonNegativeInt | None = None
+    indicator: bool = False
+
+
+class PublicUnmeasured(Wire):
+    """A missing number: an enumerated reason with its fixed text."""
+
+    status: Literal["unmeasured"] = "unmeasured"
+    metric: Metric
+    reason: Reason
+    text: Sentence
+
+
+PublicMeasurement = Annotated[PublicMeasured | PublicUnmeasured, Field(discriminator="status")]
+
+
+class PublicWaiver(Wire):
+    """Who answers for a breach, and until when; published as written."""
+
+    reason: Sentence
+    approved_by: Label
+    expires: date
+
+
+class PublicCorroboration(Wire):
+    """A second metric that has to agree before a breach counts."""
+
+    metric: Metric
+    above: FiniteFloat
+
+
+class GateRow(Wire):
+    """One gate of the policy beside what was measured."""
+
+    metric: Metric
+    status: GateStatus
+    direction: Direction
+    """Which way the metric becomes riskier."""
+    value: FiniteFloat | None = None
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+    control: FiniteFloat | None = None
+    n: NonNegativeInt | None = None
+    basis: Literal["value", "excess"] = "value"
+    fail: FiniteFloat | None = None
+    clear: FiniteFloat | None = None
+    compared: FiniteFloat | None = None
+    """Held against ``fail``: the interval end kinder to the model, less the control where ``basis`` is excess."""
+    margin: FiniteFloat | None = None
+    """Room left before the threshold; negative beyond it."""
+    corroborated_by: tuple[PublicCorroboration, ...] = ()
+    waiver: PublicWaiver | None = None
+
+
+class ControlRow(Wire):
+    """One control a PASS may need."""
+
+    name: ControlName
+    status: ControlStatus
+    metric: Metric | None = None
+    required: FiniteFloat | None = None
+    direction: Literal["at_least", "at_most", "above"] | None = None
+    value: FiniteFloat | None = None
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+    n: NonNegativeInt | None = None
+    reason: Reason | None = None
+
+
+class Finding(Wire):
+    """One sentence behind the verdict; gaps say what would close them."""
+
+    kind: Literal["breach", "waived", "gap", "warning"]
+    metric: Metric | None = None
+    text: Sentence
+    remedy: Sentence = ""
+
+
+class PublicVerdict(Wire):
+    """The answer."""
+
+    outcome: Outcome
+    exit_code: int
+    reason: Sentence
+    breaches: tuple[Metric, ...] = ()
+    gaps: tuple[Sentence, ...] = ()
+    waived: tuple[Metric, ...] = ()
+    screening: bool = False
+
+    @model_validator(mode="after")
+    def _code_follows_outcome(self) -> PublicVerdict:
+        if self.exit_code != EXIT_CODES[self.outcome]:
+            raise ValueError(f"exit code {self.exit_code} does not belong to {self.outcome}")
+        return self
+
+
+class PublicHistogram(Wire):
+    """A null distribution and the observed value. Counts are of null draws, never of patients."""
+
+    metric: Metric
+    edges: Points
+    counts: Annotated[tuple[NonNegativeInt, ...], Field(max_length=MAX_POINTS)]
+    observed: FiniteFloat
+
+    @model_validator(mode="after")
+    def _edges_enclose_counts(self) -> PublicHistogram:
+        if len(self.edges) != len(self.counts) + 1:
+            raise ValueError("a histogram needs one edge more than counts")
+        return self
+
+
+class PublicCurve(Wire):
+    """A curve resampled to a fixed grid, so that no point belongs to one patient."""
+
+    id: Literal["exposure_roc", "linkage_roc"]
+    x: Points
+    y: Points
+
+    @model_validator(mode="after")
+    def _same_length(self) -> PublicCurve:
+        if len(self.x) != len(self.y):
+            raise ValueError("x and y differ in length")
+        return self
+
+
+class PublicArm(Wire):
+    """One run of the attack or one control."""
+
+    name: Literal["target", "negative_control", "attack_power", "scorer_sensitivity", "exposure_control"]
+    seconds: FiniteFloat
+    steps: NonNegativeInt
+    stopped_by: StoppedBy
+    energy_start: FiniteFloat | None = None
+    energy_end: FiniteFloat | None = None
+    images: NonNegativeInt = 0
+    note: Label = ""
+
+
+class PublicBudget(Wire):
+    """Ceilings and what was used of them."""
+
+    seconds: FiniteFloat | None = None
+    spent_seconds: FiniteFloat
+    steps: NonNegativeInt
+    spent_steps: NonNegativeInt
+    stopped_by: StoppedBy
+    particles: Annotated[tuple[NonNegativeInt, ...], Field(max_length=16)] = ()
+
+
+class Seeds(Wire):
+    """Everything random follows from these."""
+
+    master: int
+
+
+class PublicReport(Wire):
+    """``report.json``. May be attached to a public model card."""
+
+    schema_id: Literal["reid-audit/report/1"] = Field(default=SCHEMA, alias="schema")
+    started: datetime
+    method: Label
+    evidence: Literal["calibrated", "checkpoint"]
+    verdict: PublicVerdict
+    findings: tuple[Finding, ...] = ()
+    gates: tuple[GateRow, ...]
+    controls: tuple[ControlRow, ...] = ()
+    measurements: tuple[PublicMeasurement, ...] = ()
+    histograms: Annotated[tuple[PublicHistogram, ...], Field(max_length=16)] = ()
+    curves: Annotated[tuple[PublicCurve, ...], Field(max_length=2)] = ()
+    cohorts: Annotated[tuple[PublicCohort, ...], Field(max_length=2)] = ()
+    arms: Annotated[tuple[PublicArm, ...], Field(max_length=32)] = ()
+    budget: PublicBudget
+    tool: PublicTool
+    checkpoint: PublicCheckpoint
+    architecture: PublicArchitecture
+    preprocess: PublicPreprocess
+    prior: PublicPrior
+    seeds: Seeds
+    false_discovery_rate: Fraction
+    policy_sha256: Sha256
+    digests: Digests = ()
+
+    def measured(self, metric: Metric) -> PublicMeasured | None:
+        """The measurement of ``metric``, None where it is missing."""
+        return next((m for m in self.measurements if isinstance(m, PublicMeasured) and m.metric is metric), None)

@@ -1,0 +1,254 @@
+"""The plain words and number formats every rendering shares."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from reid_audit.records import Metric, Outcome, StoppedBy
+from reid_audit.report.wire import ControlName, ControlStatus, GateRow, GateStatus, PublicReport
+
+Unit = Literal["share", "p", "count", "score", "years", "bits"]
+
+
+class Words(NamedTuple):
+    """How one metric is called and read."""
+
+    label: str
+    meaning: str
+    unit: Unit
+
+
+METRICS: dict[Metric, Words] = {
+    Metric.LIKELY_SAMPLES: Words(
+        "Likely samples", "Reconstructions the model finds more plausible than chance.", "count"
+    ),
+    Metric.NEAREST_SSIM: Words("Similarity of nearest match (SSIM)", "1 means the same image.", "score"),
+    Metric.NEAREST_NN: Words(
+        "Similarity of nearest match (NN)", "Cosine after hub correction; higher is closer.", "score"
+    ),
+    Metric.PIXEL_ENTROPY_PRIOR: Words("Pixel entropy, original", "Before the attack.", "bits"),
+    Metric.PIXEL_ENTROPY_TUNED: Words("Pixel entropy, tuned", "After the attack.", "bits"),
+    Metric.PIXEL_ENTROPY_REFERENCE: Words("Pixel entropy, reference", "Training images.", "bits"),
+    Metric.PCA_KURTOSIS_PRIOR: Words("PCA kurtosis, original", "Before the attack.", "score"),
+    Metric.PCA_KURTOSIS_TUNED: Words("PCA kurtosis, tuned", "After the attack.", "score"),
+    Metric.PCA_KURTOSIS_REFERENCE: Words("PCA kurtosis, reference", "Training images.", "score"),
+    Metric.FID_PRIOR_TUNED: Words("FID, original to tuned", "How far the attack moved the images.", "score"),
+    Metric.FID_TUNED_REFERENCE: Words("FID, tuned to reference", "Distance to the training images after it.", "score"),
+    Metric.FID_PRIOR_REFERENCE: Words(
+        "FID, original to reference", "Distance to the training images before it.", "score"
+    ),
+    Metric.LINKAGE_P: Words(
+        "Linkage test (p)", "Chance of matches this close to training patients if nothing had leaked.", "p"
+    ),
+    Metric.LINKAGE_AUC: Words(
+        "Linkage AUC", "How well match scores tell training from hold-out patients; 0.5 is guessing.", "score"
+    ),
+    Metric.NEAREST_MEMBER_SHARE: Words(
+        "Nearest patient was in training", "Share of reconstructions; the control is chance.", "share"
+    ),
+    Metric.REIDENTIFIED_PATIENTS: Words("Re-identified patients", "Training patients matched beyond chance.", "count"),
+    Metric.SINGLE_HIT: Words("Single hits", "Reconstructions that name one training patient on their own.", "count"),
+    Metric.LINKAGE_TPR: Words(
+        "Patients recovered at 1 % false alarms", "Share of training patients this attack finds.", "share"
+    ),
+    Metric.EXPOSURE_AUC: Words(
+        "Exposure AUC", "How well the weights tell training from hold-out patients; 0.5 is guessing.", "score"
+    ),
+    Metric.EXPOSURE_TPR: Words(
+        "Patients exposed at 1 % false alarms",
+        "Share of training patients the weights give away to someone holding films.",
+        "share",
+    ),
+    Metric.EXPOSURE_MAX_P: Words("Most exposed patient (p)", "Corrected for looking at every patient.", "p"),
+    Metric.ATTACK_POWER: Words("Attack finds planted patients (p)", "Same attack, copy with known patients.", "p"),
+    Metric.SCORER_SENSITIVITY: Words("Scorer finds degraded films", "Share of degraded training films found.", "share"),
+    Metric.EXPOSURE_CONTROL: Words("Exposure finds planted patients", "Share found at 1 % false alarms.", "share"),
+    Metric.NEGATIVE_CONTROL_P: Words("Attack without the model (p)", "Must not be flagged.", "p"),
+    Metric.EXCHANGEABILITY_P: Words("Training and hold-out alike (p)", "Small: the two sets differ in kind.", "p"),
+    Metric.CONSENSUS: Words("Agreement across seeds", "Similarity of independent reconstructions.", "score"),
+    Metric.AGE_MAE_RECONSTRUCTION: Words("Age error, reconstruction", "Mean absolute error.", "years"),
+    Metric.AGE_MAE_NEAREST: Words("Age error, nearest neighbour", "Mean absolute error.", "years"),
+    Metric.AGE_MAE_BASE: Words("Age error, guessing the median", "Mean absolute error.", "years"),
+    Metric.SEX_ACCURACY_RECONSTRUCTION: Words("Sex correct, reconstruction", "Share.", "share"),
+    Metric.SEX_ACCURACY_NEAREST: Words("Sex correct, nearest neighbour", "Share.", "share"),
+    Metric.SEX_ACCURACY_BASE: Words("Sex correct, guessing the majority", "Share.", "share"),
+}
+
+OUTCOME_WORD: dict[Outcome, str] = {
+    Outcome.PASS: "Pass",
+    Outcome.FAIL: "Fail",
+    Outcome.INCONCLUSIVE: "Inconclusive",
+    Outcome.NOT_AUDITED: "Not audited",
+    Outcome.REFUSED: "Refused",
+}
+
+OUTCOME_MEANING: dict[Outcome, str] = {
+    Outcome.PASS: "Nothing was found at this budget, and the attack was shown to find planted patients.",
+    Outcome.FAIL: "Do not release these weights as they are.",
+    Outcome.INCONCLUSIVE: "Neither safe nor unsafe has been shown. Evidence is missing; see what would supply it.",
+    Outcome.NOT_AUDITED: "The audit did not run. Nothing is known about these weights.",
+    Outcome.REFUSED: "The file was not opened, because opening it could run code.",
+}
+
+GATE_WORD: dict[GateStatus, str] = {
+    "breach": "Breach",
+    "waived": "Waived",
+    "clear": "Clear",
+    "open": "Open",
+    "indicator": "Indicator",
+    "unmeasured": "Not measured",
+}
+
+GATE_MEANING: dict[GateStatus, str] = {
+    "breach": "beyond the threshold: fails the model",
+    "waived": "beyond the threshold, accepted by a named person until a date",
+    "clear": "within the threshold",
+    "open": "too uncertain, or not confirmed by a second metric",
+    "indicator": "shown, but an assumption is not met: decides nothing",
+    "unmeasured": "no number",
+}
+
+CONTROL_WORD: dict[ControlStatus, str] = {
+    "met": "Met",
+    "missed": "Missed",
+    "unmeasured": "Not measured",
+    "not_required": "Not required",
+}
+
+CONTROLS: dict[ControlName, tuple[str, str]] = {
+    "attack_power": (
+        "The attack can find patients",
+        "Run on a copy that memorised hold-out patients, it must find them.",
+    ),
+    "scorer_sensitivity": ("The matching can see", "Degraded training films must be matched to their patients."),
+    "exposure_control": ("The exposure score can see", "It must recognise the planted patients."),
+    "negative_control": ("No alarm without the model", "The same attack without the weights must not be flagged."),
+    "exchangeability": ("The two sets are alike", "Training and hold-out films must not differ in kind."),
+    "prior_disjoint": ("The prior knew none of them", "The image prior must not have been trained on these patients."),
+}
+
+ARMS: dict[str, str] = {
+    "target": "Attack on this model",
+    "negative_control": "Attack without the model",
+    "attack_power": "Attack on planted patients",
+    "scorer_sensitivity": "Matching of degraded films",
+    "exposure_control": "Exposure of planted patients",
+}
+
+STOPPED: dict[StoppedBy, str] = {
+    StoppedBy.COMPLETE: "complete",
+    StoppedBy.CONVERGED: "converged",
+    StoppedBy.STEPS: "step limit",
+    StoppedBy.SECONDS: "time limit",
+    StoppedBy.ERROR: "error",
+}
+
+NOT_A_PASS: tuple[str, ...] = (
+    "It covers images. Names, reports or other inputs a model may have memorised are not tested.",
+    "It holds for this attack at this budget. A stronger attack may find more.",
+    "The controls plant a handful of strongly memorised patients. A faint leak across hundreds may stay unseen.",
+    "It is not a proof of anonymity and not a differential-privacy guarantee.",
+)
+
+
+def number(value: float | None, unit: Unit) -> str:
+    """``value`` as a reader expects it; an en dash where there is none."""
+    if value is None:
+        return "–"
+    if unit == "share":
+        percent = 100.0 * value
+        shown = f"{percent:.0f}" if abs(percent) >= 9.95 else f"{percent:.1f}".removesuffix(".0")
+        return f"{shown} %"
+    if unit == "p":
+        return (
+            "< 0.0001"
+            if 0 <= value < 0.0001
+            else f"{value:.4f}".rstrip("0").rstrip(".")
+            if value < 0.01
+            else f"{value:.2f}"
+        )
+    if unit == "count":
+        return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+    if unit in ("years", "bits"):
+        return f"{value:.1f} years" if unit == "years" else f"{value:.2f} bits"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def interval(low: float | None, high: float | None, unit: Unit) -> str:
+    """``low to high``; empty where there is no interval."""
+    if low is None and high is None:
+        return ""
+    return f"{number(low, unit)} to {number(high, unit)}"
+
+
+def limit(row: GateRow) -> str:
+    """The thresholds of a gate in words."""
+    unit = METRICS[row.metric].unit
+    beyond, within = ("above", "up to") if row.direction == "higher" else ("at or below", "above")
+    parts = []
+    if row.fail is not None:
+        parts.append(f"fails {beyond} {number(row.fail, unit)}")
+    if row.clear is not None:
+        parts.append(f"clear {within} {number(row.clear, unit)}")
+    text = "; ".join(parts)
+    return f"{text} over control" if row.basis == "excess" else text
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``42 s``, ``3 min 20 s`` or ``1 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def title(report: PublicReport) -> str:
+    """Heading of the document: a screening says so."""
+    return "Re-identification screening" if report.verdict.screening else "Re-identification audit"
+
+
+def people(report: PublicReport, role: Literal["reference", "holdout"]) -> int | None:
+    """Patients on one side, None where that side was not given."""
+    return next((c.patients for c in report.cohorts if c.role == role), None)
+
+
+def recovered(report: PublicReport) -> tuple[int, int] | None:
+    """(re-identified patients, training patients), None where not measured."""
+    found = report.measured(Metric.REIDENTIFIED_PATIENTS)
+    patients = people(report, "reference")
+    return None if found is None or not patients else (round(found.value), patients)
+
+
+_RECOMPUTE = "Recompute the BatchNorm running statistics on public films and audit the copy."
+MITIGATION: dict[str, tuple[str, ...]] = {
+    "exposure": (
+        _RECOMPUTE,
+        "Train on more patients, with augmentation, weight decay and early stopping; overfitting is what exposes them.",
+        "Train with differential privacy (DP-SGD) where a formal bound is needed.",
+        "Keep the weights on site and offer predictions only.",
+    ),
+    "reconstruction": (
+        _RECOMPUTE,
+        "Train with GroupNorm or LayerNorm instead: this attack reads the statistics BatchNorm stores.",
+        "Do not release a network fine-tuned on a handful of patients; train on more and stop early.",
+        "Remove what the file carries beside the weights: optimiser state, EMA copies, names.",
+    ),
+    "demographics": (
+        "Check that training sets of one site or one clinic do not pin down age and sex by themselves.",
+        "The measures against reconstruction apply first: what cannot be reconstructed has no age.",
+    ),
+}
+_EXPOSURE = frozenset({Metric.EXPOSURE_TPR, Metric.EXPOSURE_AUC, Metric.EXPOSURE_MAX_P})
+
+
+def mitigations(report: PublicReport) -> tuple[str, ...]:
+    """What may help against the breaches of this report, without repeats; empty where there are none."""
+    found: list[str] = []
+    for metric in (*report.verdict.breaches, *report.verdict.waived):
+        kind = "exposure" if metric in _EXPOSURE else "reconstruction"
+        if metric.value.startswith(("age_", "sex_")):
+            kind = "demographics"
+        found.extend(text for text in MITIGATION[kind] if text not in found)
+    return tuple(found)

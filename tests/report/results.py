@@ -1,0 +1,364 @@
+"""Audits with realistic numbers: a leaking net of 16 patients, a regular one of 388, a screening of weights alone."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime
+from itertools import pairwise
+
+from reid_audit.records import (
+    ArchMatch,
+    ArmSummary,
+    AuditResult,
+    Breach,
+    Budget,
+    Candidate,
+    CheckpointSummary,
+    CohortSummary,
+    Curve,
+    Gap,
+    Histogram,
+    Measured,
+    Measurement,
+    Metric,
+    Outcome,
+    Policy,
+    PreprocessSpec,
+    PriorCard,
+    Reason,
+    Spend,
+    StoppedBy,
+    ToolInfo,
+    Unmeasured,
+    Verdict,
+    Waiver,
+)
+
+DONE = StoppedBy.COMPLETE
+
+
+def sha(letter: str) -> str:
+    """A recognisable digest."""
+    return (letter * 64)[:64]
+
+
+def _normal(low: float, high: float, mean: float, sd: float, observed: float, metric: Metric) -> Histogram:
+    edges = [low + (high - low) * i / 40 for i in range(41)]
+    counts = [
+        round(9999 * (high - low) / 40 / sd / 2.507 * math.exp(-((((a + b) / 2 - mean) / sd) ** 2) / 2))
+        for a, b in pairwise(edges)
+    ]
+    return Histogram(id=metric, edges=tuple(edges), counts=tuple(counts), observed=observed)
+
+
+def _roc(power: float) -> Curve:
+    x = tuple(i / 387 for i in range(388))
+    return Curve(id="exposure_roc", x=x, y=tuple(v**power for v in x))
+
+
+def _arms(seconds: float, steps: int) -> tuple[ArmSummary, ...]:
+    def spend(share: float, steps: int) -> Spend:
+        return Spend(seconds=round(seconds * share, 1), steps=steps, stopped_by=DONE)
+
+    return (
+        ArmSummary(name="target", spend=spend(0.46, steps), energy_start=412.7, energy_end=1.93, images=56),
+        ArmSummary(name="negative_control", spend=spend(0.06, 0), images=56),
+        ArmSummary(name="attack_power", spend=spend(0.36, steps), energy_start=398.1, energy_end=1.41, images=56),
+        ArmSummary(name="scorer_sensitivity", spend=spend(0.03, 0), images=64),
+        ArmSummary(name="exposure_control", spend=spend(0.05, 50)),
+    )
+
+
+def _shift(tuned: tuple[float, float, float]) -> tuple[Measurement, ...]:
+    entropy, kurtosis, fid = tuned
+    return (
+        Measured(metric=Metric.PIXEL_ENTROPY_PRIOR, value=6.91, n=400),
+        Measured(metric=Metric.PIXEL_ENTROPY_TUNED, value=entropy, n=56),
+        Measured(metric=Metric.PIXEL_ENTROPY_REFERENCE, value=7.42, n=400),
+        Measured(metric=Metric.PCA_KURTOSIS_PRIOR, value=0.04, n=400),
+        Measured(metric=Metric.PCA_KURTOSIS_TUNED, value=kurtosis, n=56),
+        Measured(metric=Metric.PCA_KURTOSIS_REFERENCE, value=0.83, n=400),
+        Measured(metric=Metric.FID_PRIOR_TUNED, value=21.4, n=56),
+        Measured(metric=Metric.FID_PRIOR_REFERENCE, value=34.8, control=4.1, n=400),
+        Measured(metric=Metric.FID_TUNED_REFERENCE, value=fid, control=4.1, n=56),
+    )
+
+
+def _controls() -> tuple[Measurement, ...]:
+    return (
+        Measured(metric=Metric.ATTACK_POWER, value=0.0005, n=8),
+        Measured(metric=Metric.SCORER_SENSITIVITY, value=0.72, low=0.59, high=0.82, n=64),
+        Measured(metric=Metric.EXPOSURE_CONTROL, value=1.0, low=0.63, high=1.0, n=8),
+        Measured(metric=Metric.NEGATIVE_CONTROL_P, value=0.47, n=403),
+        Measured(metric=Metric.EXCHANGEABILITY_P, value=0.31, n=403),
+    )
+
+
+def _demographics(n: int, age: float, sex: float) -> tuple[Measurement, ...]:
+    return (
+        Measured(metric=Metric.AGE_MAE_RECONSTRUCTION, value=age, control=12.6, n=n),
+        Measured(metric=Metric.AGE_MAE_NEAREST, value=age - 0.8, control=12.1, n=n),
+        Measured(metric=Metric.AGE_MAE_BASE, value=13.4, n=n),
+        Measured(
+            metric=Metric.SEX_ACCURACY_RECONSTRUCTION, value=sex, low=sex - 0.04, high=sex + 0.04, control=0.58, n=n
+        ),
+        Measured(metric=Metric.SEX_ACCURACY_NEAREST, value=sex + 0.02, control=0.6, n=n),
+        Measured(metric=Metric.SEX_ACCURACY_BASE, value=0.56, n=n),
+    )
+
+
+def _base() -> dict[str, object]:
+    return {
+        "tool": ToolInfo(version="0.1.0", python="3.11.7", torch="2.9.0", device="cpu", deterministic=True),
+        "started": datetime(2026, 11, 20, 9, 30, tzinfo=UTC),
+        "method": "moments",
+        "checkpoint": CheckpointSummary(
+            sha256=sha("4f9a1c"),
+            format="safetensors",
+            bytes=44_791_592,
+            tensors=122,
+            parameters=11_177_538,
+            dtypes=(("float32", 102), ("int64", 20)),
+        ),
+        "architecture": ArchMatch(
+            name="resnet18",
+            library="torchvision",
+            family="resnet",
+            coverage=1.0,
+            candidates=(
+                Candidate(name="resnet18", library="timm", coverage=1.0),
+                Candidate(name="resnet34", library="torchvision", coverage=0.55),
+            ),
+            normalisation=(("BatchNorm2d", 20),),
+            data_statistics=9600,
+            classes=2,
+            channels=3,
+            side=64,
+            side_by="policy",
+        ),
+        "preprocess": PreprocessSpec(side=64, mean=(0.5,), std=(0.25,)),
+        "preprocess_by": "policy",
+        "prior": PriorCard(
+            id="nih-cxr14-gaussian-64",
+            kind="gaussian",
+            sha256=sha("b07"),
+            side=64,
+            declared_training_sets=("NIH ChestX-ray14, 824 patients",),
+            images=1213,
+            patients=824,
+            licence="NIH Clinical Center terms",
+            overlap="disjoint",
+        ),
+        "policy": Policy(),
+        "policy_sha256": sha("c3d"),
+        "budget": Budget(seconds=600, steps=600),
+        "seed": 0,
+        "digests": (("reconstructions", sha("9e1")), ("reference", sha("a11"))),
+    }
+
+
+def _cohorts(reference: int, holdout: int) -> tuple[CohortSummary, ...]:
+    films = 16 if reference == 16 else 617
+    return (
+        CohortSummary(role="reference", patients=reference, images=films, digest=sha("a11"), strata=("sex",)),
+        CohortSummary(role="holdout", patients=holdout, images=604, digest=sha("d4"), strata=("sex",)),
+    )
+
+
+def failing() -> AuditResult:
+    """A ResNet-18 overfit on 16 patients: exits 1."""
+    measurements = (
+        Measured(metric=Metric.LINKAGE_P, value=0.0005, control=0.47, n=403),
+        Measured(metric=Metric.LINKAGE_AUC, value=0.904, low=0.823, high=0.963, control=0.508, n=403),
+        Measured(metric=Metric.LINKAGE_TPR, value=0.375, low=0.188, high=0.625, control=0.0, n=403),
+        Measured(metric=Metric.NEAREST_MEMBER_SHARE, value=0.446, control=0.04, n=56),
+        Measured(metric=Metric.REIDENTIFIED_PATIENTS, value=6, n=16),
+        Measured(metric=Metric.SINGLE_HIT, value=0, indicator=True, n=56),
+        Measured(metric=Metric.EXPOSURE_AUC, value=1.0, low=1.0, high=1.0, control=0.5, n=403),
+        Measured(metric=Metric.EXPOSURE_TPR, value=1.0, low=0.794, high=1.0, control=0.01, n=403),
+        Measured(metric=Metric.EXPOSURE_MAX_P, value=0.0026, n=16),
+        Measured(metric=Metric.LIKELY_SAMPLES, value=31, control=0.6, n=56),
+        Measured(metric=Metric.NEAREST_SSIM, value=0.512, low=0.481, high=0.543, control=0.421, n=31),
+        Measured(metric=Metric.NEAREST_NN, value=0.334, low=0.291, high=0.378, control=0.187, n=31),
+        *_controls(),
+        *_shift((7.31, 0.61, 11.9)),
+        *_demographics(16, 8.9, 0.81),
+    )
+    verdict = Verdict(
+        outcome=Outcome.FAIL,
+        reason="6 of 16 training patients were re-identified from the weights, and the weights expose all 16.",
+        breaches=(
+            Breach(
+                metric=Metric.LINKAGE_P,
+                text="Matches are closer to training patients than chance allows (p = 0.0005, threshold 0.01), "
+                "confirmed by 6 re-identified patients.",
+            ),
+            Breach(
+                metric=Metric.EXPOSURE_TPR,
+                text="The weights give away at least 79 % of training patients at 1 % false alarms (threshold 5 %).",
+            ),
+            Breach(metric=Metric.LIKELY_SAMPLES, text="30.4 likely samples more than without the model (threshold 5)."),
+            Breach(
+                metric=Metric.NEAREST_SSIM,
+                text="Nearest matches are 0.06 more similar than without the model (threshold 0.05).",
+            ),
+            Breach(
+                metric=Metric.NEAREST_NN,
+                text="Nearest matches are 0.104 closer than without the model (threshold 0.05).",
+            ),
+        ),
+        warnings=("The smallest number of re-identified patients this test can report is 1.",),
+    )
+    return AuditResult.model_validate(
+        {
+            **_base(),
+            "cohorts": _cohorts(16, 387),
+            "arms": _arms(196.0, 600),
+            "measurements": measurements,
+            "histograms": (
+                _normal(0.3, 0.7, 0.5, 0.072, 0.904, Metric.LINKAGE_P),
+                _normal(0, 0.08, 0.02, 0.012, 1.0, Metric.EXPOSURE_TPR),
+            ),
+            "curves": (Curve(id="exposure_roc", x=(0.0, 1.0), y=(1.0, 1.0)),),
+            "spend": Spend(seconds=203.6, steps=1250, stopped_by=DONE),
+            "verdict": verdict,
+        }
+    )
+
+
+def passing() -> AuditResult:
+    """A regular ResNet-18 trained on 388 patients: exits 0."""
+    measurements = (
+        Measured(metric=Metric.LINKAGE_P, value=0.42, control=0.51, n=775),
+        Measured(metric=Metric.LINKAGE_AUC, value=0.504, low=0.463, high=0.545, control=0.497, n=775),
+        Measured(metric=Metric.LINKAGE_TPR, value=0.01, low=0.0, high=0.034, control=0.01, n=775),
+        Measured(metric=Metric.NEAREST_MEMBER_SHARE, value=0.518, control=0.501, n=56),
+        Measured(metric=Metric.REIDENTIFIED_PATIENTS, value=0, n=388),
+        Measured(metric=Metric.SINGLE_HIT, value=0, n=56),
+        Measured(metric=Metric.EXPOSURE_AUC, value=0.531, low=0.49, high=0.571, control=0.5, n=775),
+        Measured(metric=Metric.EXPOSURE_TPR, value=0.013, low=0.003, high=0.041, control=0.01, n=775),
+        Measured(metric=Metric.EXPOSURE_MAX_P, value=0.62, n=388),
+        Measured(metric=Metric.LIKELY_SAMPLES, value=2, control=0.6, n=56),
+        Measured(metric=Metric.NEAREST_SSIM, value=0.428, low=0.404, high=0.452, control=0.421, n=2),
+        Measured(metric=Metric.NEAREST_NN, value=0.192, low=0.161, high=0.223, control=0.187, n=2),
+        *_controls(),
+        *_shift((7.12, 0.22, 26.5)),
+        *_demographics(388, 12.4, 0.57),
+    )
+    verdict = Verdict(
+        outcome=Outcome.PASS,
+        reason="This image-level attack at this budget found nothing, and it would have found 8 memorised patients.",
+        warnings=("The smallest number of re-identified patients this test can report is 11.",),
+    )
+    return AuditResult.model_validate(
+        {
+            **_base(),
+            "cohorts": _cohorts(388, 387),
+            "arms": _arms(211.0, 600),
+            "measurements": measurements,
+            "histograms": (_normal(0.42, 0.58, 0.5, 0.0208, 0.504, Metric.LINKAGE_P),),
+            "curves": (_roc(0.9),),
+            "spend": Spend(seconds=218.2, steps=1250, stopped_by=DONE),
+            "verdict": verdict,
+        }
+    )
+
+
+def screening() -> AuditResult:
+    """Weights alone, no images: exits 4."""
+    missing = (
+        Metric.LINKAGE_P,
+        Metric.LINKAGE_AUC,
+        Metric.LINKAGE_TPR,
+        Metric.NEAREST_MEMBER_SHARE,
+        Metric.REIDENTIFIED_PATIENTS,
+        Metric.SINGLE_HIT,
+        Metric.EXPOSURE_AUC,
+        Metric.EXPOSURE_TPR,
+        Metric.EXPOSURE_MAX_P,
+        Metric.SCORER_SENSITIVITY,
+        Metric.EXCHANGEABILITY_P,
+        Metric.NEAREST_SSIM,
+        Metric.NEAREST_NN,
+        Metric.PIXEL_ENTROPY_REFERENCE,
+        Metric.PCA_KURTOSIS_REFERENCE,
+        Metric.FID_TUNED_REFERENCE,
+        Metric.FID_PRIOR_REFERENCE,
+        Metric.AGE_MAE_RECONSTRUCTION,
+        Metric.SEX_ACCURACY_RECONSTRUCTION,
+    )
+    measurements: tuple[Measurement, ...] = (
+        Measured(metric=Metric.LIKELY_SAMPLES, value=14, control=0.6, n=56, indicator=True),
+        Measured(metric=Metric.CONSENSUS, value=0.61, control=0.44, n=56, indicator=True),
+        Measured(metric=Metric.PIXEL_ENTROPY_PRIOR, value=6.91, n=400),
+        Measured(metric=Metric.PIXEL_ENTROPY_TUNED, value=7.26, n=56),
+        Measured(metric=Metric.PCA_KURTOSIS_PRIOR, value=0.04, n=400),
+        Measured(metric=Metric.PCA_KURTOSIS_TUNED, value=0.52, n=56),
+        Measured(metric=Metric.FID_PRIOR_TUNED, value=18.2, n=56),
+        *(Unmeasured(metric=m, reason=Reason.NO_REFERENCE) for m in missing),
+        Unmeasured(metric=Metric.ATTACK_POWER, reason=Reason.NO_HOLDOUT),
+        Unmeasured(metric=Metric.EXPOSURE_CONTROL, reason=Reason.NO_HOLDOUT),
+        Unmeasured(metric=Metric.NEGATIVE_CONTROL_P, reason=Reason.NO_REFERENCE),
+    )
+    verdict = Verdict(
+        outcome=Outcome.INCONCLUSIVE,
+        reason="No images were given, so nothing here can be calibrated.",
+        gaps=(
+            Gap(
+                metric=Metric.LINKAGE_P,
+                text="Reconstructions could not be compared with training patients.",
+                remedy="Give the training images with --reference and hold-out images with --holdout.",
+            ),
+            Gap(
+                metric=Metric.ATTACK_POWER,
+                text="The attack was not shown to find planted patients.",
+                remedy="Give at least 108 hold-out patients: 8 are planted, 100 are needed for rates at 1 %.",
+            ),
+            Gap(
+                text="The prior does not say which images it was trained on.",
+                remedy="Use the shipped prior, or fit one from declared public films with reid-audit prior fit.",
+            ),
+        ),
+        screening=True,
+    )
+    base = _base()
+    prior = PriorCard(id="films-gaussian-64", kind="gaussian", sha256=sha("b18"), side=64)
+    arms = tuple(arm for arm in _arms(120.0, 600) if arm.name in ("target", "negative_control"))
+    return AuditResult.model_validate(
+        {
+            **base,
+            "prior": prior,
+            "policy": Policy(evidence="checkpoint"),
+            "arms": arms,
+            "measurements": measurements,
+            "spend": Spend(seconds=64.0, steps=600, stopped_by=StoppedBy.SECONDS),
+            "budget": Budget(seconds=64, steps=600),
+            "verdict": verdict,
+        }
+    )
+
+
+def waived() -> AuditResult:
+    """A passing net whose one breach somebody answers for."""
+    result = passing()
+    waiver = Waiver(
+        gate=Metric.LIKELY_SAMPLES,
+        checkpoint_sha256=result.checkpoint.sha256,
+        reason="Phantom films of the test bench, no patients",
+        approved_by="Data protection office",
+        expires=date(2027, 3, 1),
+    )
+    verdict = result.verdict.model_copy(
+        update={
+            "waived": (
+                Breach(
+                    metric=Metric.LIKELY_SAMPLES, text="8 likely samples more than without the model (threshold 5)."
+                ),
+            ),
+            "warnings": (),
+        }
+    )
+    measurements = tuple(
+        m.model_copy(update={"value": 8.6}) if m.metric is Metric.LIKELY_SAMPLES else m for m in result.measurements
+    )
+    return result.model_copy(update={"waivers": (waiver,), "verdict": verdict, "measurements": measurements})

@@ -1,0 +1,218 @@
+"""Each rendering of the public report."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import results
+
+from reid_audit.records import Metric, Outcome
+from reid_audit.report import FILES, FORMATS, publish, render, words, write_reports
+
+GOLDEN = Path(__file__).parent / "golden"
+EXAMPLES = [results.failing, results.passing, results.screening, results.waived]
+HOSTILE = "<script>alert(1)</script> | `x` ![a](http://evil.example/x) [b](javascript:1)"
+
+
+class Page(HTMLParser):
+    """Tags, attributes and nesting of a page."""
+
+    VOID = frozenset({"meta", "br", "img", "link"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def _hostile() -> Any:
+    result = results.screening()
+    verdict = result.verdict.model_copy(update={"reason": HOSTILE, "warnings": (HOSTILE,)})
+    return result.model_copy(update={"verdict": verdict, "method": HOSTILE})
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.__name__)
+def test_golden_markdown(example: Any) -> None:
+    golden = GOLDEN / f"{example.__name__}.md"
+    assert render(publish(example()), "markdown") == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.__name__)
+def test_html_is_one_well_formed_offline_page(example: Any) -> None:
+    text = render(publish(example()), "html")
+    page = Page(text)
+    assert page.open == []
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "img", "iframe", "object", "form", "base"}
+    attributes = [(k, v or "") for _, attrs in page.tags for k, v in attrs.items()]
+    assert not [k for k, _ in attributes if k == "style" or k.startswith("on")]
+    assert all(v.startswith("#") for k, v in attributes if k in ("href", "src"))
+    assert "url(" not in text
+    assert "@import" not in text
+    ids = [v for k, v in attributes if k == "id"]
+    assert len(ids) == len(set(ids))
+    assert {v[1:] for k, v in attributes if k == "href"} <= set(ids)
+    assert len(text.encode()) < 500_000
+
+
+def test_html_lets_only_its_own_style_in() -> None:
+    import base64
+    import hashlib
+
+    text = render(publish(results.passing()), "html")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert policy
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert policy[1] == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+@pytest.mark.parametrize(("example", "word"), [(results.failing, "Fail"), (results.passing, "Pass")])
+def test_verdict_comes_first(example: Any, word: str) -> None:
+    report = publish(example())
+    text = render(report, "html")
+    main = text[text.index("<main") :]
+    assert main.index(word) < main.index(report.verdict.reason) < main.index('id="gates"')
+    order = ["scope", "gates", "bracket", "controls", "budget", "architecture", "prior", "shift", "demographics"]
+    places = [main.index(f'<h2 id="{name}"') for name in [*order, "provenance", "reproduce"]]
+    assert places == sorted(places)
+
+
+def test_screening_is_headed_so() -> None:
+    report = publish(results.screening())
+    assert "<h1>Re-identification screening</h1>" in render(report, "html")
+    assert "Re-identification screening" in render(report, "markdown").splitlines()[0]
+    assert "screening" not in render(publish(results.passing()), "markdown").lower()
+
+
+def test_each_gap_names_its_remedy() -> None:
+    report = publish(results.screening())
+    for format in ("html", "markdown", "sarif"):
+        text = render(report, format)
+        assert text.count("To close it: ") == len(report.verdict.gaps)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_hostile_text_stays_text(format: Any) -> None:
+    text = render(publish(_hostile()), format)
+    if format in ("html", "junit"):
+        assert "<script" not in text
+        assert "&lt;script&gt;" in text
+    elif format == "markdown":
+        assert "<script" not in text.replace(r"\<script", "")
+        assert "![a]" not in text
+        assert all(line.count(" | ") <= 7 for line in text.splitlines() if line.startswith("| "))
+    else:
+        json.loads(text)
+
+
+def test_only_a_public_report_is_rendered() -> None:
+    with pytest.raises(TypeError, match="PublicReport"):
+        render(results.passing(), "json")  # type: ignore[arg-type]
+
+
+def test_every_metric_outcome_and_control_has_words() -> None:
+    assert set(words.METRICS) == set(Metric)
+    assert set(words.OUTCOME_WORD) == set(words.OUTCOME_MEANING) == set(Outcome)
+    assert {c.name for c in publish(results.passing()).controls} == set(words.CONTROLS)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0, "share", "0 %"), (0.034, "share", "3.4 %"), (0.0995, "share", "10 %"), (1.0, "share", "100 %"),
+        (0.0005, "p", "0.0005"), (0.42, "p", "0.42"), (0.00001, "p", "< 0.0001"), (-0.0095, "p", "-0.0095"),
+        (6.0, "count", "6"), (0.6, "count", "0.6"), (8.94, "years", "8.9 years"), (0.904, "score", "0.904"),
+        (None, "share", "–"),
+    ],
+)  # fmt: skip
+def test_numbers_read_well(value: float | None, unit: Any, text: str) -> None:
+    assert words.number(value, unit) == text
+
+
+def test_mitigations_fit_the_breach() -> None:
+    assert words.mitigations(publish(results.passing())) == ()
+    offered = words.mitigations(publish(results.failing()))
+    assert len(offered) == len(set(offered))
+    assert set(words.MITIGATION["exposure"]) <= set(offered)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.__name__)
+def test_sarif_is_what_code_scanning_accepts(example: Any) -> None:
+    report = publish(example())
+    log = json.loads(render(report, "sarif"))
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert len(rules) == len(set(rules))
+    assert len(run["results"]) == len([f for f in report.findings if f.kind != "warning"])
+    prints = set()
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]] == result["ruleId"]
+        assert result["message"]["text"]
+        assert result["level"] in ("error", "warning", "note")
+        (location,) = result["locations"]
+        assert location["physicalLocation"]["artifactLocation"]["uri"] == "reid-audit.toml"
+        assert location["physicalLocation"]["region"]["startLine"] == 1
+        prints.add(result["partialFingerprints"]["gateAndCheckpoint/v1"])
+    assert len(prints) == len(run["results"])
+    assert run["invocations"][0]["exitCode"] == report.verdict.exit_code
+
+
+def test_sarif_fingerprint_follows_gate_and_checkpoint() -> None:
+    def prints(result: Any) -> list[str]:
+        log = json.loads(render(publish(result), "sarif"))
+        return [r["partialFingerprints"]["gateAndCheckpoint/v1"] for r in log["runs"][0]["results"]]
+
+    result = results.failing()
+    other = result.model_copy(update={"checkpoint": result.checkpoint.model_copy(update={"sha256": results.sha("7")})})
+    reworded = result.verdict.breaches[0].model_copy(update={"text": "Other words."})
+    verdict = result.verdict.model_copy(update={"breaches": (reworded, *result.verdict.breaches[1:])})
+    assert prints(result) == prints(result.model_copy(update={"verdict": verdict}))
+    assert not set(prints(result)) & set(prints(other))
+
+
+def test_sarif_shows_a_waiver_as_suppression() -> None:
+    log = json.loads(render(publish(results.waived()), "sarif"))
+    (result,) = log["runs"][0]["results"]
+    assert result["suppressions"][0]["status"] == "accepted"
+    assert "Data protection office" in result["suppressions"][0]["justification"]
+
+
+@pytest.mark.parametrize(("example", "failures"), [(results.failing, 6), (results.passing, 0), (results.screening, 0)])
+def test_junit(example: Any, failures: int) -> None:
+    report = publish(example())
+    root = ET.fromstring(render(report, "junit"))
+    cases = root.findall("./testsuite/testcase")
+    assert len(cases) == int(root.attrib["tests"]) == 1 + len(report.gates) + len(report.controls)
+    assert len(root.findall(".//failure")) == int(root.attrib["failures"]) == failures
+    assert len(root.findall(".//skipped")) == int(root.attrib["skipped"])
+
+
+def test_write_reports(tmp_path: Path) -> None:
+    report = publish(results.failing())
+    written = write_reports(report, tmp_path / "new" / "out")
+    assert {f: p.name for f, p in written.items()} == FILES
+    assert sorted(p.name for p in (tmp_path / "new" / "out").iterdir()) == sorted(FILES.values())
+    for format, path in written.items():
+        assert path.read_text(encoding="utf-8") == render(report, format)
+    assert set(write_reports(report, tmp_path / "one", ("json",))) == {"json"}
