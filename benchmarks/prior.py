@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reid_audit.budget import Meter
 from reid_audit.prior.gaussian import fit_gaussian
+from reid_audit.prior.training import train_pggan
 
 DATASET = "NIH ChestX-ray14"
 LICENCE = "NIH Clinical Center: no restrictions on use; attribution in ATTRIBUTION.md"
@@ -59,6 +61,33 @@ def fit(data: Path, side: int, seed: int) -> None:
     path = SHIPPED / f"gaussian-{side}.safetensors"
     prior.save(path, half=True, recipe=f"fit_gaussian(form='pca', augment=8, seed={seed})")
     print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB in {time.perf_counter() - started:.1f} s")
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--side", default=64)
+@click.option("--seed", default=0)
+@click.option("--minutes", default=40.0)
+@click.option("--resume", is_flag=True)
+def train(data: Path, out: Path, side: int, seed: int, minutes: float, resume: bool) -> None:
+    """Train a PGGAN into folder OUT; ship it with the ``ship`` command."""
+    images, patients = films(data, "prior", side)
+    result = train_pggan(
+        images,
+        patients,
+        resolution=side,
+        name=f"pggan-{side}-nih-cxr14",
+        declared=(f"{DATASET} (split: prior)",),
+        licence=LICENCE,
+        generator=torch.Generator().manual_seed(seed),
+        meter=Meter(seconds=60 * minutes, steps=None),
+        out=out,
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        resume=resume,
+    )
+    for point in result.curve:
+        print(point)
 
 
 if __name__ == "__main__":

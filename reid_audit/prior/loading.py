@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from reid_audit.errors import PriorError
 from reid_audit.prior.gaussian import load_gaussian
 from reid_audit.prior.interface import Prior
+from reid_audit.prior.pggan import load_pggan
 from reid_audit.prior.storage import read_prior_file
 from reid_audit.records import PriorCard
 
@@ -25,6 +26,8 @@ def load_prior(path: Path) -> Prior:
     file = read_prior_file(path)
     if file.metadata.get("kind") == "gaussian":
         return load_gaussian(file)
+    if file.metadata.get("kind") == "pggan":
+        return load_pggan(file)
     names = sorted(file.tensors)
     raise PriorError(
         f"{path.name} is not a prior of a known layout",

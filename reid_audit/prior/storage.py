@@ -18,6 +18,7 @@ from reid_audit.errors import PriorError
 from reid_audit.records import PriorCard
 
 FORMAT = "reid-audit-prior-1"
+KEY = "reid_audit"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +46,8 @@ def write_prior(path: Path, tensors: dict[str, Tensor], card: PriorCard, **metad
     fields = card.model_dump(mode="json", exclude={"sha256", "overlap"})
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"format": FORMAT, "kind": card.kind, "card": json.dumps(fields, sort_keys=True), **metadata}
-    write_atomically(path, save(plain, metadata=header))
+    # One entry only: safetensors writes several in no fixed order, and equal priors should be equal files.
+    write_atomically(path, save(plain, metadata={KEY: json.dumps(header, sort_keys=True)}))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -63,7 +65,7 @@ def read_prior_file(path: Path) -> PriorFile:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(str(path), framework="pt") as handle:
-            metadata = dict(handle.metadata() or {})
+            metadata = _header(handle.metadata() or {})
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
         raise PriorError(
@@ -72,6 +74,15 @@ def read_prior_file(path: Path) -> PriorFile:
             remedy="give a .safetensors prior; convert other files with safetensors.torch.save_file",
         ) from error
     return PriorFile(tensors, metadata, digest)
+
+
+def _header(metadata: dict[str, str]) -> dict[str, str]:
+    """The fields under our key as text; files of others keep their own metadata."""
+    try:
+        fields = json.loads(metadata.get(KEY, ""))
+    except ValueError:
+        return metadata
+    return {str(k): str(v) for k, v in fields.items()} if isinstance(fields, dict) else metadata
 
 
 def tensor_digest(tensors: dict[str, Tensor]) -> str:

@@ -1,0 +1,374 @@
+"""Training a PGGAN: progressive growing with fade-in, non-saturating loss with R1, EMA, differentiable augmentation."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from reid_audit.budget import Meter
+from reid_audit.errors import PriorError
+from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEnded, StageStarted
+from reid_audit.prior.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
+from reid_audit.prior.loading import load_prior
+from reid_audit.prior.pggan import WIDTHS, Discriminator, Generator, PgganPrior, initialise, prior_of
+from reid_audit.prior.snapshot import read_state, write_state
+from reid_audit.prior.storage import tensor_digest
+from reid_audit.records import PriorCard
+
+STAGE = "train pggan"
+PRIOR_FILE, GRID_FILE = "prior.safetensors", "samples.png"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRecipe:
+    """What a training run is made of, beside its images, its seed and its budget."""
+
+    widths: tuple[int, ...] = ()
+    """Channels per level from 4 px upwards; empty: the compact widths of the resolution."""
+    latent: int = 128
+    batch: int = 16
+    rate: float = 0.0025
+    gamma: float = 1.0
+    """Weight of R1 (Mescheder et al. 2018), applied every ``penalty_every`` steps."""
+    penalty_every: int = 8
+    half_life: float = 1000.0
+    """Images after which the averaged generator has forgotten half."""
+    growth: float = 1.5
+    """Each level gets this many times the budget of the level before."""
+    fade: float = 0.4
+    """Share of a level's budget spent fading in."""
+    validation: float = 0.15
+    """Share of the patients kept out for FID and KID."""
+    snapshot_every: int = 200
+    """Steps between snapshots."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One snapshot: FID and KID of as many samples as held-out films, in the wavelet space at full resolution."""
+
+    step: int
+    side: int
+    alpha: float
+    fid: float
+    kid: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainResult:
+    """The best snapshot, and the way there."""
+
+    prior: PgganPrior
+    curve: tuple[CurvePoint, ...]
+
+
+def train_pggan(
+    images: Tensor,
+    patients: Sequence[str],
+    *,
+    resolution: int,
+    name: str,
+    declared: tuple[str, ...],
+    generator: torch.Generator,
+    meter: Meter,
+    out: Path,
+    observer: Observer | None = None,
+    recipe: TrainRecipe | None = None,
+    licence: str = "",
+    device: torch.device | None = None,
+    resume: bool = False,
+    hashes: Tensor | None = None,
+) -> TrainResult:
+    """Train on ``images`` [N, C, resolution, resolution] in [0, 1] until ``meter`` ends; write into folder ``out``.
+
+    The best snapshot is ``out/prior.safetensors``. With ``resume`` a run that was killed goes on from its last
+    snapshot, with ``meter`` as the ceiling of the whole; under a step ceiling the result is that of an unbroken run.
+    Raises PriorError for unusable images or a meter without ceiling, RunStateError to resume with other inputs.
+    """
+    recipe, observer = recipe or TrainRecipe(), observer or SilentObserver()
+    _check(images, patients, resolution, meter)
+    card = PriorCard(
+        id=name,
+        kind="pggan",
+        sha256="0" * 64,
+        side=resolution,
+        channels=images.shape[1],
+        declared_training_sets=declared,
+        images=len(images),
+        patients=len(set(patients)),
+        licence=licence,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    run = _Run(images, patients, card, recipe, generator, device or torch.device("cpu"), out, hashes)
+    if resume:
+        run.restore()
+    observer.notice(StageStarted(STAGE, meter.steps))
+    while run.fraction(meter) < 1:
+        loss = run.step(run.fraction(meter))
+        meter.tick()
+        observer.notice(StageAdvanced(STAGE, run.steps, loss))
+        if run.steps % recipe.snapshot_every == 0 or run.fraction(meter) >= 1:
+            run.snapshot(meter)
+    observer.notice(StageEnded(STAGE, f"best FID {run.best[1]:.2f} at {4 * 2 ** run.best[0]} px"))
+    return TrainResult(run.best_prior(), tuple(run.curve))
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """Networks, optimisers and counters of one training run."""
+
+    images: Tensor
+    patients: Sequence[str]
+    card: PriorCard
+    recipe: TrainRecipe
+    generator: torch.Generator
+    device: torch.device
+    out: Path
+    hashes: Tensor | None
+    steps: int = 0
+    before: tuple[int, float] = (0, 0.0)
+    """Steps and seconds spent before this process."""
+    best: tuple[int, float] = (-1, float("inf"))
+    """Level and FID of the kept snapshot."""
+    curve: list[CurvePoint] = field(default_factory=list)
+    network: Generator = field(init=False)
+    critic: Discriminator = field(init=False)
+    average: Generator = field(init=False)
+    optimisers: tuple[torch.optim.Adam, torch.optim.Adam] = field(init=False)
+    pyramid: list[Tensor] = field(init=False)
+    space: FeatureSpace = field(init=False)
+    held_out: Tensor = field(init=False)
+    place: tuple[int, float] = (0, 1.0)
+    """Level and alpha of the last step."""
+    seed: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        recipe, side = self.recipe, self.images.shape[-1]
+        self.seed = self.generator.initial_seed()
+        kept = split_by_patient(self.patients, recipe.validation, self.generator)
+        training, validation = self.images[~kept], self.images[kept]
+        self.space = fit_features(training, "wavelet", dimensions=min(64, max(2, len(validation) // 3)))
+        self.held_out = self.space(validation)
+        widths = recipe.widths or WIDTHS[side]
+        self.network = Generator(recipe.latent, widths, self.card.channels)
+        self.critic = Discriminator(widths, self.card.channels)
+        initialise(self.network, self.generator)
+        initialise(self.critic, self.generator)
+        for module in (self.network, self.critic):
+            module.to(self.device).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimisers = tuple(  # type: ignore[assignment]
+            torch.optim.Adam(module.parameters(), lr=recipe.rate, betas=(0.0, 0.99))
+            for module in (self.network, self.critic)
+        )
+        scaled = (training * 2 - 1).to(self.device)
+        self.pyramid = [F.adaptive_avg_pool2d(scaled, 4 * 2**level) for level in range(len(widths))]
+
+    def fraction(self, meter: Meter) -> float:
+        """Share of the whole budget that is spent, over all processes of this run."""
+        by_steps = 0.0 if meter.steps is None else (self.before[0] + meter.spent_steps) / meter.steps
+        by_time = 0.0 if meter.seconds is None else (self.before[1] + meter.elapsed()) / meter.seconds
+        return max(by_steps, by_time)
+
+    def step(self, fraction: float) -> float:
+        """One discriminator and one generator step at the level due at ``fraction``. Returns the generator's loss."""
+        level, alpha = self.place = schedule(fraction, len(self.pyramid), self.recipe)
+        penalty = self.recipe.gamma if self.steps % self.recipe.penalty_every == 0 else 0.0
+        self._critic_step(level, alpha, penalty)
+        loss = self._generator_step(level, alpha)
+        self.steps += 1
+        with torch.no_grad():
+            images = self.recipe.batch * self.steps
+            keep = 0.5 ** (self.recipe.batch / min(self.recipe.half_life, max(1.0, images * 0.05)))
+            for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                slow.lerp_(fast, 1 - keep)
+        return loss
+
+    def _critic_step(self, level: int, alpha: float, penalty: float) -> None:
+        real = augment(self._real(level, alpha), self.generator)
+        with torch.no_grad(), self._mixed():
+            drawn = self.network(self._latents(), level, alpha)
+        drawn = augment(drawn.float(), self.generator)
+        with self._mixed():
+            loss = F.softplus(self.critic(drawn, level, alpha).float()).mean()
+            if not penalty:
+                loss = loss + F.softplus(-self.critic(real, level, alpha).float()).mean()
+        if penalty:
+            real.requires_grad_()
+            logits = self.critic(real, level, alpha)
+            (slope,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
+            weight = 0.5 * penalty * self.recipe.penalty_every
+            loss = loss + F.softplus(-logits).mean() + weight * slope.square().sum((1, 2, 3)).mean()
+        self._descend(self.optimisers[1], loss)
+
+    def _generator_step(self, level: int, alpha: float) -> float:
+        with self._mixed():
+            drawn = self.network(self._latents(), level, alpha)
+        self.critic.requires_grad_(False)
+        with self._mixed():
+            logits = self.critic(augment(drawn.float(), self.generator), level, alpha)
+        loss = F.softplus(-logits.float()).mean()
+        self._descend(self.optimisers[0], loss)
+        self.critic.requires_grad_(True)
+        return float(loss.detach())
+
+    def _descend(self, optimiser: torch.optim.Adam, loss: Tensor) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    def _mixed(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+    def _latents(self) -> Tensor:
+        return torch.randn(self.recipe.batch, self.recipe.latent, generator=self.generator).to(self.device)
+
+    def _real(self, level: int, alpha: float) -> Tensor:
+        """A batch of training films at this level, faded as the generator's pictures are."""
+        pool = self.pyramid[level]
+        batch = pool[torch.randint(len(pool), (self.recipe.batch,), generator=self.generator).to(self.device)]
+        if level == 0 or alpha >= 1:
+            return batch
+        coarse = F.interpolate(F.avg_pool2d(batch, 2), scale_factor=2, mode="nearest")
+        return coarse + alpha * (batch - coarse)
+
+    def prior(self) -> PgganPrior:
+        """The averaged generator as it is now."""
+        return prior_of(self.average, self.critic, self.card, *self.place, self.hashes).to(torch.device("cpu"))
+
+    def best_prior(self) -> PgganPrior:
+        """The kept snapshot, read from its file."""
+        prior = load_prior(self.out / PRIOR_FILE)
+        if not isinstance(prior, PgganPrior):
+            raise TypeError("the run's own file holds another prior")
+        return prior
+
+    def snapshot(self, meter: Meter) -> None:
+        """Measure, keep the file if it is the best of its level, then save the state, each in one atomic step."""
+        level, alpha = self.place
+        prior = self.prior()
+        drawn = draw(prior, len(self.held_out), self.images.shape[-1], self.seed)
+        features = self.space(drawn)
+        point = CurvePoint(
+            step=self.steps,
+            side=4 * 2**level,
+            alpha=round(alpha, 4),
+            fid=frechet_distance(features, self.held_out),
+            kid=kernel_distance(features, self.held_out),
+        )
+        self.curve.append(point)
+        if level > self.best[0] or point.fid < self.best[1]:
+            self.best = (level, point.fid)
+            recipe = {**asdict(self.recipe), "seed": self.seed, "steps": self.steps, "torch": torch.__version__}
+            held_out = json.dumps({**asdict(point), "images": len(self.held_out), "space": self.space.kind})
+            prior.save(self.out / PRIOR_FILE, recipe=json.dumps(recipe), validation=held_out)
+        write_grid(drawn[:32], self.out / GRID_FILE)
+        write_state(self.out, self._state(meter))
+
+    def _state(self, meter: Meter) -> dict[str, object]:
+        return {
+            "inputs": self._inputs(),
+            "networks": [m.state_dict() for m in (self.network, self.critic, self.average)],
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "random": self.generator.get_state(),
+            "spent": (self.before[0] + meter.spent_steps, self.before[1] + meter.elapsed()),
+            "steps": self.steps,
+            "place": self.place,
+            "best": self.best,
+            "curve": [tuple(asdict(point).values()) for point in self.curve],
+        }
+
+    def restore(self) -> None:
+        """Go back to the last snapshot; a folder without one starts from the beginning."""
+        state = read_state(self.out, self._inputs())
+        if state is None:
+            return
+        for module, values in zip((self.network, self.critic, self.average), state["networks"], strict=True):
+            module.load_state_dict(values)
+        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(values)
+        self.generator.set_state(state["random"])
+        self.before, self.steps, self.best = state["spent"], state["steps"], state["best"]
+        self.place = state["place"]
+        self.curve = [CurvePoint(*values) for values in state["curve"]]
+
+    def _inputs(self) -> str:
+        """What a resumed run must share with the run it continues."""
+        return f"{tensor_digest({'images': self.images})} {self.seed} {self.recipe}"
+
+
+def schedule(fraction: float, levels: int, recipe: TrainRecipe) -> tuple[int, float]:
+    """Level and alpha when ``fraction`` of the budget is spent: each level ``growth`` times as long as the last."""
+    lengths = np.array([recipe.growth**level for level in range(levels)])
+    ends = np.cumsum(lengths) / lengths.sum()
+    level = min(int(np.searchsorted(ends, fraction, side="right")), levels - 1)
+    begin = 0.0 if level == 0 else float(ends[level - 1])
+    into = (fraction - begin) / (float(ends[level]) - begin)
+    return level, 1.0 if level == 0 or recipe.fade <= 0 else min(1.0, into / recipe.fade)
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Differentiable augmentation (Zhao et al. 2020) of images in [-1, 1]: brightness, contrast, translation."""
+    draws = torch.rand(len(images), 4, generator=generator).to(images.device) * 2 - 1
+    bright, contrast = draws[:, 0].view(-1, 1, 1, 1) * 0.2, 1 + draws[:, 1].view(-1, 1, 1, 1) * 0.2
+    mean = images.mean((1, 2, 3), keepdim=True)
+    changed = (images - mean) * contrast + mean + bright
+    shift = (draws[:, 2:] * images.shape[-1] / 8).round() * 2 / images.shape[-1]  # whole pixels: nothing is blurred
+    theta = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
+    theta[:, :, 2] = shift
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(changed, grid, mode="nearest", padding_mode="reflection", align_corners=False)
+
+
+def split_by_patient(patients: Sequence[str], share: float, generator: torch.Generator) -> Tensor:
+    """[N] bool: films of the patients that are held out, at least one patient on either side."""
+    people = sorted(set(patients))
+    count = min(len(people) - 1, max(1, round(share * len(people))))
+    chosen = {people[i] for i in torch.randperm(len(people), generator=generator)[:count].tolist()}
+    return torch.tensor([patient in chosen for patient in patients])
+
+
+@torch.no_grad()
+def draw(prior: PgganPrior, n: int, side: int, seed: int) -> Tensor:
+    """[n, C, side, side] samples in [0, 1], enlarged where the prior is still smaller."""
+    latents = prior.sample_latents(n, torch.Generator().manual_seed(seed))
+    images = torch.cat([prior.decode(part) for part in torch.split(latents, 64)]).clamp(0, 1)
+    return F.interpolate(images, size=(side, side), mode="bilinear") if images.shape[-1] != side else images
+
+
+def write_grid(images: Tensor, path: Path, *, columns: int = 8) -> None:
+    """Images [N, C, S, S] in [0, 1] as one grey PNG of ``columns`` columns."""
+    rows = torch.split(images[: len(images) // columns * columns].mean(1), columns)
+    if rows and len(rows[0]) == columns:
+        picture = torch.cat([torch.cat(list(row), dim=1) for row in rows])
+        Image.fromarray((picture.numpy() * 255).round().astype(np.uint8)).save(path)
+
+
+def _check(images: Tensor, patients: Sequence[str], resolution: int, meter: Meter) -> None:
+    if resolution not in WIDTHS or images.dim() != 4 or images.shape[-2:] != (resolution, resolution):
+        raise PriorError(
+            f"images of shape {tuple(images.shape)} cannot train a {resolution} px generator",
+            closest=f"resolutions {', '.join(map(str, WIDTHS))}",
+            remedy="read the images at one of these sides and give the same as --resolution",
+        )
+    if len(patients) != len(images) or len(set(patients)) < 8:
+        raise PriorError(
+            "too few patients to train a generator",
+            closest=f"{len(images)} images of {len(set(patients))} patients; at least 8 are needed",
+            remedy="give more images, or fit a Gaussian prior",
+        )
+    if meter.steps is None and meter.seconds is None:
+        raise PriorError(
+            "training has no end",
+            closest="a meter without seconds and without steps",
+            remedy="give a budget, for example --budget 45m",
+        )

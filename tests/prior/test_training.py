@@ -1,0 +1,147 @@
+"""PGGAN training: the schedule, the split, learning, and going on after being killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from reid_audit.budget import Meter
+from reid_audit.errors import PriorError, RunStateError
+from reid_audit.observer import Event, StageAdvanced
+from reid_audit.prior.loading import load_prior
+from reid_audit.prior.storage import read_prior_file
+from reid_audit.prior.training import TrainRecipe, TrainResult, augment, schedule, split_by_patient, train_pggan
+
+TINY = TrainRecipe(widths=(8, 8), latent=8, batch=8, rate=0.005, snapshot_every=20, half_life=100)
+
+
+def blobs(n: int = 48, side: int = 8) -> tuple[Tensor, list[str]]:
+    """Bright squares on dark ground at places that differ; two images per patient."""
+    coarse = torch.zeros(n, 1, 2, 2)
+    coarse.view(n, 4)[torch.arange(n), torch.arange(n) // 2 % 4] = 0.9
+    images = F.interpolate(coarse, size=(side, side), mode="nearest")
+    return images, [f"p{i // 2}" for i in range(n)]
+
+
+class Killer:
+    """An observer that raises at one step."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def notice(self, event: Event) -> None:
+        if isinstance(event, StageAdvanced) and event.step == self.at:
+            raise KeyboardInterrupt
+
+
+def trained(out: Path, steps: int, *, resume: bool = False, killed_at: int = -1, seed: int = 0) -> TrainResult:
+    images, patients = blobs()
+    return train_pggan(
+        images,
+        patients,
+        resolution=8,
+        name="toy",
+        declared=("toy set",),
+        generator=torch.Generator().manual_seed(seed),
+        meter=Meter(seconds=None, steps=steps),
+        out=out,
+        observer=Killer(killed_at),
+        recipe=TINY,
+        resume=resume,
+    )
+
+
+def test_schedule_grows_and_fades() -> None:
+    places = [schedule(i / 1000, 3, TrainRecipe(growth=2.0, fade=0.5)) for i in range(1001)]
+    assert [level for level, _ in places] == sorted(level for level, _ in places)
+    assert places[0] == (0, 1.0)
+    assert places[-1] == (2, 1.0)
+    assert [sum(level == k for level, _ in places) for k in range(3)] == [143, 286, 572]
+    fading = [alpha for level, alpha in places if level == 2]
+    assert fading[0] < 0.01
+    assert sum(alpha < 1 for alpha in fading) == pytest.approx(286, abs=2)
+
+
+def test_split_keeps_patients_together() -> None:
+    patients = [f"p{i % 20}" for i in range(100)]
+    held_out = split_by_patient(patients, 0.2, torch.Generator().manual_seed(0))
+    assert int(held_out.sum()) == 20
+    sides = [{p for p, held in zip(patients, held_out.tolist(), strict=True) if held is side} for side in (True, False)]
+    assert not sides[0] & sides[1]
+
+
+def test_augmentation_is_differentiable_and_keeps_the_side() -> None:
+    images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    changed = augment(images, torch.Generator().manual_seed(1))
+    changed.sum().backward()
+    assert changed.shape == images.shape
+    assert images.grad is not None
+    assert not torch.allclose(changed, images)
+
+
+def test_training_lowers_the_distance_and_declares_itself(tmp_path: Path) -> None:
+    result = trained(tmp_path, 200)
+    assert result.curve[-1].fid < 0.75 * result.curve[0].fid
+    assert result.curve[-1].side == 8
+    file = read_prior_file(tmp_path / "prior.safetensors")
+    assert file.card().declared_training_sets == ("toy set",)
+    assert (file.card().images, file.card().patients) == (48, 24)
+    assert '"seed": 0' in file.metadata["recipe"]
+    assert '"fid"' in file.metadata["validation"]
+    assert (tmp_path / "samples.png").exists()
+
+
+def test_resumed_run_equals_the_unbroken_one(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole", 40)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "broken", 40, killed_at=33)
+    resumed = trained(tmp_path / "broken", 40, resume=True)
+    assert resumed.curve == whole.curve
+    assert resumed.prior.card.sha256 == whole.prior.card.sha256
+
+
+def test_resuming_other_inputs_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path, 2)
+    with pytest.raises(RunStateError):
+        trained(tmp_path, 20, resume=True, seed=1)
+
+
+SCRIPT = """
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from test_training import trained
+trained(Path(sys.argv[2]), 10**6)
+"""
+
+
+def test_survives_kill_9(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path)])
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "state.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = torch.load(tmp_path / "state.pt", weights_only=True)["steps"]
+    load_prior(tmp_path / "prior.safetensors")
+    result = trained(tmp_path, done + 1, resume=True)
+    assert result.curve[0].step == 20
+    assert result.curve[-1].step == done + 1
+
+
+def test_unusable_inputs_are_refused(tmp_path: Path) -> None:
+    images, patients = blobs()
+    for wrong in ({"resolution": 12}, {"meter": Meter(seconds=None, steps=None)}, {"patients": ["one"] * 48}):
+        arguments = {"resolution": 8, "meter": Meter(seconds=None, steps=1), "patients": patients} | wrong
+        with pytest.raises(PriorError):
+            train_pggan(images, name="toy", declared=(), generator=torch.Generator(), out=tmp_path / "no", **arguments)
