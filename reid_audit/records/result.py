@@ -111,6 +111,8 @@ class ArchMatch(Record):
     """Pixels of the square input the audit uses."""
     side_by: Literal["weights", "default", "policy"] = "default"
     """Where the side comes from: position embeddings or head shapes, the library's default, or the policy."""
+    evidence: tuple[str, ...] = ()
+    """Differences from the library's network and what was assumed, in fixed wordings with the library's key names."""
 
 
 class PriorCard(Record):

@@ -1,0 +1,298 @@
+"""From a fit to a module that runs: built by its library, adapted where shapes say so, loaded strictly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from reid_audit.arch import catalogue
+from reid_audit.arch.catalogue import Build, convolution_like, set_module
+from reid_audit.arch.index import POSITION, Shape
+from reid_audit.arch.matching import Fit, head_regions
+from reid_audit.errors import ArchitectureError
+
+HeadKind = Literal["softmax", "sigmoid", "regression", "segmentation", "features"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the weights say about how to build the network."""
+
+    channels: int
+    classes: int
+    head: HeadKind
+    rebuilt: str | None
+    """Module path of a head that is not the library's and is rebuilt from its keys."""
+    side: int
+    from_weights: bool
+    """Whether the side follows from position embeddings."""
+    resized: bool
+    """Whether the network must be built for that side because the embeddings differ from the default."""
+    evidence: tuple[str, ...]
+
+
+class SegmentationOutput(nn.Module):
+    """A torchvision segmentation network that returns its main map [N, classes, H, W] instead of a dictionary."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images [N, C, H, W] -> logits [N, classes, H, W]."""
+        output: Tensor = self.network(images)["out"]
+        return output
+
+
+def plan(fit: Fit) -> Plan:
+    """Read classes, channels, head and side off the shapes."""
+    evidence: list[str] = []
+    channels = _channels(fit, evidence)
+    side, from_weights, resized = _side(fit, evidence)
+    classes, rebuilt = _head(fit, evidence)
+    head: HeadKind = "features" if classes == 0 else "sigmoid" if classes == 1 else "softmax"
+    if fit.entry.segmentation and classes:
+        head = "segmentation"
+    if any(key.rpartition(".")[2] == "op_threshs" for key in (*fit.extra, *fit.outside)):
+        head = "sigmoid"
+        evidence.append("torchxrayvision: op_threshs beside the network; labels are independent (sigmoid)")
+    if fit.outside or fit.extra:
+        evidence.append(f"{len(fit.outside) + len(fit.extra)} keys beside the network were left out or are its head")
+    return Plan(channels, classes, head, rebuilt, side, from_weights, resized, tuple(evidence))
+
+
+def _channels(fit: Fit, evidence: list[str]) -> int:
+    found = 3
+    for key in fit.entry.stem:
+        shape, published = tuple(fit.state[key].shape), fit.described[key][0]
+        if shape == published or len(shape) < 2:
+            continue
+        if shape[1] != published[1]:
+            found = max(1, shape[1] * 3 // published[1])
+        if shape[2:] != published[2:]:
+            evidence.append(f"{key} is {_by(shape)} instead of {_by(published)}: stride and pooling are assumed")
+    return found
+
+
+def _by(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def _side(fit: Fit, evidence: list[str]) -> tuple[int, bool, bool]:
+    positions = [(k, s) for k, (s, role) in fit.described.items() if role == POSITION]
+    default = fit.entry.side
+    if not positions:
+        return default, False, False
+    key, published = positions[0]
+    shape = tuple(fit.state[key].shape)
+    changed = [(a, b) for a, b in zip(shape, published, strict=True) if a != b]
+    if not changed:
+        return default, True, False
+    side = default * changed[0][0] // changed[0][1] if len(shape) == 4 else _side_of_tokens(fit, *changed[0])
+    evidence.append(f"{key} is {_by(shape)} instead of {_by(published)}: input side {side}")
+    return side, True, True
+
+
+def _side_of_tokens(fit: Fit, tokens: int, published: int) -> int:
+    """Square grid of patches after the class and register tokens, whose number the default size gives away."""
+    patch = next((s[-1] for s in (fit.described[k][0] for k in fit.entry.stem) if len(s) == 4), 16)
+    special = published - isqrt(published) ** 2
+    grid = fit.entry.side // patch
+    if grid * grid <= published:
+        special = published - grid * grid
+    return isqrt(max(0, tokens - special)) * patch
+
+
+def _head(fit: Fit, evidence: list[str]) -> tuple[int, str | None]:
+    """Number of outputs (0: features) and the region to rebuild, if the head is not the library's."""
+    if not fit.entry.head:
+        return 0, None
+    shapes = {key: tuple(fit.state[key].shape) for key in fit.entry.head if key in fit.state}
+    plain = len(shapes) == len(fit.entry.head) and all(
+        shape[1:] == fit.described[key][0][1:] for key, shape in shapes.items()
+    )
+    regions = head_regions(fit.entry, fit.described)
+    present = [k for k in fit.state if any(k.startswith(region + ".") for region in regions)]
+    if plain and set(present) <= set(fit.described):
+        return next(iter(shapes.values()))[0], None
+    if not present:
+        return 0, None
+    region = next(r for r in regions if any(k.startswith(r + ".") for k in present))
+    evidence.append(f"{region} is not the library's: rebuilt from its keys, ReLU assumed between its linear layers")
+    last = [v for k, v in fit.state.items() if k.startswith(region + ".") and v.dim() >= 2]
+    return (int(last[-1].shape[0]) if last else 0), region
+
+
+def build(fit: Fit, wanted: Plan, side: int | None) -> tuple[nn.Module, int]:
+    """The loaded module in evaluation mode, and the side it takes. Raises ArchitectureError where loading fails."""
+    module, used = _construct(fit, wanted, side)
+    _adapt_stem(fit, module)
+    regions = head_regions(fit.entry, fit.described)
+    if wanted.rebuilt is not None:
+        set_module(module, wanted.rebuilt, rebuild_head(_below(fit.state, wanted.rebuilt)))
+    elif wanted.classes == 0:
+        for region in regions:
+            set_module(module, region, nn.Identity())
+    _load(fit, module)
+    module.eval().requires_grad_(False)
+    return (SegmentationOutput(module).eval() if fit.entry.segmentation else module), used
+
+
+def _construct(fit: Fit, wanted: Plan, side: int | None) -> tuple[nn.Module, int]:
+    classes = wanted.classes if wanted.rebuilt is None and wanted.classes else None
+    plain = Build(fit.entry.library, fit.entry.name, classes=classes, channels=wanted.channels)
+    sized = wanted.side if wanted.resized else None if wanted.from_weights or side in (None, fit.entry.side) else side
+    try:
+        if sized is not None:
+            module = _sized(fit, plain, sized, required=wanted.resized)
+            if module is not None:
+                return module, sized
+        return catalogue.construct(plain), wanted.side if wanted.from_weights or side is None else side
+    except (RuntimeError, TypeError, ValueError, AssertionError, KeyError) as error:
+        raise _failed(fit, f"{type(error).__name__}: {str(error)[:120]}") from None
+
+
+def _sized(fit: Fit, plain: Build, side: int, *, required: bool) -> nn.Module | None:
+    """Built for another input size; None where the library has no such option and the weights do not need it."""
+    sized = Build(plain.library, plain.name, plain.classes, plain.channels, side)
+    try:
+        module = catalogue.construct(sized)
+    except (TypeError, ValueError, AssertionError, RuntimeError):
+        if required:
+            raise
+        return None
+    own = module.state_dict()
+    same = all(own[k].shape == fit.state[k].shape for k, (_, role) in fit.described.items() if role == 0 and k in own)
+    return module if same or required else None
+
+
+def _adapt_stem(fit: Fit, module: nn.Module) -> None:
+    """Convolutions whose kernel differs from the library's; a 3x3 in place of a strided larger one has stride 1.
+
+    The stride is not stored in a state_dict. The small-input recipe (stride 1, no max-pooling) is assumed.
+    """
+    for key in fit.entry.stem:
+        path = key.removesuffix(".weight")
+        weight = fit.state[key]
+        try:
+            old = module.get_submodule(path)
+        except AttributeError:
+            continue
+        if not isinstance(old, nn.Conv2d) or tuple(old.weight.shape) == tuple(weight.shape):
+            continue
+        kernel = (int(weight.shape[2]), int(weight.shape[3]))
+        shrunk = kernel[0] < old.kernel_size[0]
+        new = convolution_like(
+            old,
+            channels=int(weight.shape[1]),
+            kernel=kernel,
+            stride=(1, 1) if shrunk else None,
+            bias=f"{path}.bias" in fit.state,
+        )
+        set_module(module, path, new)
+        if shrunk and isinstance(getattr(module, "maxpool", None), nn.MaxPool2d):
+            module.maxpool = nn.Identity()
+
+
+def rebuild_head(keys: Mapping[str, Tensor]) -> nn.Module:
+    """A head from its keys (relative to its module): linear, convolution and normalisation layers in order.
+
+    Between two linear layers with a gap in their numbering, or with names, a ReLU is assumed: an activation has no
+    weights. Dropout does nothing in evaluation mode.
+    """
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, value in keys.items():
+        path, _, leaf = key.rpartition(".")
+        groups.setdefault(path, {})[leaf] = value
+    if list(groups) == [""]:
+        return _layer(groups[""])
+    root = nn.Module()
+    steps: list[nn.Module] = []
+    for path, tensors in groups.items():
+        layer = _layer(tensors)
+        if steps and isinstance(layer, nn.Linear):
+            steps.append(nn.ReLU())
+        steps.append(layer)
+        _attach(root, path, layer)
+    return RebuiltHead(root, steps)
+
+
+class RebuiltHead(nn.Module):
+    """Layers under their original names, run in order."""
+
+    def __init__(self, named: nn.Module, steps: list[nn.Module]) -> None:
+        super().__init__()
+        for name, child in named.named_children():
+            self.add_module(name, child)
+        self._steps = tuple(steps)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features [N, D] -> logits [N, classes]."""
+        for step in self._steps:
+            features = step(features)
+        return features
+
+
+def _attach(root: nn.Module, path: str, layer: nn.Module) -> None:
+    node = root
+    *parents, leaf = path.split(".")
+    for part in parents:
+        if not hasattr(node, part):
+            node.add_module(part, nn.Module())
+        node = node.get_submodule(part)
+    node.add_module(leaf, layer)
+
+
+def _layer(tensors: Mapping[str, Tensor]) -> nn.Module:
+    weight = tensors.get("weight")
+    if weight is None:
+        raise _head_error(tensors)
+    if "running_mean" in tensors:
+        return nn.BatchNorm1d(weight.shape[0])
+    if weight.dim() == 1:
+        return nn.LayerNorm(weight.shape[0])
+    with torch.random.fork_rng(devices=[]):
+        if weight.dim() == 2:
+            return nn.Linear(weight.shape[1], weight.shape[0], bias="bias" in tensors)
+        if weight.dim() == 4:
+            size = (int(weight.shape[2]), int(weight.shape[3]))
+            return nn.Conv2d(int(weight.shape[1]), int(weight.shape[0]), size, bias="bias" in tensors)
+    raise _head_error(tensors)
+
+
+def _head_error(tensors: Mapping[str, Tensor]) -> ArchitectureError:
+    return ArchitectureError(
+        "the head is made of layers that cannot be told from their keys",
+        closest=", ".join(re.sub(r"[^\w.]", "?", k)[:40] for k in list(tensors)[:4]),
+        remedy="give the constructor: --arch-factory package.module:function",
+    )
+
+
+def _below(state: Mapping[str, Tensor], region: str) -> dict[str, Tensor]:
+    return {key[len(region) + 1 :]: value for key, value in state.items() if key.startswith(region + ".")}
+
+
+def _load(fit: Fit, module: nn.Module) -> None:
+    own = module.state_dict()
+    state: dict[str, Any] = {k: v for k, v in fit.state.items() if k in own}
+    try:
+        missing = module.load_state_dict(state, strict=False).missing_keys
+    except RuntimeError as error:
+        raise _failed(fit, str(error).replace("\n", " ")[:200]) from None
+    lacking = [key for key in missing if own[key].is_floating_point()]
+    if lacking:
+        raise _failed(fit, f"{len(lacking)} weights are missing, first {lacking[0]}")
+
+
+def _failed(fit: Fit, why: str) -> ArchitectureError:
+    return ArchitectureError(
+        f"the keys are those of {fit.entry.name}, but it cannot be loaded",
+        closest=why,
+        remedy="give its constructor: --arch-factory package.module:function",
+    )

@@ -1,0 +1,91 @@
+"""``--arch-factory package.module:function``: the user's own constructor, imported only because the flag asks."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reid_audit.arch.canonical import canonical, prefixes, under
+from reid_audit.errors import ArchitectureError
+
+REMEDY = "--arch-factory package.module:function must name a function that returns the torch.nn.Module"
+
+
+def from_factory(spec: str, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Call the constructor and load ``tensors`` strictly (any shared prefix aside). Raises ArchitectureError."""
+    function = _import(spec)
+    state = canonical(tensors)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            module = function(**_arguments(function, state))
+    except Exception as error:  # the user's code may raise anything
+        raise ArchitectureError(
+            f"the factory {spec} failed", closest=f"{type(error).__name__}: {error}", remedy=REMEDY
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise ArchitectureError(
+            f"the factory {spec} returned no module", closest=f"it returned a {type(module).__name__}", remedy=REMEDY
+        )
+    _load(module, state, spec)
+    return module.float().eval().requires_grad_(False)
+
+
+def _import(spec: str) -> Callable[..., Any]:
+    path, _, name = spec.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found = getattr(importlib.import_module(path), name) if path and name else None
+    except Exception as error:  # importing the user's module may raise anything
+        raise ArchitectureError(
+            f"the factory {spec} cannot be imported", closest=f"{type(error).__name__}: {error}", remedy=REMEDY
+        ) from error
+    finally:
+        sys.path.remove(here)
+    if not callable(found):
+        raise ArchitectureError(f"{spec} is not a function", closest="package.module:function", remedy=REMEDY)
+    function: Callable[..., Any] = found
+    return function
+
+
+def _arguments(function: Callable[..., Any], state: Mapping[str, Tensor]) -> dict[str, int]:
+    """num_classes and in_channels for a constructor that takes them, read off the last and first weights."""
+    try:
+        accepted = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+    matrices = [value for value in state.values() if value.dim() == 2]
+    kernels = [value for value in state.values() if value.dim() == 4]
+    known = {}
+    if matrices:
+        known["num_classes"] = int(matrices[-1].shape[0])
+    if kernels:
+        known["in_channels"] = known["in_chans"] = int(kernels[0].shape[1])
+    return {name: value for name, value in known.items() if name in accepted}
+
+
+def _load(module: nn.Module, state: Mapping[str, Tensor], spec: str) -> None:
+    own = module.state_dict()
+    wanted = {key for key, value in own.items() if value.is_floating_point()}
+    spelled = max(
+        ({short: state[key] for short, key in under(state, prefix).items()} for prefix in prefixes(state)),
+        key=lambda table: len(wanted & set(table)),
+    )
+    missing = sorted(wanted - set(spelled))
+    unexpected = sorted(set(spelled) - wanted)
+    wrong = sorted(k for k in wanted & set(spelled) if own[k].shape != spelled[k].shape)
+    if missing or unexpected or wrong:
+        first = (*missing[:1], *unexpected[:1], *wrong[:1])[0]
+        raise ArchitectureError(
+            f"the module of {spec} does not fit the state_dict",
+            closest=f"{len(missing)} keys missing, {len(unexpected)} unexpected, {len(wrong)} misshapen; first {first}",
+            remedy="build exactly the network that was trained",
+        )
+    module.load_state_dict(dict(spelled), strict=False)
