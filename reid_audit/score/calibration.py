@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 FPR = 0.01
 """False positive rate at which true positives are counted."""
+FAINTEST = 1e-6
+"""Extrapolated tails are not trusted below this."""
 _CHUNK = 2_000_000
 
 
@@ -170,7 +172,7 @@ def familywise_p(members: Floats, others: Floats, *, level: float = 0.01) -> Tai
         scale = float(excess.mean()) if excess.size else 0.0
         above = members > threshold
         tail = np.exp(-(members[above] - threshold) / scale) if scale > 0 else np.ones(int(above.sum()))
-        p[above] = np.mean(others > threshold) * tail
+        p[above] = np.maximum(np.mean(others > threshold) * tail, FAINTEST)
     return TailP(np.minimum(1.0, p * members.size), extrapolated)
 
 

@@ -61,6 +61,8 @@ def pool(
     strata: NDArray[np.str_] | None,
     content: Floats,
     rng: np.random.Generator,
+    *,
+    most: int | None = None,
 ) -> Pool:
     """Group films by patient and draw the same number from every patient of a film class.
 
@@ -68,7 +70,8 @@ def pool(
     Classes with fewer than ``CLASS_MINIMUM`` patients on either side join the next smaller class.
 
     patients, is_member, strata: [N] per film. content: [K, N] or [N] numbers computed from the films; they define the
-    order, so that renaming files or patients changes nothing. Raises CohortError where a patient is on both sides.
+    order, so that renaming files or patients changes nothing. most: films a patient contributes at most.
+    Raises CohortError where a patient is on both sides.
     """
     columns = np.atleast_2d(content)
     order = np.lexsort(np.vstack([columns.sum(axis=0), columns.max(axis=0)]))
@@ -87,6 +90,8 @@ def pool(
         )
     members = sides[starts]
     takes = _films_per_class(counts, members)
+    if most is not None:
+        takes = np.minimum(takes, most)
     keep = np.concatenate(
         [
             start + np.sort(rng.permutation(count)[:take])

@@ -1,0 +1,52 @@
+"""Do independent restarts bring back the same images? The only evidence a checkpoint gives without films."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.calibration import Floats
+from reid_audit.score.similarity import MatchSpace
+
+
+def consensus(
+    space: MatchSpace, runs: Sequence[Tensor], control_runs: Sequence[Tensor], rng: np.random.Generator
+) -> Measurement:
+    """Mean cosine of an image with its best counterpart in another restart, beside the negative control's.
+
+    runs, control_runs: images [R, C, H, W] of one restart each; two or more of both. Every run is cut to the shortest
+    one's number of images, because more candidates agree better. The interval bootstraps images. Always an indicator:
+    restarts may agree on an image that is nobody's.
+    """
+    if len(runs) < 2 or len(control_runs) < 2:
+        return Unmeasured(metric=Metric.CONSENSUS, reason=Reason.CONTROL_NOT_RUN)
+    count = min(run.shape[0] for run in (*runs, *control_runs))
+    agreement = _agreement(space, runs, count)
+    control = _agreement(space, control_runs, count)
+    draws = rng.choice(agreement, size=(1000, agreement.size)).mean(axis=1)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Measured(
+        metric=Metric.CONSENSUS,
+        value=float(agreement.mean()),
+        low=float(low),
+        high=float(high),
+        control=float(control.mean()),
+        n=int(agreement.size),
+        indicator=True,
+    )
+
+
+def _agreement(space: MatchSpace, runs: Sequence[Tensor], count: int) -> Floats:
+    """[runs * count] mean over the other runs of each image's best cosine."""
+    embedded = [space.embed(run[:count]) for run in runs]
+    best = torch.zeros(len(runs), count)
+    for a, b in combinations(range(len(runs)), 2):
+        similarity = embedded[a] @ embedded[b].T
+        best[a] += similarity.max(dim=1).values
+        best[b] += similarity.max(dim=0).values
+    return np.asarray((best / (len(runs) - 1)).flatten().double().numpy())

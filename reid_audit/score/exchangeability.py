@@ -1,0 +1,68 @@
+"""Are training and hold-out films of one kind? If not, any difference between them may pass for a leak."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.calibration import Bools, Floats, least_p, permuted_labels
+from reid_audit.score.patients import pool
+from reid_audit.score.similarity import MatchSpace
+
+FEWEST = 5
+
+
+def exchangeability(
+    space: MatchSpace,
+    films: Tensor,
+    patients: NDArray[np.str_],
+    is_member: Bools,
+    strata: NDArray[np.str_] | None,
+    rng: np.random.Generator,
+    *,
+    permutations: int = 1999,
+) -> Measurement:
+    """Two-sample test of training against hold-out patients on features that know nothing of the target.
+
+    One film per patient. Two statistics, combined by the exact smaller-p permutation test: the energy distance (Szekely
+    and Rizzo 2004) of the match-space scores, which sees shape and position, and of four grey-level summaries (mean,
+    spread, border, detail), which sees another device or export. Labels are permuted within ``strata``.
+    films: [N, C, H, W] pooled; patients, is_member, strata: [N].
+    """
+    summaries = _grey_levels(films)
+    people = pool(patients, is_member, strata, summaries.T, rng, most=1)
+    if min(people.members, people.others) < FEWEST:
+        short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
+        return Unmeasured(metric=Metric.EXCHANGEABILITY_P, reason=short)
+    shapes = space.scores(films[people.films]).double().numpy()
+    greys = summaries[people.films]
+    greys = (greys - greys.mean(axis=0)) / np.maximum(greys.std(axis=0), 1e-9)
+    labels = np.vstack([people.is_member[None], *permuted_labels(people.is_member, people.strata, permutations, rng)])
+    p = least_p(np.stack([energy_statistics(shapes, labels), energy_statistics(greys, labels)]))
+    return Measured(metric=Metric.EXCHANGEABILITY_P, value=p, n=people.members + people.others)
+
+
+def energy_statistics(rows: Floats, labels: Bools) -> Floats:
+    """[B] energy distance between rows [P, D] with label True and with label False, for each label vector [B, P]."""
+    squares = np.sum(rows**2, axis=1)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * rows @ rows.T, 0.0))
+    first = labels.astype(np.float64)
+    n = first.sum(axis=1)
+    m = rows.shape[0] - n
+    towards = first @ distances
+    within = np.sum(towards * first, axis=1)
+    across = towards.sum(axis=1) - within
+    rest = distances.sum() - within - 2 * across
+    return np.asarray(2 * across / (n * m) - within / n**2 - rest / m**2)
+
+
+def _grey_levels(films: Tensor) -> Floats:
+    """[N, 4] mean, standard deviation, mean of the border, mean absolute step between neighbours."""
+    x = films.detach().to("cpu", torch.float64)
+    border = torch.cat([x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1]], dim=-1).flatten(1).mean(dim=1)
+    steps = (x[..., 1:, :] - x[..., :-1, :]).abs().flatten(1).mean(dim=1)
+    flat = x.flatten(1)
+    return np.asarray(torch.stack([flat.mean(dim=1), flat.std(dim=1), border, steps], dim=1).numpy())

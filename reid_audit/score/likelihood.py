@@ -1,0 +1,176 @@
+"""Likely samples: reconstructions the weights prefer to anything the prior offers, and whom they resemble."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.calibration import Bools, Floats, permuted_labels
+from reid_audit.score.linkage import FEWEST, chance_of_member
+from reid_audit.score.patients import Pool, pool
+from reid_audit.score.similarity import MatchSpace, cosines, distinct, resized, ssim_matrix
+
+PERCENTILE = 1.0
+"""A sample is likely when its energy lies below this percentile of the negative control's."""
+SHOWN = 32
+"""Likely samples compared with films, lowest energy first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LikelyOutcome:
+    """Likely samples. ``measurements`` may be published; the rest is restricted."""
+
+    measurements: tuple[Measurement, ...]
+    indices: NDArray[np.int64]
+    """[L] rows of the reconstructions, lowest energy first."""
+    films: NDArray[np.int64]
+    """[L] column of each one's nearest film; empty without films."""
+
+
+def likely_indices(images: Tensor, energies: Tensor, control_energies: Tensor) -> NDArray[np.int64]:
+    """Distinct reconstructions below the 1st percentile of the negative control's energies, lowest energy first."""
+    if control_energies.numel() == 0:
+        return np.zeros(0, dtype=np.int64)
+    limit = float(np.percentile(control_energies.detach().double().cpu().numpy(), PERCENTILE))
+    values = energies.detach().double().cpu()
+    ordered = torch.argsort(values, stable=True)
+    ordered = ordered[values[ordered] < limit]
+    return np.asarray(ordered[distinct(images[ordered])].numpy(), dtype=np.int64)
+
+
+def screening_samples(images: Tensor, energies: Tensor, control_energies: Tensor) -> LikelyOutcome:
+    """Without films: how many likely samples there are, an indicator (every optimiser lowers its own objective)."""
+    indices = likely_indices(images, energies, control_energies)
+    count = Measured(
+        metric=Metric.LIKELY_SAMPLES,
+        value=indices.size,
+        control=PERCENTILE / 100 * images.shape[0],
+        n=int(images.shape[0]),
+        indicator=True,
+    )
+    missing = tuple(Unmeasured(metric=m, reason=Reason.NO_REFERENCE) for m in (Metric.NEAREST_SSIM, Metric.NEAREST_NN))
+    return LikelyOutcome((count, *missing), indices, np.zeros(0, dtype=np.int64))
+
+
+def likely_samples(
+    space: MatchSpace,
+    images: Tensor,
+    energies: Tensor,
+    control_energies: Tensor,
+    films: Tensor,
+    patients: NDArray[np.str_],
+    is_member: Bools,
+    strata: NDArray[np.str_] | None,
+    rng: np.random.Generator,
+    *,
+    permutations: int = 499,
+) -> LikelyOutcome:
+    """Whom the likely samples resemble: training patients, or equally many hold-out patients just as much?
+
+    Any optimised image has lower energy than an untuned one, and somebody is always nearest. So ``likely_samples``
+    counts the likely samples whose nearest pooled patient was in training, beside the number expected by chance, and
+    ``nearest_ssim`` and ``nearest_nn`` are means over likely samples for the nearest of m training patients, beside
+    the nearest of m hold-out patients, m = min(n_T, n_H), averaged in closed form over all subsets of the larger side.
+    One film per patient. ``low`` and ``high`` minus ``control`` bound the excess (permutation interval, inverted).
+
+    images, energies: [R, C, H, W], [R] of the target's arm; control_energies [R0]; films [N, C, H, W] pooled.
+    """
+    indices = likely_indices(images, energies, control_energies)[:SHOWN]
+    similarity = cosines(space, images[indices], films).double().numpy()
+    people = pool(patients, is_member, strata, _content(films), rng, most=1)
+    if min(people.members, people.others) < FEWEST:
+        short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
+        empty = tuple(Unmeasured(metric=m, reason=short) for m in LIKELY)
+        return LikelyOutcome(empty, indices, np.zeros(0, dtype=np.int64))
+    if indices.size == 0:
+        none = Measured(metric=Metric.LIKELY_SAMPLES, value=0.0, low=0.0, high=0.0, control=0.0, n=0)
+        missing = tuple(Unmeasured(metric=m, reason=Reason.NOT_COMPUTED) for m in LIKELY[1:])
+        return LikelyOutcome((none, *missing), indices, np.zeros(0, dtype=np.int64))
+    near = similarity[:, people.films]
+    alike = _ssims(space, images[indices], films[people.films])
+    labels = np.vstack([people.is_member[None], *permuted_labels(people.is_member, people.strata, permutations, rng)])
+    measurements = (
+        _count(near, people, labels),
+        _nearest(Metric.NEAREST_SSIM, near, alike, labels),
+        _nearest(Metric.NEAREST_NN, near, near, labels),
+    )
+    return LikelyOutcome(measurements, indices, people.films[near.argmax(axis=1)])
+
+
+LIKELY = (Metric.LIKELY_SAMPLES, Metric.NEAREST_SSIM, Metric.NEAREST_NN)
+"""The metrics ``likely_samples`` produces, in its order."""
+
+
+def _content(films: Tensor) -> Floats:
+    """[2, N] numbers that identify films whatever they are called."""
+    flat = films.detach().double().cpu().flatten(1)
+    return np.stack([flat.mean(dim=1).numpy(), flat.square().mean(dim=1).numpy()])
+
+
+def _ssims(space: MatchSpace, images: Tensor, films: Tensor) -> Floats:
+    side = max(11, space.side)
+    return np.asarray(ssim_matrix(resized(images, side), resized(films, side), dtype=torch.float32).double().numpy())
+
+
+def _count(near: Floats, people: Pool, labels: Bools) -> Measurement:
+    nearest = near.argmax(axis=1)
+    counts = labels[:, nearest].sum(axis=1).astype(np.float64)
+    expected = float(chance_of_member(people)[nearest].sum())
+    low, high = _shifted(counts[0] - expected, counts[1:] - expected)
+    return Measured(
+        metric=Metric.LIKELY_SAMPLES,
+        value=float(counts[0]),
+        low=expected + low,
+        high=expected + high,
+        control=expected,
+        n=int(nearest.size),
+    )
+
+
+def _nearest(metric: Metric, near: Floats, values: Floats, labels: Bools) -> Measurement:
+    """Mean of ``values`` at the nearest of m training patients against the nearest of m hold-out patients."""
+    members = int(labels[0].sum())
+    others = labels.shape[1] - members
+    matched = min(members, others)
+    in_t, in_h = nearest_weights(members, matched), nearest_weights(others, matched)
+    training, holdout = np.zeros(labels.shape[0]), np.zeros(labels.shape[0])
+    for row in range(near.shape[0]):
+        order = np.argsort(-near[row], kind="stable")
+        sorted_labels, sorted_values = labels[:, order], values[row, order]
+        rank = np.cumsum(sorted_labels, axis=1, dtype=np.int32)
+        position = np.arange(1, order.size + 1) - rank
+        training += (np.where(sorted_labels, in_t[np.maximum(rank - 1, 0)], 0.0) * sorted_values).sum(axis=1)
+        holdout += (np.where(sorted_labels, 0.0, in_h[np.maximum(position - 1, 0)]) * sorted_values).sum(axis=1)
+    training, holdout = training / near.shape[0], holdout / near.shape[0]
+    excess = training - holdout
+    low, high = _shifted(float(excess[0]), excess[1:])
+    control = float(holdout[0])
+    return Measured(
+        metric=metric,
+        value=float(training[0]),
+        low=control + low,
+        high=control + high,
+        control=control,
+        n=int(near.shape[0]),
+    )
+
+
+def nearest_weights(n: int, m: int) -> Floats:
+    """[n + 1] chance that the i-th nearest of n patients is the nearest within a random subset of m of them."""
+    weights = np.zeros(n + 1)
+    chance = m / n
+    for i in range(n - m + 1):
+        weights[i] = chance
+        chance *= (n - m - i) / max(1, n - 1 - i)
+    return weights
+
+
+def _shifted(observed: float, null: Floats) -> tuple[float, float]:
+    """95 % interval of an effect that shifts its permutation distribution."""
+    low, high = np.quantile(null, (0.025, 0.975))
+    return observed - float(high), observed - float(low)

@@ -1,0 +1,89 @@
+"""Positive control of the scorer: would it recognise a film if an attack brought back a poor copy of it?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.calibration import Bools, share_interval
+from reid_audit.score.similarity import MatchSpace, match_scores, resized, ssim
+
+GOAL = 0.4
+"""SSIM the copies are degraded to; those between 0.3 and 0.5 count."""
+RANGE = (0.3, 0.5)
+MIX = 0.5
+"""Share of each copy that is somebody else's film, as an attack's prior would fill in."""
+BLUR = 1 / 48
+"""Standard deviation of the blur as a share of the side."""
+FEWEST = 5
+_NOISES = (0.0, *(0.01 * 1.25**i for i in range(18)))
+
+
+def scorer_sensitivity(
+    space: MatchSpace,
+    films: Tensor,
+    patients: NDArray[np.str_],
+    is_member: Bools,
+    prior_images: Tensor,
+    rng: np.random.Generator,
+    *,
+    most: int = 96,
+) -> Measurement:
+    """Share of degraded films whose nearest pooled patient is their own, with its Clopper-Pearson interval.
+
+    One film per patient, at most ``most`` patients, training patients first; where they are few, hold-out patients join,
+    because the question is about the scorer and the gallery. Each film is blurred, mixed half and half with a prior
+    image and covered with noise until its SSIM with the original is 0.4. Blur or mixing alone down to 0.4 removes the
+    person: two films of different people are already that similar. Control: chance, one over the patients.
+    films: [N, C, H, W] pooled; prior_images: [M, C, H, W].
+    """
+    chosen = _one_film_each(films, patients, is_member, rng)[:most]
+    copies, kept = degraded(resized(films[chosen], space.side), resized(prior_images, space.side), rng)
+    if kept.size < FEWEST:
+        return Unmeasured(metric=Metric.SCORER_SENSITIVITY, reason=Reason.TOO_FEW_REFERENCE)
+    nearest = match_scores(space, copies, films).argmax(dim=1).numpy()
+    share = share_interval(int(np.count_nonzero(patients[nearest] == patients[chosen[kept]])), kept.size)
+    return Measured(
+        metric=Metric.SCORER_SENSITIVITY,
+        value=share.value,
+        low=share.low,
+        high=share.high,
+        control=1.0 / np.unique(patients).size,
+        n=int(kept.size),
+    )
+
+
+def degraded(films: Tensor, prior_images: Tensor, rng: np.random.Generator) -> tuple[Tensor, NDArray[np.int64]]:
+    """(copies [K, C, H, W], their rows among ``films`` [N, C, H, W]): those that came to lie within ``RANGE``."""
+    partners = prior_images[torch.from_numpy(rng.integers(prior_images.shape[0], size=films.shape[0]))]
+    noise = torch.from_numpy(rng.standard_normal(tuple(films.shape), dtype=np.float32))
+    deviation = BLUR * films.shape[-1]
+    soft = torch.from_numpy(ndimage.gaussian_filter(films.numpy(), (0, 0, deviation, deviation)))
+    trials = torch.stack([((1 - MIX) * soft + MIX * partners + level * noise).clamp(0, 1) for level in _NOISES])
+    alike = torch.stack([ssim(trial, films) for trial in trials])
+    best = (alike - GOAL).abs().argmin(dim=0)
+    each = torch.arange(films.shape[0])
+    reached = alike[best, each]
+    kept = torch.nonzero((reached >= RANGE[0]) & (reached <= RANGE[1])).flatten()
+    return trials[best, each][kept], kept.numpy()
+
+
+def _one_film_each(
+    films: Tensor, patients: NDArray[np.str_], is_member: Bools, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """One film per patient, training patients first, each side in random order.
+
+    Drawn in the order of the films' brightness, so that names decide nothing.
+    """
+    brightness = films.detach().double().cpu().flatten(1).mean(dim=1).numpy()
+    drawn: list[NDArray[np.int64]] = []
+    for side in (is_member, ~is_member):
+        rows = np.flatnonzero(side)
+        rows = rng.permutation(rows[np.argsort(brightness[rows], kind="stable")])
+        _, first = np.unique(patients[rows], return_index=True)
+        drawn.append(rows[np.sort(first)])
+    return np.concatenate(drawn)
