@@ -11,8 +11,27 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer
+from reid_audit.preprocess import to_network
+from reid_audit.prior.gaussian import GaussianPrior
 from reid_audit.prior.interface import Prior
 from reid_audit.records import Budget, PreprocessSpec, Spend
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttackTask:
+    """Everything an attacker starts from. All tensors are on one device."""
+
+    target: Target
+    prior: Prior
+    """What images of this kind look like: the generator of two-stage and latent, the null of the negative control."""
+    space: GaussianPrior
+    """Full-rank Gaussian in which the refinement runs; the same object as ``prior`` where that is Gaussian."""
+    preprocess: PreprocessSpec
+    budget: Budget
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Images [N, C, H, W] in [0, 1] as the network sees them. Differentiable."""
+        return to_network(images, self.preprocess, self.target.match.channels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,13 +59,5 @@ class Attack(Protocol):
     """A reconstruction method."""
 
     def __call__(
-        self,
-        target: Target,
-        prior: Prior,
-        *,
-        preprocess: PreprocessSpec,
-        budget: Budget,
-        generator: torch.Generator,
-        meter: Meter,
-        observer: Observer,
+        self, task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer
     ) -> Reconstruction: ...

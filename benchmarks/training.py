@@ -1,0 +1,87 @@
+"""Real targets to audit: overfit and regular classifiers trained on films, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reid_audit.preprocess import HALF, to_network
+
+SPEC = HALF
+"""Preprocessing of every benchmark target: [0, 1] scaled to [-1, 1]."""
+
+
+def overfit(
+    make: Callable[[], nn.Module],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    seed: int,
+    steps: int = 150,
+    rate: float = 1e-3,
+) -> nn.Module:
+    """Full-batch Adam on a few films without augmentation until the BatchNorm statistics are theirs alone."""
+    torch.manual_seed(seed)
+    module = make().train()
+    optimiser = torch.optim.Adam(module.parameters(), lr=rate)
+    inputs = to_network(images, SPEC, 3)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * (1.0 - step / steps)
+        loss = functional.cross_entropy(module(inputs), labels)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+    return module.eval()
+
+
+def augmented(images: Tensor, generator: torch.Generator, *, strength: float = 1.0) -> Tensor:
+    """Random shift, scale, rotation, flip and grey-level change; [N, C, H, W] in, the same out."""
+    n = len(images)
+
+    def draw(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(n, generator=generator)
+
+    angle, zoom = strength * draw(-0.15, 0.15), 1.0 + strength * draw(-0.12, 0.12)
+    theta = torch.zeros(n, 2, 3)
+    flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    theta[:, 0, 0], theta[:, 0, 1] = zoom * torch.cos(angle) * flip, -zoom * torch.sin(angle)
+    theta[:, 1, 0], theta[:, 1, 1] = zoom * torch.sin(angle) * flip, zoom * torch.cos(angle)
+    theta[:, 0, 2], theta[:, 1, 2] = strength * draw(-0.12, 0.12), strength * draw(-0.12, 0.12)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    gain, lift = 1.0 + strength * draw(-0.2, 0.2), strength * draw(-0.1, 0.1)
+    return (moved * gain.view(-1, 1, 1, 1) + lift.view(-1, 1, 1, 1)).clamp(0.0, 1.0)
+
+
+def regular(
+    make: Callable[[], nn.Module],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    seed: int,
+    epochs: int = 15,
+    batch: int = 64,
+    rate: float = 1e-3,
+    decay: float = 0.05,
+) -> nn.Module:
+    """AdamW with augmentation, weight decay and a fixed early stop: what a careful team would release."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    module = make().train()
+    optimiser = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=decay)
+    total = epochs * (len(images) // batch)
+    plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=max(1, total))
+    for _ in range(epochs):
+        order = torch.randperm(len(images), generator=generator)
+        for rows in order.split(batch)[: len(images) // batch]:
+            logits = module(to_network(augmented(images[rows], generator), SPEC, 3))
+            loss = functional.cross_entropy(logits, labels[rows])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            plan.step()
+    return module.eval()

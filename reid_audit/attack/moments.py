@@ -1,0 +1,61 @@
+"""`moments`: joint full-rank reconstruction from what the parameters remember, under a Gaussian prior.
+
+The batch of particles is the unknown; each group of particles is one hypothesis about how many training images the
+statistics stand for, and all groups share each forward pass. Related work: Yin et al., DeepInversion (CVPR 2020),
+which matches the same statistics without a noise model, in pixel space.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.objectives import Objective, objective_for
+from reid_audit.attack.refinement import RefineSettings, finish, hypothesis_groups, refine
+from reid_audit.budget import Meter
+from reid_audit.errors import ArchitectureError
+from reid_audit.observer import Observer
+
+
+def moments(
+    task: AttackTask,
+    *,
+    generator: torch.Generator,
+    meter: Meter,
+    observer: Observer,
+    settings: RefineSettings | None = None,
+) -> Reconstruction:
+    """Reconstruct the batch from a random start in the full-rank space; [sum(particles), C, H, W] images."""
+    settings = settings or RefineSettings()
+    groups = hypothesis_groups(task.budget.particles)
+    start = settings.start_scale * task.space.sample_latents(len(groups), generator)
+    objective = likelihood(task, settings)
+    refined = refine(
+        task,
+        task.space,
+        start,
+        objective,
+        steps=task.budget.steps,
+        meter=meter,
+        observer=observer,
+        stage="moments",
+        settings=settings,
+    )
+    with torch.no_grad():
+        images = task.space.decode(refined.latents)
+    return finish(task, images, objective, refined.trajectory, meter, refined.stopped_by)
+
+
+def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
+    """The objective over the task's hypotheses. Raises ArchitectureError where the network remembers nothing."""
+    groups = hypothesis_groups(task.budget.particles)
+    with torch.no_grad():
+        probe = task.inputs(task.space.mean[None])
+    objective = objective_for(task.target, groups, probe, skipped=settings.skipped)
+    if objective is None:
+        raise ArchitectureError(
+            f"{task.target.match.name} holds neither data statistics nor a classifier to reconstruct from",
+            closest="BatchNorm running statistics, or a linear classification head",
+            remedy="audit the checkpoint that was trained with its head, or name it with --arch-factory",
+        )
+    return objective

@@ -1,0 +1,38 @@
+"""Freeze and hash reconstructions, before any training or hold-out image is opened."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from reid_audit.attack.interface import Reconstruction
+from reid_audit.records import Spend
+
+
+def freeze(
+    images: Tensor,
+    energies: Tensor,
+    hypotheses: Tensor,
+    *,
+    energy_start: float,
+    energy_end: float,
+    trajectory: Sequence[tuple[int, float]],
+    spend: Spend,
+    tuned_samples: Tensor | None = None,
+) -> Reconstruction:
+    """Clamp images [N, C, H, W] to [0, 1], move everything to the CPU, hash."""
+    frozen = images.detach().float().clamp(0.0, 1.0).cpu().contiguous()
+    stride = max(1, len(trajectory) // 200 + (len(trajectory) % 200 > 0))
+    return Reconstruction(
+        images=frozen,
+        energies=energies.detach().float().cpu(),
+        hypotheses=hypotheses.cpu(),
+        tuned_samples=None if tuned_samples is None else tuned_samples.detach().float().clamp(0.0, 1.0).cpu(),
+        energy_start=energy_start,
+        energy_end=energy_end,
+        trajectory=tuple(trajectory[::stride]),
+        spend=spend,
+        digest=hashlib.sha256(frozen.numpy().tobytes()).hexdigest(),
+    )

@@ -1,0 +1,114 @@
+"""Maximum a posteriori over a batch of latents: tempered energy of the parameters plus |z|^2 / 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.objectives import Objective
+from reid_audit.attack.outcome import freeze
+from reid_audit.attack.schedules import cosine_ramp, tempering
+from reid_audit.budget import Meter
+from reid_audit.observer import Observer, StageAdvanced, StageEnded, StageStarted
+from reid_audit.prior.interface import Prior
+from reid_audit.records import StoppedBy
+
+
+@dataclass(frozen=True, slots=True)
+class RefineSettings:
+    """Knobs of the optimiser; the defaults are the measured recipe (docs/power.md)."""
+
+    rate: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.99)
+    start_scale: float = 0.3
+    """Starting latents are this many standard deviations wide."""
+    hottest: float = 1e4
+    coldest: float = 0.05
+    skipped: int = 0
+    """How many of the last statistics layers are left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refined:
+    """Latents [N, D] after the optimisation, batch energies on the way, and why it ended."""
+
+    latents: Tensor
+    trajectory: tuple[tuple[int, float], ...]
+    stopped_by: StoppedBy
+
+
+def refine(
+    task: AttackTask,
+    prior: Prior,
+    latents: Tensor,
+    objective: Objective,
+    *,
+    steps: int,
+    meter: Meter,
+    observer: Observer,
+    stage: str,
+    settings: RefineSettings,
+) -> Refined:
+    """Minimise energy / temperature + |z|^2 / 2 over ``latents`` [N, D], jointly within the objective's groups.
+
+    Adam with a cosine rate; the temperature falls geometrically over the first 80 % of the steps.
+    """
+    latents = latents.clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([latents], lr=settings.rate, betas=settings.betas)
+    schedule = zip(
+        cosine_ramp(steps, peak=settings.rate),
+        tempering(steps, start=settings.hottest, end=settings.coldest),
+        strict=True,
+    )
+    trajectory: list[tuple[int, float]] = []
+    stopped = StoppedBy.COMPLETE
+    observer.notice(StageStarted(stage, steps))
+    for step, (rate, heat) in enumerate(schedule):
+        optimiser.param_groups[0]["lr"] = rate
+        energies = objective.energy(task.inputs(prior.decode(latents)))
+        loss = energies.sum() / heat + 0.5 * latents.square().sum()
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimiser.step()
+        if step % max(1, steps // 100) == 0 or step == steps - 1:
+            trajectory.append((step, float(energies.detach().mean())))
+            observer.notice(StageAdvanced(stage, step + 1, trajectory[-1][1]))
+        ended = meter.tick()
+        if ended is not None and step < steps - 1:
+            stopped = ended
+            break
+    observer.notice(StageEnded(stage, f"energy {trajectory[0][1]:.3g} to {trajectory[-1][1]:.3g}"))
+    return Refined(latents.detach(), tuple(trajectory), stopped)
+
+
+def hypothesis_groups(particles: Sequence[int]) -> Tensor:
+    """[sum(particles)] int64: which batch-size hypothesis each particle belongs to."""
+    return torch.repeat_interleave(torch.arange(len(particles)), torch.tensor(particles))
+
+
+def finish(
+    task: AttackTask,
+    images: Tensor,
+    objective: Objective,
+    trajectory: Sequence[tuple[int, float]],
+    meter: Meter,
+    stopped_by: StoppedBy,
+    *,
+    tuned_samples: Tensor | None = None,
+) -> Reconstruction:
+    """Score single images [N, C, H, W], freeze and hash."""
+    images = images.detach().clamp(0.0, 1.0)
+    return freeze(
+        images,
+        objective.image_energy(task.inputs(images)),
+        torch.tensor(task.budget.particles)[hypothesis_groups(task.budget.particles)],
+        energy_start=trajectory[0][1],
+        energy_end=trajectory[-1][1],
+        trajectory=trajectory,
+        spend=meter.spend(stopped_by),
+        tuned_samples=tuned_samples,
+    )
