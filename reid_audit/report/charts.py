@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from reid_audit.records import Direction
+from reid_audit.records import Direction, Metric
 from reid_audit.report.wire import GateRow, PublicArm, PublicCurve, PublicHistogram, PublicMeasured
 from reid_audit.report.words import ARMS, METRICS, STOPPED, Unit, duration, interval, number
 
@@ -50,7 +50,7 @@ def gate_plot(row: GateRow, key: str) -> Markup:
 
 def null_histogram(histogram: PublicHistogram, key: str) -> Markup:
     """What the statistic does when nothing has leaked, and where this model fell."""
-    label = METRICS[histogram.metric].label
+    label = null_name(histogram)
     low = min(histogram.edges[0], histogram.observed)
     high = max(histogram.edges[-1], histogram.observed)
     scale = _linear(low, high, 3, 97)
@@ -71,6 +71,12 @@ def null_histogram(histogram: PublicHistogram, key: str) -> Markup:
         f"{histogram.edges[-1]:.3g}; this model has {histogram.observed:.3g}; {beyond:,} draws are higher."
     )
     return _svg(key, 140, f"{label}: chance and this model", desc, parts, "plot")
+
+
+def null_name(histogram: PublicHistogram) -> str:
+    """What the horizontal axis of a null distribution counts: the statistic behind a p-value, else the metric."""
+    metric = Metric.LINKAGE_AUC if histogram.metric is Metric.LINKAGE_P else histogram.metric
+    return METRICS[metric].label
 
 
 def roc(curve: PublicCurve, rate: PublicMeasured | None, key: str) -> Markup:
@@ -110,17 +116,32 @@ def slope(name: str, points: tuple[tuple[str, float | None], ...], unit: Unit, k
     room = (high - low) or max(abs(high), 1.0)
 
     def down(value: float) -> float:
-        return 92 - 58 * (value - low) / room
+        return 84 - 56 * (value - low) / room
 
-    columns = [12 + 76 * i / max(len(points) - 1, 1) for i in range(len(points))]
+    columns = [3 + 94 * i / max(len(points) - 1, 1) for i in range(len(points))]
     placed = [(x, v) for x, (_, v) in zip(columns, points, strict=True) if v is not None]
-    parts = [_line(x, 24, x, 100, "grid") for x in columns]
+    parts = [_line(x, 14, x, 104, "grid") for x in columns]
     parts += _path(((x, down(v)) for x, v in placed), "curve")
     parts += [_dot(x, down(v), 4, "value") for x, v in placed]
-    parts += [_text(x, down(v) - 9, f"{v:.3g}", "mark", _anchor(x)) for x, v in placed]
-    parts += [_text(x, 118, word, "tick", _anchor(x)) for x, (word, _) in zip(columns, points, strict=True)]
+    parts += [_beside(i, placed, down) for i in range(len(placed))]
+    parts += [_text(x, 120, word, "tick", _anchor(x)) for x, (word, _) in zip(columns, points, strict=True)]
     desc = "; ".join(f"{word} {number(value, unit) if value is not None else 'not measured'}" for word, value in points)
-    return _svg(key, 124, name, desc, parts, "plot")
+    return _svg(key, 126, name, desc, parts, "plot")
+
+
+def _beside(index: int, placed: list[tuple[float, float]], down: Scale) -> Markup:
+    """The number of one point of a slope, on the side its lines leave free."""
+    x, value = placed[index]
+    before = placed[index - 1][1] if index else None
+    after = placed[index + 1][1] if index + 1 < len(placed) else None
+    below = (before is None and after is not None and after > value) or (
+        after is None and before is not None and before > value
+    )
+    anchor = _anchor(x)
+    if before is not None and after is not None:
+        rising, falling = before < value < after, before > value > after
+        anchor = "end" if rising else "start" if falling else "middle"
+    return _text(x, down(value) + (18 if below else -9), f"{value:.3g}", "mark", anchor)
 
 
 def timeline(arms: tuple[PublicArm, ...], ceiling: float | None, spent: float, key: str) -> Markup:

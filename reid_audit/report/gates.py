@@ -51,7 +51,7 @@ def gate_row(gate: Gate, measurements: tuple[Measurement, ...], verdict: Verdict
         fail=gate.fail,
         clear=gate.clear,
         compared=facing,
-        margin=None if facing is None or threshold is None else round(sign * (threshold - facing), 12),
+        margin=None if facing is None or threshold is None else round(sign * (threshold - facing), 12) + 0.0,
         corroborated_by=tuple(PublicCorroboration(metric=c.metric, above=c.above) for c in gate.corroborated_by),
         waiver=waiver,
     )
@@ -128,6 +128,8 @@ def _status(gate: Gate, measurement: Measurement, verdict: Verdict, ends: _Ends)
         return "unmeasured"
     if measurement.indicator:
         return "indicator"
+    if any(gap.metric is gate.metric for gap in verdict.gaps):
+        return "open"
     if ends.kind is None or ends.harsh is None:
         return "open"
     higher = direction_of(gate.metric) is Direction.HIGHER

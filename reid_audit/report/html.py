@@ -7,7 +7,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from reid_audit.records import Metric
-from reid_audit.report import charts, words
+from reid_audit.report import charts, plain, words
 from reid_audit.report.templating import page
 from reid_audit.report.wire import PublicMeasured, PublicReport
 
@@ -62,18 +62,19 @@ def render_html(report: PublicReport) -> str:
         "report.html.j2",
         r=report,
         w=words,
+        plain=plain,
         title=words.title(report),
         outcome=words.OUTCOME_WORD[report.verdict.outcome],
         recovered=found,
         exposure=report.measured(Metric.EXPOSURE_TPR),
         gates=tuple((row, charts.gate_plot(row, f"gate-{row.metric}")) for row in report.gates),
-        nulls=tuple((h.metric, charts.null_histogram(h, f"null-{h.metric}")) for h in report.histograms),
+        nulls=tuple((charts.null_name(h), charts.null_histogram(h, f"null-{h.metric}")) for h in report.histograms),
         rocs=tuple((c.id, charts.roc(c, _rate(report, c.id), f"curve-{c.id}")) for c in report.curves),
         bracket=_bracket(report),
         timeline=charts.timeline(report.arms, report.budget.seconds, report.budget.spent_seconds, "timeline"),
         shifts=_shifts(report),
         demographics=_demographics(report),
-        mitigations=words.mitigations(report),
+        mitigations=plain.mitigations(report),
     )
 
 

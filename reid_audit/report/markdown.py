@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from reid_audit.records import Metric, Outcome
-from reid_audit.report import words
+from reid_audit.report import plain, words
 from reid_audit.report.wire import ControlRow, GateRow, PublicReport
 
 _MARK: dict[Outcome, str] = {
@@ -23,7 +23,7 @@ def render_markdown(report: PublicReport) -> str:
     verdict = report.verdict
     blocks = [
         f"## {_MARK[verdict.outcome]} {words.title(report)}: {words.OUTCOME_WORD[verdict.outcome].upper()}",
-        f"**{_plain(verdict.reason)}** {words.OUTCOME_MEANING[verdict.outcome]}",
+        f"**{_plain(plain.headline(report))}** {words.OUTCOME_MEANING[verdict.outcome]}",
         _facts(report),
         _findings(report),
         "### Gates\n\n" + _gates(report.gates),
@@ -53,7 +53,7 @@ def _findings(report: PublicReport) -> str:
     for finding in report.findings:
         label = f" ({words.METRICS[finding.metric].label})" if finding.metric else ""
         remedy = f" To close it: {_plain(finding.remedy)}" if finding.remedy else ""
-        lines.append(f"- **{names[finding.kind]}**{label}: {_plain(finding.text)}{remedy}")
+        lines.append(f"- **{names[finding.kind]}**{label}: {_plain(plain.sentence(finding, report))}{remedy}")
     return "\n".join(lines)
 
 
@@ -73,7 +73,7 @@ def _gates(gates: tuple[GateRow, ...]) -> str:
             words.number(row.value, unit),
             words.interval(row.low, row.high, unit) or "–",
             words.number(row.control, unit),
-            words.limit(row),
+            "; ".join(words.limits(row)),
             words.number(row.margin, unit),
         )
         rows.append("| " + " | ".join(cells) + " |")
@@ -125,7 +125,7 @@ def _value(report: PublicReport, metric: Metric | None) -> str:
 
 
 def _mitigations(report: PublicReport) -> str:
-    lines = words.mitigations(report)
+    lines = plain.mitigations(report)
     return "### What may help\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
 
 

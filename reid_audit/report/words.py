@@ -69,9 +69,9 @@ METRICS: dict[Metric, Words] = {
     Metric.AGE_MAE_RECONSTRUCTION: Words("Age error, reconstruction", "Mean absolute error.", "years"),
     Metric.AGE_MAE_NEAREST: Words("Age error, nearest neighbour", "Mean absolute error.", "years"),
     Metric.AGE_MAE_BASE: Words("Age error, guessing the median", "Mean absolute error.", "years"),
-    Metric.SEX_ACCURACY_RECONSTRUCTION: Words("Sex correct, reconstruction", "Share.", "share"),
-    Metric.SEX_ACCURACY_NEAREST: Words("Sex correct, nearest neighbour", "Share.", "share"),
-    Metric.SEX_ACCURACY_BASE: Words("Sex correct, guessing the majority", "Share.", "share"),
+    Metric.SEX_ACCURACY_RECONSTRUCTION: Words("Sex correct, reconstruction", "Share of matches.", "share"),
+    Metric.SEX_ACCURACY_NEAREST: Words("Sex correct, nearest neighbour", "Share of matches.", "share"),
+    Metric.SEX_ACCURACY_BASE: Words("Sex correct, guessing the majority", "Share of matches.", "share"),
 }
 
 OUTCOME_WORD: dict[Outcome, str] = {
@@ -103,9 +103,9 @@ GATE_MEANING: dict[GateStatus, str] = {
     "breach": "beyond the threshold: fails the model",
     "waived": "beyond the threshold, accepted by a named person until a date",
     "clear": "within the threshold",
-    "open": "too uncertain, or not confirmed by a second metric",
+    "open": "undecided: too uncertain, or not confirmed by a second metric",
     "indicator": "shown, but an assumption is not met: decides nothing",
-    "unmeasured": "no number",
+    "unmeasured": "there is no number",
 }
 
 CONTROL_WORD: dict[ControlStatus, str] = {
@@ -155,23 +155,27 @@ def number(value: float | None, unit: Unit) -> str:
     """``value`` as a reader expects it; an en dash where there is none."""
     if value is None:
         return "–"
+    return _number(value, unit).replace("-", "−")
+
+
+def _number(value: float, unit: Unit) -> str:
     if unit == "share":
         percent = 100.0 * value
         shown = f"{percent:.0f}" if abs(percent) >= 9.95 else f"{percent:.1f}".removesuffix(".0")
         return f"{shown} %"
     if unit == "p":
-        return (
-            "< 0.0001"
-            if 0 <= value < 0.0001
-            else f"{value:.4f}".rstrip("0").rstrip(".")
-            if value < 0.01
-            else f"{value:.2f}"
-        )
+        return _small(value)
     if unit == "count":
         return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
     if unit in ("years", "bits"):
         return f"{value:.1f} years" if unit == "years" else f"{value:.2f} bits"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def _small(p: float) -> str:
+    if 0 <= p < 0.0001:
+        return "< 0.0001"
+    return f"{p:.4f}".rstrip("0").rstrip(".") if p < 0.01 else f"{p:.2f}"
 
 
 def interval(low: float | None, high: float | None, unit: Unit) -> str:
@@ -181,17 +185,26 @@ def interval(low: float | None, high: float | None, unit: Unit) -> str:
     return f"{number(low, unit)} to {number(high, unit)}"
 
 
-def limit(row: GateRow) -> str:
-    """The thresholds of a gate in words."""
+def limits(row: GateRow) -> tuple[str, ...]:
+    """The thresholds of a gate in words, one phrase each."""
     unit = METRICS[row.metric].unit
     beyond, within = ("above", "up to") if row.direction == "higher" else ("at or below", "above")
+    over = " over control" if row.basis == "excess" else ""
     parts = []
     if row.fail is not None:
-        parts.append(f"fails {beyond} {number(row.fail, unit)}")
+        parts.append(f"fails {beyond} {number(row.fail, unit)}{over}")
     if row.clear is not None:
-        parts.append(f"clear {within} {number(row.clear, unit)}")
-    text = "; ".join(parts)
-    return f"{text} over control" if row.basis == "excess" else text
+        parts.append(f"clear {within} {number(row.clear, unit)}{over}")
+    return tuple(parts)
+
+
+def partners(row: GateRow) -> str:
+    """Which second metric has to agree before a breach counts; empty where it counts alone."""
+    named = [
+        f"{METRICS[c.metric].label.lower()} above {number(c.above, METRICS[c.metric].unit)}"
+        for c in row.corroborated_by
+    ]
+    return f"counts only with {' or '.join(named)}" if named else ""
 
 
 def duration(seconds: float) -> str:
@@ -200,8 +213,8 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return f"{whole // 60} min {whole % 60} s".removesuffix(" 0 s")
+    return f"{whole // 3600} h {whole % 3600 // 60} min".removesuffix(" 0 min")
 
 
 def title(report: PublicReport) -> str:
@@ -219,36 +232,3 @@ def recovered(report: PublicReport) -> tuple[int, int] | None:
     found = report.measured(Metric.REIDENTIFIED_PATIENTS)
     patients = people(report, "reference")
     return None if found is None or not patients else (round(found.value), patients)
-
-
-_RECOMPUTE = "Recompute the BatchNorm running statistics on public films and audit the copy."
-MITIGATION: dict[str, tuple[str, ...]] = {
-    "exposure": (
-        _RECOMPUTE,
-        "Train on more patients, with augmentation, weight decay and early stopping; overfitting is what exposes them.",
-        "Train with differential privacy (DP-SGD) where a formal bound is needed.",
-        "Keep the weights on site and offer predictions only.",
-    ),
-    "reconstruction": (
-        _RECOMPUTE,
-        "Train with GroupNorm or LayerNorm instead: this attack reads the statistics BatchNorm stores.",
-        "Do not release a network fine-tuned on a handful of patients; train on more and stop early.",
-        "Remove what the file carries beside the weights: optimiser state, EMA copies, names.",
-    ),
-    "demographics": (
-        "Check that training sets of one site or one clinic do not pin down age and sex by themselves.",
-        "The measures against reconstruction apply first: what cannot be reconstructed has no age.",
-    ),
-}
-_EXPOSURE = frozenset({Metric.EXPOSURE_TPR, Metric.EXPOSURE_AUC, Metric.EXPOSURE_MAX_P})
-
-
-def mitigations(report: PublicReport) -> tuple[str, ...]:
-    """What may help against the breaches of this report, without repeats; empty where there are none."""
-    found: list[str] = []
-    for metric in (*report.verdict.breaches, *report.verdict.waived):
-        kind = "exposure" if metric in _EXPOSURE else "reconstruction"
-        if metric.value.startswith(("age_", "sex_")):
-            kind = "demographics"
-        found.extend(text for text in MITIGATION[kind] if text not in found)
-    return tuple(found)

@@ -186,25 +186,16 @@ def failing() -> AuditResult:
     )
     verdict = Verdict(
         outcome=Outcome.FAIL,
-        reason="6 of 16 training patients were re-identified from the weights, and the weights expose all 16.",
+        reason="linkage_p 0.0005 breaches 0.01 (and 4 more).",
         breaches=(
+            Breach(metric=Metric.LINKAGE_P, text="linkage_p 0.0005 breaches 0.01"),
+            Breach(metric=Metric.EXPOSURE_TPR, text="exposure_tpr_at_1pct_fpr 1 (interval end 0.794) breaches 0.05"),
+            Breach(metric=Metric.LIKELY_SAMPLES, text="likely_samples 30.4 over its control breaches 5"),
             Breach(
-                metric=Metric.LINKAGE_P,
-                text="Matches are closer to training patients than chance allows (p = 0.0005, threshold 0.01), "
-                "confirmed by 6 re-identified patients.",
+                metric=Metric.NEAREST_SSIM, text="nearest_ssim 0.512 (interval end 0.06 over its control) breaches 0.05"
             ),
             Breach(
-                metric=Metric.EXPOSURE_TPR,
-                text="The weights give away at least 79 % of training patients at 1 % false alarms (threshold 5 %).",
-            ),
-            Breach(metric=Metric.LIKELY_SAMPLES, text="30.4 likely samples more than without the model (threshold 5)."),
-            Breach(
-                metric=Metric.NEAREST_SSIM,
-                text="Nearest matches are 0.06 more similar than without the model (threshold 0.05).",
-            ),
-            Breach(
-                metric=Metric.NEAREST_NN,
-                text="Nearest matches are 0.104 closer than without the model (threshold 0.05).",
+                metric=Metric.NEAREST_NN, text="nearest_nn 0.334 (interval end 0.104 over its control) breaches 0.05"
             ),
         ),
         warnings=("The smallest number of re-identified patients this test can report is 1.",),
@@ -302,20 +293,21 @@ def screening() -> AuditResult:
     )
     verdict = Verdict(
         outcome=Outcome.INCONCLUSIVE,
-        reason="No images were given, so nothing here can be calibrated.",
+        reason="No gate was breached, but a PASS lacks evidence: linkage_p was not measured: no training images "
+        "were given (--reference) (and 2 more gaps).",
         gaps=(
             Gap(
                 metric=Metric.LINKAGE_P,
-                text="Reconstructions could not be compared with training patients.",
+                text="linkage_p was not measured: no training images were given (--reference)",
                 remedy="Give the training images with --reference and hold-out images with --holdout.",
             ),
             Gap(
                 metric=Metric.ATTACK_POWER,
-                text="The attack was not shown to find planted patients.",
+                text="attack_power was not measured: no hold-out images were given (--holdout)",
                 remedy="Give at least 108 hold-out patients: 8 are planted, 100 are needed for rates at 1 %.",
             ),
             Gap(
-                text="The prior does not say which images it was trained on.",
+                text="the prior does not say what it was trained on",
                 remedy="Use the shipped prior, or fit one from declared public films with reid-audit prior fit.",
             ),
         ),
@@ -350,11 +342,7 @@ def waived() -> AuditResult:
     )
     verdict = result.verdict.model_copy(
         update={
-            "waived": (
-                Breach(
-                    metric=Metric.LIKELY_SAMPLES, text="8 likely samples more than without the model (threshold 5)."
-                ),
-            ),
+            "waived": (Breach(metric=Metric.LIKELY_SAMPLES, text="likely_samples 8 over its control breaches 5"),),
             "warnings": (),
         }
     )

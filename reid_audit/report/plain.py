@@ -1,0 +1,106 @@
+"""What the numbers mean, as sentences for a reader who did not run the audit."""
+
+from __future__ import annotations
+
+import re
+
+from reid_audit.records import Metric, Outcome
+from reid_audit.report import words
+from reid_audit.report.wire import Finding, GateRow, PublicReport
+
+_RECOMPUTE = "Recompute the BatchNorm running statistics on public films and audit the copy."
+MITIGATION: dict[str, tuple[str, ...]] = {
+    "exposure": (
+        _RECOMPUTE,
+        "Train on more patients, with augmentation, weight decay and early stopping; overfitting is what exposes them.",
+        "Train with differential privacy (DP-SGD) where a formal bound is needed.",
+        "Keep the weights on site and offer predictions only.",
+    ),
+    "reconstruction": (
+        _RECOMPUTE,
+        "Train with GroupNorm or LayerNorm instead: this attack reads the statistics BatchNorm stores.",
+        "Do not release a network fine-tuned on a handful of patients; train on more and stop early.",
+        "Remove what the file carries beside the weights: optimiser state, EMA copies, names.",
+    ),
+    "demographics": (
+        "Check that training sets of one site or one clinic do not pin down age and sex by themselves.",
+        "The measures against reconstruction apply first: what cannot be reconstructed has no age.",
+    ),
+}
+_EXPOSURE = frozenset({Metric.EXPOSURE_TPR, Metric.EXPOSURE_AUC, Metric.EXPOSURE_MAX_P})
+
+
+def mitigations(report: PublicReport) -> tuple[str, ...]:
+    """What may help against the breaches of this report, without repeats; empty where there are none."""
+    found: list[str] = []
+    for metric in (*report.verdict.breaches, *report.verdict.waived):
+        kind = "exposure" if metric in _EXPOSURE else "reconstruction"
+        if metric.value.startswith(("age_", "sex_")):
+            kind = "demographics"
+        found.extend(text for text in MITIGATION[kind] if text not in found)
+    return tuple(found)
+
+
+_ID = re.compile(r"\b(" + "|".join(sorted((m.value for m in Metric), key=len, reverse=True)) + r")\b")
+
+
+def headline(report: PublicReport) -> str:
+    """The reason for the verdict in one sentence or two."""
+    verdict = report.verdict
+    if verdict.outcome is Outcome.FAIL:
+        said = [text for text in _ranked(report) if text]
+        more = len(verdict.breaches) - len(said[:2])
+        rest = f" {more} more {'gate is' if more == 1 else 'gates are'} breached." if more and said else ""
+        return " ".join(said[:2]) + rest if said else named(verdict.reason)
+    if verdict.outcome is Outcome.INCONCLUSIVE and verdict.gaps:
+        count = len(verdict.gaps)
+        pieces = "1 piece of evidence for a pass is" if count == 1 else f"{count} pieces of evidence for a pass are"
+        return f"No gate was breached, but {pieces} missing."
+    return named(verdict.reason)
+
+
+def sentence(finding: Finding, report: PublicReport) -> str:
+    """A finding in plain words; the judge's own where there is no shorter way to say it."""
+    if finding.kind in ("breach", "waived") and finding.metric is not None:
+        row = next((g for g in report.gates if g.metric is finding.metric), None)
+        plain = _breach(row, report) if row is not None else ""
+        if plain:
+            return plain
+    text = finding.text
+    if finding.metric is not None:
+        text = text.replace(f"{finding.metric.value} was not measured", "not measured")
+    return named(text)
+
+
+def named(text: str) -> str:
+    """``text`` with metric ids replaced by their labels, first letter in upper case."""
+    said = _ID.sub(lambda found: words.METRICS[Metric(found[0])].label, text)
+    return said[:1].upper() + said[1:]
+
+
+def _ranked(report: PublicReport) -> list[str]:
+    """Sentences of the breaches, people before numbers about images."""
+    order = (Metric.SINGLE_HIT, Metric.LINKAGE_P, Metric.LINKAGE_TPR, Metric.EXPOSURE_TPR)
+    rows = [g for g in report.gates if g.metric in report.verdict.breaches]
+    rows.sort(key=lambda g: order.index(g.metric) if g.metric in order else len(order))
+    return [_breach(row, report) for row in rows]
+
+
+def _breach(row: GateRow, report: PublicReport) -> str:
+    """One sentence for a gate beyond its threshold; empty where its number is hidden or missing."""
+    if row.compared is None or row.fail is None:
+        return ""
+    unit = words.METRICS[row.metric].unit
+    reached, allowed = words.number(row.compared, unit), words.number(row.fail, unit)
+    if row.metric is Metric.LINKAGE_P:
+        found = words.recovered(report)
+        lead = f"{found[0]} of {found[1]} training patients were re-identified" if found and found[0] else ""
+        lead = lead or "Reconstructions match training patients too closely for chance"
+        return f"{lead} (p {reached}; the policy fails at {allowed})."
+    if row.metric is Metric.EXPOSURE_TPR:
+        least = "at least " if row.low is not None else ""
+        return f"The weights give away {least}{reached} of the training patients; the policy allows {allowed}."
+    if row.metric is Metric.SINGLE_HIT:
+        return f"{reached} reconstructions name one training patient on their own; the policy allows {allowed}."
+    beyond = " over the control" if row.basis == "excess" else ""
+    return f"{words.METRICS[row.metric].label} {reached}{beyond}; the policy allows {allowed}."

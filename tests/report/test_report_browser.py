@@ -1,0 +1,126 @@
+"""The HTML in a real browser: fits a phone, asks for nothing, breaks no rule of axe, reads in every scheme."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import chromium
+import pytest
+import results
+from conftest import missing
+from planted import evidence
+
+from reid_audit.report import publish, render
+from reid_audit.report.evidence import render_evidence
+from reid_audit.report.templating import source
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = ["failing", "passing", "screening", "waived", "evidence"]
+TONES = ("ink", "soft", "accent", "fail", "pass", "open", "none")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
+    """One Chromium for all tests of this file."""
+    binary = chromium.find()
+    if binary is None:
+        missing("chromium")
+    assert binary is not None
+    with chromium.Browser(binary, tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every example as a file."""
+    folder = tmp_path_factory.mktemp("pages")
+    texts = {f.__name__: f() for f in (results.failing, results.passing, results.screening, results.waived)}
+    written = {}
+    for name, result in texts.items():
+        written[name] = folder / f"{name}.html"
+        written[name].write_text(render(publish(result), "html"), encoding="utf-8")
+    written["evidence"] = folder / "evidence.html"
+    written["evidence"].write_text(render_evidence(evidence()), encoding="utf-8")
+    return written
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """Source of axe-core: from REID_AUDIT_AXE, or where tests/browser/setup.sh puts it."""
+    told = os.environ.get("REID_AUDIT_AXE")
+    places = [Path(told)] if told else []
+    places += [folder / "node_modules/axe-core/axe.min.js" for folder in (REPOSITORY / "build/browser", REPOSITORY)]
+    for place in places:
+        if place.exists():
+            return place.read_text(encoding="utf-8")
+    missing("axe-core (run tests/browser/setup.sh)")
+    raise AssertionError
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("name", PAGES)
+def test_fits_and_asks_for_nothing(browser: chromium.Browser, pages: dict[str, Path], name: str, width: int) -> None:
+    browser.open(pages[name], width)
+    wide = browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0, f"{wide} px too wide at {width}"
+    asked = [url for url in browser.requests() if not url.startswith("data:")]
+    assert asked == [pages[name].resolve().as_uri()]
+    assert browser.complaints() == []
+    assert browser.run("getComputedStyle(document.querySelector('.masthead')).borderBottomStyle") == "solid"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing(
+    browser: chromium.Browser, pages: dict[str, Path], axe: str, name: str, width: int, scheme: str
+) -> None:
+    browser.open(pages[name], width, scheme)
+    browser.run(axe + ";0")
+    found = browser.run("axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))")
+    assert found == []
+
+
+def test_the_policy_stops_scripts(browser: chromium.Browser, pages: dict[str, Path], tmp_path: Path) -> None:
+    page = tmp_path / "script.html"
+    text = pages["passing"].read_text(encoding="utf-8")
+    page.write_text(text.replace("</main>", "<script>document.title = 'ran'</script></main>"), encoding="utf-8")
+    browser.open(page, 800)
+    assert browser.run("document.title").startswith("Pass")
+    assert any("Content Security Policy" in c for c in browser.complaints())
+
+
+def test_prints_on_white_without_navigation(browser: chromium.Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["failing"], 800, "dark")
+    browser.media("print", "dark")
+    assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert browser.run("getComputedStyle(document.querySelector('.contents')).display") == "none"
+
+
+def test_keyboard_reaches_the_skip_link_first(browser: chromium.Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["passing"], 1280)
+    for kind in ("keyDown", "keyUp"):
+        browser.send("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+    assert browser.run("document.activeElement.className") == "skip"
+    assert browser.run("document.activeElement.getBoundingClientRect().left") >= 0
+
+
+def _luminance(colour: str) -> float:
+    digits = colour.lstrip("#")
+    digits = "".join(2 * c for c in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [0, 1, 2])
+def test_text_colours_have_contrast(scheme: int) -> None:
+    """axe cannot judge text inside SVG; WCAG AA asks for 4.5."""
+    block = re.findall(r":root \{(.*?)\}", source("report.css"), re.DOTALL)[scheme]
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", block))
+    for ground in ("paper", "panel"):
+        for tone in TONES:
+            pair = sorted((_luminance(colours[tone]), _luminance(colours[ground])))
+            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (tone, ground)
