@@ -1,10 +1,11 @@
-"""Make and measure the shipped priors on real films: ``python benchmarks/prior.py fit|train|measure --data FOLDER``."""
+"""Make and measure the shipped priors on real films: ``python benchmarks/prior.py fit|train|ship|measure``."""
 
 from __future__ import annotations
 
 import csv
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,8 +15,15 @@ from PIL import Image
 from torch import Tensor
 
 from reid_audit.budget import Meter
+from reid_audit.prior.features import fit_features, frechet_distance, kernel_distance, precision_recall
 from reid_audit.prior.gaussian import fit_gaussian
-from reid_audit.prior.training import train_pggan
+from reid_audit.prior.loading import load_prior
+from reid_audit.prior.memorisation import measure_memorisation
+from reid_audit.prior.pggan import PgganPrior
+from reid_audit.prior.provenance import check_overlap, origin_of
+from reid_audit.prior.resampling import prior_at
+from reid_audit.prior.storage import read_prior_file
+from reid_audit.prior.training import PRIOR_FILE, train_pggan, write_grid
 
 DATASET = "NIH ChestX-ray14"
 LICENCE = "NIH Clinical Center: no restrictions on use; attribution in ATTRIBUTION.md"
@@ -56,6 +64,7 @@ def fit(data: Path, side: int, seed: int) -> None:
         licence=LICENCE,
         patients=len(set(patients)),
         generator=torch.Generator().manual_seed(seed),
+        origin=origin_of(images, patients, public=True),
         form="pca",
     )
     path = SHIPPED / f"gaussian-{side}.safetensors"
@@ -85,9 +94,59 @@ def train(data: Path, out: Path, side: int, seed: int, minutes: float, resume: b
         out=out,
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         resume=resume,
+        origin=origin_of(images, patients, public=True),
     )
     for point in result.curve:
         print(point)
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--run", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--side", default=64)
+def ship(data: Path, run: Path, side: int) -> None:
+    """Put the best snapshot of a training run into the package."""
+    prior, metadata = load_prior(run / PRIOR_FILE), read_prior_file(run / PRIOR_FILE).metadata
+    if not isinstance(prior, PgganPrior):
+        raise click.UsageError(f"{run} holds no PGGAN")
+    path = SHIPPED / f"pggan-{side}.safetensors"
+    origin = origin_of(*films(data, "prior", side), public=True)
+    replace(prior, origin=origin).save(path, recipe=metadata["recipe"], validation=metadata["validation"])
+    print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, {metadata['validation']}")
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--side", default=64)
+@click.option("--seed", default=0)
+@click.option("--grid", type=click.Path(path_type=Path), default=None)
+def measure(data: Path, side: int, seed: int, grid: Path | None) -> None:
+    """FID, KID, precision, recall and memorisation of the shipped priors, beside the floor of real films."""
+    training, people = films(data, "prior", side)
+    held_out, others = films(data, "holdout", side)
+    generator = torch.Generator().manual_seed(seed)
+    priors = {path.stem: prior_at(load_prior(path), side) for path in sorted(SHIPPED.glob("*.safetensors"))}
+    drawn = {"films of the prior split": training[torch.randperm(len(training), generator=generator)[: len(held_out)]]}
+    for name, prior in priors.items():
+        latents = prior.sample_latents(len(held_out), generator)
+        with torch.no_grad():
+            drawn[name] = torch.cat([prior.decode(part) for part in torch.split(latents, 64)]).clamp(0, 1)
+    spaces = [fit_features(training, kind) for kind in ("wavelet", "pca")]
+    print(f"n = {len(held_out)} on both sides, {side} px\n")
+    print("| images against holdout films | wavelet FID | wavelet KID | precision | recall | pca FID | pca KID |")
+    print("|---|---|---|---|---|---|---|")
+    for name, images in drawn.items():
+        wavelet, pca = ((space(images), space(held_out)) for space in spaces)
+        precision, recall = precision_recall(wavelet[1], wavelet[0])
+        print(
+            f"| {name} | {frechet_distance(*wavelet):.2f} | {kernel_distance(*wavelet):.3f} | {precision:.2f} |"
+            f" {recall:.2f} | {frechet_distance(*pca):.2f} | {kernel_distance(*pca):.3f} |"
+        )
+    for name, prior in priors.items():
+        found = measure_memorisation(prior, training, people, held_out, others, generator=generator)
+        print(f"\n{name}: {found}\n{name}: {check_overlap(prior.origin, held_out, others)}")
+    if grid:
+        write_grid(torch.cat([drawn[name][:32] for name in sorted(priors, reverse=True)]), grid, columns=16)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid_audit.errors import PriorError
+from reid_audit.prior.dct import dct, inverse_dct
+from reid_audit.prior.provenance import Origin, origin_entries, read_origin
 from reid_audit.prior.storage import PriorFile, tensor_digest, write_prior
 from reid_audit.records import PriorCard
 
@@ -47,8 +48,8 @@ class GaussianPrior:
     """[K, C*H*W], rows by falling variance."""
     dct_std: Tensor | None
     """[C, H, W] standard deviation of the residual per DCT frequency (PCA form), or None (exact form)."""
-    hashes: Tensor | None = None
-    """[images, 4] int64 perceptual hashes of the images it was fitted on, where they are known."""
+    origin: Origin | None = None
+    """The films it was fitted on, where they are known."""
 
     @property
     def latent_dim(self) -> int:
@@ -96,9 +97,8 @@ class GaussianPrior:
         tensors = {"mean": self.mean, "components": components.half() if half else components, "scale": scale}
         if self.dct_std is not None:
             tensors["dct_std"] = self.dct_std
-        if self.hashes is not None:
-            tensors["hashes"] = self.hashes
-        write_prior(path, tensors, self.card, recipe=recipe)
+        known, entries = origin_entries(self.origin)
+        write_prior(path, tensors | known, self.card, recipe=recipe, **entries)
 
 
 def load_gaussian(file: PriorFile) -> GaussianPrior:
@@ -113,7 +113,7 @@ def load_gaussian(file: PriorFile) -> GaussianPrior:
         raise _damaged(str(error)) from error
     if not fits or not all(bool(t.isfinite().all()) for t in (mean, factor)):
         raise _damaged(f"mean {tuple(mean.shape)}, components {tuple(factor.shape)}")
-    return GaussianPrior(file.card(), mean, factor, std, tensors.get("hashes"))
+    return GaussianPrior(file.card(), mean, factor, std, read_origin(file))
 
 
 def fit_gaussian(
@@ -126,12 +126,13 @@ def fit_gaussian(
     patients: int = 0,
     augment: int = 8,
     form: Form = "auto",
-    hashes: Tensor | None = None,
+    origin: Origin | None = None,
 ) -> GaussianPrior:
     """Fit to ``images`` [N, C, S, S] in [0, 1], each seen ``augment`` times (once as it is, then slightly moved).
 
-    ``declared`` names the data sets, ``patients`` counts the people behind the images. ``form`` "auto" is exact up
-    to 32 x 32 pixels, PCA above. Raises PriorError for fewer than 8 images or images of another form.
+    ``declared`` names the data sets, ``patients`` counts the people behind the images, ``origin`` lets the prior be
+    compared with cohorts. ``form`` "auto" is exact up to 32 x 32 pixels, PCA above. Raises PriorError for fewer than
+    8 images or images of another form.
     """
     _check(images)
     copies = max(1, min(augment, FIT_VALUES // images.numel()))
@@ -152,7 +153,7 @@ def fit_gaussian(
         patients=patients,
         licence=licence,
     )
-    return GaussianPrior(card, mean, factor, std, hashes)
+    return GaussianPrior(card, mean, factor, std, origin)
 
 
 def _exact(centred: Tensor, mean: Tensor) -> tuple[Tensor, None]:
@@ -191,26 +192,6 @@ def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     theta = torch.stack([cosine, -sine, shift[:, 0], sine, cosine, shift[:, 1]], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(theta.to(images.dtype), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False).clamp(0, 1)
-
-
-def dct(images: Tensor) -> Tensor:
-    """Orthonormal two-dimensional DCT-II of the last two axes."""
-    rows, columns = _cosines(images.shape[-2]).to(images), _cosines(images.shape[-1]).to(images)
-    return rows @ images @ columns.T
-
-
-def inverse_dct(frequencies: Tensor) -> Tensor:
-    """Inverse of ``dct``. Two small matrix products, differentiable."""
-    rows, columns = _cosines(frequencies.shape[-2]).to(frequencies), _cosines(frequencies.shape[-1]).to(frequencies)
-    return rows.T @ frequencies @ columns
-
-
-@lru_cache(maxsize=16)
-def _cosines(side: int) -> Tensor:
-    index = torch.arange(side, dtype=torch.float64)
-    matrix = torch.cos(math.pi * index.unsqueeze(1) * (index + 0.5) / side) * math.sqrt(2 / side)
-    matrix[0] *= math.sqrt(0.5)
-    return matrix
 
 
 def _check(images: Tensor) -> None:

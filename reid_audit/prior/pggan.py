@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reid_audit.errors import PriorError
+from reid_audit.prior.provenance import Origin, origin_entries, read_origin
 from reid_audit.prior.storage import PriorFile, tensor_digest, write_prior
 from reid_audit.records import PriorCard
 
@@ -166,8 +167,8 @@ class PgganPrior:
     level: int | None = None
     """Level the network is used at; None: its last."""
     alpha: float = 1.0
-    hashes: Tensor | None = None
-    """[images, 4] int64 perceptual hashes of the training images, where they are known."""
+    origin: Origin | None = None
+    """The films it was trained on, where they are known."""
 
     @property
     def latent_dim(self) -> int:
@@ -203,10 +204,9 @@ class PgganPrior:
         """Write to safetensors, as fp16 by default."""
         tensors = network_tensors(self.network, self.discriminator)
         tensors = {name: tensor.half() if half else tensor for name, tensor in tensors.items()}
-        if self.hashes is not None:
-            tensors["hashes"] = self.hashes
+        known, entries = origin_entries(self.origin)
         shape = {"widths": self.network.widths, "latent": self.network.latent, "level": self.level, "alpha": self.alpha}
-        write_prior(path, tensors, self.card, network=json.dumps(shape), **metadata)
+        write_prior(path, tensors | known, self.card, network=json.dumps(shape), **entries, **metadata)
 
 
 def network_tensors(network: Generator, critic: Discriminator | None) -> dict[str, Tensor]:
@@ -218,14 +218,14 @@ def network_tensors(network: Generator, critic: Discriminator | None) -> dict[st
 
 
 def prior_of(
-    network: Generator, critic: Discriminator | None, card: PriorCard, level: int, alpha: float, hashes: Tensor | None
+    network: Generator, critic: Discriminator | None, card: PriorCard, level: int, alpha: float, origin: Origin | None
 ) -> PgganPrior:
     """A prior around copies of the networks, in evaluation mode without gradients, digested as they are now."""
     networks = [copy.deepcopy(n).eval().requires_grad_(False) for n in (network, critic) if n is not None]
     digest = tensor_digest(network_tensors(network, critic))
     card = card.model_copy(update={"sha256": digest, "side": 4 * 2**level})
     kept = networks[1] if critic is not None else None
-    return PgganPrior(card, networks[0], kept, level, alpha, hashes)  # type: ignore[arg-type]
+    return PgganPrior(card, networks[0], kept, level, alpha, origin)  # type: ignore[arg-type]
 
 
 def load_pggan(file: PriorFile) -> PgganPrior:
@@ -250,7 +250,7 @@ def load_pggan(file: PriorFile) -> PgganPrior:
             remedy="train it again with 'reid-audit prior train', or leave --prior out to use the shipped one",
         ) from error
     network.eval().requires_grad_(False)
-    return PgganPrior(card, network, critic, level, alpha, file.tensors.get("hashes"))
+    return PgganPrior(card, network, critic, level, alpha, read_origin(file))
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

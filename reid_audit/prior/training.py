@@ -20,6 +20,7 @@ from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEn
 from reid_audit.prior.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import WIDTHS, Discriminator, Generator, PgganPrior, initialise, prior_of
+from reid_audit.prior.provenance import Origin
 from reid_audit.prior.snapshot import read_state, write_state
 from reid_audit.prior.storage import tensor_digest
 from reid_audit.records import PriorCard
@@ -86,7 +87,7 @@ def train_pggan(
     licence: str = "",
     device: torch.device | None = None,
     resume: bool = False,
-    hashes: Tensor | None = None,
+    origin: Origin | None = None,
 ) -> TrainResult:
     """Train on ``images`` [N, C, resolution, resolution] in [0, 1] until ``meter`` ends; write into folder ``out``.
 
@@ -108,7 +109,7 @@ def train_pggan(
         licence=licence,
     )
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(images, patients, card, recipe, generator, device or torch.device("cpu"), out, hashes)
+    run = _Run(images, patients, card, recipe, generator, device or torch.device("cpu"), out, origin)
     if resume:
         run.restore()
     observer.notice(StageStarted(STAGE, meter.steps))
@@ -133,7 +134,7 @@ class _Run:
     generator: torch.Generator
     device: torch.device
     out: Path
-    hashes: Tensor | None
+    origin: Origin | None
     steps: int = 0
     before: tuple[int, float] = (0, 0.0)
     """Steps and seconds spent before this process."""
@@ -243,7 +244,7 @@ class _Run:
 
     def prior(self) -> PgganPrior:
         """The averaged generator as it is now."""
-        return prior_of(self.average, self.critic, self.card, *self.place, self.hashes).to(torch.device("cpu"))
+        return prior_of(self.average, self.critic, self.card, *self.place, self.origin).to(torch.device("cpu"))
 
     def best_prior(self) -> PgganPrior:
         """The kept snapshot, read from its file."""
