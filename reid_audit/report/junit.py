@@ -47,6 +47,7 @@ def _verdict(report: PublicReport) -> ET.Element:
         _say(case, "error", report.verdict.reason)
     elif outcome is Outcome.INCONCLUSIVE:
         _say(case, "skipped", report.verdict.reason)
+    ET.SubElement(case, "system-out").text = report.verdict.reason
     return case
 
 

@@ -23,7 +23,7 @@ def render_markdown(report: PublicReport) -> str:
     verdict = report.verdict
     blocks = [
         f"## {_MARK[verdict.outcome]} {words.title(report)}: {words.OUTCOME_WORD[verdict.outcome].upper()}",
-        f"**{_plain(plain.headline(report))}** {words.OUTCOME_MEANING[verdict.outcome]}",
+        f"**{_plain(plain.headline(report))}** {plain.meaning(report)}",
         _facts(report),
         _findings(report),
         "### Gates\n\n" + _gates(report.gates),

@@ -59,6 +59,19 @@ def headline(report: PublicReport) -> str:
     return named(verdict.reason)
 
 
+def meaning(report: PublicReport) -> str:
+    """What the verdict says and, for a pass, what stands behind it."""
+    text = words.OUTCOME_MEANING[report.verdict.outcome]
+    if report.verdict.screening:
+        return f"{text} A screening sees the weights only: without films no figure below is calibrated."
+    if report.verdict.outcome is not Outcome.PASS:
+        return text
+    power = next((c.status for c in report.controls if c.name == "attack_power"), None)
+    if power == "met":
+        return "Nothing was found at this budget, and the same attack was shown to find planted patients."
+    return f"{text} That the attack can find patients was not shown, and the policy did not ask for it."
+
+
 def sentence(finding: Finding, report: PublicReport) -> str:
     """A finding in plain words; the judge's own where there is no shorter way to say it."""
     if finding.kind in ("breach", "waived") and finding.metric is not None:

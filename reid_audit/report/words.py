@@ -83,7 +83,7 @@ OUTCOME_WORD: dict[Outcome, str] = {
 }
 
 OUTCOME_MEANING: dict[Outcome, str] = {
-    Outcome.PASS: "Nothing was found at this budget, and the attack was shown to find planted patients.",
+    Outcome.PASS: "Nothing was found at this budget.",
     Outcome.FAIL: "Do not release these weights as they are.",
     Outcome.INCONCLUSIVE: "Neither safe nor unsafe has been shown. Evidence is missing; see what would supply it.",
     Outcome.NOT_AUDITED: "The audit did not run. Nothing is known about these weights.",

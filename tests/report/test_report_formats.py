@@ -105,6 +105,43 @@ def test_screening_is_headed_so() -> None:
     assert "screening" not in render(publish(results.passing()), "markdown").lower()
 
 
+def test_a_pass_claims_power_only_where_it_was_shown() -> None:
+    shown = "the same attack was shown to find planted patients"
+    result = results.passing()
+    assert shown in plain.meaning(publish(result))
+    controls = result.policy.controls.model_copy(update={"attack_power": False})
+    waived = result.model_copy(update={"policy": result.policy.model_copy(update={"controls": controls})})
+    assert shown not in plain.meaning(publish(waived))
+    blind = result.model_copy(update={"verdict": result.verdict.model_copy(update={"screening": True})})
+    assert shown not in plain.meaning(publish(blind))
+    assert "no figure below is calibrated" in plain.meaning(publish(blind))
+
+
+def test_headline_is_about_people() -> None:
+    said = plain.headline(publish(results.failing()))
+    assert said.startswith("6 of 16 training patients were re-identified (p 0.0005; the policy fails at 0.01).")
+    assert said.endswith("3 more gates are breached.")
+    assert plain.headline(publish(results.screening())).startswith("No gate was breached, but 3 pieces of evidence")
+    for example in EXAMPLES:
+        assert not set(plain.headline(publish(example())).split()) & {m.value for m in Metric}
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_an_almost_empty_audit_renders(outcome: Outcome) -> None:
+    result = results.screening()
+    verdict = result.verdict.model_copy(update={"outcome": outcome, "gaps": (), "reason": "It stopped."})
+    bare = {"measurements": (), "histograms": (), "curves": (), "cohorts": (), "arms": (), "verdict": verdict}
+    for format in FORMATS:
+        text = render(publish(result.model_copy(update=bare)), format)
+        assert "It stopped." in text or format == "sarif"
+
+
+def test_every_measurement_is_in_the_page() -> None:
+    report = publish(results.failing())
+    text = render(report, "html")
+    assert all(f"<code>{m.metric}</code>" in text for m in report.measurements)
+
+
 def test_each_gap_names_its_remedy() -> None:
     report = publish(results.screening())
     for format in ("html", "markdown", "sarif"):
