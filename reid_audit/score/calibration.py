@@ -96,9 +96,16 @@ def auc_estimate(
 
 
 def tpr_at(members: Floats, others: Floats, fpr: float = FPR) -> float:
-    """Share of members above the score that at most ``floor(fpr * n)`` non-members exceed."""
-    allowed = math.floor(fpr * others.size + 1e-9)
-    return float(np.mean(members > np.sort(others)[::-1][allowed]))
+    """Share of members above the threshold that a new non-member exceeds with probability ``fpr``.
+
+    The j-th largest of n non-members is exceeded with probability j / (n + 1), so j = round(fpr (n + 1)), at least 1;
+    the empirical rate (j - 1) / n never exceeds ``fpr``.
+    """
+    return float(np.mean(members > np.sort(others)[::-1][_rank_at(others.size, fpr)]))
+
+
+def _rank_at(n: int, fpr: float) -> int:
+    return min(n - 1, max(1, round(fpr * (n + 1))) - 1)
 
 
 def tpr_estimate(
@@ -115,7 +122,7 @@ def tpr_estimate(
     The patient bootstrap re-estimates the threshold in every draw, so the threshold's noise is in the interval; it is
     blind to shares of 0 and 1, where Clopper-Pearson is not. The interval is the hull of both.
     """
-    allowed = math.floor(fpr * others.size + 1e-9)
+    allowed = _rank_at(others.size, fpr)
     drawn = others[rng.integers(others.size, size=(draws, others.size))]
     threshold = -np.partition(-drawn, allowed, axis=1)[:, allowed]
     resampled = members[rng.integers(members.size, size=(draws, members.size))]
@@ -162,17 +169,18 @@ def familywise_p(members: Floats, others: Floats, *, level: float = 0.01) -> Tai
 
     Conformal where ``n_H + 1 >= n_T / level``, so that a hit at ``level`` can be resolved. Otherwise the tail beyond
     the hold-out's 90th percentile is extrapolated with an exponential (heavier than the Gaussian tail of maxima of
-    cosines), and the result is an indicator.
+    cosines), and the result is an indicator. The scale is estimated from few excesses, so a new excess over their mean
+    follows F(2, 2 m), not an exponential.
     """
     p = conformal_p(members, others)
     extrapolated = others.size + 1 < members.size / level
     if extrapolated:
         threshold = float(np.quantile(others, 0.9))
         excess = others[others > threshold] - threshold
-        scale = float(excess.mean()) if excess.size else 0.0
         above = members > threshold
-        tail = np.exp(-(members[above] - threshold) / scale) if scale > 0 else np.ones(int(above.sum()))
-        p[above] = np.maximum(np.mean(others > threshold) * tail, FAINTEST)
+        relative = (members[above] - threshold) / max(float(excess.mean()) if excess.size else 0.0, 1e-300)
+        beyond = (1 + excess.size) / (1 + others.size)
+        p[above] = np.maximum(beyond * stats.f.sf(relative, 2, 2 * max(1, excess.size)), FAINTEST)
     return TailP(np.minimum(1.0, p * members.size), extrapolated)
 
 

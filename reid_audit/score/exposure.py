@@ -126,13 +126,15 @@ def exposure(
     is_member: Bools,
     strata: NDArray[np.str_] | None,
     rng: np.random.Generator,
+    *,
+    draws: int = 1000,
 ) -> ExposureOutcome:
     """AUC, TPR at 1 % FPR and the most exposed patient, for the most telling of the given score families.
 
     families: name -> [N] score per pooled film, larger is more member-like. Nothing is fitted on who is a member.
     With F families the lower ends and the family-wise p are corrected for looking at F (a breach needs one family);
     the upper ends are not (a pass needs every family below the limit, an intersection-union test).
-    Raises CohortError where a patient is on both sides.
+    draws: bootstrap draws of the intervals. Raises CohortError where a patient is on both sides.
     """
     if not families:
         return _unmeasured(Reason.NO_DATA_STATISTICS)
@@ -144,8 +146,8 @@ def exposure(
     if people.others < FEWEST_HOLDOUT:
         return _unmeasured(Reason.TOO_FEW_HOLDOUT)
     table = np.stack([people.levelled(row) for row in people.by_patient(films)])
-    rates = [_corrected(table[i], people, rng, len(names)) for i in range(len(names))]
-    ranks = [_corrected_auc(table[i], people, rng, len(names)) for i in range(len(names))]
+    rates = [_corrected(table[i], people, rng, len(names), draws) for i in range(len(names))]
+    ranks = [_corrected_auc(table[i], people, rng, len(names), draws) for i in range(len(names))]
     tpr, auc = worst(rates), worst(ranks)
     most = max(range(len(names)), key=lambda i: (rates[i].low, rates[i].value, ranks[i].value))
     return ExposureOutcome(
@@ -188,20 +190,20 @@ def worst(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(max(e.value for e in estimates), max(e.low for e in estimates), max(e.high for e in estimates))
 
 
-def _corrected(scores: Floats, people: Pool, rng: np.random.Generator, families: int) -> Estimate:
+def _corrected(scores: Floats, people: Pool, rng: np.random.Generator, families: int, draws: int) -> Estimate:
     members, others = scores[people.is_member], scores[~people.is_member]
-    upper = tpr_estimate(members, others, rng)
+    upper = tpr_estimate(members, others, rng, draws=2 * draws)
     if families == 1:
         return upper
-    lower = tpr_estimate(members, others, rng, level=0.05 / families)
+    lower = tpr_estimate(members, others, rng, level=0.05 / families, draws=2 * draws)
     return Estimate(upper.value, lower.low, upper.high)
 
 
-def _corrected_auc(scores: Floats, people: Pool, rng: np.random.Generator, families: int) -> Estimate:
-    upper = auc_estimate(scores, people.is_member, people.strata, rng)
+def _corrected_auc(scores: Floats, people: Pool, rng: np.random.Generator, families: int, draws: int) -> Estimate:
+    upper = auc_estimate(scores, people.is_member, people.strata, rng, draws=draws)
     if families == 1:
         return upper
-    lower = auc_estimate(scores, people.is_member, people.strata, rng, level=0.05 / families)
+    lower = auc_estimate(scores, people.is_member, people.strata, rng, level=0.05 / families, draws=draws)
     return Estimate(upper.value, lower.low, upper.high)
 
 

@@ -59,11 +59,13 @@ def link(
     second: Floats | None = None,
     permutations: int = 9999,
     level: float = 0.10,
+    draws: int = 1000,
 ) -> LinkageOutcome:
     """Test whether training patients match the frozen reconstructions better than hold-out patients.
 
     scores: [R, N] match scores of R reconstructions with N pooled films (larger is more alike); second: the same from
     the second scorer, for ``single_hit``. patients, is_member, strata: [N] per film. level: false-discovery rate.
+    draws: bootstrap draws of the intervals.
     Raises CohortError where a patient is on both sides.
     """
     scores = np.asarray(scores, dtype=np.float64)
@@ -75,7 +77,7 @@ def link(
     raw = matrix.max(axis=0)
     levelled = people.levelled(raw)
     first, histogram = _label_test(levelled, people, rng, permutations)
-    rank = auc_estimate(levelled, people.is_member, people.strata, rng)
+    rank = auc_estimate(levelled, people.is_member, people.strata, rng, draws=draws)
     measurements = (
         Measured(metric=Metric.LINKAGE_P, value=first, n=people.members),
         Measured(
@@ -84,7 +86,7 @@ def link(
         nearest_share(matrix, people, rng),
         reidentified(levelled, people, level, rng),
         single_hits(matrix, None if second is None else people.by_patient(np.asarray(second, np.float64)), people),
-        linkage_tpr(levelled, people, rng),
+        linkage_tpr(levelled, people, rng, 2 * draws),
     )
     return LinkageOutcome(
         measurements=measurements,
@@ -225,11 +227,11 @@ def single_hits(matrix: Floats, second: Floats | None, people: Pool) -> Measurem
     return Measured(metric=Metric.SINGLE_HIT, value=hits, control=0.0, n=people.members, indicator=tail.extrapolated)
 
 
-def linkage_tpr(scores: Floats, people: Pool, rng: np.random.Generator) -> Measurement:
+def linkage_tpr(scores: Floats, people: Pool, rng: np.random.Generator, draws: int = 2000) -> Measurement:
     """T4: share of training patients above the 1 % false-positive threshold of the hold-out."""
     if people.others < HOLDOUT_FOR_TPR:
         return Unmeasured(metric=Metric.LINKAGE_TPR, reason=Reason.TOO_FEW_HOLDOUT)
-    tpr = tpr_estimate(scores[people.is_member], scores[~people.is_member], rng)
+    tpr = tpr_estimate(scores[people.is_member], scores[~people.is_member], rng, draws=draws)
     return Measured(
         metric=Metric.LINKAGE_TPR, value=tpr.value, low=tpr.low, high=tpr.high, control=0.01, n=people.members
     )

@@ -1,0 +1,120 @@
+"""Self-checks: fresh null draws through the whole scoring pipeline, false discoveries, interval behaviour."""
+
+from __future__ import annotations
+
+import numpy as np
+from phantom_cohorts import people, smooth_images
+from scipy import stats
+
+from reid_audit.records import Measured, Metric, find
+from reid_audit.score.calibration import (
+    class_conformal_p,
+    familywise_p,
+    holdout_needed,
+    least_p,
+    members_needed,
+    share_interval,
+    smallest_count,
+    tpr_estimate,
+)
+from reid_audit.score.linkage import link
+from reid_audit.score.similarity import aligned_ncc, fit_match_space, match_scores
+
+DRAWS = 500
+
+
+def test_fresh_nulls_are_rejected_at_the_nominal_rate() -> None:
+    """New prior, new people, new split, unequal films and new reconstructions in every draw."""
+    p, hits, counts = [], 0, 0
+    for seed in range(DRAWS):
+        rng = np.random.default_rng(10_000 + seed)
+        cohort = people(30, 45, rng, films=(4, 2))
+        space = fit_match_space(smooth_images(60, rng), components=40)
+        images = smooth_images(16, rng)
+        outcome = link(
+            match_scores(space, images, cohort.films).double().numpy(),
+            cohort.patients,
+            cohort.is_member,
+            None,
+            rng,
+            second=aligned_ncc(images, cohort.films, shift=1).double().numpy(),
+            permutations=199,
+            draws=50,
+        )
+        p.append(outcome.p)
+        single, found = (find(outcome.measurements, m) for m in (Metric.SINGLE_HIT, Metric.REIDENTIFIED_PATIENTS))
+        assert isinstance(single, Measured)
+        assert isinstance(found, Measured)
+        hits += single.value > 0
+        counts += found.value > 0
+    values = np.array(p)
+    assert np.count_nonzero(values <= 0.01) <= stats.binom.ppf(0.999, DRAWS, 0.01)
+    assert stats.binomtest(int(np.count_nonzero(values <= 0.1)), DRAWS, 0.1).pvalue > 1e-3
+    assert stats.kstest(values, "uniform", alternative="greater").pvalue > 1e-3
+    assert stats.kstest(values, "uniform").pvalue > 1e-4
+    assert hits <= stats.binom.ppf(0.999, DRAWS, 0.01)
+    assert counts <= stats.binom.ppf(0.999, DRAWS, 0.10)
+
+
+def test_the_least_p_is_exact_for_dependent_statistics() -> None:
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(2000):
+        first = rng.standard_normal(100)
+        values.append(least_p(np.stack([first, 0.7 * first + 0.3 * rng.standard_normal(100)])))
+    assert abs(np.mean(np.array(values) <= 0.05) - 0.05) < 0.02
+    assert stats.kstest(values, "uniform", alternative="greater").pvalue > 1e-3
+
+
+def test_conformal_counts_control_the_false_discovery_rate() -> None:
+    """40 of 200 training patients leak; on average at most q of the reported ones did not."""
+    rng = np.random.default_rng(1)
+    shares, found = [], []
+    for _ in range(200):
+        scores = rng.standard_normal(600)
+        scores[:40] += 4.0
+        is_member = np.arange(600) < 200
+        p = class_conformal_p(scores, is_member, np.zeros(600, dtype=np.int64))
+        reported = stats.false_discovery_control(p) <= 0.10
+        found.append(reported[:40].mean())
+        shares.append(reported[40:].sum() / max(1, reported.sum()))
+    assert np.mean(shares) <= 0.10 + 3 * np.std(shares) / 200**0.5
+    assert np.mean(found) > 0.5
+
+
+def test_rate_intervals_neither_fail_nor_pass_by_chance() -> None:
+    """Without a leak the lower end stays under the default FAIL limit, and a blind score never looks certain."""
+    rng = np.random.default_rng(2)
+    lows, highs = [], []
+    for _ in range(200):
+        estimate = tpr_estimate(rng.standard_normal(200), rng.standard_normal(200), rng, draws=500)
+        lows.append(estimate.low)
+        highs.append(estimate.high)
+    assert np.mean(np.array(lows) > 0.05) <= 0.01
+    assert np.mean(np.array(highs) >= 0.01) > 0.97
+    none = tpr_estimate(np.zeros(8), rng.standard_normal(200), rng, draws=500)
+    assert none.high >= share_interval(0, 8).high > 0.3
+
+
+def test_extrapolated_hits_stay_rare_and_say_so() -> None:
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(500):
+        tail = familywise_p(rng.standard_normal(50), rng.standard_normal(200))
+        assert tail.extrapolated
+        hits += bool((tail.values <= 0.01).any())
+    assert hits <= stats.binom.ppf(0.999, 500, 0.01)
+    assert not familywise_p(rng.standard_normal(2), rng.standard_normal(199)).extrapolated
+
+
+def test_the_calculators_agree_with_the_tests_they_describe() -> None:
+    n = members_needed(0.10)
+    assert share_interval(int(np.ceil(0.01 * n)), n).high <= 0.10
+    assert share_interval(int(np.ceil(0.01 * (n - 1))), n - 1).high > 0.10
+    members = 50
+    others = holdout_needed(members, 0.10)
+    assert smallest_count(members, others, 0.10) == 1
+    assert smallest_count(members, others - 1, 0.10) == 2
+    scores = np.r_[9.0, np.zeros(members - 1), np.linspace(0, 1, others)]
+    p = class_conformal_p(scores, np.arange(scores.size) < members, np.zeros(scores.size, dtype=np.int64))
+    assert np.count_nonzero(stats.false_discovery_control(p) <= 0.10) == 1

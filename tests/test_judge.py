@@ -1,0 +1,318 @@
+"""The verdict: a PASS is impossible without its evidence, indicators never decide, waivers are bound and dated."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from reid_audit.judge import Overlap, judge
+from reid_audit.records import (
+    Controls,
+    Corroboration,
+    Gate,
+    Measured,
+    Measurement,
+    Metric,
+    Outcome,
+    Policy,
+    Reason,
+    Unmeasured,
+    Verdict,
+    Waiver,
+)
+
+DIGEST = "a" * 64
+TODAY = date(2026, 3, 1)
+
+
+def _m(metric: Metric, value: float, low: float | None = None, high: float | None = None, **more: object) -> Measured:
+    return Measured.model_validate({"metric": metric, "value": value, "low": low, "high": high, **more})
+
+
+CLEAN: tuple[Measured, ...] = (
+    _m(Metric.LINKAGE_P, 0.4, n=388),
+    _m(Metric.LINKAGE_AUC, 0.51, 0.47, 0.55, control=0.5),
+    _m(Metric.REIDENTIFIED_PATIENTS, 0, control=0),
+    _m(Metric.SINGLE_HIT, 0, control=0, indicator=True),
+    _m(Metric.LINKAGE_TPR, 0.01, 0.0, 0.03, n=388),
+    _m(Metric.EXPOSURE_TPR, 0.01, 0.0, 0.04, n=388),
+    _m(Metric.LIKELY_SAMPLES, 14, 8, 20, control=15),
+    _m(Metric.NEAREST_SSIM, 0.45, 0.42, 0.48, control=0.45),
+    _m(Metric.NEAREST_NN, 0.44, 0.41, 0.47, control=0.45),
+    _m(Metric.ATTACK_POWER, 0.001),
+    _m(Metric.SCORER_SENSITIVITY, 0.8, 0.7, 0.9),
+    _m(Metric.EXPOSURE_CONTROL, 1.0),
+    _m(Metric.NEGATIVE_CONTROL_P, 0.5),
+    _m(Metric.EXCHANGEABILITY_P, 0.6),
+)
+
+
+def _with(*changes: Measurement) -> tuple[Measurement, ...]:
+    new = {c.metric for c in changes}
+    return (*(m for m in CLEAN if m.metric not in new), *changes)
+
+
+def _judge(
+    measurements: tuple[Measurement, ...] = CLEAN,
+    policy: Policy | None = None,
+    *,
+    waivers: tuple[Waiver, ...] = (),
+    prior_overlap: Overlap = "disjoint",
+    budget_complete: bool = True,
+    has_reference: bool = True,
+    has_holdout: bool = True,
+) -> Verdict:
+    return judge(
+        measurements,
+        policy or Policy(),
+        waivers=waivers,
+        checkpoint_sha256=DIGEST,
+        today=TODAY,
+        prior_overlap=prior_overlap,
+        budget_complete=budget_complete,
+        has_reference=has_reference,
+        has_holdout=has_holdout,
+    )
+
+
+def test_a_clean_model_with_every_control_passes() -> None:
+    verdict = _judge()
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.exit_code == 0
+    assert not verdict.gaps
+    assert not verdict.warnings
+    assert not verdict.screening
+
+
+REQUIRED = (
+    Metric.LINKAGE_P,
+    Metric.LINKAGE_TPR,
+    Metric.SINGLE_HIT,
+    Metric.EXPOSURE_TPR,
+    Metric.ATTACK_POWER,
+    Metric.SCORER_SENSITIVITY,
+    Metric.EXPOSURE_CONTROL,
+    Metric.NEGATIVE_CONTROL_P,
+    Metric.EXCHANGEABILITY_P,
+)
+
+
+@pytest.mark.parametrize("metric", REQUIRED)
+@pytest.mark.parametrize("how", ["absent", "unmeasured"])
+def test_removing_any_required_evidence_withholds_the_pass(metric: Metric, how: str) -> None:
+    rest: tuple[Measurement, ...] = tuple(m for m in CLEAN if m.metric is not metric)
+    if how == "unmeasured":
+        rest = (*rest, Unmeasured(metric=metric, reason=Reason.BUDGET_ENDED))
+    verdict = _judge(rest)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.exit_code == 4
+    assert [gap.metric for gap in verdict.gaps] == [metric]
+    assert verdict.gaps[0].remedy
+
+
+@pytest.mark.parametrize(
+    "missed",
+    [
+        _m(Metric.ATTACK_POWER, 0.02),
+        _m(Metric.SCORER_SENSITIVITY, 0.6, 0.49, 0.7),
+        _m(Metric.EXPOSURE_CONTROL, 0.25),
+        _m(Metric.NEGATIVE_CONTROL_P, 0.01),
+        _m(Metric.EXCHANGEABILITY_P, 0.004),
+    ],
+    ids=lambda m: m.metric.value,
+)
+def test_a_missed_control_withholds_the_pass(missed: Measured) -> None:
+    verdict = _judge(_with(missed))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert missed.metric in {gap.metric for gap in verdict.gaps}
+
+
+@pytest.mark.parametrize("overlap", ["overlap", "unknown"])
+def test_an_undeclared_prior_withholds_the_pass(overlap: Overlap) -> None:
+    assert _judge(prior_overlap=overlap).outcome is Outcome.INCONCLUSIVE
+
+
+def test_no_films_or_no_budget_withhold_the_pass() -> None:
+    assert _judge(has_holdout=False).outcome is Outcome.INCONCLUSIVE
+    assert _judge(has_reference=False).outcome is Outcome.INCONCLUSIVE
+    verdict = _judge(budget_complete=False)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "--budget" in verdict.gaps[0].remedy
+
+
+BREACHES: tuple[tuple[str, tuple[Measured, ...]], ...] = (
+    ("linkage_p", (_m(Metric.LINKAGE_P, 0.01), _m(Metric.REIDENTIFIED_PATIENTS, 1))),
+    ("linkage_p", (_m(Metric.LINKAGE_P, 0.001), _m(Metric.LINKAGE_TPR, 0.3, 0.02, 0.5))),
+    ("single_hit", (_m(Metric.SINGLE_HIT, 1),)),
+    ("exposure_tpr_at_1pct_fpr", (_m(Metric.EXPOSURE_TPR, 0.3, 0.051, 0.5),)),
+    ("likely_samples", (_m(Metric.LIKELY_SAMPLES, 20, 10, 25, control=2), _m(Metric.REIDENTIFIED_PATIENTS, 3))),
+    ("nearest_ssim", (_m(Metric.NEAREST_SSIM, 0.6, 0.55, 0.65, control=0.45),)),
+    ("nearest_nn", (_m(Metric.NEAREST_NN, 0.6, 0.55, 0.65, control=0.45),)),
+    ("sex_accuracy_reconstruction", (_m(Metric.SEX_ACCURACY_RECONSTRUCTION, 0.9, 0.85, 1.0, control=0.6),)),
+)
+
+
+@pytest.mark.parametrize(("name", "changes"), BREACHES, ids=[f"{n}{i}" for i, (n, _) in enumerate(BREACHES)])
+def test_each_gate_can_fail_a_model_even_when_controls_are_missing(name: str, changes: tuple[Measured, ...]) -> None:
+    verdict = _judge(_with(*changes))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.exit_code == 1
+    assert [b.metric.value for b in verdict.breaches] == [name]
+    assert name in verdict.reason
+    bare = tuple(m for m in _with(*changes) if m.metric is not Metric.ATTACK_POWER)
+    assert _judge(bare, budget_complete=False).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(("name", "changes"), BREACHES, ids=[f"{n}{i}" for i, (n, _) in enumerate(BREACHES)])
+def test_indicators_never_fail_a_model(name: str, changes: tuple[Measured, ...]) -> None:
+    shown = tuple(m.model_copy(update={"indicator": True}) for m in changes)
+    assert _judge(_with(*shown)).outcome is not Outcome.FAIL
+
+
+@pytest.mark.parametrize("metric", [Metric.LINKAGE_P, Metric.LINKAGE_TPR, Metric.EXPOSURE_TPR])
+def test_indicators_never_support_a_pass(metric: Metric) -> None:
+    shown = next(m for m in CLEAN if m.metric is metric).model_copy(update={"indicator": True})
+    assert _judge(_with(shown)).outcome is Outcome.INCONCLUSIVE
+
+
+def test_an_extrapolated_hit_withholds_the_pass_without_failing() -> None:
+    verdict = _judge(_with(_m(Metric.SINGLE_HIT, 2, indicator=True)))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        _m(Metric.LINKAGE_P, 0.03),
+        _m(Metric.LINKAGE_P, 0.001),
+        _m(Metric.LINKAGE_TPR, 0.05, 0.0, 0.2),
+        _m(Metric.EXPOSURE_TPR, 0.06, 0.04, 0.09).model_copy(update={"high": 0.11}),
+    ],
+    ids=["p", "uncorroborated", "tpr", "exposure"],
+)
+def test_between_fail_and_clear_lies_inconclusive(between: Measured) -> None:
+    assert _judge(_with(between)).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_wide_rate_says_how_many_patients_are_missing() -> None:
+    verdict = _judge(_with(_m(Metric.EXPOSURE_TPR, 0.0, 0.0, 0.3, n=10)))
+    assert verdict.gaps[0].metric is Metric.EXPOSURE_TPR
+    assert "more training patients" in verdict.gaps[0].remedy
+
+
+def test_unsound_comparisons_cannot_fail_a_model() -> None:
+    leak = _with(_m(Metric.LINKAGE_P, 0.0001), _m(Metric.REIDENTIFIED_PATIENTS, 5))
+    assert _judge(leak).outcome is Outcome.FAIL
+    assert _judge(leak, prior_overlap="overlap").outcome is Outcome.INCONCLUSIVE
+    blank = _m(Metric.NEGATIVE_CONTROL_P, 0.001)
+    assert _judge((*(m for m in leak if m.metric is not blank.metric), blank)).outcome is Outcome.INCONCLUSIVE
+    exposed = (_m(Metric.EXPOSURE_TPR, 0.9, 0.8, 1.0), blank)
+    assert _judge(_with(*exposed)).outcome is Outcome.FAIL
+    kinds = _m(Metric.EXCHANGEABILITY_P, 0.001)
+    assert _judge(_with(exposed[0], kinds)).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_policy_without_clear_limits_still_needs_both_sides_measured() -> None:
+    policy = Policy(
+        gates=(Gate(metric=Metric.NEAREST_SSIM, fail=0.05, basis="excess"),),
+        controls=Controls(
+            attack_power=False,
+            scorer_sensitivity=False,
+            exposure_control=False,
+            negative_control=False,
+            exchangeability=False,
+            prior_disjoint=False,
+        ),
+    )
+    assert _judge((), policy).outcome is Outcome.INCONCLUSIVE
+    assert {gap.metric for gap in _judge((), policy).gaps} == {Metric.LINKAGE_P, Metric.EXPOSURE_TPR}
+    assert _judge(policy=policy).outcome is Outcome.PASS
+
+
+def test_an_excess_without_its_control_neither_fails_nor_clears() -> None:
+    policy = Policy(gates=(*Policy().gates[:6], Gate(metric=Metric.NEAREST_NN, fail=0.05, clear=0.2, basis="excess")))
+    bare = _with(_m(Metric.NEAREST_NN, 0.9))
+    assert _judge(bare, policy).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_gate_may_be_corroborated_by_a_p_value() -> None:
+    gate = Gate(
+        metric=Metric.NEAREST_NN, fail=0.5, corroborated_by=(Corroboration(metric=Metric.LINKAGE_P, above=0.05),)
+    )
+    policy = Policy(gates=(gate,))
+    high = _m(Metric.NEAREST_NN, 0.9, control=0.1)
+    assert _judge(_with(high), policy).outcome is Outcome.INCONCLUSIVE
+    assert _judge(_with(high, _m(Metric.LINKAGE_P, 0.01)), policy).outcome is Outcome.FAIL
+
+
+EXPOSED = _with(_m(Metric.EXPOSURE_TPR, 0.3, 0.2, 0.5))
+
+
+def _waiver(gate: Metric = Metric.EXPOSURE_TPR, digest: str = DIGEST, expires: date = date(2026, 4, 1)) -> Waiver:
+    return Waiver(
+        gate=gate,
+        checkpoint_sha256=digest,
+        reason="research use inside the hospital",
+        approved_by="DPO",
+        expires=expires,
+    )
+
+
+def test_a_waived_breach_passes_and_stays_visible() -> None:
+    verdict = _judge(EXPOSED, waivers=(_waiver(),))
+    assert verdict.outcome is Outcome.PASS
+    assert [b.metric for b in verdict.waived] == [Metric.EXPOSURE_TPR]
+    assert "DPO" in verdict.waived[0].text
+    assert "1 waived" in verdict.reason
+
+
+def test_a_waiver_holds_through_its_last_day_and_then_fails() -> None:
+    assert _judge(EXPOSED, waivers=(_waiver(expires=TODAY),)).outcome is Outcome.PASS
+    verdict = _judge(EXPOSED, waivers=(_waiver(expires=date(2026, 2, 28)),))
+    assert verdict.outcome is Outcome.FAIL
+    assert "expired" in verdict.breaches[0].text
+
+
+def test_a_waiver_for_another_checkpoint_is_no_waiver() -> None:
+    verdict = _judge(EXPOSED, waivers=(_waiver(digest="b" * 64),))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.warnings == ("waiver for exposure_tpr_at_1pct_fpr belongs to another checkpoint",)
+
+
+def test_an_unused_waiver_warns() -> None:
+    verdict = _judge(waivers=(_waiver(),))
+    assert verdict.outcome is Outcome.PASS
+    assert "not needed" in verdict.warnings[0]
+
+
+def test_a_waiver_does_not_replace_missing_evidence() -> None:
+    rest = tuple(m for m in CLEAN if m.metric is not Metric.EXPOSURE_TPR)
+    assert _judge(rest, waivers=(_waiver(),)).outcome is Outcome.INCONCLUSIVE
+
+
+SCREEN = (
+    _m(Metric.LIKELY_SAMPLES, 12, control=0.5, indicator=True),
+    _m(Metric.CONSENSUS, 0.3, control=0.29, indicator=True),
+)
+
+
+def test_checkpoint_only_is_inconclusive_unless_the_policy_accepts_a_screening() -> None:
+    films = {"has_reference": False, "has_holdout": False}
+    assert _judge(SCREEN, **films).outcome is Outcome.INCONCLUSIVE
+    policy = Policy(evidence="checkpoint", gates=(Gate(metric=Metric.CONSENSUS, fail=0.2, basis="excess"),))
+    verdict = _judge(SCREEN, policy, **films)
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.screening
+    assert "Screening" in verdict.reason
+    loud = (SCREEN[0], _m(Metric.CONSENSUS, 0.9, control=0.29, indicator=True))
+    assert _judge(loud, policy, **films).outcome is Outcome.INCONCLUSIVE
+    assert _judge((), policy, **films).outcome is Outcome.INCONCLUSIVE
+    assert _judge(SCREEN, policy, budget_complete=False, **films).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_screening_policy_with_films_is_judged_in_full() -> None:
+    policy = Policy(evidence="checkpoint")
+    verdict = _judge(SCREEN, policy)
+    assert not verdict.screening
+    assert verdict.outcome is Outcome.INCONCLUSIVE

@@ -1,0 +1,174 @@
+"""reid-audit.toml: the template means the defaults, unknown keys name the nearest, the digest is canonical."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from reid_audit.errors import PolicyError
+from reid_audit.policy import load_policy, load_waivers, parse_policy, policy_sha256, policy_template
+from reid_audit.records import Metric, Policy
+
+
+def _policy(tmp_path: Path, text: str) -> Policy:
+    path = tmp_path / "reid-audit.toml"
+    path.write_text(text)
+    return load_policy(path, tmp_path)[0]
+
+
+def test_the_template_means_exactly_the_defaults() -> None:
+    assert parse_policy(tomllib.loads(policy_template())) == Policy()
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    policy, source, digest = load_policy(None, tmp_path)
+    assert policy == Policy()
+    assert source is None
+    assert digest == policy_sha256(Policy())
+
+
+def test_the_working_directory_is_searched_and_the_own_file_wins(tmp_path: Path) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text("[project]\nname = 'x'\n")
+    assert load_policy(None, tmp_path)[1] is None
+    project.write_text("[tool.reid-audit]\nlevel = 0.2\n")
+    policy, source, _ = load_policy(None, tmp_path)
+    assert (policy.level, source) == (0.2, project)
+    assert load_policy(project, Path("/"))[0].level == 0.2
+    own = tmp_path / "reid-audit.toml"
+    own.write_text("level = 0.05\n")
+    policy, source, _ = load_policy(None, tmp_path)
+    assert (policy.level, source) == (0.05, own)
+
+
+def test_a_named_gate_overrides_only_what_it_says(tmp_path: Path) -> None:
+    policy = _policy(tmp_path, "[gates.linkage_p]\nfail = 0.001\n[gates.exposure_auc]\nfail = 0.8\n")
+    gate, default = policy.gate(Metric.LINKAGE_P), Policy().gate(Metric.LINKAGE_P)
+    assert gate is not None
+    assert default is not None
+    assert (gate.fail, gate.clear, gate.corroborated_by) == (0.001, default.clear, default.corroborated_by)
+    assert policy.gate(Metric.EXPOSURE_AUC) is not None
+    assert len(policy.gates) == len(Policy().gates) + 1
+
+
+def test_a_threshold_can_be_removed(tmp_path: Path) -> None:
+    gate = _policy(tmp_path, "[gates.nearest_nn]\nfail = false\n").gate(Metric.NEAREST_NN)
+    assert gate is not None
+    assert gate.fail is None
+
+
+def test_corroboration_is_a_flat_table(tmp_path: Path) -> None:
+    gate = _policy(tmp_path, "[gates.linkage_p]\ncorroborated_by = { reidentified_patients = 3 }\n").gate(
+        Metric.LINKAGE_P
+    )
+    assert gate is not None
+    assert [(c.metric, c.above) for c in gate.corroborated_by] == [(Metric.REIDENTIFIED_PATIENTS, 3)]
+    alone = _policy(tmp_path, "[gates.linkage_p]\ncorroborated_by = {}\n").gate(Metric.LINKAGE_P)
+    assert alone is not None
+    assert alone.corroborated_by == ()
+
+
+def test_preprocessing_and_budget_are_read(tmp_path: Path) -> None:
+    policy = _policy(tmp_path, "[preprocess]\nside = 64\nmean = [0.5]\n[budget]\nseconds = 60\nparticles = [4]\n")
+    assert policy.preprocess.declared is not None
+    assert policy.preprocess.declared.side == 64
+    assert (policy.budget.seconds, policy.budget.particles) == (60, (4,))
+    assert _policy(tmp_path, "[budget]\nseconds = false\n").budget.seconds is None
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "nearest"),
+    [
+        ("levle = 0.1", "levle", "level"),
+        ("[gates.linkage]\nfail = 1", "linkage", "linkage_p"),
+        ("[gates.linkage_p]\nfial = 0.1", "fial", "fail"),
+        ("[controls]\nattack_powr = true", "attack_powr", "attack_power"),
+        ("[preprocess]\nsides = 64", "sides", "side"),
+        ("[budget]\nsecond = 1", "second", "seconds"),
+        ("[gates.linkage_p]\ncorroborated_by = { exposure_acu = 0 }", "exposure_acu", "exposure_auc"),
+    ],
+)
+def test_unknown_keys_name_the_nearest_known_key(tmp_path: Path, text: str, key: str, nearest: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        _policy(tmp_path, text)
+    assert key in caught.value.what
+    assert caught.value.closest == nearest
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "level = 2",
+        "version = 2",
+        "evidence = 'none'",
+        "gates = 3",
+        "[gates]\nlinkage_p = 1",
+        "[gates.linkage_p]\nfail = true",
+        "[gates.linkage_p]\nfail = nan",
+        "[gates.linkage_p]\ncorroborated_by = 1",
+        "[controls]\ncanaries = 0",
+        "not toml",
+    ],
+)
+def test_bad_values_are_usage_errors_in_three_lines(tmp_path: Path, text: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        _policy(tmp_path, text)
+    assert all(line and "\n" not in line for line in caught.value.lines())
+
+
+def test_a_policy_that_can_never_fail_is_refused(tmp_path: Path) -> None:
+    text = "".join(f"[gates.{gate.metric.value}]\nfail = false\n" for gate in Policy().gates)
+    with pytest.raises(PolicyError, match="can fail"):
+        _policy(tmp_path, text)
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="cannot read"):
+        load_policy(tmp_path / "absent.toml", tmp_path)
+
+
+def test_the_digest_ignores_layout_and_sees_values(tmp_path: Path) -> None:
+    first = _policy(tmp_path, "[gates.linkage_p]\nfail = 0.02\n[gates.nearest_nn]\nfail = 0.1\n")
+    second = _policy(tmp_path, "# c\n[gates.nearest_nn]\nfail = 0.10\n\n[gates.linkage_p]\nfail = 0.020\n")
+    assert policy_sha256(first) == policy_sha256(second) != policy_sha256(Policy())
+    shuffled = Policy(gates=tuple(reversed(Policy().gates)))
+    assert policy_sha256(shuffled) == policy_sha256(Policy())
+
+
+WAIVER = """
+[[waivers]]
+gate = "exposure_tpr_at_1pct_fpr"
+checkpoint_sha256 = "{digest}"
+reason = "research use inside the hospital"
+approved_by = "DPO"
+expires = 2026-04-01
+"""
+
+
+def test_waivers_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "reid-audit-waivers.toml"
+    assert load_waivers(None, tmp_path) == ()
+    path.write_text(WAIVER.format(digest="a" * 64))
+    for waivers in (load_waivers(path), load_waivers(None, tmp_path)):
+        assert (waivers[0].gate, waivers[0].expires) == (Metric.EXPOSURE_TPR, date(2026, 4, 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WAIVER.format(digest="short"),
+        WAIVER.format(digest="a" * 64).replace("expires = 2026-04-01", ""),
+        WAIVER.format(digest="a" * 64) + "extra = 1\n",
+        "[[waiver]]\n",
+        "waivers = 1\n",
+    ],
+)
+def test_incomplete_waivers_are_usage_errors(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "w.toml"
+    path.write_text(text)
+    with pytest.raises(PolicyError):
+        load_waivers(path)
