@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from reid_audit.errors import PriorError
 from reid_audit.prior.gaussian import load_gaussian
 from reid_audit.prior.interface import Prior
+from reid_audit.prior.layouts import load_foreign
 from reid_audit.prior.pggan import load_pggan
 from reid_audit.prior.resampling import prior_at
 from reid_audit.prior.storage import read_prior_file
@@ -17,18 +17,16 @@ SHIPPED = {"gaussian": "gaussian-64.safetensors"}
 
 
 def load_prior(path: Path) -> Prior:
-    """The prior in a safetensors file. Raises PriorError with what was closest for any other file."""
+    """The prior in a safetensors file: ours by its metadata, a PGGAN of another implementation by its tensors.
+
+    Raises PriorError with what was closest for any other file.
+    """
     file = read_prior_file(path)
     if file.metadata.get("kind") == "gaussian":
         return load_gaussian(file)
     if file.metadata.get("kind") == "pggan":
         return load_pggan(file)
-    names = sorted(file.tensors)
-    raise PriorError(
-        f"{path.name} is not a prior of a known layout",
-        closest=f"{len(names)} tensors, the first {', '.join(names[:3]) or '(none)'}",
-        remedy="make one with 'reid-audit prior fit' or 'reid-audit prior train'",
-    )
+    return load_foreign(file, name=path.stem)
 
 
 def shipped_prior(side: int, kind: Literal["gaussian"] = "gaussian") -> Prior:

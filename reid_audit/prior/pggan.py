@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from reid_audit.prior.storage import PriorFile, tensor_digest, write_prior
 from reid_audit.records import PriorCard
 
 SLOPE = 0.2
+Start = Literal["conv", "dense", "dense-unnormalised"]
 WIDTHS: dict[int, tuple[int, ...]] = {
     4: (128,),
     8: (128, 96),
@@ -71,14 +73,32 @@ class GeneratorBlock(nn.Module):
         return pixel_norm(F.leaky_relu(self.conv1(x), SLOPE))
 
 
+class DenseStart(nn.Module):
+    """First level of other implementations: a linear layer with a bias per pixel, normalised after it or not."""
+
+    def __init__(self, latent: int, width: int, *, normalise: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(16 * width, latent))
+        self.bias = nn.Parameter(torch.zeros(16 * width))
+        self.conv1 = ScaledConv(width, width, 3, padding=1)
+        self.normalise = normalise
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(F.linear(x.flatten(1), self.weight, self.bias), SLOPE).view(len(x), -1, 4, 4)
+        x = pixel_norm(x) if self.normalise else x
+        return pixel_norm(F.leaky_relu(self.conv1(x), SLOPE))
+
+
 class Generator(nn.Module):
     """Latents [N, D] -> images [N, C, S, S] in about [-1, 1]."""
 
-    def __init__(self, latent: int, widths: tuple[int, ...], channels: int = 1) -> None:
+    def __init__(self, latent: int, widths: tuple[int, ...], channels: int = 1, start: Start = "conv") -> None:
         super().__init__()
-        self.latent, self.widths, self.channels = latent, widths, channels
+        self.latent, self.widths, self.channels, self.start = latent, widths, channels, start
         sizes = pairwise((latent, *widths))
         self.blocks = nn.ModuleList(GeneratorBlock(i, o, first=k == 0) for k, (i, o) in enumerate(sizes))
+        if start != "conv":
+            self.blocks[0] = DenseStart(latent, widths[0], normalise=start == "dense")
         self.to_image = nn.ModuleList(ScaledConv(width, channels, 1, gain=1.0) for width in widths)
 
     def forward(self, latents: Tensor, level: int | None = None, alpha: float = 1.0) -> Tensor:
@@ -205,7 +225,9 @@ class PgganPrior:
         tensors = network_tensors(self.network, self.discriminator)
         tensors = {name: tensor.half() if half else tensor for name, tensor in tensors.items()}
         known, entries = origin_entries(self.origin)
-        shape = {"widths": self.network.widths, "latent": self.network.latent, "level": self.level, "alpha": self.alpha}
+        net = self.network
+        shape = {"widths": net.widths, "latent": net.latent, "start": net.start}
+        shape |= {"level": self.level, "alpha": self.alpha}
         write_prior(path, tensors | known, self.card, network=json.dumps(shape), **entries, **metadata)
 
 
@@ -234,7 +256,10 @@ def load_pggan(file: PriorFile) -> PgganPrior:
     try:
         shape = json.loads(file.metadata["network"])
         widths = tuple(int(width) for width in shape["widths"])
-        network = Generator(int(shape["latent"]), widths, card.channels)
+        start: Start = shape.get("start", "conv")
+        if start not in get_args(Start):
+            raise ValueError(f"start {start!r}")
+        network = Generator(int(shape["latent"]), widths, card.channels, start)
         network.load_state_dict(_under("generator.", file.tensors))
         critic = None
         if any(name.startswith("discriminator.") for name in file.tensors):
