@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-
 PreHook = Callable[[nn.Module, tuple[Tensor, ...]], None]
 
 
@@ -88,9 +87,8 @@ def image_moments(module: nn.Module, inputs: Tensor, *, last: str | None = None)
     inputs: [N, C, H, W] as the network sees them. ``last`` names the layer after which the forward pass stops.
     """
     sink: list[ImageMoments] = []
-    with _hooked(statistics_layers(module), sink, last):
-        with suppress(_Complete):
-            module(inputs)
+    with _hooked(statistics_layers(module), sink, last), suppress(_Complete):
+        module(inputs)
     return sink
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -53,6 +53,35 @@ class Reconstruction:
     spend: Spend
     digest: str
     """SHA-256 of the images."""
+
+    def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and plain values, for the run directory."""
+        tensors = {"images": self.images, "energies": self.energies, "hypotheses": self.hypotheses}
+        if self.tuned_samples is not None:
+            tensors["tuned_samples"] = self.tuned_samples
+        values = {
+            "energy_start": self.energy_start,
+            "energy_end": self.energy_end,
+            "trajectory": self.trajectory,
+            "spend": self.spend.model_dump(mode="json"),
+            "digest": self.digest,
+        }
+        return tensors, values
+
+    @classmethod
+    def from_state(cls, tensors: dict[str, Tensor], values: dict[str, Any]) -> Reconstruction:
+        """Inverse of ``to_state``."""
+        return cls(
+            images=tensors["images"],
+            energies=tensors["energies"],
+            hypotheses=tensors["hypotheses"],
+            tuned_samples=tensors.get("tuned_samples"),
+            energy_start=float(values["energy_start"]),
+            energy_end=float(values["energy_end"]),
+            trajectory=tuple((int(step), float(energy)) for step, energy in values["trajectory"]),
+            spend=Spend.model_validate(values["spend"]),
+            digest=str(values["digest"]),
+        )
 
 
 class Attack(Protocol):

@@ -71,6 +71,8 @@ class PreprocessPolicy(Record):
     """The ``[preprocess]`` table. Undeclared: known conventions are tried against the first layer's statistics."""
 
     declared: PreprocessSpec | None = None
+    side: PositiveInt | None = None
+    """Pixels of the square network input where only that is known; ``declared.side`` comes first."""
 
 
 class Controls(Record):

@@ -1,0 +1,40 @@
+# Each target sets up everything it needs: a virtual environment in .venv with the package and its tools.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data/nih_cxr14
+
+.PHONY: demo test dev lint bench gpu-check report-demo clean
+
+demo: $(VENV)/installed
+	$(BIN)/reid-audit demo
+
+test: $(VENV)/developer
+	$(BIN)/python -m pytest
+
+dev: $(VENV)/developer
+
+lint: $(VENV)/developer
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/real.py --data $(DATA)
+
+gpu-check: $(VENV)/installed
+	$(BIN)/python benchmarks/gpu_check.py --data $(DATA) --out benchmarks/out/gpu-check.json
+
+report-demo: $(VENV)/installed
+	$(BIN)/python benchmarks/report_demo.py
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/developer: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) reid-audit-demo reid-audit-report

@@ -1,0 +1,5 @@
+"""``python -m reid_audit``."""
+
+from reid_audit.cli import run
+
+run()

@@ -1,0 +1,120 @@
+"""`two-stage`: generator fine-tuning, latent likelihood, full-rank refinement; `latent`: the middle stage alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from reid_audit.attack.generator_tuning import TuningSettings, tune_generator
+from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.moments import likelihood
+from reid_audit.attack.objectives import Objective
+from reid_audit.attack.refinement import Refined, RefineSettings, finish, refine
+from reid_audit.budget import Meter
+from reid_audit.errors import PriorError
+from reid_audit.observer import Observer
+from reid_audit.prior.interface import Prior
+from reid_audit.prior.pggan import PgganPrior
+from reid_audit.prior.resampling import ResampledPrior
+from reid_audit.records import StoppedBy
+
+SEARCH = 2048
+LATENT_SHARE = 0.25
+"""Share of the steps spent on latents; the full-rank refinement has the rest."""
+SETTINGS = RefineSettings()
+
+
+def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
+    """The study's attack with a full-rank end: each stage starts from the images of the one before."""
+    prior = generator_of(task)
+    tuned = tune_generator(
+        task, prior, generator=generator, meter=meter, observer=observer, settings=TuningSettings()
+    ).prior
+    objective = likelihood(task, SETTINGS)
+    with torch.no_grad():
+        samples = tuned.decode(tuned.sample_latents(256, generator)).clamp(0.0, 1.0)
+    second = search_latents(task, tuned, objective, generator, meter, observer)
+    with torch.no_grad():
+        start = task.space.encode(tuned.decode(second.latents).clamp(0.0, 1.0))
+    third = refine(
+        task,
+        task.space,
+        start.clamp(-3.0, 3.0),
+        objective,
+        steps=max(2, round((1.0 - LATENT_SHARE) * task.budget.steps)),
+        meter=meter,
+        observer=observer,
+        stage="stage 3: full rank",
+        settings=replace(SETTINGS, hottest=1e2),
+    )
+    with torch.no_grad():
+        images = task.space.decode(third.latents)
+    path = [*second.trajectory, *((step + len(second.trajectory), energy) for step, energy in third.trajectory)]
+    return finish(task, images, objective, path, meter, worst(second, third), tuned_samples=samples)
+
+
+def latent(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
+    """Sample likelihood maximised over the latents of the un-tuned generator."""
+    prior = generator_of(task)
+    objective = likelihood(task, SETTINGS)
+    found = search_latents(task, prior, objective, generator, meter, observer)
+    with torch.no_grad():
+        images = prior.decode(found.latents)
+    return finish(task, images, objective, found.trajectory, meter, found.stopped_by)
+
+
+def search_latents(
+    task: AttackTask,
+    prior: Prior,
+    objective: Objective,
+    generator: torch.Generator,
+    meter: Meter,
+    observer: Observer,
+) -> Refined:
+    """Stage 2: the best of ``SEARCH`` random latents by single-image energy, then Adam over the batch."""
+    particles = sum(task.budget.particles)
+    candidates = prior.sample_latents(max(SEARCH, 4 * particles), generator)
+    with torch.no_grad():
+        energies = torch.cat(
+            [objective.image_energy(task.inputs(prior.decode(part))) for part in torch.split(candidates, 128)]
+        )
+    best = spread_out(energies, particles, generator)
+    return refine(
+        task,
+        prior,
+        candidates[best],
+        objective,
+        steps=max(2, round(LATENT_SHARE * task.budget.steps)),
+        meter=meter,
+        observer=observer,
+        stage="stage 2: latents",
+        settings=SETTINGS,
+    )
+
+
+def spread_out(energies: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Indices of ``count`` candidates drawn at random from the lowest quarter, so that the batch stays diverse."""
+    lowest = energies.argsort()[: max(count, len(energies) // 4)]
+    order = torch.randperm(len(lowest), generator=generator, device=generator.device)[:count]
+    return lowest[order.to(lowest.device)]
+
+
+def generator_of(task: AttackTask) -> PgganPrior:
+    """The task's generator. Raises PriorError where the prior is Gaussian, or was made for another size."""
+    if isinstance(task.prior, PgganPrior):
+        return task.prior
+    closest = f"{task.prior.card.kind} prior {task.prior.card.id}"
+    if isinstance(task.prior, ResampledPrior):
+        closest += f" at {task.prior.card.side} px"
+    raise PriorError(
+        "this method needs a generator (PGGAN) of the network's input size",
+        closest=closest,
+        remedy="train one with 'reid-audit prior train', or use --method moments",
+    )
+
+
+def worst(*stages: Refined) -> StoppedBy:
+    """Complete only if every stage was."""
+    return next((s.stopped_by for s in stages if s.stopped_by is not StoppedBy.COMPLETE), StoppedBy.COMPLETE)

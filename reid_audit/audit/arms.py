@@ -1,0 +1,78 @@
+"""The arms: the attack on the target, the same without target information, and on a copy with canaries."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
+from reid_audit.attack.methods import METHODS
+from reid_audit.attack.uninformed import uninformed
+from reid_audit.budget import Meter
+from reid_audit.observer import Observer
+from reid_audit.records import ArmSummary
+from reid_audit.store import RunStore
+
+NEGATIVE_SIZE = 4
+"""The negative control has this many times the particles, so that its 1st percentile is not its minimum."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Desk:
+    """What every arm needs beside its task."""
+
+    seed: int
+    observer: Observer
+    store: RunStore
+    inputs: str
+    """SHA-256 over everything the arms depend on: a stored arm is reused only under the same one."""
+
+
+def generator_for(seed: int, purpose: str, device: torch.device | None = None) -> torch.Generator:
+    """A stream of random numbers of its own for each purpose."""
+    number = int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7], "big")
+    return torch.Generator(device=device or torch.device("cpu")).manual_seed(number)
+
+
+def numpy_for(seed: int, purpose: str) -> np.random.Generator:
+    """The same for numpy."""
+    return np.random.default_rng(list(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()))
+
+
+def attack_target(task: AttackTask, method: str, meter: Meter, desk: Desk, *, name: str = "target") -> Reconstruction:
+    """Run (or resume) the attack of one arm. The start is the same in every arm, only the weights differ."""
+    return _stored(METHODS[method], task, meter, desk, name, purpose="attack")
+
+
+def attack_nothing(task: AttackTask, meter: Meter, desk: Desk) -> Reconstruction:
+    """The negative control: samples of the prior, scored under the target's weights."""
+    larger = tuple(count * NEGATIVE_SIZE for count in task.budget.particles)
+    wide = replace(task, budget=task.budget.model_copy(update={"particles": larger}))
+    return _stored(uninformed, wide, meter, desk, "negative_control", purpose="negative")
+
+
+def _stored(attack: Attack, task: AttackTask, meter: Meter, desk: Desk, name: str, *, purpose: str) -> Reconstruction:
+    known = desk.store.load(name, desk.inputs)
+    if known is not None:
+        return Reconstruction.from_state(*known)
+    device = task.space.mean.device
+    made = attack(task, generator=generator_for(desk.seed, purpose, device), meter=meter, observer=desk.observer)
+    desk.store.save(name, desk.inputs, *made.to_state())
+    return made
+
+
+def summarise(name: str, made: Reconstruction, note: str = "") -> ArmSummary:
+    """An arm as a record."""
+    return ArmSummary.model_validate(
+        {
+            "name": name,
+            "spend": made.spend,
+            "energy_start": made.energy_start,
+            "energy_end": made.energy_end,
+            "images": len(made.images),
+            "note": note,
+        }
+    )

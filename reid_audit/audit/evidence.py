@@ -1,0 +1,176 @@
+"""Arms and films -> measurements. Called only after every reconstruction is frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reid_audit.attack.batchnorm import ImageMoments
+from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.memory import film_moments, margins
+from reid_audit.audit.arms import numpy_for
+from reid_audit.audit.sides import Canaries, Pooled
+from reid_audit.cohort import Cohort
+from reid_audit.records import Curve, Histogram, Measurement
+from reid_audit.score.calibration import Floats
+from reid_audit.score.distribution import distribution
+from reid_audit.score.exchangeability import exchangeability
+from reid_audit.score.exposure import ExposureOutcome, explain, exposure, exposure_control, stored_moments
+from reid_audit.score.likelihood import LikelyOutcome, likely_samples
+from reid_audit.score.linkage import LinkageOutcome, attack_power, link, negative_control
+from reid_audit.score.sensitivity import scorer_sensitivity
+from reid_audit.score.similarity import MatchSpace, aligned_ncc, match_scores
+
+BATCHES = (4, 8, 16, 32, 64, 128, 256)
+"""Batch sizes tried for the unbiased-variance correction; the best explanation wins."""
+PERMUTATIONS = 9999
+
+
+def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, level: float) -> LinkageOutcome:
+    """T1 to T4 for one arm's images."""
+    return link(
+        match_scores(space, images, pooled.films).double().numpy(),
+        pooled.patients,
+        pooled.is_member,
+        pooled.strata,
+        numpy_for(seed, "linkage"),
+        second=aligned_ncc(images, pooled.films).double().numpy(),
+        permutations=PERMUTATIONS,
+        level=level,
+    )
+
+
+def families(task: AttackTask, films: Tensor) -> dict[str, Floats]:
+    """Membership scores of films [N, C, H, W] under the task's weights: [N] each, larger is more member-like."""
+    target = task.target
+    device = task.space.mean.device
+    inputs = torch.cat([task.inputs(part.to(device)) for part in torch.split(films, 256)])
+    scores: dict[str, Floats] = {}
+    layers = film_moments(target, inputs)
+    if layers:
+        scores["moments"] = collective(layers)
+    if target.match.head != "features":
+        scores["margin"] = margins(target, inputs).double().cpu().numpy()
+    return scores
+
+
+def collective(layers: list[ImageMoments]) -> Floats:
+    """[N] evidence that a film is one of those that together explain the stored statistics."""
+    rows = [torch.cat([layer.first, layer.second], dim=1).double().cpu().numpy() for layer in layers]
+    best = None
+    for batch in BATCHES:
+        goals = [
+            stored_moments(
+                np.zeros(layer.stored.mean.numel()),
+                layer.stored.variance.double().cpu().numpy(),
+                layer.positions,
+                batch,
+            )
+            for layer in layers
+        ]
+        found = explain(list(zip(rows, goals, strict=True)), steps=400)
+        if best is None or found.residual < best[1].residual:
+            best = (batch, found, goals)
+    if best is None:
+        raise ValueError("no statistics layers")
+    return explain(list(zip(rows, best[2], strict=True))).evidence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Measurements of the main comparison, and the restricted outcomes behind them."""
+
+    measurements: tuple[Measurement, ...]
+    histograms: tuple[Histogram, ...]
+    curves: tuple[Curve, ...]
+    linkage: LinkageOutcome
+    likely: LikelyOutcome
+    exposure: ExposureOutcome
+    pooled: Pooled
+
+
+def compare(
+    task: AttackTask,
+    space: MatchSpace,
+    prior_films: Tensor,
+    pooled: Pooled,
+    made: Reconstruction,
+    control: Reconstruction,
+    *,
+    seed: int,
+    level: float,
+) -> Found:
+    """Everything that compares frozen reconstructions, or the weights, with films of both sides."""
+    linked = linkage(space, made.images, pooled, seed=seed, level=level)
+    null = linkage(space, control.images[: len(made.images)], pooled, seed=seed, level=level)
+    likely = likely_samples(
+        space,
+        made.images,
+        made.energies,
+        control.energies,
+        pooled.films,
+        pooled.patients,
+        pooled.is_member,
+        pooled.strata,
+        numpy_for(seed, "likely"),
+    )
+    exposed = exposure(
+        families(task, pooled.films),
+        pooled.patients,
+        pooled.is_member,
+        pooled.strata,
+        numpy_for(seed, "exposure"),
+    )
+    checks = (
+        negative_control(null),
+        exchangeability(
+            space, pooled.films, pooled.patients, pooled.is_member, pooled.strata, numpy_for(seed, "exchangeability")
+        ),
+        scorer_sensitivity(
+            space, pooled.films, pooled.patients, pooled.is_member, prior_films, numpy_for(seed, "sensitivity")
+        ),
+    )
+    return Found(
+        measurements=(*linked.measurements, *likely.measurements, *exposed.measurements, *checks),
+        histograms=linked.histograms,
+        curves=exposed.curves,
+        linkage=linked,
+        likely=likely,
+        exposure=exposed,
+        pooled=pooled,
+    )
+
+
+def power(
+    task: AttackTask,
+    space: MatchSpace,
+    holdout: Cohort,
+    canaries: Canaries,
+    made: Reconstruction,
+    *,
+    seed: int,
+    level: float,
+) -> tuple[Measurement, ...]:
+    """``attack_power`` and ``exposure_control``: would the same attack and the same score find the canaries?
+
+    ``task`` holds the copy that memorised them.
+    """
+    pooled = Pooled.canaries(holdout, canaries)
+    linked = linkage(space, made.images, pooled, seed=seed, level=level)
+    scores = families(task, pooled.films)
+    return attack_power(linked), exposure_control(scores, pooled.patients, pooled.is_member)
+
+
+def shifts(
+    task: AttackTask, prior_films: Tensor, made: Reconstruction, reference: Tensor | None, *, seed: int
+) -> tuple[Measurement, ...]:
+    """Entropy, kurtosis and FID of the study's table: original, tuned, reference."""
+    count = max(256, len(made.images))
+    generator = torch.Generator(device=task.space.mean.device).manual_seed(seed)
+    with torch.no_grad():
+        samples = task.prior.decode(task.prior.sample_latents(count, generator)).clamp(0.0, 1.0).cpu()
+    tuned = made.tuned_samples if made.tuned_samples is not None else made.images
+    return distribution(prior_films, samples, tuned, reference, numpy_for(seed, "distribution"))

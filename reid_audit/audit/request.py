@@ -1,0 +1,57 @@
+"""What is asked of an audit, and where its films come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from reid_audit.cohort import Cohort
+from reid_audit.records import Policy, PreprocessSpec, Record, Waiver
+
+
+class AuditRequest(Record):
+    """One audit of one checkpoint under one policy."""
+
+    checkpoint: Path
+    policy: Policy = Policy()
+    policy_sha256: str
+    waivers: tuple[Waiver, ...] = ()
+    method: Literal["moments", "two-stage", "latent", "pixel", "prior"] = "moments"
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    deterministic: bool = False
+    architecture: str | None = None
+    """Name given with --arch."""
+    factory: str | None = None
+    """``package.module:function`` given with --arch-factory."""
+    prior: Path | None = None
+    """A prior file; None: ``Films.prior``, or else the shipped one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How films have to be delivered: preprocessing of the network, pixels of a side, channels."""
+
+    spec: PreprocessSpec
+    side: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PriorFilms:
+    """Public films the prior is fitted on in this run, with the name they are declared under."""
+
+    cohort: Cohort
+    declared: str
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Films:
+    """Where films come from. Called only when the stage that may see them has been reached."""
+
+    reference: Callable[[Frame], Cohort] | None = None
+    holdout: Callable[[Frame], Cohort] | None = None
+    prior: Callable[[Frame], PriorFilms] | None = None

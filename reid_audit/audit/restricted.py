@@ -1,0 +1,108 @@
+"""The images behind a verdict, for the people who may see them: pairs, grids and per-patient scores."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.objectives import logits_of
+from reid_audit.audit.evidence import Found
+from reid_audit.audit.setup import Setup
+from reid_audit.audit.sides import Sides
+from reid_audit.records import Verdict
+from reid_audit.report.evidence import Evidence, GridCell, Pair, PatientScore
+from reid_audit.score.similarity import cosines, fit_match_space, ssim
+
+PAIRS = 32
+CELLS = 16
+
+
+def evidence_of(setup: Setup, found: Found, made: Reconstruction, sides: Sides, verdict: Verdict) -> Evidence:
+    """Everything ``restricted/evidence.html`` shows."""
+    return Evidence(
+        checkpoint_sha256=setup.checkpoint.summary.sha256,
+        outcome=verdict.outcome.value,
+        pairs=pairs(setup, found, made),
+        grid=grid(setup.task, made),
+        patients=patient_scores(found),
+    )
+
+
+def pairs(setup: Setup, found: Found, made: Reconstruction) -> tuple[Pair, ...]:
+    """The study's figure: likely samples beside the most similar film of either side."""
+    if len(found.likely.films) == 0:
+        return ()
+    rows, columns = found.likely.indices[:PAIRS], found.likely.films[:PAIRS]
+    images, films = made.images[torch.from_numpy(rows)], found.pooled.films[torch.from_numpy(columns)]
+    near = cosines(fit_match_space(setup.prior_films), images, films).diagonal()
+    alike = ssim(images, films)
+    return tuple(
+        Pair(
+            reconstruction=png(images[i]),
+            match=png(films[i]),
+            ssim=float(alike[i]),
+            nn=float(near[i]),
+            reconstruction_id=f"R{int(rows[i]):03d}",
+            patient_id=str(found.pooled.patients[columns[i]]),
+            member=bool(found.pooled.is_member[columns[i]]),
+        )
+        for i in range(len(rows))
+    )
+
+
+def grid(task: AttackTask, made: Reconstruction) -> tuple[GridCell, ...]:
+    """Untuned samples of the prior beside tuned ones, with the class the audited network sees in each."""
+    device = task.space.mean.device
+    generator = torch.Generator(device=device).manual_seed(0)
+    with torch.no_grad():
+        before = task.prior.decode(task.prior.sample_latents(CELLS, generator)).clamp(0.0, 1.0).cpu()
+    after = (made.tuned_samples if made.tuned_samples is not None else made.images)[:CELLS]
+    cells = []
+    for original, tuned in zip(before, after, strict=False):
+        (first, p), (second, q) = (predicted(task, image[None].to(device)) for image in (original, tuned))
+        cells.append(GridCell(png(original), png(tuned), first, second, p, q))
+    return tuple(cells)
+
+
+def predicted(task: AttackTask, image: Tensor) -> tuple[str, float | None]:
+    """Class and confidence of one image [1, C, H, W]; empty for networks without a head."""
+    if task.target.match.head == "features":
+        return "", None
+    with torch.no_grad():
+        logits = logits_of(task.target.module(task.inputs(image)))[0]
+    if len(logits) == 1:
+        chance = float(logits.sigmoid())
+        return ("positive", chance) if chance >= 0.5 else ("negative", 1.0 - chance)
+    chances = logits.softmax(0)
+    return f"class {int(chances.argmax())}", float(chances.max())
+
+
+def patient_scores(found: Found) -> tuple[PatientScore, ...]:
+    """Link score and exposure of every training and hold-out patient."""
+    linked, exposed = found.linkage, found.exposure
+    if linked.ids is None or linked.scores is None or linked.is_member is None:
+        return ()
+    shown = {} if exposed.ids is None or exposed.scores is None else dict(zip(exposed.ids, exposed.scores, strict=True))
+    return tuple(
+        PatientScore(
+            patient_id=str(name),
+            member=bool(member),
+            linkage=float(value),
+            exposure=None if name not in shown else float(shown[name]),
+        )
+        for name, member, value in zip(linked.ids, linked.is_member, linked.scores, strict=True)
+    )
+
+
+def png(image: Tensor) -> bytes:
+    """One image [C, H, W] in [0, 1] as PNG bytes."""
+    values = (image.clamp(0.0, 1.0).numpy() * 255).round().astype(np.uint8)
+    picture = Image.fromarray(values[0]) if len(values) == 1 else Image.fromarray(values.transpose(1, 2, 0))
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG")
+    return stream.getvalue()

@@ -1,0 +1,104 @@
+"""The command line: parse, call, exit. Everything that needs torch is imported inside the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from reid_audit import __version__
+from reid_audit.errors import AuditError
+
+NOT_AUDITED = 3
+COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("reid_audit.cli.check", "Audit a checkpoint: attack, score, judge, report, exit."),
+    "inspect": ("reid_audit.cli.inspect", "What a file is and what its weights could give away; seconds, no attack."),
+    "demo": ("reid_audit.cli.demo", "Audit the embedded examples end to end, no download."),
+    "gate": ("reid_audit.cli.results", "Judge a finished run again, under another policy."),
+    "render": ("reid_audit.cli.results", "Write any report format from a finished run."),
+    "verify": ("reid_audit.cli.results", "Does this report belong to these weights?"),
+    "policy": ("reid_audit.cli.policy", "Write or check a reid-audit.toml."),
+    "prior": ("reid_audit.cli.prior", "Fit, train, describe and sample priors."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is called, so that --help is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{cmd_name} is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"auto_envvar_prefix": "REID_AUDIT", "help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 pass, 1 fail, 2 usage, 3 not audited, 4 inconclusive, 5 refused as unsafe.",
+)
+@click.version_option(__version__, prog_name="reid-audit")
+def main() -> None:
+    """Decide whether a medical-imaging model may be released: reconstruct training data, score re-identification."""
+
+
+def run() -> None:
+    """Entry point. Nothing but a verdict exits 0, 1 or 4; whatever was not foreseen exits 3."""
+    sys.exit(exit_code())
+
+
+def exit_code(args: list[str] | None = None) -> int:
+    """Run the command line and return the process exit code."""
+    try:
+        result = main.main(args=args, prog_name="reid-audit", standalone_mode=False)
+    except AuditError as error:
+        for line in error.lines():
+            click.echo(line, err=True)
+        return error.exit_code
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return _refuse("interrupted", "no verdict was reached", "run again; --resume continues from the finished arms")
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+            return _refuse(
+                "out of memory", _first_line(error), "use a smaller --profile, or a machine with more memory"
+            )
+        return _crash(error)
+    except Exception as error:
+        return _crash(error)
+    return result if isinstance(result, int) else 0
+
+
+def _crash(error: Exception) -> int:
+    if os.environ.get("REID_AUDIT_TRACEBACK"):
+        raise error
+    return _refuse(
+        f"internal error, {type(error).__name__}",
+        _first_line(error),
+        "set REID_AUDIT_TRACEBACK=1 for the traceback and report it; this is not a verdict",
+    )
+
+
+def _refuse(what: str, closest: str, remedy: str) -> int:
+    for line in AuditError(what, closest=closest, remedy=remedy).lines():
+        click.echo(line, err=True)
+    return NOT_AUDITED
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,188 @@
+"""``reid-audit check``."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from reid_audit.console import ConsoleObserver, console_for, show_result
+from reid_audit.policy import load_policy, load_waivers, policy_sha256
+from reid_audit.records import Budget, Outcome, Policy
+
+if TYPE_CHECKING:
+    from reid_audit.audit import Audited, AuditRequest, Films
+
+FailOn = Literal["fail", "inconclusive", "never"]
+PROFILES: dict[str, dict[str, Any]] = {
+    "ci": {"steps": 400, "particles": (8, 16)},
+    "standard": {"steps": 600, "particles": (8, 16, 32)},
+    "deep": {"steps": 1200, "particles": (8, 16, 32, 64)},
+}
+UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Seconds of ``600``, ``600s``, ``10m`` or ``1h``."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
+    if found is None or float(found[1]) <= 0:
+        raise click.BadParameter(f"{value!r} is not a duration such as 600, 90s, 10m or 1h")
+    return float(found[1]) * UNITS[found[2]]
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--policy", type=click.Path(path_type=Path), help="Policy file; default: reid-audit.toml here.")
+@click.option("--waivers", type=click.Path(path_type=Path), help="Waiver file; default: reid-audit-waivers.toml here.")
+@click.option("--reference", help="Training films: folder, CSV, NPZ; filter with ?column=value.")
+@click.option("--holdout", help="Films of other patients from the same source.")
+@click.option("--prior", help="Prior file, or public films to fit one on; default: the shipped chest prior.")
+@click.option("--strata", multiple=True, help="Manifest column the tests are stratified by; repeatable.")
+@click.option(
+    "--budget", callback=duration, help="Ceiling of the whole command, such as 10m; default: none, steps decide."
+)
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="Steps and hypotheses of the attack.")
+@click.option(
+    "--method",
+    type=click.Choice(["moments", "two-stage", "latent", "pixel", "prior"]),
+    default="moments",
+    show_default=True,
+    help="Reconstruction method.",
+)
+@click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input, overriding the policy.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--deterministic", is_flag=True, help="Deterministic kernels only.")
+@click.option("--arch", help="Architecture by name, instead of inferring it.")
+@click.option("--arch-factory", help="package.module:function that builds the network. Runs that code.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("reid-audit-report"), show_default=True)
+@click.option("--format", "formats", multiple=True, type=click.Choice(["html", "json", "markdown", "sarif", "junit"]))
+@click.option("--resume", is_flag=True, help="Reuse finished arms found in --out.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["fail", "inconclusive", "never"]),
+    default="inconclusive",
+    show_default=True,
+    help="Which outcomes give a non-zero code; changes only 1 and 4 to 0.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def check(checkpoint: Path, *, fail_on: FailOn, out: Path, quiet: bool, formats: tuple[str, ...], **given: Any) -> int:
+    """Audit CHECKPOINT: attack it within the budget, score patient re-identification, judge, report, exit."""
+    from reid_audit.audit import run_audit
+    from reid_audit.report import FILES, FORMATS
+    from reid_audit.store import RunStore
+
+    request, films = plan(checkpoint, given)
+    for name in FILES.values():
+        (out / name).unlink(missing_ok=True)
+    console = console_for(quiet=quiet)
+    with ConsoleObserver(console) as observer:
+        audited = run_audit(
+            request,
+            films,
+            now=datetime.now(UTC),
+            clock=time.monotonic,
+            observer=observer,
+            store=RunStore(out / "restricted" / "arms", resume=given["resume"]),
+        )
+    wanted = tuple(name for name in FORMATS if name in formats) or FORMATS
+    deliver(audited, out, wanted)
+    show_result(console, audited.result)
+    console.print(f"reports: {out}", highlight=False)
+    return process_code(audited.result.verdict.outcome, audited.result.verdict.exit_code, fail_on)
+
+
+def plan(checkpoint: Path, given: dict[str, Any]) -> tuple[AuditRequest, Films]:
+    """Options and policy file as a request. Precedence: flag, environment, file, default."""
+    from reid_audit.audit import AuditRequest
+
+    policy, _, _ = load_policy(given["policy"], Path.cwd())
+    policy = override(policy, given)
+    waivers = load_waivers(given["waivers"], Path.cwd())
+    films, prior_file = sources(given)
+    request = AuditRequest(
+        checkpoint=checkpoint,
+        policy=policy,
+        policy_sha256=policy_sha256(policy),
+        waivers=waivers,
+        method=given["method"],
+        seed=given["seed"],
+        device=given["device"],
+        deterministic=given["deterministic"],
+        architecture=given["arch"],
+        factory=given["arch_factory"],
+        prior=prior_file,
+    )
+    return request, films
+
+
+def override(policy: Policy, given: dict[str, Any]) -> Policy:
+    """The policy with the command line's budget, profile and side."""
+    changes: dict[str, Any] = dict(PROFILES[given["profile"]]) if given["profile"] else {}
+    if given["budget"] is not None:
+        changes["seconds"] = given["budget"]
+    policy = policy.model_copy(update={"budget": Budget(**{**policy.budget.model_dump(), **changes})})
+    if given["side"] is None:
+        return policy
+    return policy.model_copy(update={"preprocess": policy.preprocess.model_copy(update={"side": given["side"]})})
+
+
+def sources(given: dict[str, Any]) -> tuple[Films, Path | None]:
+    """Where films come from, opened only when an audit asks; and the prior's file if it is one."""
+    from reid_audit.audit import Films, Frame, PriorFilms
+    from reid_audit.cohort import Cohort, load_cohort, parse_source
+
+    def opener(text: str, role: Literal["reference", "holdout"]) -> Any:
+        path, where = parse_source(text)
+
+        def open_cohort(frame: Frame) -> Cohort:
+            return load_cohort(
+                path,
+                role=role,
+                spec=frame.spec,
+                side=frame.side,
+                channels=frame.channels,
+                where=where,
+                strata=given["strata"],
+            )
+
+        return open_cohort
+
+    prior = given["prior"]
+    if prior is not None and Path(prior).suffix == ".safetensors":
+        open_prior, prior_file = None, Path(prior)
+    elif prior is not None:
+        read, name = opener(prior, "reference"), parse_source(prior)[0].name
+        open_prior, prior_file = (lambda frame: PriorFilms(read(frame), declared=name)), None
+    else:
+        open_prior, prior_file = None, None
+    films = Films(
+        reference=opener(given["reference"], "reference") if given["reference"] else None,
+        holdout=opener(given["holdout"], "holdout") if given["holdout"] else None,
+        prior=open_prior,
+    )
+    return films, prior_file
+
+
+def deliver(audited: Audited, out: Path, formats: tuple[Any, ...]) -> None:
+    """Write the public reports, then what is restricted (mode 0700)."""
+    from reid_audit.report import publish, write_reports
+    from reid_audit.report.evidence import write_evidence
+    from reid_audit.store import write_private
+
+    write_reports(publish(audited.result), out, formats)
+    write_private(out / "restricted" / "result.json", audited.result.model_dump_json(indent=1))
+    if audited.evidence is not None:
+        write_evidence(audited.evidence, out / "restricted")
+
+
+def process_code(outcome: Outcome, code: int, fail_on: FailOn) -> int:
+    """``--fail-on`` changes only 1 and 4 to 0."""
+    forgiven = {"fail": (Outcome.INCONCLUSIVE,), "inconclusive": (), "never": (Outcome.FAIL, Outcome.INCONCLUSIVE)}
+    return 0 if outcome in forgiven[fail_on] else code

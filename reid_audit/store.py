@@ -1,0 +1,61 @@
+"""Run directory: finished arms, written atomically, so that an interrupted audit can go on."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStore:
+    """Finished arms below ``folder`` (mode 0700: they hold images). None: nothing is kept."""
+
+    folder: Path | None = None
+    resume: bool = False
+
+    def load(self, name: str, inputs: str) -> State | None:
+        """Tensors and values of an arm made from the same ``inputs`` (a SHA-256), or None."""
+        path = self._path(name)
+        if path is None or not self.resume or not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("inputs") != inputs:
+                    return None
+                return {key: file.get_tensor(key) for key in list(file.keys())}, json.loads(metadata["values"])
+        except (SafetensorError, KeyError, ValueError, OSError):
+            return None  # a damaged file is worth no more than none: the arm runs again
+
+    def save(self, name: str, inputs: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Keep a finished arm; the file appears whole or not at all."""
+        path = self._path(name)
+        if path is None:
+            return
+        write_private(path, save(tensors, metadata={"inputs": inputs, "values": json.dumps(values)}))
+
+    def _path(self, name: str) -> Path | None:
+        return None if self.folder is None else self.folder / f"{name}.safetensors"
+
+
+def write_private(path: Path, content: bytes | str) -> None:
+    """Write a file of mode 0600 in a folder of mode 0700; it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.chmod(0o700)
+    draft = path.with_suffix(".part")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
