@@ -69,7 +69,7 @@ def publish(result: AuditResult) -> PublicReport:
         started=result.started,
         method=scrub(result.method, 120),
         evidence=result.policy.evidence,
-        verdict=_verdict(result),
+        verdict=_verdict(result, hidden),
         findings=_findings(result, hidden),
         gates=tuple(
             gate_row(
@@ -155,14 +155,14 @@ def _measurement(measurement: Measurement, policy: Policy) -> PublicMeasurement:
     )
 
 
-def _verdict(result: AuditResult) -> PublicVerdict:
+def _verdict(result: AuditResult, hidden: frozenset[Metric]) -> PublicVerdict:
     verdict = result.verdict
     return PublicVerdict(
         outcome=verdict.outcome,
         exit_code=verdict.exit_code,
-        reason=scrub(verdict.reason),
+        reason=_said(verdict.reason, hidden),
         breaches=tuple(b.metric for b in verdict.breaches),
-        gaps=tuple(scrub(g.text) for g in verdict.gaps),
+        gaps=tuple(_said(g.text, hidden, g.metric) for g in verdict.gaps),
         waived=tuple(b.metric for b in verdict.waived),
         screening=verdict.screening,
     )
@@ -170,17 +170,22 @@ def _verdict(result: AuditResult) -> PublicVerdict:
 
 def _findings(result: AuditResult, hidden: frozenset[Metric]) -> tuple[Finding, ...]:
     verdict = result.verdict
-    masked = "Beyond its threshold; " + REASON_TEXT[Reason.SMALL_CELL] + "."
-
-    def said(metric: Metric, text: str) -> str:
-        return masked if metric in hidden else scrub(text)
-
     return (
-        *(Finding(kind="breach", metric=b.metric, text=said(b.metric, b.text)) for b in verdict.breaches),
-        *(Finding(kind="waived", metric=b.metric, text=said(b.metric, b.text)) for b in verdict.waived),
-        *(Finding(kind="gap", metric=g.metric, text=scrub(g.text), remedy=scrub(g.remedy)) for g in verdict.gaps),
-        *(Finding(kind="warning", text=scrub(w)) for w in verdict.warnings),
+        *(Finding(kind="breach", metric=b.metric, text=_said(b.text, hidden, b.metric)) for b in verdict.breaches),
+        *(Finding(kind="waived", metric=b.metric, text=_said(b.text, hidden, b.metric)) for b in verdict.waived),
+        *(
+            Finding(kind="gap", metric=g.metric, text=_said(g.text, hidden, g.metric), remedy=_said(g.remedy, hidden))
+            for g in verdict.gaps
+        ),
+        *(Finding(kind="warning", text=_said(w, hidden)) for w in verdict.warnings),
     )
+
+
+def _said(text: str, hidden: frozenset[Metric], about: Metric | None = None) -> str:
+    """``text`` scrubbed; replaced where it speaks of a suppressed metric, because it may quote the number."""
+    if about in hidden or any(metric.value in text for metric in hidden):
+        return f"A gate on age or sex; {REASON_TEXT[Reason.SMALL_CELL]}"
+    return scrub(text)
 
 
 def _waiver(waiver: Waiver | None) -> PublicWaiver | None:
