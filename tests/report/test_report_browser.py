@@ -18,7 +18,7 @@ from reid_audit.report.evidence import render_evidence
 from reid_audit.report.templating import source
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = ["failing", "passing", "screening", "waived", "evidence"]
+PAGES = ["failing", "passing", "screening", "evidence"]
 TONES = ("ink", "soft", "accent", "fail", "pass", "open", "none")
 
 
@@ -37,7 +37,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Brows
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every example as a file."""
     folder = tmp_path_factory.mktemp("pages")
-    texts = {f.__name__: f() for f in (results.failing, results.passing, results.screening, results.waived)}
+    texts = {f.__name__: f() for f in (results.failing, results.passing, results.screening)}
     written = {}
     for name, result in texts.items():
         written[name] = folder / f"{name}.html"
