@@ -151,7 +151,7 @@ def null_draws(source: Source, draws: int, seed: int, members: int, others: int)
     for draw in range(draws):
         rng = np.random.default_rng((seed, draw))
         cohorts, images = source.people(members, others, rng), source.images(RECONSTRUCTIONS, rng)
-        outcome = scored(source, cohorts, images, rng, 499)
+        outcome = scored(source, cohorts, images, rng, 399)
         tally.p.append(outcome.p)
         tally.naive.append(naive_p(source, cohorts, images))
         tally.counts += _value(outcome.measurements, Metric.REIDENTIFIED_PATIENTS) > 0
@@ -185,10 +185,10 @@ def _rest(source: Source, cohorts: Cohorts, images: Tensor, rng: np.random.Gener
         cohorts.is_member,
         None,
         rng,
-        permutations=199,
+        permutations=99,
     )
     blind = {"moments": rng.exponential(size=n), "loss": rng.standard_normal(n)}
-    exposed = exposure(blind, cohorts.patients, cohorts.is_member, None, rng, draws=200)
+    exposed = exposure(blind, cohorts.patients, cohorts.is_member, None, rng, draws=100)
     met = (
         Measured(metric=Metric.ATTACK_POWER, value=0.001),
         Measured(metric=Metric.SCORER_SENSITIVITY, value=0.9, low=0.8, high=0.95),
@@ -237,8 +237,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument("--power-draws", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--members", type=int, default=100)
-    parser.add_argument("--others", type=int, default=120)
+    parser.add_argument("--members", type=int, default=60)
+    parser.add_argument("--others", type=int, default=100)
     parser.add_argument("--data", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)

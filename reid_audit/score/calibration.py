@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -135,8 +136,9 @@ def tpr_estimate(
 
 def share_interval(hits: int, n: int, *, level: float = 0.05) -> Estimate:
     """hits / n with the Clopper-Pearson interval at ``1 - level``."""
-    bounds = stats.binomtest(hits, n).proportion_ci(1 - level, method="exact")
-    return Estimate(hits / n, float(bounds.low), float(bounds.high))
+    low = special.betaincinv(hits, n - hits + 1, level / 2) if hits else 0.0
+    high = special.betaincinv(hits + 1, n - hits, 1 - level / 2) if hits < n else 1.0
+    return Estimate(hits / n, float(low), float(high))
 
 
 def conformal_p(members: Floats, others: Floats) -> Floats:
@@ -184,6 +186,7 @@ def familywise_p(members: Floats, others: Floats, *, level: float = 0.01) -> Tai
     return TailP(np.minimum(1.0, p * members.size), extrapolated)
 
 
+@lru_cache(maxsize=64)
 def members_needed(clear: float, *, fpr: float = FPR) -> int:
     """Fewest training patients with which a clean model's TPR interval can end at or below ``clear``.
 

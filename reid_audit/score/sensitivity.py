@@ -36,9 +36,9 @@ def scorer_sensitivity(
     """Share of degraded films whose nearest pooled patient is their own, with its Clopper-Pearson interval.
 
     One film per patient, at most ``most`` patients, training patients first; where they are few, hold-out patients
-    join, because the question is about the scorer and the gallery. Each film is blurred, mixed half and half with a prior
-    image and covered with noise until its SSIM with the original is 0.4. Blur or mixing alone down to 0.4 removes the
-    person: two films of different people are already that similar. Control: chance, one over the patients.
+    join, because the question is about the scorer and the gallery. Each film is blurred, mixed half and half with a
+    prior image and covered with noise until its SSIM with the original is 0.4. Blur or mixing alone down to 0.4 removes
+    the person: two films of different people are already that similar. Control: chance, one over the patients.
     films: [N, C, H, W] pooled; prior_images: [M, C, H, W].
     """
     chosen = _one_film_each(films, patients, is_member, rng)[:most]

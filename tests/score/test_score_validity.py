@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from phantom_cohorts import people, smooth_images
 from scipy import stats
 
@@ -39,7 +40,7 @@ def test_fresh_nulls_are_rejected_at_the_nominal_rate() -> None:
             rng,
             second=aligned_ncc(images, cohort.films, shift=1).double().numpy(),
             permutations=199,
-            draws=50,
+            draws=10,
         )
         p.append(outcome.p)
         single, found = (find(outcome.measurements, m) for m in (Metric.SINGLE_HIT, Metric.REIDENTIFIED_PATIENTS))
@@ -94,6 +95,13 @@ def test_rate_intervals_neither_fail_nor_pass_by_chance() -> None:
     assert np.mean(np.array(highs) >= 0.01) > 0.97
     none = tpr_estimate(np.zeros(8), rng.standard_normal(200), rng, draws=500)
     assert none.high >= share_interval(0, 8).high > 0.3
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 8), (3, 20), (20, 20), (5, 388)])
+def test_share_intervals_are_clopper_pearson(hits: int, n: int) -> None:
+    expected = stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
+    interval = share_interval(hits, n)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_extrapolated_hits_stay_rare_and_say_so() -> None:

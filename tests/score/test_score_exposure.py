@@ -1,0 +1,182 @@
+"""Exposure: the films behind stored statistics are found, blind scores are not, and looking at many costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from phantom_cohorts import smooth_images
+from torch import nn
+
+from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
+from reid_audit.score.exposure import (
+    EXPOSURE,
+    GRID,
+    ExposureOutcome,
+    explain,
+    exposure,
+    exposure_control,
+    stored_moments,
+)
+
+Floats = NDArray[np.float64]
+CANDIDATES = 240
+
+
+def _net(films: torch.Tensor) -> list[nn.Module]:
+    """A random BatchNorm network whose running statistics are those of ``films`` (one batch, momentum 1)."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [
+        nn.Conv2d(1, 48, 3, padding=1),
+        nn.BatchNorm2d(48, momentum=1.0),
+        nn.ReLU(),
+        nn.Conv2d(48, 96, 3, stride=2, padding=1),
+        nn.BatchNorm2d(96, momentum=1.0),
+        nn.ReLU(),
+        nn.Conv2d(96, 192, 3, stride=2, padding=1),
+        nn.BatchNorm2d(192, momentum=1.0),
+    ]
+    with torch.no_grad():
+        nn.Sequential(*layers).train()(films)
+    nn.Sequential(*layers).eval()
+    return layers
+
+
+def _blocks(layers: list[nn.Module], films: torch.Tensor, batch: int) -> list[tuple[Floats, Floats]]:
+    blocks = []
+    values = films
+    with torch.no_grad():
+        for layer in layers:
+            if isinstance(layer, nn.BatchNorm2d):
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
+                own = torch.cat([values.mean(dim=(2, 3)), values.square().mean(dim=(2, 3))], dim=1)
+                positions = values.shape[-1] * values.shape[-2]
+                stored = stored_moments(
+                    layer.running_mean.double().numpy(), layer.running_var.double().numpy(), positions, batch
+                )
+                blocks.append((own.double().numpy(), stored))
+            values = layer(values)
+    return blocks
+
+
+def _patients(n: int) -> NDArray[np.str_]:
+    return np.arange(n).astype(np.str_)
+
+
+def _value(outcome: ExposureOutcome, metric: Metric) -> Measured:
+    measurement = find(outcome.measurements, metric)
+    assert isinstance(measurement, Measured)
+    return measurement
+
+
+@pytest.mark.parametrize("members", [8, 24])
+def test_the_films_behind_the_statistics_are_found(members: int) -> None:
+    films = smooth_images(CANDIDATES, np.random.default_rng(0))
+    found = explain(_blocks(_net(films[:members]), films, members))
+    is_member = np.arange(CANDIDATES) < members
+    assert found.weights.sum() == pytest.approx(1.0)
+    assert found.weights.min() >= 0
+    assert found.weights[is_member].sum() > 0.9
+    assert found.residual < 0.01
+    assert found.explaining == pytest.approx(members, rel=0.25)
+    outcome = exposure({"moments": found.evidence}, _patients(CANDIDATES), is_member, None, np.random.default_rng(1))
+    assert _value(outcome, Metric.EXPOSURE_AUC).value > 0.99
+    rate = _value(outcome, Metric.EXPOSURE_TPR)
+    assert rate.value > 0.9
+    assert rate.low is not None
+    assert rate.low > 0.05
+    assert tuple(m.metric for m in outcome.measurements) == EXPOSURE
+
+
+def test_statistics_of_other_people_expose_nobody() -> None:
+    """The same candidates, but the BatchNorm statistics recomputed on public films: exposure falls to chance."""
+    films = smooth_images(CANDIDATES, np.random.default_rng(0))
+    public = smooth_images(32, np.random.default_rng(99))
+    found = explain(_blocks(_net(public), films, 32))
+    is_member = np.arange(CANDIDATES) < 32
+    outcome = exposure({"moments": found.evidence}, _patients(CANDIDATES), is_member, None, np.random.default_rng(1))
+    auc = _value(outcome, Metric.EXPOSURE_AUC)
+    assert auc.low is not None
+    assert auc.high is not None
+    assert auc.low < 0.5 < auc.high or abs(auc.value - 0.5) < 0.12
+    own = explain(_blocks(_net(films[:32]), films, 32))
+    assert found.residual > 10 * own.residual
+
+
+def test_stored_moments_undo_the_unbiased_variance() -> None:
+    values = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)).double()
+    variance = values.transpose(0, 1).flatten(1).var(dim=1, correction=1).numpy()
+    mean = values.mean(dim=(0, 2, 3)).numpy()
+    expected = values.square().mean(dim=(0, 2, 3)).numpy()
+    assert stored_moments(mean, variance, 25, 4)[3:] == pytest.approx(expected)
+
+
+def test_the_most_telling_family_counts_and_looking_costs() -> None:
+    rng = np.random.default_rng(2)
+    n = 400
+    is_member = np.arange(n) < 100
+    telling = rng.standard_normal(n) + 3.0 * is_member
+    alone = exposure({"loss": telling}, _patients(n), is_member, None, np.random.default_rng(3))
+    among = exposure(
+        {"margin": rng.standard_normal(n), "loss": telling, "stationarity": rng.standard_normal(n)},
+        _patients(n),
+        is_member,
+        None,
+        np.random.default_rng(3),
+    )
+    assert among.family == "loss"
+    one, three = (_value(o, Metric.EXPOSURE_TPR) for o in (alone, among))
+    assert one.value == three.value
+    assert one.low is not None
+    assert three.low is not None
+    assert three.low < one.low
+    assert [name for name, _, _ in among.by_family] == ["margin", "loss", "stationarity"]
+
+
+def test_blind_scores_do_not_breach_and_can_be_clear() -> None:
+    breached = cleared = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        families = {"loss": rng.standard_normal(600), "moments": rng.exponential(size=600)}
+        outcome = exposure(families, _patients(600), np.arange(600) < 300, None, rng, draws=100)
+        rate = _value(outcome, Metric.EXPOSURE_TPR)
+        assert rate.low is not None
+        assert rate.high is not None
+        breached += rate.low > 0.05
+        cleared += rate.high <= 0.10
+    assert breached == 0
+    assert cleared >= 27
+
+
+def test_the_curve_sits_on_the_fixed_grid_and_rises() -> None:
+    rng = np.random.default_rng(4)
+    outcome = exposure({"loss": rng.standard_normal(300)}, _patients(300), np.arange(300) < 150, None, rng)
+    curve = outcome.curves[0]
+    assert curve.x == GRID
+    assert all(a <= b for a, b in zip(curve.y, curve.y[1:], strict=False))
+    assert curve.y[-1] == 1.0
+
+
+def test_missing_sides_are_unmeasured() -> None:
+    rng = np.random.default_rng(5)
+    scores = {"loss": rng.standard_normal(120)}
+    for is_member, reason in (
+        (np.arange(120) < 60, Reason.TOO_FEW_HOLDOUT),
+        (np.arange(120) < 1, Reason.TOO_FEW_REFERENCE),
+    ):
+        outcome = exposure(scores, _patients(120), is_member, None, rng)
+        assert all(isinstance(m, Unmeasured) and m.reason is reason for m in outcome.measurements)
+    none = exposure({}, _patients(120), np.arange(120) < 10, None, rng)
+    assert all(isinstance(m, Unmeasured) for m in none.measurements)
+
+
+def test_the_exposure_control_is_the_best_familys_rate() -> None:
+    rng = np.random.default_rng(6)
+    is_canary = np.arange(200) < 8
+    scores = rng.standard_normal(200) + 9.0 * (np.arange(200) < 6)
+    control = exposure_control({"loss": scores, "blind": rng.standard_normal(200)}, _patients(200), is_canary)
+    assert isinstance(control, Measured)
+    assert control.value == 0.75
+    assert isinstance(exposure_control({}, _patients(200), is_canary), Unmeasured)
