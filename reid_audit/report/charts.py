@@ -157,8 +157,8 @@ def timeline(arms: tuple[PublicArm, ...], ceiling: float | None, spent: float, k
         said.append(f"{ARMS[arm.name]} {duration(arm.seconds)}")
         start += arm.seconds
         row += 40
-    at = 100 * spent / whole
-    parts.append(_line(at, 0, at, row, "guide"))
+    if ceiling:
+        parts.append(_line(100 * spent / whole, 0, 100 * spent / whole, row, "guide"))
     limit = f"of {duration(ceiling)} allowed" if ceiling else "no time limit set"
     parts.append(_text(0, row + 14, f"{duration(spent)} used, {limit}", "mark", "start"))
     return _svg(key, row + 22, "Time used by each part", "; ".join(said), parts, "plot")

@@ -52,8 +52,8 @@ def _findings(report: PublicReport) -> str:
     lines = []
     for finding in report.findings:
         label = f" ({words.METRICS[finding.metric].label})" if finding.metric else ""
-        remedy = f" To close it: {_plain(finding.remedy)}" if finding.remedy else ""
-        lines.append(f"- **{names[finding.kind]}**{label}: {_plain(plain.sentence(finding, report))}{remedy}")
+        said = f"{plain.sentence(finding, report)} {plain.remedy(finding)}".rstrip()
+        lines.append(f"- **{names[finding.kind]}**{label}: {_plain(said)}")
     return "\n".join(lines)
 
 

@@ -82,7 +82,17 @@ def sentence(finding: Finding, report: PublicReport) -> str:
     text = finding.text
     if finding.metric is not None:
         text = text.replace(f"{finding.metric.value} was not measured", "not measured")
-    return named(text)
+    return stopped(named(text))
+
+
+def remedy(finding: Finding) -> str:
+    """What would close a gap, as a sentence; empty where nothing is offered."""
+    return "To close it: " + stopped(finding.remedy) if finding.remedy else ""
+
+
+def stopped(text: str) -> str:
+    """``text`` with a full stop."""
+    return text if text.endswith((".", "…", "!", "?")) else f"{text}."
 
 
 def named(text: str) -> str:

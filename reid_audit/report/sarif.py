@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from reid_audit.records import Metric, Outcome
-from reid_audit.report import words
+from reid_audit.report import plain, words
 from reid_audit.report.wire import Finding, PublicReport
 
 POLICY_FILE = "reid-audit.toml"
@@ -56,7 +56,7 @@ def _describe(rule: str) -> dict[str, Any]:
 
 def _result(finding: Finding, rules: list[str], report: PublicReport) -> dict[str, Any]:
     rule = _rule(finding)
-    text = f"{finding.text} To close it: {finding.remedy}" if finding.remedy else finding.text
+    text = f"{plain.stopped(finding.text)} {plain.remedy(finding)}".rstrip()
     identity = f"{rule}|{finding.kind}|{finding.text if rule == 'evidence' else ''}|{report.checkpoint.sha256}"
     result: dict[str, Any] = {
         "ruleId": rule,
