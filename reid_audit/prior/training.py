@@ -93,6 +93,7 @@ def train_pggan(
 
     The best snapshot is ``out/prior.safetensors``. With ``resume`` a run that was killed goes on from its last
     snapshot, with ``meter`` as the ceiling of the whole; under a step ceiling the result is that of an unbroken run.
+    A finished run goes on at its last level when ``meter`` allows more than it had.
     Raises PriorError for unusable images or a meter without ceiling, RunStateError to resume with other inputs.
     """
     recipe, observer = recipe or TrainRecipe(), observer or SilentObserver()
@@ -182,7 +183,8 @@ class _Run:
 
     def step(self, fraction: float) -> float:
         """One discriminator and one generator step at the level due at ``fraction``. Returns the generator's loss."""
-        level, alpha = self.place = schedule(fraction, len(self.pyramid), self.recipe)
+        due = schedule(fraction, len(self.pyramid), self.recipe)
+        level, alpha = self.place = max(self.place, due)  # resuming with a larger budget shrinks no picture
         penalty = self.recipe.gamma if self.steps % self.recipe.penalty_every == 0 else 0.0
         self._critic_step(level, alpha, penalty)
         loss = self._generator_step(level, alpha)

@@ -108,6 +108,13 @@ def test_resumed_run_equals_the_unbroken_one(tmp_path: Path) -> None:
     assert resumed.prior.card.sha256 == whole.prior.card.sha256
 
 
+def test_a_finished_run_goes_on_with_more_budget(tmp_path: Path) -> None:
+    trained(tmp_path, 20)
+    longer = trained(tmp_path, 80, resume=True)
+    assert [point.step for point in longer.curve] == [20, 40, 60, 80]
+    assert all((point.side, point.alpha) == (8, 1.0) for point in longer.curve[1:])
+
+
 def test_resuming_other_inputs_is_refused(tmp_path: Path) -> None:
     trained(tmp_path, 2)
     with pytest.raises(RunStateError):
