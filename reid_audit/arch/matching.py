@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from reid_audit.arch import catalogue
+from reid_audit.arch.build_index import describe
 from reid_audit.arch.canonical import canonical, prefixes, under
-from reid_audit.arch.index import HEAD, POSITION, STEM, Entry, Index, Shape, shipped
+from reid_audit.arch.index import HEAD, POSITION, STEM, Entry, Index, Shape, pack, shipped, unpack
 from reid_audit.errors import ArchitectureError
 from reid_audit.records import Candidate
 
@@ -67,7 +69,10 @@ def best(tensors: Mapping[str, Tensor], *, name: str | None = None) -> tuple[Fit
         raise ArchitectureError(
             "the state_dict holds no floating-point weights", closest="nothing to compare", remedy="check the file"
         )
-    only = None if name is None else _named(index, name)
+    only = None
+    if name is not None:
+        index = _holding(index, name)
+        only = _named(index, name)
     guesses = _guesses(index, state, only)
     fits = [_lay(index, index.entries[guess.number], state, guess) for guess in guesses[:SHORTLIST]]
     if not fits:
@@ -76,7 +81,20 @@ def best(tensors: Mapping[str, Tensor], *, name: str | None = None) -> tuple[Fit
     if not complete:
         raise _near_miss(fits[0])
     chosen = complete[0]
-    return chosen, _candidates(chosen, fits)
+    top = guesses[fits.index(chosen)]
+    ties = [index.entries[g.number] for g in guesses if (g.score, g.exact) == (top.score, top.exact)]
+    return chosen, _candidates(chosen, fits, ties)
+
+
+def _holding(index: Index, name: str) -> Index:
+    """``index`` where it knows ``name``, else an index of that network alone, described now (a newer library)."""
+    library, _, bare = name.rpartition("/")
+    if any(entry.name == bare for entry in index.entries):
+        return index
+    for known in catalogue.LIBRARIES:
+        if library in ("", known) and bare in catalogue.names(known):
+            return unpack(pack([describe(known, bare)], catalogue.versions()))
+    return index
 
 
 def _named(index: Index, name: str) -> frozenset[int]:
@@ -164,16 +182,20 @@ def _within(key: str, regions: tuple[str, ...]) -> bool:
     return any(key.startswith(region + ".") for region in regions)
 
 
-def _candidates(chosen: Fit, fits: list[Fit]) -> tuple[Candidate, ...]:
-    others = [fit for fit in fits if fit is not chosen and (fit.complete or len(fit.missing) < len(fit.described) // 2)]
+def _candidates(chosen: Fit, fits: list[Fit], ties: list[Entry]) -> tuple[Candidate, ...]:
+    """Every network that is the same by shape, then the next best ones."""
+    equal = [entry for entry in ties if entry is not chosen.entry]
+    known = {chosen.entry.number, *(entry.number for entry in equal)}
+    others = [fit for fit in fits if fit.entry.number not in known and len(fit.missing) < len(fit.described) // 2]
+    rest = [(fit.entry, min(_part(fit), chosen.coverage * 0.999)) for fit in others[:RUNNERS_UP]]
     return tuple(
-        Candidate(name=fit.entry.name, library=fit.entry.library, coverage=fit.coverage if fit.complete else _part(fit))
-        for fit in others[:RUNNERS_UP]
+        Candidate(name=entry.name, library=entry.library, coverage=coverage)
+        for entry, coverage in [*((entry, chosen.coverage) for entry in equal), *rest]
     )
 
 
 def _part(fit: Fit) -> float:
-    """Coverage of an incomplete fit, kept below that of any complete one by counting what it lacks."""
+    """Coverage of a runner-up, lowered by what it lacks."""
     return fit.matched / max(1, fit.total + len(fit.missing))
 
 
@@ -195,6 +217,3 @@ def _near_miss(fit: Fit) -> ArchitectureError:
         closest=f"{fit.entry.name} ({fit.entry.library}): {fit.matched} of {fit.total} keys; {missing}; {unexpected}",
         remedy="name it with --arch NAME, or give its constructor: --arch-factory package.module:function",
     )
-
-
-__all__ = ["STEM", "Fit", "best", "head_regions"]

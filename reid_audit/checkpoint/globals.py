@@ -18,6 +18,7 @@ STORAGES: dict[str, str] = {
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
     "ByteStorage": "uint8", "BoolStorage": "bool", "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128", "UntypedStorage": "uint8",
+    "QInt8Storage": "int8", "QUInt8Storage": "uint8", "QInt32Storage": "int32",
 }  # fmt: skip
 """torch storage class -> dtype."""
 
@@ -54,8 +55,11 @@ UNSUPPORTED: dict[str, str] = {
 """Tensors that exist but are not read."""
 
 SAFE: frozenset[str] = frozenset(
-    {"collections.OrderedDict", "torch.Size", "torch.device", "torch.serialization._get_layout"}
-)
+    {
+        "collections.OrderedDict", "torch.Size", "torch.device", "torch.serialization._get_layout",
+        "torch.per_tensor_affine", "torch.per_channel_affine", "torch.strided", "torch.sparse_coo",
+    }
+)  # fmt: skip
 
 FOREIGN_NAMES: frozenset[str] = frozenset(
     {

@@ -72,7 +72,7 @@ def _span(name: str, entry: Any) -> tuple[int, int, str]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _lie(f"tensor {name[:80]!r} is not described", "needed are dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if dtype not in BITS:
+    if not isinstance(dtype, str) or dtype not in BITS:
         raise _lie(f"tensor {name[:80]!r} has an unknown dtype", f"known are {', '.join(BITS)}")
     if not _counts(shape) or not _counts(offsets) or len(offsets) != 2:
         raise _lie(f"tensor {name[:80]!r} has an impossible shape or place", "sizes are whole numbers from 0 to 2^62")

@@ -14,17 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
-import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from reid_audit.checkpoint.header import read_header
 from reid_audit.checkpoint.limits import DEFAULT, MIB, Limits
-from reid_audit.checkpoint.read import Read, summarise
+from reid_audit.checkpoint.read import Read, read_safetensors
 from reid_audit.checkpoint.sniff import HEAD_BYTES, Container, sniff
-from reid_audit.checkpoint.unwrap import PERSONAL, personal, unwrap
 from reid_audit.errors import CheckpointError, UnsafeCheckpointError
 from reid_audit.records import CheckpointSummary
 
@@ -60,7 +56,7 @@ def load_checkpoint(path: Path, *, limits: Limits = DEFAULT) -> Checkpoint:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
         read = (
-            _safetensors(file, size, limits)
+            read_safetensors(file, size, limits)
             if container is Container.SAFETENSORS
             else _torch(file, container, size, limits)
         )
@@ -99,37 +95,15 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
             closest=", ".join(near) or "no checkpoint lies in that folder",
             remedy="check the path and the file's permissions",
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a FIFO" if stat.S_ISFIFO(mode) else "not a regular file"
-            raise CheckpointError(
-                f"{path} is {kind}", closest="one regular file is read", remedy="give the checkpoint file itself"
-            )
-        yield file
-
-
-def _safetensors(file: BufferedReader, size: int, limits: Limits) -> Read:
-    header = read_header(file, size, limits)
-    file.seek(0)
-    try:
-        tensors = safetensors.torch.load(file.read())
-    except (safetensors.SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = "a FIFO" if stat.S_ISFIFO(mode) else "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise CheckpointError(
-            "the safetensors file is damaged", closest=str(error)[:120], remedy="download or save it again"
-        ) from None
-    found = unwrap({key: tensors[key] for key in header.keys})
-    leaks = (PERSONAL,) if personal(iter([*header.metadata, *header.metadata.values()])) else ()
-    return summarise(_real(found.entries), "", (*found.findings, *leaks))
-
-
-def _real(entries: dict[str, Any]) -> dict[str, Tensor]:
-    for key, tensor in entries.items():
-        if tensor.is_complex():
-            raise CheckpointError(
-                f"{key[:80]} is complex", closest="real tensors are read", remedy="save real floating-point weights"
-            )
-    return entries
+            f"{path} is {kind}", closest="one regular file is read", remedy="give the checkpoint file itself"
+        )
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
 
 
 def _torch(file: BufferedReader, container: Container, size: int, limits: Limits) -> Read:

@@ -6,17 +6,20 @@ import io
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from reid_audit.checkpoint.archive import Archive, Legacy, damaged, open_legacy, open_zip
 from reid_audit.checkpoint.globals import UNSUPPORTED, Kind, published
-from reid_audit.checkpoint.inert import InertUnpickler
+from reid_audit.checkpoint.header import read_header
+from reid_audit.checkpoint.inert import InertUnpickler, StorageSpec
 from reid_audit.checkpoint.limits import Limits
 from reid_audit.checkpoint.scan import refuse_unsafe, scan
 from reid_audit.checkpoint.sniff import SAVE, Container
 from reid_audit.checkpoint.tensors import finish, materialise
-from reid_audit.checkpoint.unwrap import PERSONAL, ROUNDED, unwrap
+from reid_audit.checkpoint.unwrap import PERSONAL, ROUNDED, personal, unwrap
 from reid_audit.errors import AuditError, CheckpointError
 
 
@@ -31,23 +34,44 @@ class Read:
 
 
 def read_torch(file: BinaryIO, container: Container, size: int, limits: Limits) -> Read:
-    """Read a torch.save file. Raises UnsafeCheckpointError or CheckpointError."""
+    """Read a torch.save file. Raises UnsafeCheckpointError or CheckpointError; MemoryError where a limit was hit."""
     if container is Container.PICKLE:
         _refuse_plain_pickle(file, limits)
+    try:
+        return _read_torch(file, container, size, limits)
+    except (AuditError, MemoryError):
+        raise
+    except Exception as error:  # a hostile file can raise anything from inside pickle, zipfile and torch
+        raise damaged("its parts contradict each other", f"{type(error).__name__}: {error}") from None
+
+
+def _read_torch(file: BinaryIO, container: Container, size: int, limits: Limits) -> Read:
     source = open_zip(file, size, limits) if container is Container.ZIP else open_legacy(file, limits)
     refuse_unsafe(source.scan)
     document, mentioned = _document(file, source)
-    try:
-        found = unwrap(document)
-        tensors = materialise(found.entries, source.storage, size, limits)
-    except AuditError:
-        raise
-    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise damaged("its tensors contradict themselves", str(error)) from None
+    found = unwrap(document)
+    tensors = materialise(found.entries, source.storage, size, limits)
     replaced = tuple(f"replaced by an inert placeholder: {name}" for name in sorted({published(n) for n in mentioned}))
     if any(name.startswith("pathlib.") for name in mentioned):
-        replaced = (*((PERSONAL,) if PERSONAL not in found.findings else ()), *replaced)
-    return summarise(tensors, found.wrapper, (*found.findings, *replaced))
+        replaced = (PERSONAL, *replaced)
+    return summarise(tensors, found.wrapper, tuple(dict.fromkeys((*found.findings, *replaced))))
+
+
+def read_safetensors(file: BinaryIO, size: int, limits: Limits) -> Read:
+    """Read a safetensors file whose header has been checked against its size. Raises CheckpointError."""
+    header = read_header(file, size, limits)
+    file.seek(0)
+    try:
+        tensors = safetensors.torch.load(file.read())
+    except (safetensors.SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise damaged("safetensors cannot be read", str(error)) from None
+    found = unwrap({key: tensors[key] for key in header.keys})
+    leaks = (PERSONAL,) if personal(iter([*header.metadata, *header.metadata.values()])) else ()
+    return summarise(materialise(found.entries, _no_storage, size, limits), "", (*found.findings, *leaks))
+
+
+def _no_storage(_spec: StorageSpec) -> bytes:
+    return b""
 
 
 def summarise(tensors: dict[str, Tensor], wrapper: str, findings: tuple[str, ...]) -> Read:
@@ -61,7 +85,8 @@ def summarise(tensors: dict[str, Tensor], wrapper: str, findings: tuple[str, ...
 
 
 def _document(file: BinaryIO, source: Archive | Legacy) -> tuple[Any, tuple[str, ...]]:
-    plain = not source.scan.of(Kind.FOREIGN) and not any(name in UNSUPPORTED for name in source.scan.names)
+    zipped = isinstance(source, Archive)
+    plain = zipped and not source.scan.of(Kind.FOREIGN) and not any(name in UNSUPPORTED for name in source.scan.names)
     if plain:
         file.seek(0)
         try:
@@ -69,14 +94,7 @@ def _document(file: BinaryIO, source: Archive | Legacy) -> tuple[Any, tuple[str,
         except Exception:  # torch raises many types here; the inert reader below gives the reasoned refusal
             file.seek(0)
     reader = InertUnpickler(io.BytesIO(source.programme))
-    try:
-        return reader.load(), tuple(reader.mentioned)
-    except AuditError:
-        raise
-    except MemoryError:
-        raise damaged("its pickle asks for more memory than the file can fill", "a memo bomb") from None
-    except Exception as error:  # a hostile pickle can raise anything from inside the C unpickler
-        raise damaged("its pickle cannot be read", f"{type(error).__name__}: {error}") from None
+    return reader.load(), tuple(reader.mentioned)
 
 
 def _refuse_plain_pickle(file: BinaryIO, limits: Limits) -> None:
