@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from torch import Tensor
 
 from reid_audit.cohort import Cohort, assemble
 from reid_audit.demo.phantom import phantom_cohort
 from reid_audit.errors import CheckpointError
+from reid_audit.records import PreprocessSpec
 
 TargetName = Literal["cnn", "overfit_cnn", "vit", "overfit_vit"]
 TARGETS: tuple[TargetName, ...] = get_args(TargetName)
 
 SIDE = 32
+SPEC = PreprocessSpec(side=SIDE)
+"""The targets saw films in [0, 1], 32 x 32, one channel, no mean or std subtracted."""
 FILMS = (1, 3)
 REFERENCE_SEED, REFERENCE_PATIENTS = 101, 450
 HOLDOUT_SEED, HOLDOUT_PATIENTS = 202, 450
@@ -32,8 +34,8 @@ class DemoCase(NamedTuple):
     """The films the target was trained on, all of them and no others."""
     holdout: Cohort
     """Films of other people."""
-    prior: Tensor
-    """[N, 1, SIDE, SIDE] films of a third group, for the attacker's prior."""
+    prior: Cohort
+    """Films of a third group, for the attacker's prior."""
 
 
 def demo_case(name: TargetName) -> DemoCase:
@@ -42,7 +44,7 @@ def demo_case(name: TargetName) -> DemoCase:
         checkpoint=checkpoint_path(name),
         reference=reference_films(name),
         holdout=phantom_cohort(HOLDOUT_PATIENTS, side=SIDE, seed=HOLDOUT_SEED, role="holdout", films=FILMS),
-        prior=phantom_cohort(PRIOR_PATIENTS, side=SIDE, seed=PRIOR_SEED, role="reference", films=FILMS).images,
+        prior=phantom_cohort(PRIOR_PATIENTS, side=SIDE, seed=PRIOR_SEED, role="reference", films=FILMS),
     )
 
 
