@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-import torch
 from torch import Tensor
 
 INERT_SUFFIXES = ("total_ops", "total_params", "attn_mask", "relative_position_index", "num_batches_tracked")
@@ -33,8 +32,8 @@ def _fold(key: str, value: Tensor, table: Mapping[str, Tensor]) -> tuple[str | N
         if key.endswith(gain) and key.removesuffix(gain) + direction in table:
             return None, value
     stem = key.removesuffix(".weight_orig")
-    if stem != key and stem + ".weight_u" in table:
-        return stem + ".weight", _spectral_norm(value, table[stem + ".weight_u"])
+    if stem != key and {stem + ".weight_u", stem + ".weight_v"} <= set(table):
+        return stem + ".weight", _spectral_norm(value, table[stem + ".weight_u"], table[stem + ".weight_v"])
     if key.endswith((".weight_u", ".weight_v")) and key[: -len("_u")] + "_orig" in table:
         return None, value
     return key, value
@@ -46,17 +45,17 @@ ORIGINAL = ".parametrizations.weight.original"
 def _weight_norm(gain: Tensor, direction: Tensor) -> Tensor:
     """w = g v / |v|, the norm over every dimension in which g has extent 1 (Salimans and Kingma 2016)."""
     dims = [d for d in range(direction.dim()) if gain.dim() == direction.dim() and gain.shape[d] == 1]
-    norm = direction.norm(dim=dims, keepdim=True) if dims else direction.norm()
+    norm = direction.square().sum(dim=dims, keepdim=True).sqrt() if dims else direction.square().sum().sqrt()
     folded: Tensor = gain * direction / norm.clamp_min(1e-12)
     return folded
 
 
-def _spectral_norm(weight: Tensor, left: Tensor) -> Tensor:
-    """w / sigma with sigma = |u^T W| for the stored left vector u (Miyato et al. 2018; v is its power iteration)."""
+def _spectral_norm(weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """w / sigma with sigma = u^T W v for the stored singular vectors u and v (Miyato et al. 2018)."""
     flat = weight.reshape(weight.shape[0], -1)
-    if left.shape[0] != flat.shape[0]:
+    if left.shape != flat.shape[:1] or right.shape != flat.shape[1:]:
         return weight
-    folded: Tensor = weight / torch.linalg.vector_norm(left @ flat).clamp_min(1e-12)
+    folded: Tensor = weight / (left @ flat @ right)
     return folded
 
 
