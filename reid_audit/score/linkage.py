@@ -73,7 +73,7 @@ def link(
     if people.members < FEWEST or people.others < FEWEST:
         short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
         return LinkageOutcome(tuple(Unmeasured(metric=m, reason=short) for m in LINKAGE))
-    matrix = people.by_patient(scores)
+    matrix = above_best(people.by_patient(scores))
     raw = matrix.max(axis=0)
     levelled = people.levelled(raw)
     first, histogram = _label_test(levelled, people, rng, permutations)
@@ -179,6 +179,16 @@ def nearest_share(matrix: Floats, people: Pool, rng: np.random.Generator) -> Mea
         control=float(chance_of_member(people)[nearest].mean()),
         n=int(matrix.shape[0]),
     )
+
+
+def above_best(matrix: Floats, hubs: int = 10) -> Floats:
+    """[R, P] each row minus the mean of its 10 best patients.
+
+    Over patients, not films: a look-alike with many films would otherwise fill the 10 best and lower its own score.
+    """
+    count = min(hubs, matrix.shape[1])
+    best = np.partition(matrix, matrix.shape[1] - count, axis=1)[:, -count:]
+    return np.asarray(matrix - best.mean(axis=1, keepdims=True))
 
 
 def chance_of_member(people: Pool) -> Floats:
