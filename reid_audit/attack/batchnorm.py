@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-PreHook = Callable[[nn.Module, tuple[Tensor, ...]], None]
+PreHook = Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +54,11 @@ class _Complete(Exception):
 
 
 @contextmanager
-def _hooked(layers: list[tuple[str, _BatchNorm]], sink: list[ImageMoments], last: str | None) -> Iterator[None]:
+def _hooked(module: nn.Module, hook: Callable[[str, _BatchNorm, Tensor], Tensor]) -> Iterator[None]:
+    """Let ``hook`` see, and replace, the input of every statistics layer."""
     handles: list[RemovableHandle] = []
-    for name, layer in layers:
-        handles.append(layer.register_forward_pre_hook(_collector(name, layer, sink, stop=name == last)))
+    for name, layer in statistics_layers(module):
+        handles.append(layer.register_forward_pre_hook(_pre_hook(name, hook)))
     try:
         yield
     finally:
@@ -65,29 +66,43 @@ def _hooked(layers: list[tuple[str, _BatchNorm]], sink: list[ImageMoments], last
             handle.remove()
 
 
-def _collector(name: str, layer: _BatchNorm, sink: list[ImageMoments], stop: bool) -> PreHook:
-    mean, variance = layer.running_mean, layer.running_var
-    if mean is None or variance is None:
-        raise ValueError(f"{name} stores no statistics")
-    stored = StoredStatistics(name, mean, variance, layer.eps)
+def _pre_hook(name: str, hook: Callable[[str, _BatchNorm, Tensor], Tensor]) -> PreHook:
+    def run(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (hook(name, layer, args[0]),)  # type: ignore[arg-type]
 
-    def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        centred = args[0].flatten(2) if args[0].dim() > 2 else args[0].unsqueeze(-1)
-        centred = centred - mean.view(1, -1, 1)
-        sink.append(ImageMoments(stored, centred.mean(-1), centred.square().mean(-1), centred.shape[-1]))
-        if stop:
-            raise _Complete
-
-    return hook
+    return run
 
 
-def image_moments(module: nn.Module, inputs: Tensor, *, last: str | None = None) -> list[ImageMoments]:
+def image_moments(
+    module: nn.Module, inputs: Tensor, *, last: str | None = None, batches: Tensor | None = None
+) -> list[ImageMoments]:
     """Moments of every image at every BatchNorm input, in execution order. Differentiable in ``inputs``.
 
     inputs: [N, C, H, W] as the network sees them. ``last`` names the layer after which the forward pass stops.
+    batches [N]: size of the training batch each image is thought to come from. In training a layer divides by the
+    *biased* deviation of its batch but stores the unbiased variance, so an evaluation pass is too small by
+    sqrt((B - 1) / B) with B = batch * H * W, layer upon layer; where ``batches`` is given this is undone.
     """
     sink: list[ImageMoments] = []
-    with _hooked(statistics_layers(module), sink, last), suppress(_Complete):
+
+    def collect(name: str, layer: _BatchNorm, x: Tensor) -> Tensor:
+        if layer.running_mean is None or layer.running_var is None:
+            raise ValueError(f"{name} stores no statistics")
+        stored = StoredStatistics(name, layer.running_mean, layer.running_var, layer.eps)
+        shape = (1, -1, *[1] * (x.dim() - 2))
+        centred = x - stored.mean.view(shape)
+        flat = centred.flatten(2) if x.dim() > 2 else centred.unsqueeze(-1)
+        sink.append(ImageMoments(stored, flat.mean(-1), flat.square().mean(-1), flat.shape[-1]))
+        if name == last:
+            raise _Complete
+        if batches is None:
+            return x
+        values = (batches.to(x) * flat.shape[-1]).clamp_min(2.0)
+        biased = stored.variance * ((values - 1.0) / values)[:, None]
+        factor = ((stored.variance + stored.eps) / (biased + stored.eps)).sqrt()
+        return torch.addcmul(stored.mean.view(shape), centred, factor.view(*factor.shape, *shape[2:]))
+
+    with _hooked(module, collect), suppress(_Complete):
         module(inputs)
     return sink
 

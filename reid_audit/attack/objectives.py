@@ -32,12 +32,15 @@ class StatisticsObjective:
     module: nn.Module
     weights: Tensor
     """[G, N] rows that average within each group."""
+    batches: Tensor
+    """[N] size of the group each image belongs to: the training batch it is thought to come from."""
     floors: tuple[float, ...]
     last: str
     """Layer after which the forward pass stops."""
 
     def energy(self, inputs: Tensor) -> Tensor:
-        return moment_energy(image_moments(self.module, inputs, last=self.last), self.weights, self.floors)
+        layers = image_moments(self.module, inputs, last=self.last, batches=self.batches)
+        return moment_energy(layers, self.weights, self.floors)
 
     def image_energy(self, inputs: Tensor) -> Tensor:
         with torch.no_grad():
@@ -85,7 +88,8 @@ def objective_for(target: Target, groups: Tensor, probe: Tensor, *, skipped: int
     order = execution_order(target.module, probe)
     if order:
         used = order[: max(1, len(order) - skipped)]
-        return StatisticsObjective(target.module, weights, tuple(noise_floors(len(used))), used[-1])
+        batches = torch.bincount(groups)[groups].to(probe)
+        return StatisticsObjective(target.module, weights, batches, tuple(noise_floors(len(used))), used[-1])
     head = final_linear(target.module)
     if head is None or head.out_features < 2 or target.match.head == "features":
         return None

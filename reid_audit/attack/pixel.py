@@ -68,4 +68,5 @@ def distance(layer: ImageMoments) -> Tensor:
     """|mean - mu| + |var - sigma^2| of one layer (eq. 4), Euclidean over channels."""
     mean = layer.first.mean(0)
     variance = layer.second.mean(0) - mean.square()
-    return torch.linalg.vector_norm(mean) + torch.linalg.vector_norm(variance - layer.stored.variance)
+    drift: Tensor = torch.linalg.vector_norm(mean) + torch.linalg.vector_norm(variance - layer.stored.variance)
+    return drift

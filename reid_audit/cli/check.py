@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 FailOn = Literal["fail", "inconclusive", "never"]
 PROFILES: dict[str, dict[str, Any]] = {
-    "ci": {"steps": 400, "particles": (8, 16)},
-    "standard": {"steps": 600, "particles": (8, 16, 32)},
-    "deep": {"steps": 1200, "particles": (8, 16, 32, 64)},
+    "ci": {"steps": 300, "particles": (16,)},
+    "standard": {"steps": 500, "particles": (16, 32)},
+    "deep": {"steps": 1000, "particles": (16, 32, 64)},
 }
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 

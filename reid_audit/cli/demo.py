@@ -45,7 +45,7 @@ def demo(targets: tuple[TargetName, ...], out: Path, seed: int, quiet: bool) -> 
     from reid_audit.report import FORMATS
 
     console = console_for(quiet=quiet)
-    policy = Policy(budget=Budget(steps=400, particles=(8, 16)), preprocess=PreprocessPolicy(declared=SPEC))
+    policy = Policy(budget=Budget(steps=300, particles=(16,)), preprocess=PreprocessPolicy(declared=SPEC))
     codes = {}
     for name in targets or tuple(EXPECTED):
         case = demo_case(name)

@@ -68,18 +68,19 @@ def check_overlap(origin: Origin | None, images: Tensor, patients: Sequence[str]
     """Compare a prior's origin with a cohort's films [N, C, S, S] in [0, 1] and its patient ids.
 
     "disjoint" says that no film is shared, and no person either where both sides give ids of one naming scheme.
-    "unknown" says that the prior does not know its films.
+    "unknown" says that the prior does not know its films. Hashes are asked only where the films are not at hand: on
+    small or smooth images strangers' hashes come close.
     """
     if origin is None or (origin.hashes is None and origin.thumbnails is None and not origin.patients):
         return Contamination("unknown")
     seen = torch.zeros(len(images), dtype=torch.bool)
     evidence: list[Literal["films", "hashes", "patients"]] = []
-    if origin.hashes is not None:
-        seen |= (hamming(perceptual_hashes(images), origin.hashes) <= HASH_DISTANCE).any(1)
-        evidence.append("hashes")
     if origin.thumbnails is not None:
         seen |= (thumbnails(images) @ origin.thumbnails.T >= NCC).any(1)
         evidence.append("films")
+    elif origin.hashes is not None:
+        seen |= (hamming(perceptual_hashes(images), origin.hashes) <= HASH_DISTANCE).any(1)
+        evidence.append("hashes")
     if origin.patients and patients:
         evidence.append("patients")
     people = set(patients) & origin.patients

@@ -99,10 +99,10 @@ class Budget(Record):
     """Ceilings of a whole command. ``seconds=None`` leaves only step counts, which makes a run reproducible."""
 
     seconds: PositiveFloat | None = None
-    steps: PositiveInt = 600
+    steps: PositiveInt = 500
     """Optimiser steps of one attack hypothesis."""
-    particles: tuple[PositiveInt, ...] = (8, 16, 32)
-    """Batch-size hypotheses: how many training images the statistics may stand for."""
+    particles: tuple[PositiveInt, ...] = (16, 32)
+    """Batch-size hypotheses: how many training images the statistics may stand for (too many hurts less than too few)."""
 
 
 class Waiver(Record):

@@ -31,7 +31,7 @@ def scorer_sensitivity(
     prior_images: Tensor,
     rng: np.random.Generator,
     *,
-    most: int = 96,
+    most: int = 512,
 ) -> Measurement:
     """Share of degraded films whose nearest pooled patient is their own, with its Clopper-Pearson interval.
 

@@ -1,0 +1,156 @@
+"""Two ResNet-18 on real chest films, audited end to end: one overfit on 16 patients, one trained with care on all.
+
+    python benchmarks/real.py --data ../shared/data/nih_cxr14 [--seeds 0] [--doc docs/real.md]
+
+64 px, sex as the label, hold-out and prior from the splits of the same set; the default policy and budget.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from safetensors.torch import save_file
+from training import SPEC, overfit, regular
+
+from reid_audit.audit import AuditRequest, Audited, Films, PriorFilms, run_audit
+from reid_audit.cli.check import deliver
+from reid_audit.cohort import Cohort, assemble, load_cohort
+from reid_audit.console import ConsoleObserver, console_for, show_result
+from reid_audit.policy import policy_sha256
+from reid_audit.preprocess import to_network
+from reid_audit.records import Measured, Metric, Policy, PreprocessPolicy, find
+from reid_audit.report import FORMATS
+
+SIDE = 64
+SHOWN = (
+    Metric.LINKAGE_P,
+    Metric.LINKAGE_AUC,
+    Metric.REIDENTIFIED_PATIENTS,
+    Metric.NEAREST_MEMBER_SHARE,
+    Metric.EXPOSURE_AUC,
+    Metric.EXPOSURE_TPR,
+    Metric.ATTACK_POWER,
+    Metric.EXPOSURE_CONTROL,
+    Metric.SCORER_SENSITIVITY,
+    Metric.NEGATIVE_CONTROL_P,
+    Metric.EXCHANGEABILITY_P,
+)
+
+
+def make() -> torch.nn.Module:
+    """The audited architecture."""
+    module: torch.nn.Module = torchvision.models.resnet18(num_classes=2)
+    return module
+
+
+def sex_labels(cohort: Cohort) -> torch.Tensor:
+    """[N] int64: 1 for M."""
+    return torch.from_numpy((cohort.sexes == "M").astype(np.int64))
+
+
+def few(cohort: Cohort, patients: int, seed: int) -> Cohort:
+    """One film each of ``patients`` people, half of them men."""
+    numbers = cohort.patient_index()
+    _, first = np.unique(numbers, return_index=True)
+    order = np.random.default_rng(seed).permutation(first)
+    rows = np.concatenate([order[cohort.sexes[order] == sex][: patients // 2] for sex in ("F", "M")])
+    return assemble(
+        cohort.images[torch.from_numpy(rows)], cohort.patients[rows], cohort.ages[rows], cohort.sexes[rows],
+        role="reference",
+    )  # fmt: skip
+
+
+def accuracy(module: torch.nn.Module, cohort: Cohort) -> float:
+    """Share of films whose sex the network reads correctly."""
+    with torch.no_grad():
+        parts = [module(to_network(part, SPEC, 3)).argmax(1) for part in torch.split(cohort.images, 128)]
+    return float((torch.cat(parts) == sex_labels(cohort)).float().mean())
+
+
+def audit(checkpoint: Path, reference: Cohort, holdout: Cohort, prior: Cohort, out: Path, seed: int) -> Audited:
+    """The command ``reid-audit check`` on cohorts that are already in memory."""
+    policy = Policy(preprocess=PreprocessPolicy(declared=SPEC.model_copy(update={"side": SIDE})))
+    request = AuditRequest(checkpoint=checkpoint, policy=policy, policy_sha256=policy_sha256(policy), seed=seed)
+    films = Films(
+        reference=lambda _: reference,
+        holdout=lambda _: holdout,
+        prior=lambda _: PriorFilms(prior, declared="NIH ChestX-ray14, split prior"),
+    )
+    console = console_for(quiet=False)
+    with ConsoleObserver(console) as observer:
+        found = run_audit(request, films, now=datetime.now(UTC), clock=time.monotonic, observer=observer)
+    deliver(found, out, FORMATS)
+    show_result(console, found.result)
+    return found
+
+
+def row(name: str, found: Audited, train: float, test: float) -> str:
+    """One line of the table."""
+    cells = [
+        name,
+        f"{train:.2f} / {test:.2f}",
+        f"{found.result.verdict.outcome.value} ({found.result.verdict.exit_code})",
+    ]
+    for metric in SHOWN:
+        value = find(found.result.measurements, metric)
+        if not isinstance(value, Measured):
+            cells.append(value.reason.value)
+            continue
+        interval = "" if value.low is None or value.high is None else f" [{value.low:.2f}, {value.high:.2f}]"
+        cells.append(f"{value.value:.3g}{interval}")
+    cells.append(f"{found.result.spend.seconds:.0f}")
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--patients", type=int, default=16)
+    parser.add_argument("--only", choices=["overfit", "regular"])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/real"))
+    parser.add_argument("--doc", type=Path)
+    options = parser.parse_args()
+    target, holdout, prior = (
+        load_cohort(options.data, role=role, spec=SPEC, side=SIDE, where={"split": split})
+        for split, role in (("target", "reference"), ("holdout", "holdout"), ("prior", "reference"))
+    )
+    rows = []
+    for seed in options.seeds:
+        for kind in ("overfit", "regular"):
+            if options.only not in (None, kind):
+                continue
+            reference = few(target, options.patients, seed) if kind == "overfit" else target
+            began = time.monotonic()
+            train = overfit if kind == "overfit" else regular
+            module = train(make, reference.images, sex_labels(reference), seed=seed)
+            print(f"{kind}, seed {seed}: trained in {time.monotonic() - began:.0f} s", flush=True)
+            folder = options.out / f"{kind}-{seed}"
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(module.state_dict(), folder / "model.safetensors")
+            found = audit(folder / "model.safetensors", reference, holdout, prior, folder, seed)
+            name = f"{kind}, {reference.summary.patients} patients, seed {seed}"
+            rows.append(row(name, found, accuracy(module, reference), accuracy(module, holdout)))
+    head = ["target", "accuracy train / hold-out", "verdict (exit)", *(m.value for m in SHOWN), "seconds"]
+    table = "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows])
+    print(table)
+    if options.doc is not None:
+        options.doc.write_text(f"{DOC}\n\n{table}\n", encoding="utf-8")
+
+
+DOC = """# Two ResNet-18 on real chest films
+
+Command: `python benchmarks/real.py --data ../shared/data/nih_cxr14 --doc docs/real.md`. NIH ChestX-ray14, 64 px, sex as
+the label; prior fitted on the `prior` split, hold-out from the `holdout` split, default policy and budget, two CPU
+cores. The overfit net saw one film each of 16 patients, full batch, no augmentation; the regular one all films of the
+`target` split with augmentation and weight decay. An interval in brackets is the 95 % interval."""
+
+
+if __name__ == "__main__":
+    main()
