@@ -12,7 +12,7 @@ from reid_audit.prior.pggan import load_pggan
 from reid_audit.prior.resampling import prior_at
 from reid_audit.prior.storage import read_prior_file
 
-SHIPPED = {"gaussian": "gaussian-64.safetensors"}
+SHIPPED = {"gaussian": "gaussian-64.safetensors", "pggan": "pggan-64.safetensors"}
 """Packaged priors in ``reid_audit/prior/data``, all made from the public NIH ChestX-ray14."""
 
 
@@ -29,6 +29,6 @@ def load_prior(path: Path) -> Prior:
     return load_foreign(file, name=path.stem)
 
 
-def shipped_prior(side: int, kind: Literal["gaussian"] = "gaussian") -> Prior:
+def shipped_prior(side: int, kind: Literal["gaussian", "pggan"] = "gaussian") -> Prior:
     """The packaged prior of ``kind``, resampled to ``side``."""
     return prior_at(load_prior(Path(__file__).parent / "data" / SHIPPED[kind]), side)
