@@ -102,7 +102,7 @@ class Budget(Record):
     steps: PositiveInt = 500
     """Optimiser steps of one attack hypothesis."""
     particles: tuple[PositiveInt, ...] = (16, 32)
-    """Batch-size hypotheses: how many training images the statistics may stand for (too many hurts less than too few)."""
+    """Batch-size hypotheses: how many training images the statistics stand for (too many hurts less than too few)."""
 
 
 class Waiver(Record):

@@ -1,0 +1,88 @@
+"""Schedules, canaries, preprocessing from statistics, membership scores."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from small import SPEC, blobs, convnet, memorise, target_of
+
+from reid_audit.attack.batchnorm import image_moments
+from reid_audit.attack.canary import with_canaries
+from reid_audit.attack.memory import margins
+from reid_audit.attack.objectives import class_mean_alignment, head_stationarity, logits_of
+from reid_audit.attack.preprocessing import infer_preprocess
+from reid_audit.attack.schedules import cosine_ramp, noise_floors, tempering
+from reid_audit.preprocess import HALF, IMAGENET, UNIT, from_network, to_network
+
+
+def test_schedules_run_from_end_to_end() -> None:
+    rates = cosine_ramp(100, peak=0.1)
+    assert len(rates) == 100 and max(rates) == pytest.approx(0.1) and rates[-1] == pytest.approx(0.002)
+    heats = tempering(100, start=1e4, end=0.1, share=0.8)
+    assert heats[0] == pytest.approx(1e4) and heats[79:] == pytest.approx([0.1] * 21)
+    assert all(a >= b for a, b in zip(heats, heats[1:], strict=False))
+    assert noise_floors(3, first=1e-6, last=1e-2) == pytest.approx([1e-6, 1e-4, 1e-2])
+    assert cosine_ramp(1, peak=0.1) == [0.1] and noise_floors(1) == [1e-6]
+
+
+def test_canaries_are_remembered_and_the_original_is_untouched() -> None:
+    target = target_of(convnet())
+    before = copy.deepcopy(target.module.state_dict())
+    inputs = to_network(blobs(8, 3), SPEC, 1)
+    changed = with_canaries(target, inputs, torch.Generator().manual_seed(0))
+    assert all(torch.equal(before[key], value) for key, value in target.module.state_dict().items())
+    first = image_moments(changed.module, inputs)[0]
+    assert torch.allclose(first.first.mean(0), torch.zeros(32), atol=0.02)
+    assert not changed.module.training
+
+
+@pytest.mark.parametrize("spec", [UNIT, HALF, IMAGENET], ids=["unit", "half", "imagenet"])
+def test_preprocessing_is_read_from_the_first_layers(spec: object) -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, bias=True), torch.nn.BatchNorm2d(16), torch.nn.ReLU())
+    films = blobs(64, 4).square()
+    for _ in range(100):
+        module.train()(to_network(films, spec, 3))  # type: ignore[arg-type]
+    target = target_of(module)
+    target = type(target)(target.module, target.match.model_copy(update={"channels": 3}))
+    found = infer_preprocess(target, blobs(64, 5).square())
+    assert found is not None and (found.mean, found.std, found.invert) == (spec.mean, spec.std, False)  # type: ignore[attr-defined]
+
+
+def test_preprocessing_is_unknown_without_statistics() -> None:
+    assert infer_preprocess(target_of(convnet(normalised=False)), blobs(4, 1)) is None
+
+
+def test_value_preprocessing_inverts() -> None:
+    films = blobs(4, 6)
+    for spec in (UNIT, HALF, HALF.model_copy(update={"invert": True})):
+        assert torch.allclose(from_network(to_network(films, spec, 1), spec), films, atol=1e-6)
+    assert to_network(films, IMAGENET, 3).shape == (4, 3, 12, 12)
+
+
+def test_a_stationary_head_is_recognised() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, labels = torch.randn(8, 5, generator=generator), torch.arange(8) % 2
+    head = torch.nn.Linear(5, 2)
+    logits = torch.zeros(8, 2)
+    residual = torch.nn.functional.one_hot(labels, 2).float() - 0.5
+    head.weight.data = residual.T @ features
+    assert float(head_stationarity(features, logits, labels, head)) == pytest.approx(0.0, abs=1e-5)
+    assert float(head_stationarity(features, logits, 1 - labels, head)) == pytest.approx(2.0, abs=1e-5)
+    assert float(class_mean_alignment(features, labels, head)) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_members_are_decided_more_firmly() -> None:
+    members = to_network(blobs(8, 1), SPEC, 1)
+    target = target_of(memorise(convnet(), members, steps=200))
+    assert float(margins(target, members).min()) > float(margins(target, to_network(blobs(40, 7), SPEC, 1)).median())
+
+
+def test_logits_of_every_output_form() -> None:
+    grid = torch.randn(2, 3, 4, 4)
+    assert torch.allclose(logits_of({"out": grid}), grid.mean((2, 3)))
+    assert logits_of((torch.zeros(2, 5),)).shape == (2, 5)
+    with pytest.raises(TypeError):
+        logits_of("nothing")
