@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data/nih_cxr14
 
-.PHONY: demo test dev lint bench gpu-check report-demo clean
+.PHONY: demo test dev lint bench gpu-check clean
 
 demo: $(VENV)/installed
 	$(BIN)/reid-audit demo
@@ -22,9 +22,6 @@ bench: $(VENV)/installed
 
 gpu-check: $(VENV)/installed
 	$(BIN)/python benchmarks/gpu_check.py --data $(DATA) --out benchmarks/out/gpu-check.json
-
-report-demo: $(VENV)/installed
-	$(BIN)/python benchmarks/report_demo.py
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

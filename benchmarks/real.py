@@ -18,7 +18,7 @@ import torchvision
 from safetensors.torch import save_file
 from training import SPEC, overfit, regular
 
-from reid_audit.audit import AuditRequest, Audited, Films, PriorFilms, run_audit
+from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, run_audit
 from reid_audit.cli.check import deliver
 from reid_audit.cohort import Cohort, assemble, load_cohort
 from reid_audit.console import ConsoleObserver, console_for, show_result

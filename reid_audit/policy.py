@@ -84,10 +84,19 @@ def parse_policy(table: dict[str, Any]) -> Policy:
     if "preprocess" in table:
         inner = _table(table["preprocess"], "preprocess")
         _known(inner, tuple(PreprocessSpec.model_fields), "preprocess")
-        values["preprocess"] = {"declared": _build(PreprocessSpec, inner, "preprocess")} if inner else {}
+        values["preprocess"] = _preprocess(inner) if inner else {}
     if "gates" in table:
         values["gates"] = _gates(_table(table["gates"], "gates"))
     return _build(Policy, values, "the policy")
+
+
+def _preprocess(table: dict[str, Any]) -> dict[str, Any]:
+    """Without mean, std and invert only the geometry is declared: guessing "no normalisation" would be silent."""
+    given = any(key in table for key in ("mean", "std", "invert"))
+    return {
+        "declared": _build(PreprocessSpec, table, "preprocess"),
+        "values": "declared" if given else "inferred",
+    }
 
 
 def policy_template() -> str:
@@ -109,7 +118,8 @@ def policy_template() -> str:
     lines += [f"{key} = {_toml(value)}" for key, value in policy.controls.model_dump().items()]
     lines += [
         "",
-        "# Declare the training preprocessing; without this table known conventions are tried.",
+        "# Declare the training preprocessing exactly: wrong values hide leaks. Without this table, or without mean,",
+        "# std and invert in it, known conventions are tried against the first layers.",
         "# [preprocess]",
         "# side = 224",
         '# resize = "shorter"          # squash | shorter | none',

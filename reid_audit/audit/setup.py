@@ -19,11 +19,13 @@ from reid_audit.errors import PriorError
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior, shipped_prior
+from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.provenance import Origin, origin_of
-from reid_audit.prior.resampling import prior_at
-from reid_audit.records import PreprocessSpec
+from reid_audit.prior.resampling import ResampledPrior, prior_at
+from reid_audit.records import PreprocessPolicy, PreprocessSpec
 
 PreprocessBy = Literal["policy", "statistics", "default"]
+GENERATOR_METHODS = ("two-stage", "latent")
 SAMPLES = 1024
 """Samples drawn from a prior file where its images are not at hand: they span the match space."""
 
@@ -57,18 +59,18 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
         checkpoint.tensors,
         name=request.architecture,
         factory=request.factory,
-        side=(declared.side if declared is not None else None) or request.policy.preprocess.side,
+        side=None if declared is None else declared.side,
     )
     spatial = declared or PreprocessSpec()
     side = target.match.side
     prior, cohort, origin = _prior(request, films, Frame(spatial, side, 1))
     images = cohort.images if cohort is not None else _samples(prior, request.seed)
-    spec, by = _preprocess(target, declared, images)
+    spec, by = _preprocess(target, request.policy.preprocess, images)
     device = _device(request.device)
     task = AttackTask(
         target=replace(target, module=target.module.to(device)),
         prior=prior.to(device),
-        space=_space(prior, images, request.seed).to(device),
+        space=_space(request, films, prior, images).to(device),
         preprocess=spec.model_copy(update={"side": side}),
         budget=request.policy.budget,
     )
@@ -76,24 +78,29 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
 
 
 def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Cohort | None, Origin | None]:
+    """A given file, films to fit on, or the shipped prior; with its films and its origin where they are known."""
     if request.prior is not None:
-        loaded = load_prior(request.prior)
-        return prior_at(loaded, frame.side), None, getattr(loaded, "origin", None)
+        return _at(load_prior(request.prior), frame.side)
     if films.prior is None:
-        loaded = shipped_prior(frame.side)
-        return loaded, None, getattr(getattr(loaded, "inner", loaded), "origin", None)
+        return _at(
+            shipped_prior(frame.side, "pggan" if request.method in GENERATOR_METHODS else "gaussian"), frame.side
+        )
     given = films.prior(frame)
-    generator = torch.Generator().manual_seed(request.seed)
-    origin = origin_of(given.cohort.images, given.cohort.patients.tolist())
     fitted = fit_gaussian(
         given.cohort.images,
         name=given.declared,
         declared=(given.declared,),
         licence=given.licence,
         patients=given.cohort.summary.patients,
-        generator=generator,
+        generator=torch.Generator().manual_seed(request.seed),
     )
-    return fitted, given.cohort, origin
+    return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.patients.tolist())
+
+
+def _at(prior: Prior, side: int) -> tuple[Prior, None, Origin | None]:
+    inner = prior.inner if isinstance(prior, ResampledPrior) else prior
+    origin = inner.origin if isinstance(inner, GaussianPrior | PgganPrior) else None
+    return prior_at(prior, side), None, origin
 
 
 def _samples(prior: Prior, seed: int) -> Tensor:
@@ -102,10 +109,15 @@ def _samples(prior: Prior, seed: int) -> Tensor:
         return torch.cat([prior.decode(prior.sample_latents(64, generator)) for _ in range(SAMPLES // 64)]).clamp(0, 1)
 
 
-def _space(prior: Prior, images: Tensor, seed: int) -> GaussianPrior:
-    """The full-rank space: the prior itself where it is Gaussian at this side, else a fit to its images."""
+def _space(request: AuditRequest, films: Films, prior: Prior, images: Tensor) -> GaussianPrior:
+    """The full-rank space: the prior where it is Gaussian, the shipped Gaussian beside the shipped generator, else a
+    fit to the generator's samples."""
     if isinstance(prior, GaussianPrior):
         return prior
+    if request.prior is None and films.prior is None:
+        shipped = shipped_prior(prior.card.side)
+        if isinstance(shipped, GaussianPrior):
+            return shipped
     card = prior.card
     return fit_gaussian(
         images,
@@ -113,16 +125,20 @@ def _space(prior: Prior, images: Tensor, seed: int) -> GaussianPrior:
         declared=card.declared_training_sets,
         licence=card.licence,
         patients=card.patients,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(request.seed),
         augment=1,
     )
 
 
-def _preprocess(target: Target, declared: PreprocessSpec | None, images: Tensor) -> tuple[PreprocessSpec, PreprocessBy]:
-    if declared is not None:
-        return declared, "policy"
+def _preprocess(target: Target, policy: PreprocessPolicy, images: Tensor) -> tuple[PreprocessSpec, PreprocessBy]:
+    """The declared preprocessing; its values inferred from the first layers where they are left open."""
+    geometry = policy.declared or PreprocessSpec()
+    if policy.declared is not None and policy.values == "declared":
+        return policy.declared, "policy"
     found = infer_preprocess(target, images[:64])
-    return (found, "statistics") if found is not None else (PreprocessSpec(mean=(0.5,), std=(0.5,)), "default")
+    values = found or PreprocessSpec(mean=(0.5,), std=(0.5,))
+    spec = geometry.model_copy(update={"mean": values.mean, "std": values.std, "invert": values.invert})
+    return spec, "statistics" if found is not None else "default"
 
 
 def _device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:

@@ -12,7 +12,7 @@ import click
 
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.policy import load_policy, load_waivers, policy_sha256
-from reid_audit.records import Budget, Outcome, Policy
+from reid_audit.records import Budget, Outcome, Policy, PreprocessPolicy, PreprocessSpec
 
 if TYPE_CHECKING:
     from reid_audit.audit import Audited, AuditRequest, Films
@@ -130,7 +130,10 @@ def override(policy: Policy, given: dict[str, Any]) -> Policy:
     policy = policy.model_copy(update={"budget": Budget(**{**policy.budget.model_dump(), **changes})})
     if given["side"] is None:
         return policy
-    return policy.model_copy(update={"preprocess": policy.preprocess.model_copy(update={"side": given["side"]})})
+    stated = policy.preprocess
+    declared = (stated.declared or PreprocessSpec()).model_copy(update={"side": given["side"]})
+    values = "inferred" if stated.declared is None else stated.values
+    return policy.model_copy(update={"preprocess": PreprocessPolicy(declared=declared, values=values)})
 
 
 def sources(given: dict[str, Any]) -> tuple[Films, Path | None]:

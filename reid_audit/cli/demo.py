@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reid_audit.console import ConsoleObserver, console_for, show_result
-from reid_audit.records import Budget, Policy, PreprocessPolicy
+from reid_audit.records import Budget, Policy, PreprocessPolicy, PreprocessSpec
 
 if TYPE_CHECKING:
     from reid_audit.audit import Films
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 EXPECTED: dict[TargetName, int] = {"overfit_cnn": 1, "cnn": 0}
 """Exit codes the two default targets must give; ``demo`` exits 3 where one differs."""
+
+
+POLICY = Policy(
+    budget=Budget(steps=300, particles=(16,)),
+    preprocess=PreprocessPolicy(declared=PreprocessSpec(side=32)),
+)
+"""The default policy with the phantom's size, [0, 1] grey values, and a budget for two cores."""
 
 
 def films_of(case: DemoCase) -> Films:
@@ -40,18 +47,17 @@ def demo(targets: tuple[TargetName, ...], out: Path, seed: int, quiet: bool) -> 
     """Audit TARGETS (default: overfit_cnn, which leaks, and cnn, which does not) on procedural chest films."""
     from reid_audit.audit import AuditRequest, run_audit
     from reid_audit.cli.check import deliver
-    from reid_audit.demo.targets import SPEC, demo_case
+    from reid_audit.demo.targets import demo_case
     from reid_audit.policy import policy_sha256
     from reid_audit.report import FORMATS
 
     console = console_for(quiet=quiet)
-    policy = Policy(budget=Budget(steps=300, particles=(16,)), preprocess=PreprocessPolicy(declared=SPEC))
     codes = {}
     for name in targets or tuple(EXPECTED):
         case = demo_case(name)
         console.print(f"\n[bold]{name}[/]: {case.checkpoint.name}", highlight=False)
         request = AuditRequest(
-            checkpoint=case.checkpoint, policy=policy, policy_sha256=policy_sha256(policy), seed=seed
+            checkpoint=case.checkpoint, policy=POLICY, policy_sha256=policy_sha256(POLICY), seed=seed
         )
         films = films_of(case)
         with ConsoleObserver(console) as observer:

@@ -68,11 +68,11 @@ class PreprocessSpec(Record):
 
 
 class PreprocessPolicy(Record):
-    """The ``[preprocess]`` table. Undeclared: known conventions are tried against the first layer's statistics."""
+    """The ``[preprocess]`` table. What it leaves open is inferred from the network."""
 
     declared: PreprocessSpec | None = None
-    side: PositiveInt | None = None
-    """Pixels of the square network input where only that is known; ``declared.side`` comes first."""
+    values: Literal["declared", "inferred"] = "declared"
+    """``inferred``: side, resize and crop are declared, but mean, std and invert are read from the first layers."""
 
 
 class Controls(Record):

@@ -47,9 +47,7 @@ def memorise(module: nn.Module, inputs: Tensor, steps: int = 120) -> nn.Module:
 
 def target_of(module: nn.Module) -> Target:
     """The network as an identified target."""
-    match = ArchMatch(
-        name="small", library="tests", family="convnet", coverage=1.0, classes=2, channels=1, side=SIDE
-    )
+    match = ArchMatch(name="small", library="tests", family="convnet", coverage=1.0, classes=2, channels=1, side=SIDE)
     return Target(module.eval().requires_grad_(False), match)
 
 

@@ -60,8 +60,10 @@ def test_hypotheses_and_shapes(memorised: torch.nn.Module) -> None:
     assert made.images.shape == (5, 1, SIDE, SIDE)
     assert made.hypotheses.tolist() == [2, 2, 3, 3, 3]
     assert hypothesis_groups((2, 3)).tolist() == [0, 0, 1, 1, 1]
-    assert float(made.images.min()) >= 0 and float(made.images.max()) <= 1
-    assert made.spend.stopped_by is StoppedBy.COMPLETE and made.spend.steps == 5
+    assert float(made.images.min()) >= 0
+    assert float(made.images.max()) <= 1
+    assert made.spend.stopped_by is StoppedBy.COMPLETE
+    assert made.spend.steps == 5
 
 
 def test_a_step_ceiling_ends_the_attack_and_says_so(memorised: torch.nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -19,12 +20,16 @@ from reid_audit.preprocess import HALF, IMAGENET, UNIT, from_network, to_network
 
 def test_schedules_run_from_end_to_end() -> None:
     rates = cosine_ramp(100, peak=0.1)
-    assert len(rates) == 100 and max(rates) == pytest.approx(0.1) and rates[-1] == pytest.approx(0.002)
+    assert len(rates) == 100
+    assert max(rates) == pytest.approx(0.1)
+    assert rates[-1] == pytest.approx(0.002)
     heats = tempering(100, start=1e4, end=0.1, share=0.8)
-    assert heats[0] == pytest.approx(1e4) and heats[79:] == pytest.approx([0.1] * 21)
-    assert all(a >= b for a, b in zip(heats, heats[1:], strict=False))
+    assert heats[0] == pytest.approx(1e4)
+    assert heats[79:] == pytest.approx([0.1] * 21)
+    assert all(a >= b for a, b in itertools.pairwise(heats))
     assert noise_floors(3, first=1e-6, last=1e-2) == pytest.approx([1e-6, 1e-4, 1e-2])
-    assert cosine_ramp(1, peak=0.1) == [0.1] and noise_floors(1) == [1e-6]
+    assert cosine_ramp(1, peak=0.1) == [0.1]
+    assert noise_floors(1) == [1e-6]
 
 
 def test_canaries_are_remembered_and_the_original_is_untouched() -> None:
@@ -48,7 +53,8 @@ def test_preprocessing_is_read_from_the_first_layers(spec: object) -> None:
     target = target_of(module)
     target = type(target)(target.module, target.match.model_copy(update={"channels": 3}))
     found = infer_preprocess(target, blobs(64, 5).square())
-    assert found is not None and (found.mean, found.std, found.invert) == (spec.mean, spec.std, False)  # type: ignore[attr-defined]
+    assert found is not None
+    assert (found.mean, found.std, found.invert) == (spec.mean, spec.std, False)
 
 
 def test_preprocessing_is_unknown_without_statistics() -> None:

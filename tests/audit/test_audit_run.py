@@ -1,0 +1,197 @@
+"""Whole audits of the shipped targets on phantom films: verdicts that are earned, repeatable and resumable."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from reid_audit.arch.identify import identify
+from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, run_audit
+from reid_audit.budget import Clock
+from reid_audit.checkpoint import load_checkpoint
+from reid_audit.demo.targets import SPEC, DemoCase, demo_case
+from reid_audit.errors import CohortError
+from reid_audit.policy import policy_sha256
+from reid_audit.preprocess import to_network
+from reid_audit.records import (
+    Budget,
+    Controls,
+    Measured,
+    Metric,
+    Outcome,
+    Policy,
+    PreprocessPolicy,
+    Reason,
+    StoppedBy,
+    Unmeasured,
+    find,
+)
+from reid_audit.store import RunStore
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class StoppedClock:
+    """Time that moves only when asked: one second a look."""
+
+    def __init__(self, tick: float = 0.0) -> None:
+        self.now, self.tick = 0.0, tick
+
+    def __call__(self) -> float:
+        self.now += self.tick
+        return self.now
+
+
+def policy(
+    steps: int = 20, *, particles: tuple[int, ...] = (16,), seconds: float | None = None, **more: object
+) -> Policy:
+    return Policy(
+        budget=Budget(steps=steps, particles=particles, seconds=seconds),
+        preprocess=PreprocessPolicy(declared=SPEC),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def audit(
+    case: DemoCase,
+    chosen: Policy,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    films: bool = True,
+    clock: Clock | None = None,
+    store: RunStore | None = None,
+) -> Audited:
+    request = AuditRequest(
+        checkpoint=checkpoint or case.checkpoint, policy=chosen, policy_sha256=policy_sha256(chosen), seed=seed
+    )
+    sides = Films(
+        reference=(lambda _: case.reference) if films else None,
+        holdout=(lambda _: case.holdout) if films else None,
+        prior=lambda _: PriorFilms(case.prior, declared="phantom-prior"),
+    )
+    return run_audit(request, sides, now=NOW, clock=clock or StoppedClock(), store=store)
+
+
+@pytest.fixture(scope="module")
+def leaking() -> DemoCase:
+    return demo_case("overfit_cnn")
+
+
+@pytest.fixture(scope="module")
+def clean() -> DemoCase:
+    return demo_case("cnn")
+
+
+def value(found: Audited, metric: Metric) -> Measured:
+    measurement = find(found.result.measurements, metric)
+    assert isinstance(measurement, Measured), measurement
+    return measurement
+
+
+def test_the_clean_network_passes_with_every_control_met(clean: DemoCase) -> None:
+    found = audit(clean, policy(steps=300))
+    assert found.result.verdict.outcome is Outcome.PASS, found.result.verdict
+    assert value(found, Metric.ATTACK_POWER).value <= 0.01
+    assert value(found, Metric.EXPOSURE_CONTROL).value >= 0.5
+    assert value(found, Metric.SCORER_SENSITIVITY).low >= 0.5  # type: ignore[operator]
+    assert value(found, Metric.EXPOSURE_TPR).high <= 0.10  # type: ignore[operator]
+    assert found.result.prior.overlap == "disjoint"
+    assert [arm.name for arm in found.result.arms] == ["target", "negative_control", "attack_power"]
+
+
+def test_the_overfit_network_fails_and_the_power_arm_is_spared(leaking: DemoCase) -> None:
+    found = audit(leaking, policy())
+    assert found.result.verdict.outcome is Outcome.FAIL
+    assert value(found, Metric.EXPOSURE_TPR).low > 0.05  # type: ignore[operator]
+    assert find(found.result.measurements, Metric.ATTACK_POWER) == Unmeasured(
+        metric=Metric.ATTACK_POWER, reason=Reason.NOT_NEEDED
+    )
+    assert found.evidence is not None
+    assert {p.patient_id[:2] for p in found.evidence.patients} == {"T:", "H:"}
+
+
+def test_same_seed_same_document_and_other_seed_another(leaking: DemoCase) -> None:
+    first, again, other = (audit(leaking, policy(), seed=seed).result for seed in (0, 0, 1))
+    assert first == again
+    assert dict(first.digests)["reconstructions"] != dict(other.digests)["reconstructions"]
+
+
+def test_statistics_of_other_people_lower_exposure(leaking: DemoCase, tmp_path: Path) -> None:
+    target = identify(load_checkpoint(leaking.checkpoint).tensors, side=32)
+    module = target.module.train()
+    strangers = to_network(leaking.prior.images[:64], SPEC, target.match.channels)
+    with torch.no_grad():
+        for _ in range(80):
+            module(strangers)
+    tensors = load_file(leaking.checkpoint)
+    renewed = {key: module.state_dict()[key].contiguous() for key in tensors}
+    assert any(not torch.equal(tensors[key], renewed[key]) for key in tensors)
+    save_file(renewed, tmp_path / "renewed.safetensors")
+    before = value(audit(leaking, policy(steps=2)), Metric.EXPOSURE_AUC).value
+    after = value(audit(leaking, policy(steps=2), checkpoint=tmp_path / "renewed.safetensors"), Metric.EXPOSURE_AUC)
+    assert after.value < before - 0.2
+
+
+def test_without_films_nothing_passes(clean: DemoCase) -> None:
+    found = audit(clean, policy(particles=(4, 8)), films=False)
+    assert found.result.verdict.outcome is Outcome.INCONCLUSIVE
+    assert found.evidence is None
+    assert value(found, Metric.CONSENSUS).indicator
+    assert isinstance(find(found.result.measurements, Metric.LINKAGE_P), Unmeasured)
+
+
+def test_screening_is_headed_as_such(clean: DemoCase) -> None:
+    verdict = audit(clean, policy(particles=(4, 8), evidence="checkpoint"), films=False).result.verdict
+    assert verdict.screening
+
+
+def test_a_control_left_out_of_the_run_is_not_met(clean: DemoCase) -> None:
+    chosen = policy(steps=2, controls=Controls(attack_power=True, exposure_control=True))
+    few = clean._replace(holdout=small(clean, 12))
+    found = audit(few, chosen)
+    assert found.result.verdict.outcome is Outcome.INCONCLUSIVE
+    assert isinstance(find(found.result.measurements, Metric.ATTACK_POWER), Unmeasured)
+
+
+def small(case: DemoCase, patients: int):  # noqa: ANN201
+    from reid_audit.cohort import assemble
+
+    keep = case.holdout.patient_index() < patients
+    rows = torch.from_numpy(keep.nonzero()[0])
+    side = case.holdout
+    return assemble(side.images[rows], side.patients[keep], side.ages[keep], side.sexes[keep], role="holdout")
+
+
+def test_budget_that_ends_is_inconclusive_and_says_so(clean: DemoCase) -> None:
+    found = audit(clean, policy(steps=200, seconds=60.0), clock=StoppedClock(1.0))
+    assert found.result.verdict.outcome is Outcome.INCONCLUSIVE
+    assert found.result.arms[0].spend.stopped_by is StoppedBy.SECONDS
+    assert any("budget" in gap.text for gap in found.result.verdict.gaps)
+
+
+def test_shared_patients_are_refused(clean: DemoCase) -> None:
+    with pytest.raises(CohortError):
+        audit(clean._replace(holdout=clean.reference), policy(steps=2))
+
+
+def test_resume_reuses_finished_arms_of_the_same_inputs_only(leaking: DemoCase, tmp_path: Path) -> None:
+    first = audit(leaking, policy(steps=3), store=RunStore(tmp_path))
+    resumed = audit(leaking, policy(steps=3), store=RunStore(tmp_path, resume=True))
+    assert resumed.result.digests == first.result.digests
+    assert resumed.result.arms[0].spend == first.result.arms[0].spend
+    (tmp_path / "target.safetensors").write_bytes(b"damaged")
+    assert audit(leaking, policy(steps=3), store=RunStore(tmp_path, resume=True)).result.digests == first.result.digests
+    changed = audit(leaking, policy(steps=4), store=RunStore(tmp_path, resume=True))
+    assert changed.result.digests != first.result.digests
+    assert (tmp_path / "target.safetensors").stat().st_mode & 0o777 == 0o600
+
+
+def test_files_by_another_name_give_the_same_verdict(leaking: DemoCase, tmp_path: Path) -> None:
+    copy = tmp_path / "cnn.safetensors"
+    copy.write_bytes(leaking.checkpoint.read_bytes())
+    assert audit(leaking, policy(), checkpoint=copy).result == audit(leaking, policy()).result

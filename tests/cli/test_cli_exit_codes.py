@@ -1,0 +1,192 @@
+"""Exit codes and three-line refusals, in real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from reid_audit.demo.phantom import write_phantom
+from reid_audit.demo.targets import checkpoint_path
+
+
+def cli(*args: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "reid_audit", *map(str, args)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "2", **environment},
+        check=False,
+    )
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch pwned",)
+
+
+def make_bad(kind: str, folder: Path) -> Path:
+    path = folder / "model.pt"
+    if kind == "garbage":
+        path.write_bytes(os.urandom(4096))
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        torch.save({"a.weight": torch.randn(40, 40)}, path)
+        path.write_bytes(path.read_bytes()[:3000])
+    elif kind == "text":
+        path.write_text("<!doctype html><title>404</title>")
+    elif kind == "nan":
+        tensors = {"conv1.weight": torch.full((4, 3, 3, 3), float("nan"))}
+        path = folder / "model.safetensors"
+        save_file(tensors, path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "unknown network":
+        torch.save({"strange.weight": torch.randn(7, 5), "stranger.bias": torch.randn(3)}, path)
+    elif kind == "torchscript":
+        torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
+    elif kind == "list":
+        torch.save([torch.randn(2)], path)
+    elif kind == "pickle with code":
+        path.write_bytes(pickle.dumps({"state_dict": Evil()}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("garbage", 3),
+        ("empty", 3),
+        ("truncated", 3),
+        ("text", 3),
+        ("nan", 3),
+        ("directory", 3),
+        ("missing", 3),
+        ("unknown network", 3),
+        ("torchscript", 3),
+        ("list", 3),
+        ("pickle with code", 5),
+    ],
+)
+def test_bad_files_get_three_lines_and_the_right_code(kind: str, code: int, tmp_path: Path) -> None:
+    done = cli("check", make_bad(kind, tmp_path), cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 3, done.stderr
+    assert [line.split(":")[0] for line in lines] == ["refused" if code == 5 else "not audited", "closest", "help"]
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_help_needs_no_torch(tmp_path: Path) -> None:
+    code = "import sys; sys.argv = ['x', '--help']\nimport reid_audit.cli as c\nc.exit_code(['--help'])\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "check" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("check",), ("check", "x.pt", "--budget", "soon"), ("check", "x.pt", "--method", "magic"), ("nonsense",)],
+)
+def test_usage_errors_are_two(args: tuple[str, ...], tmp_path: Path) -> None:
+    assert cli(*args, cwd=tmp_path).returncode == 2
+
+
+def test_a_crash_is_not_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reid_audit import cli as command_line
+
+    def explode(*_: object, **__: object) -> int:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr(command_line.main, "main", explode)
+    assert command_line.exit_code([]) == 3
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    for name, patients, seed in (("reference", 60, 1), ("holdout", 60, 2), ("prior", 80, 3)):
+        write_phantom(folder / name, patients, side=32, seed=seed, films=(1, 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(films: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "reid-audit.toml").write_text(
+        "[preprocess]\nside = 32\nmean = [0.0]\nstd = [1.0]\n[budget]\nsteps = 3\nparticles = [4]\n"
+    )
+    done = cli(
+        "check",
+        checkpoint_path("cnn"),
+        *("--reference", films / "reference", "--holdout", films / "holdout", "--prior", films / "prior"),
+        *("--out", "out"),
+        cwd=folder,
+    )
+    return folder, done
+
+
+def test_check_writes_reports_and_exits_with_its_verdict(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = finished
+    assert done.returncode == 4, done.stderr
+    report = json.loads((folder / "out" / "report.json").read_text())
+    assert (report["verdict"]["outcome"], report["verdict"]["exit_code"]) == ("inconclusive", 4)
+    for name in ("report.html", "report.md", "report.sarif", "report.junit.xml", "restricted/evidence.html"):
+        assert (folder / "out" / name).stat().st_size > 0
+    assert (folder / "out" / "restricted").stat().st_mode & 0o777 == 0o700
+    assert "INCONCLUSIVE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_later_commands_read_the_finished_run(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = finished
+    assert cli("verify", "out", checkpoint_path("cnn"), cwd=folder).returncode == 0
+    assert cli("verify", "out", checkpoint_path("vit"), cwd=folder).returncode == 3
+    assert "schema" in cli("render", "out", "--format", "json", cwd=folder).stdout
+    assert cli("gate", "out", cwd=folder).returncode == 4
+    assert cli("gate", "nowhere", cwd=folder).returncode == 3
+
+
+def test_fail_on_changes_only_verdicts(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    from reid_audit.cli.check import process_code
+    from reid_audit.records import EXIT_CODES, Outcome
+
+    changed = {(o, w): process_code(o, EXIT_CODES[o], w) for o in Outcome for w in ("fail", "inconclusive", "never")}
+    assert {pair for pair, code in changed.items() if code != EXIT_CODES[pair[0]]} == {
+        (Outcome.INCONCLUSIVE, "fail"),
+        (Outcome.INCONCLUSIVE, "never"),
+        (Outcome.FAIL, "never"),
+    }
+
+
+def test_policy_and_inspect(tmp_path: Path) -> None:
+    assert cli("policy", "init", cwd=tmp_path).returncode == 0
+    assert cli("policy", "init", cwd=tmp_path).returncode == 2
+    assert cli("policy", "check", cwd=tmp_path).returncode == 0
+    (tmp_path / "reid-audit.toml").write_text("[gates.linkage_q]\nfail = 0.01\n")
+    refused = cli("policy", "check", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "linkage_p" in refused.stderr
+    seen = cli("inspect", checkpoint_path("cnn"), "--side", "32", "--json", cwd=tmp_path)
+    document = json.loads(seen.stdout)
+    assert document["architecture"]["name"] == "mobilenetv2_035"
+    assert document["capacity"]["statistics"] == 14080

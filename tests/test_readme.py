@@ -1,0 +1,50 @@
+"""The pages people rely on say what the code says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from reid_audit.cli import COMMANDS, main
+from reid_audit.records import EXIT_CODES, Metric, Policy
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_help_block_is_the_help() -> None:
+    shown = CliRunner().invoke(main, ["--help"], prog_name="reid-audit", terminal_width=80).output.strip()
+    assert shown in README
+
+
+def test_exit_code_table() -> None:
+    rows = dict(re.findall(r"^\| (\d) \| (\w+) \|", README, re.M))
+    assert rows == {"2": "usage", **{str(code): outcome.value for outcome, code in EXIT_CODES.items()}}
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_metric_is_explained() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    assert [metric.value for metric in Metric if f"`{metric.value}`" not in page] == []
+
+
+def test_every_policy_key_is_explained() -> None:
+    page = (ROOT / "docs" / "policy.md").read_text()
+    keys: list[str] = []
+    policy = Policy()
+    for record in (policy, policy.controls, policy.budget, policy.gates[0]):
+        keys += list(type(record).model_fields)
+    assert [key for key in keys if f"`{key}`" not in page and key not in ("metric",)] == []
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_has_help(name: str) -> None:
+    assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
