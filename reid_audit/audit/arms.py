@@ -12,12 +12,15 @@ from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
 from reid_audit.attack.uninformed import uninformed
 from reid_audit.budget import Meter
-from reid_audit.observer import Observer
+from reid_audit.observer import Observer, SilentObserver
 from reid_audit.records import ArmSummary
 from reid_audit.store import RunStore
 
 NEGATIVE_SIZE = 4
 """The negative control has this many times the particles, so that its 1st percentile is not its minimum."""
+
+PROBE_STEPS = 3
+FEWEST_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +43,27 @@ def generator_for(seed: int, purpose: str, device: torch.device | None = None) -
 def numpy_for(seed: int, purpose: str) -> np.random.Generator:
     """The same for numpy."""
     return np.random.default_rng(list(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()))
+
+
+def paced(task: AttackTask, method: str, meter: Meter, seed: int, *, share: float) -> AttackTask:
+    """The task with as many steps as fit into ``share`` of the time left, so that the whole schedule runs.
+
+    A cut-off schedule ends hot and finds nothing. The power arm runs equally many steps, so what fewer steps cost in
+    power is measured. Below ``FEWEST_STEPS`` nothing is gained: the task stays, and its arm will run out of time.
+    """
+    if meter.seconds is None:
+        return task
+    probe = replace(task, budget=task.budget.model_copy(update={"steps": PROBE_STEPS}))
+    began = meter.elapsed()
+    device = task.space.mean.device
+    METHODS[method](
+        probe, generator=generator_for(seed, "probe", device), meter=Meter(None, None), observer=SilentObserver()
+    )
+    per_step = max(1e-9, (meter.elapsed() - began) / PROBE_STEPS)
+    affordable = int(share * meter.left() / per_step)
+    if affordable >= task.budget.steps or affordable < FEWEST_STEPS:
+        return task
+    return replace(task, budget=task.budget.model_copy(update={"steps": affordable}))
 
 
 def attack_target(task: AttackTask, method: str, meter: Meter, desk: Desk, *, name: str = "target") -> Reconstruction:

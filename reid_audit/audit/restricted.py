@@ -19,6 +19,7 @@ from reid_audit.report.evidence import Evidence, GridCell, Pair, PatientScore
 from reid_audit.score.similarity import cosines, fit_match_space, ssim
 
 PAIRS = 32
+LEADERS = 12
 CELLS = 16
 
 
@@ -34,25 +35,44 @@ def evidence_of(setup: Setup, found: Found, made: Reconstruction, sides: Sides, 
 
 
 def pairs(setup: Setup, found: Found, made: Reconstruction) -> tuple[Pair, ...]:
-    """The study's figure: likely samples beside the most similar film of either side."""
-    if len(found.likely.films) == 0:
+    """The study's figure. First the patients that stand out most, each with the reconstruction that matches them best;
+    then the likely samples, each with the film of either side that is most similar to it."""
+    rows, columns = standing_out(setup, found, made)
+    rows += found.likely.indices[: len(found.likely.films)].tolist()
+    columns += found.likely.films.tolist()
+    if not rows:
         return ()
-    rows, columns = found.likely.indices[:PAIRS], found.likely.films[:PAIRS]
-    images, films = made.images[torch.from_numpy(rows)], found.pooled.films[torch.from_numpy(columns)]
+    images, films = made.images[rows[:PAIRS]], found.pooled.films[columns[:PAIRS]]
     near = cosines(fit_match_space(setup.prior_films), images, films).diagonal()
     alike = ssim(images, films)
     return tuple(
         Pair(
-            reconstruction=png(images[i]),
-            match=png(films[i]),
+            reconstruction=png(image),
+            match=png(film),
             ssim=float(alike[i]),
             nn=float(near[i]),
-            reconstruction_id=f"R{int(rows[i]):03d}",
+            reconstruction_id=f"R{rows[i]:03d}",
             patient_id=str(found.pooled.patients[columns[i]]),
             member=bool(found.pooled.is_member[columns[i]]),
         )
-        for i in range(len(rows))
+        for i, (image, film) in enumerate(zip(images, films, strict=True))
     )
+
+
+def standing_out(setup: Setup, found: Found, made: Reconstruction) -> tuple[list[int], list[int]]:
+    """Reconstruction and film of the patients with the highest match scores."""
+    linked, pooled = found.linkage, found.pooled
+    if linked.ids is None or linked.scores is None or linked.best is None:
+        return [], []
+    space = fit_match_space(setup.prior_films)
+    rows, columns = [], []
+    for patient in np.argsort(-linked.scores)[:LEADERS]:
+        row = int(linked.best[patient])
+        films = np.flatnonzero(pooled.patients == linked.ids[patient])
+        near = cosines(space, made.images[row : row + 1], pooled.films[torch.from_numpy(films)])[0]
+        rows.append(row)
+        columns.append(int(films[int(near.argmax())]))
+    return rows, columns
 
 
 def grid(task: AttackTask, made: Reconstruction) -> tuple[GridCell, ...]:

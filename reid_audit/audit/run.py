@@ -13,7 +13,7 @@ import torch
 
 from reid_audit import __version__
 from reid_audit.attack.interface import Reconstruction
-from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for, summarise
+from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for, paced, summarise
 from reid_audit.audit.evidence import Found, compare, power, shifts
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
@@ -44,7 +44,7 @@ from reid_audit.store import RunStore
 
 POWER = (Metric.ATTACK_POWER, Metric.EXPOSURE_CONTROL)
 COMPLETE = (StoppedBy.COMPLETE, StoppedBy.CONVERGED)
-FRACTION = 0.45
+FRACTION, MARGIN = 0.45, 0.85
 """Share of the time left that the target's arm may take; the power arm needs as much again."""
 
 
@@ -70,6 +70,10 @@ def run_audit(
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
     meter = start(request.policy.budget, clock)
     setup = prepare(request, films)
+    task = paced(setup.task, request.method, meter, request.seed, share=FRACTION * MARGIN)
+    if task.budget.steps < setup.task.budget.steps:
+        observer.notice(Noted(f"steps: {task.budget.steps} of {setup.task.budget.steps}, to fit the time budget"))
+    setup = replace(setup, task=task)
     observer.notice(Noted(f"architecture: {setup.task.target.match.name}, {setup.frame.side} px, {setup.device}"))
     desk = Desk(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
     made = attack_target(setup.task, request.method, meter.share(FRACTION), desk)

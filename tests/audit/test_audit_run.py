@@ -93,6 +93,7 @@ def value(found: Audited, metric: Metric) -> Measured:
     return measurement
 
 
+@pytest.mark.timeout(900)
 def test_the_clean_network_passes_with_every_control_met(clean: DemoCase) -> None:
     found = audit(clean, policy(steps=300))
     assert found.result.verdict.outcome is Outcome.PASS, found.result.verdict
