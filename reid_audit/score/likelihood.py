@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,18 +135,10 @@ def _count(near: Floats, people: Pool, labels: Bools) -> Measurement:
 
 def _nearest(metric: Metric, near: Floats, values: Floats, labels: Bools) -> Measurement:
     """Mean of ``values`` at the nearest of m training patients against the nearest of m hold-out patients."""
-    members = int(labels[0].sum())
-    others = labels.shape[1] - members
-    matched = min(members, others)
-    in_t, in_h = nearest_weights(members, matched), nearest_weights(others, matched)
     training, holdout = np.zeros(labels.shape[0]), np.zeros(labels.shape[0])
-    for row in range(near.shape[0]):
-        order = np.argsort(-near[row], kind="stable")
-        sorted_labels, sorted_values = labels[:, order], values[row, order]
-        rank = np.cumsum(sorted_labels, axis=1, dtype=np.int32)
-        position = np.arange(1, order.size + 1) - rank
-        training += (np.where(sorted_labels, in_t[np.maximum(rank - 1, 0)], 0.0) * sorted_values).sum(axis=1)
-        holdout += (np.where(sorted_labels, 0.0, in_h[np.maximum(position - 1, 0)]) * sorted_values).sum(axis=1)
+    for row, (order, in_t, in_h) in enumerate(matched_nearest(near, labels)):
+        training += (in_t * values[row, order]).sum(axis=1)
+        holdout += (in_h * values[row, order]).sum(axis=1)
     training, holdout = training / near.shape[0], holdout / near.shape[0]
     excess = training - holdout
     low, high = _shifted(float(excess[0]), excess[1:])
@@ -158,6 +151,28 @@ def _nearest(metric: Metric, near: Floats, values: Floats, labels: Bools) -> Mea
         control=control,
         n=int(near.shape[0]),
     )
+
+
+def matched_nearest(near: Floats, labels: Bools) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
+    """Chances of being the nearest of m training patients, and of m hold-out patients, m the size of the smaller side.
+
+    near: [R, P] similarities; labels: [B, P], equally many training patients in every row. Yields for each of the R
+    rows the patients from near to far [P] and, in that order, both chances [B, P].
+    """
+    members = int(labels[0].sum())
+    others = labels.shape[1] - members
+    matched = min(members, others)
+    of_t, of_h = nearest_weights(members, matched), nearest_weights(others, matched)
+    for row in near:
+        order = np.argsort(-row, kind="stable")
+        ordered = labels[:, order]
+        rank = np.cumsum(ordered, axis=1, dtype=np.int32)
+        position = np.arange(1, order.size + 1) - rank
+        yield (
+            order,
+            np.where(ordered, of_t[np.maximum(rank - 1, 0)], 0.0),
+            np.where(ordered, 0.0, of_h[np.maximum(position - 1, 0)]),
+        )
 
 
 def nearest_weights(n: int, m: int) -> Floats:
