@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.attack.batchnorm import ImageMoments
@@ -16,6 +17,7 @@ from reid_audit.audit.sides import Canaries, Pooled
 from reid_audit.cohort import Cohort
 from reid_audit.records import Curve, Histogram, Measurement
 from reid_audit.score.calibration import Floats
+from reid_audit.score.demographics import DemographicOutcome, Predictors, demographics
 from reid_audit.score.distribution import distribution
 from reid_audit.score.exchangeability import exchangeability
 from reid_audit.score.exposure import ExposureOutcome, explain, exposure, exposure_control, stored_moments
@@ -89,6 +91,9 @@ class Found:
     linkage: LinkageOutcome
     likely: LikelyOutcome
     exposure: ExposureOutcome
+    demographics: DemographicOutcome
+    read: NDArray[np.int64]
+    """Rows of the reconstructions whose age and sex were read: the likely samples, or all where there are none."""
     pooled: Pooled
 
 
@@ -102,6 +107,7 @@ def compare(
     *,
     seed: int,
     level: float,
+    predictors: Predictors | None = None,
 ) -> Found:
     """Everything that compares frozen reconstructions, or the weights, with films of both sides."""
     linked = linkage(space, made.images, pooled, seed=seed, level=level)
@@ -116,6 +122,19 @@ def compare(
         pooled.is_member,
         pooled.strata,
         numpy_for(seed, "likely"),
+    )
+    read = likely.indices if likely.indices.size else np.arange(len(made.images))
+    shown = demographics(
+        predictors,
+        space,
+        made.images[torch.from_numpy(read)],
+        pooled.films,
+        pooled.ages,
+        pooled.sexes,
+        pooled.patients,
+        pooled.is_member,
+        numpy_for(seed, "demographics"),
+        strata=pooled.strata,
     )
     exposed = exposure(
         families(task, pooled.films),
@@ -134,12 +153,20 @@ def compare(
         ),
     )
     return Found(
-        measurements=(*linked.measurements, *likely.measurements, *exposed.measurements, *checks),
+        measurements=(
+            *linked.measurements,
+            *likely.measurements,
+            *exposed.measurements,
+            *shown.measurements,
+            *checks,
+        ),
         histograms=linked.histograms,
         curves=exposed.curves,
         linkage=linked,
         likely=likely,
         exposure=exposed,
+        demographics=shown,
+        read=read,
         pooled=pooled,
     )
 

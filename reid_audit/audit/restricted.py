@@ -15,7 +15,7 @@ from reid_audit.audit.evidence import Found
 from reid_audit.audit.setup import Setup
 from reid_audit.audit.sides import Sides
 from reid_audit.records import Verdict
-from reid_audit.report.evidence import Evidence, GridCell, Pair, PatientScore
+from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, Pair, PatientScore
 from reid_audit.score.similarity import cosines, fit_match_space, ssim
 
 PAIRS = 32
@@ -30,6 +30,7 @@ def evidence_of(setup: Setup, found: Found, made: Reconstruction, sides: Sides, 
         outcome=verdict.outcome.value,
         pairs=pairs(setup, found, made),
         grid=grid(setup.task, made),
+        demographics=demographic_rows(found),
         patients=patient_scores(found),
     )
 
@@ -100,6 +101,27 @@ def predicted(task: AttackTask, image: Tensor) -> tuple[str, float | None]:
         return ("positive", chance) if chance >= 0.5 else ("negative", 1.0 - chance)
     chances = logits.softmax(0)
     return f"class {int(chances.argmax())}", float(chances.max())
+
+
+def demographic_rows(found: Found) -> tuple[DemographicRow, ...]:
+    """Age and sex read from each reconstruction and its nearest training film, beside the truth."""
+    return tuple(
+        DemographicRow(
+            reconstruction_id=f"R{int(found.read[row.reconstruction]):03d}",
+            patient_id=str(found.pooled.patients[row.film]),
+            age_reconstruction=_known(row.age_reconstruction),
+            age_nearest=_known(row.age_nearest),
+            age_true=_known(row.age_true),
+            sex_reconstruction=row.sex_reconstruction,
+            sex_nearest=row.sex_nearest,
+            sex_true=row.sex_true,
+        )
+        for row in found.demographics.readings
+    )
+
+
+def _known(age: float) -> float | None:
+    return None if np.isnan(age) else age
 
 
 def patient_scores(found: Found) -> tuple[PatientScore, ...]:

@@ -38,6 +38,7 @@ from reid_audit.records import (
 )
 from reid_audit.report.evidence import Evidence
 from reid_audit.score.consensus import consensus
+from reid_audit.score.demographics import fit_predictors, without_demographics
 from reid_audit.score.likelihood import screening_samples
 from reid_audit.score.similarity import MatchSpace, fit_match_space
 from reid_audit.store import RunStore
@@ -169,9 +170,20 @@ def score(setup: Setup, made: Reconstruction, control: Reconstruction, sides: Si
     pooled = sides.pooled()
     if pooled is None:
         likely = screening_samples(made.images, made.energies, control.energies)
-        return Scored(space, (*likely.measurements, restarts_agree(space, made, control, request.seed), *moved), None)
+        agree = restarts_agree(space, made, control, request.seed)
+        unread = without_demographics(Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT)
+        return Scored(space, (*likely.measurements, agree, *unread, *moved), None)
+    told = setup.prior_cohort
     found = compare(
-        setup.task, space, setup.prior_films, pooled, made, control, seed=request.seed, level=request.policy.level
+        setup.task,
+        space,
+        setup.prior_films,
+        pooled,
+        made,
+        control,
+        seed=request.seed,
+        level=request.policy.level,
+        predictors=None if told is None else fit_predictors(space, told.images, told.ages, told.sexes, told.patients),
     )
     return Scored(space, (*found.measurements, *moved), found)
 

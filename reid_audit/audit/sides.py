@@ -52,6 +52,10 @@ class Pooled:
     patients: NDArray[np.str_]
     is_member: Bools
     strata: NDArray[np.str_]
+    ages: NDArray[np.float64]
+    """[N] years, NaN where unknown."""
+    sexes: NDArray[np.str_]
+    """[N] "M", "F" or ""."""
 
     @staticmethod
     def of(reference: Cohort, holdout: Cohort, rows: NDArray[np.int64] | None = None) -> Pooled:
@@ -62,6 +66,8 @@ class Pooled:
             patients=np.concatenate([side_ids("T", reference.patients), side_ids("H", holdout.patients[kept])]),
             is_member=np.arange(len(reference.images) + len(kept)) < len(reference.images),
             strata=np.concatenate([reference.strata, holdout.strata[kept]]),
+            ages=np.concatenate([reference.ages, holdout.ages[kept]]),
+            sexes=np.concatenate([reference.sexes, holdout.sexes[kept]]),
         )
 
     @staticmethod
@@ -73,6 +79,8 @@ class Pooled:
             patients=side_ids("H", holdout.patients[rows]),
             is_member=np.arange(len(rows)) < len(canaries.films),
             strata=holdout.strata[rows],
+            ages=holdout.ages[rows],
+            sexes=holdout.sexes[rows],
         )
 
 
