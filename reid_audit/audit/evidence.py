@@ -123,19 +123,7 @@ def compare(
         pooled.strata,
         numpy_for(seed, "likely"),
     )
-    read = likely.indices if likely.indices.size else np.arange(len(made.images))
-    shown = demographics(
-        predictors,
-        space,
-        made.images[torch.from_numpy(read)],
-        pooled.films,
-        pooled.ages,
-        pooled.sexes,
-        pooled.patients,
-        pooled.is_member,
-        numpy_for(seed, "demographics"),
-        strata=pooled.strata,
-    )
+    read, shown = readings(predictors, space, pooled, made, likely, seed=seed)
     exposed = exposure(
         families(task, pooled.films),
         pooled.patients,
@@ -153,13 +141,7 @@ def compare(
         ),
     )
     return Found(
-        measurements=(
-            *linked.measurements,
-            *likely.measurements,
-            *exposed.measurements,
-            *shown.measurements,
-            *checks,
-        ),
+        measurements=(*linked.measurements, *likely.measurements, *exposed.measurements, *shown.measurements, *checks),
         histograms=linked.histograms,
         curves=exposed.curves,
         linkage=linked,
@@ -169,6 +151,32 @@ def compare(
         read=read,
         pooled=pooled,
     )
+
+
+def readings(
+    predictors: Predictors | None,
+    space: MatchSpace,
+    pooled: Pooled,
+    made: Reconstruction,
+    likely: LikelyOutcome,
+    *,
+    seed: int,
+) -> tuple[NDArray[np.int64], DemographicOutcome]:
+    """Age and sex of the likely samples, or of all reconstructions where there are none; their rows first."""
+    rows = likely.indices if likely.indices.size else np.arange(len(made.images))
+    found = demographics(
+        predictors,
+        space,
+        made.images[torch.from_numpy(rows)],
+        pooled.films,
+        pooled.ages,
+        pooled.sexes,
+        pooled.patients,
+        pooled.is_member,
+        numpy_for(seed, "demographics"),
+        strata=pooled.strata,
+    )
+    return rows, found
 
 
 def power(

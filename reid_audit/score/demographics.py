@@ -98,7 +98,7 @@ def fit_predictors(
 
     Penalties by patient-grouped 5-fold cross-validation. Never fitted on T or H: that would favour the side it saw.
     films [N, C, H, W]; ages [N] years, NaN where unknown; sexes [N] "M", "F" or ""; patients [N].
-    None where neither is known of ``FILMS`` films and ``FOLDS`` patients (of each sex).
+    Each is None below ``FILMS`` films that tell it, ages of 5 patients, or 10 patients of either sex; both: None.
     """
     scores = space.scores(films).double().numpy()
     groups = _by_appearance(patients)
@@ -139,7 +139,7 @@ def _fit_age(scores: Floats, ages: Floats, groups: NDArray[np.int64]) -> LinearM
 def _fit_sex(scores: Floats, codes: Floats, groups: NDArray[np.int64]) -> LinearModel | None:
     known = np.isfinite(codes)
     people = min(np.unique(groups[codes == code]).size for code in (0.0, 1.0))
-    if known.sum() < FILMS or people < FOLDS:
+    if known.sum() < FILMS or people < 2 * FOLDS:
         return None
     search = GridSearchCV(
         LogisticRegression(max_iter=2000),
@@ -282,7 +282,7 @@ def _agreement(
     nearest = np.where(people.is_member, table.near, -np.inf).argmax(axis=1)
     n = min(count, np.unique(nearest).size)
     measured = [
-        _beside_control(metric, training[i], holdout[i], weights, n, count < SMALL)
+        _beside_control(metric, training[i], holdout[i], weights, n, count < SMALL, 1.0 if sex else OLDEST)
         for i, metric in enumerate(metrics[:2])
     ]
     low, high = np.quantile(weights @ training[2, :, 0], (0.025, 0.975))
@@ -295,9 +295,9 @@ def _agreement(
 
 
 def _beside_control(
-    metric: Metric, training: Floats, holdout: Floats, weights: Floats, n: int, indicator: bool
+    metric: Metric, training: Floats, holdout: Floats, weights: Floats, n: int, indicator: bool, most: float
 ) -> Measured:
-    """training, holdout: [R, 1 + B], the first column observed; weights: [D, R] bootstrap draws."""
+    """training, holdout: [R, 1 + B], the first column observed; weights: [D, R] bootstrap draws; most: largest."""
     excess = training - holdout
     observed, null = float(excess[:, 0].mean()), excess[:, 1:].mean(axis=0)
     resampled = np.quantile(weights @ excess[:, 0], (0.025, 0.975))
@@ -306,8 +306,8 @@ def _beside_control(
     return Measured(
         metric=metric,
         value=float(training[:, 0].mean()),
-        low=control + float(min(resampled[0], shifted[0])),
-        high=control + float(max(resampled[1], shifted[1])),
+        low=max(0.0, control + float(min(resampled[0], shifted[0]))),
+        high=min(most, control + float(max(resampled[1], shifted[1]))),
         control=control,
         n=n,
         indicator=indicator,

@@ -238,6 +238,9 @@ def test_few_reconstructions_or_few_people_cannot_be_published_or_decide(known: 
     assert few.indicator
     assert few.n is not None
     assert few.n < 10
+    assert few.low is not None
+    assert few.high is not None
+    assert 0.0 <= few.low <= few.value <= few.high <= 1.0
     twins = smooth_images(2, rng).repeat(20, 1, 1, 1)
     crowded = measured(ask(known, twins, c, rng), Metric.SEX_ACCURACY_RECONSTRUCTION)
     assert crowded.n == 2
