@@ -1,0 +1,120 @@
+"""Third step: run ``reid-audit check``. Output: code. The step itself succeeds whatever the verdict."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from commands import NOT_AUDITED, REPORTS, annotate, load_event, say, set_outputs
+
+DEFAULTS = {"policy": ("reid-audit.toml", "pyproject.toml"), "waivers": ("reid-audit-waivers.toml",)}
+
+
+class BaseError(Exception):
+    """Policy or waivers cannot be read from the base ref."""
+
+
+def main() -> int:
+    out = Path(os.environ["INPUT_OUT_DIR"])
+    for name in REPORTS.values():
+        (out / name).unlink(missing_ok=True)  # a verdict may come from this run only
+    base = base_commit(load_event())
+    with tempfile.TemporaryDirectory(dir=os.environ["RUNNER_TEMP"]) as scratch:
+        files = {"policy": os.environ["INPUT_POLICY"], "waivers": os.environ["INPUT_WAIVERS"]}
+        if base:
+            try:
+                files = {role: str(from_base(base, role, given, Path(scratch))) for role, given in files.items()}
+            except BaseError as error:
+                annotate("error", str(error), "reid-audit")
+                return NOT_AUDITED
+            say(f"policy and waivers: as of the base, {base}")
+        code = run([os.environ["COMMAND"], "check", *options(files), "--", os.environ["INPUT_CHECKPOINT"]])
+    set_outputs({"code": str(code)})
+    return 0
+
+
+def base_commit(payload: dict[str, Any]) -> str | None:
+    """What a pull request or a merge queue is compared with; None on other events."""
+    if "pull_request" in payload:
+        return str(payload["pull_request"]["base"]["sha"])
+    return str(payload["merge_group"]["base_sha"]) if "merge_group" in payload else None
+
+
+def options(files: dict[str, str]) -> list[str]:
+    """Flags, each as one word, so that no input can be read as another flag. ``--fail-on`` is applied by judge.py."""
+    given = dict(files)
+    for name in ("reference", "holdout", "prior", "budget", "profile", "device"):
+        given[name] = os.environ[f"INPUT_{name.upper()}"]
+    wanted = {word.strip() for word in os.environ["INPUT_FORMATS"].split(",")} - {""} | {"json", "markdown"}
+    return [
+        *(f"--{name}={value}" for name, value in given.items() if value),
+        *(f"--format={name}" for name in sorted(wanted)),
+        f"--out={os.environ['INPUT_OUT_DIR']}",
+        "--fail-on=inconclusive",
+    ]
+
+
+def run(command: list[str]) -> int:
+    """The exit code. What the tool says may quote the audited file, so workflow commands are off meanwhile."""
+    token = secrets.token_hex(16)
+    say(f"::stop-commands::{token}")
+    try:
+        return subprocess.run(command, check=False).returncode
+    finally:
+        say(f"\n::{token}::")
+
+
+def from_base(base: str, role: str, given: str, scratch: Path) -> Path:
+    """A copy of the policy or waiver file as of commit ``base``: a change cannot loosen its own gate.
+
+    A file outside the repository is not part of the change and is used as it is; one the base does not have counts
+    as empty, which means the defaults. Raises BaseError.
+    """
+    workspace = os.path.normpath(os.environ["GITHUB_WORKSPACE"])
+    for name in (given,) if given else DEFAULTS[role]:
+        # By the name, not through links: a link may be part of the change.
+        path = os.path.normpath(Path(workspace, name))
+        if os.path.commonpath((workspace, path)) != workspace:
+            return Path(path)
+        inside = os.path.relpath(path, workspace)
+        text = blob(workspace, base, inside)
+        if text is not None:
+            copy = scratch / role / Path(inside).name
+            copy.parent.mkdir()
+            copy.write_bytes(text)
+            return copy
+    empty = scratch / f"no-{role}.toml"
+    empty.touch()
+    return empty
+
+
+def blob(workspace: str, base: str, inside: str) -> bytes | None:
+    """The file at commit ``base``, None where it has none. Raises BaseError."""
+    if git(workspace, "cat-file", "-e", f"{base}^{{commit}}") is None:
+        git(workspace, "fetch", "--quiet", "--no-tags", "--depth=1", "origin", base)
+    listed = git(workspace, "ls-tree", "--full-tree", "-z", base, "--", inside)
+    if listed is None:
+        raise BaseError(f"The base commit {base} is not here; check out with fetch-depth: 0.")
+    if not listed:
+        return None
+    text = git(workspace, "show", "--no-textconv", f"{base}:{inside}")
+    if text is None or not listed.startswith(b"100"):
+        raise BaseError(f"{inside} is not a readable file at the base commit {base}.")
+    return text
+
+
+def git(workspace: str, *arguments: str) -> bytes | None:
+    """What git prints, None where it fails."""
+    # In a container job the workspace belongs to another user.
+    command = ["git", "-c", f"safe.directory={workspace}", "-C", workspace, *arguments]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout if done.returncode == 0 else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
