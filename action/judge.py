@@ -70,7 +70,7 @@ def announce(report: dict[str, Any]) -> None:
         found = [finding for finding in report["findings"] if finding["kind"] == kind]
         shown = found if len(found) <= MAX_ANNOTATIONS else found[: MAX_ANNOTATIONS - 1]
         for finding in shown:
-            text = " ".join(part for part in (finding["text"], finding["remedy"]) if part)
+            text = ". ".join(part.rstrip(".") for part in (finding["text"], finding["remedy"]) if part)
             annotate(level, text, f"reid-audit {finding['metric'] or 'evidence'}")
         if len(shown) < len(found):
             annotate(level, f"{len(found) - len(shown)} more in the report", "reid-audit")
