@@ -251,7 +251,7 @@ def _how_to_clear(measurement: Measured, gate: Gate) -> str:
             return f"give {needed - have} more training patients ({needed} are needed to bound a rate by {clear:g})"
         return "give more hold-out patients: the threshold at 1 % false positives is still too uncertain"
     if gate.metric is Metric.LINKAGE_P:
-        return "give more hold-out patients and more seeds; if it persists, treat it as a leak (see docs/mitigation)"
+        return "give more hold-out patients and more seeds; if it persists, treat it as a leak"
     return "lower the risk (augmentation, early stop, larger cohort), or answer for it with a waiver"
 
 
@@ -259,7 +259,7 @@ def _unmeasured_gap(measurement: Unmeasured) -> Gap:
     return Gap(
         metric=measurement.metric,
         text=f"{measurement.metric.value} was not measured: {REASON_TEXT[measurement.reason]}",
-        remedy=_REMEDIES.get(measurement.reason, "see docs/verdict.md for what this metric needs"),
+        remedy=_REMEDIES.get(measurement.reason, "see docs/metrics.md for what this metric needs"),
     )
 
 

@@ -21,7 +21,7 @@ EXPECTED: dict[TargetName, int] = {"overfit_cnn": 1, "cnn": 0}
 
 
 POLICY = Policy(
-    budget=Budget(steps=300, particles=(16,)),
+    budget=Budget(steps=500, particles=(16,)),
     preprocess=PreprocessPolicy(declared=PreprocessSpec(side=32)),
 )
 """The default policy with the phantom's size, [0, 1] grey values, and a budget for two cores."""

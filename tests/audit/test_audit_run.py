@@ -95,7 +95,7 @@ def value(found: Audited, metric: Metric) -> Measured:
 
 @pytest.mark.timeout(900)
 def test_the_clean_network_passes_with_every_control_met(clean: DemoCase) -> None:
-    found = audit(clean, policy(steps=300))
+    found = audit(clean, policy(steps=500))
     assert found.result.verdict.outcome is Outcome.PASS, found.result.verdict
     assert value(found, Metric.ATTACK_POWER).value <= 0.01
     assert value(found, Metric.EXPOSURE_CONTROL).value >= 0.5
