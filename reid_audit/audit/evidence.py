@@ -26,7 +26,7 @@ from reid_audit.score.linkage import LinkageOutcome, attack_power, link, negativ
 from reid_audit.score.sensitivity import scorer_sensitivity
 from reid_audit.score.similarity import MatchSpace, aligned_ncc, match_scores
 
-BATCHES = (4, 8, 16, 32, 64, 128, 256)
+BATCHES = (8, 16, 32, 128)
 """Batch sizes tried for the unbiased-variance correction; the best explanation wins."""
 PERMUTATIONS = 9999
 
