@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gate": ("reid_audit.cli.results", "Judge a finished run again, under another policy."),
     "render": ("reid_audit.cli.results", "Write any report format from a finished run."),
     "verify": ("reid_audit.cli.results", "Does this report belong to these weights?"),
+    "card": ("reid_audit.cli.card", "Put the verdict into a Hugging Face model card."),
     "policy": ("reid_audit.cli.policy", "Write or check a reid-audit.toml."),
     "prior": ("reid_audit.cli.prior", "Fit, train, describe and sample priors."),
 }

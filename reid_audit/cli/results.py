@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from reid_audit.policy import load_policy, load_waivers, policy_sha256
 
 if TYPE_CHECKING:
     from reid_audit.records import AuditResult
+    from reid_audit.report import Format, PublicReport
 
 
 @click.command()
@@ -54,13 +56,27 @@ def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | No
 
 @click.command()
 @click.argument("result", type=click.Path(path_type=Path))
-@click.option("--format", "name", type=click.Choice(["html", "json", "markdown", "sarif", "junit"]), default="markdown")
-def render(result: Path, name: str) -> int:
-    """Print the finished run in RESULT in any report format."""
-    from reid_audit.report import publish
+@click.option(
+    "--format",
+    "names",
+    multiple=True,
+    type=click.Choice(["html", "json", "markdown", "sarif", "junit"]),
+    help="Repeatable with --out. Default: markdown, or all formats with --out.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write files there; default: print one format.")
+def render(result: Path, names: tuple[Format, ...], out: Path | None) -> int:
+    """Write the finished run in RESULT (its --out directory, or a report.json) in any report format."""
+    from reid_audit.report import FORMATS, write_reports
     from reid_audit.report import render as rendered
 
-    click.echo(rendered(publish(load_result(result)), name))  # type: ignore[arg-type]
+    if out is None and len(names) > 1:
+        raise click.UsageError("more than one --format needs --out")
+    report = load_report(result)
+    if out is None:
+        sys.stdout.buffer.write(rendered(report, names[0] if names else "markdown").encode())
+        return 0
+    for path in write_reports(report, out, names or FORMATS).values():
+        click.echo(f"wrote {path}")
     return 0
 
 
@@ -69,22 +85,46 @@ def render(result: Path, name: str) -> int:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 def verify(result: Path, checkpoint: Path) -> int:
     """Exit 0 if the report in RESULT belongs to the weights in CHECKPOINT, else 3."""
-    found = load_result(result)
+    report, digest = load_report(result), sha256_of(checkpoint)
+    if digest != report.checkpoint.sha256:
+        raise RunStateError(
+            "the report belongs to other weights",
+            closest=f"audited {report.checkpoint.sha256[:16]}, given {digest[:16]}",
+            remedy="audit these weights: reid-audit check",
+        )
+    click.echo(f"{report.verdict.outcome.value}: this report belongs to {digest}")
+    return 0
+
+
+def sha256_of(checkpoint: Path) -> str:
+    """Digest of a file, 64 hex digits. Raises RunStateError where it cannot be read."""
     try:
         with checkpoint.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise RunStateError(
             f"cannot read {checkpoint}", closest=error.strerror or "unreadable", remedy="give the audited file"
         ) from error
-    if digest != found.checkpoint.sha256:
+
+
+def load_report(path: Path) -> PublicReport:
+    """The public document of a finished run: made from restricted/result.json, or the report.json where that is all
+    there is. Raises RunStateError."""
+    from reid_audit.report import loads, publish
+
+    if path.is_dir():
+        path = path / "restricted" / "result.json" if (path / "restricted").is_dir() else path / "report.json"
+    if path.name == "result.json":
+        return publish(load_result(path))
+    try:
+        return loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, OSError)
         raise RunStateError(
-            "the report belongs to other weights",
-            closest=f"audited {found.checkpoint.sha256[:16]}, given {digest[:16]}",
-            remedy="audit these weights: reid-audit check",
-        )
-    click.echo(f"{found.verdict.outcome.value}: this report belongs to {digest}")
-    return 0
+            f"{path.parent if missing else path} holds no finished run",
+            closest="no report.json" if missing else "report.json is damaged or of another version",
+            remedy="give the --out directory of a finished 'reid-audit check', or its report.json",
+        ) from error
 
 
 def load_result(path: Path) -> AuditResult:

@@ -8,7 +8,7 @@ from reid_audit.records import Metric, Outcome
 from reid_audit.report import plain, words
 from reid_audit.report.wire import ControlRow, GateRow, PublicReport
 
-_MARK: dict[Outcome, str] = {
+MARK: dict[Outcome, str] = {
     Outcome.PASS: "✅",
     Outcome.FAIL: "❌",
     Outcome.INCONCLUSIVE: "❔",
@@ -22,11 +22,11 @@ def render_markdown(report: PublicReport) -> str:
     """GitHub-flavoured Markdown; verdict first, details after."""
     verdict = report.verdict
     blocks = [
-        f"## {_MARK[verdict.outcome]} {words.title(report)}: {words.OUTCOME_WORD[verdict.outcome].upper()}",
-        f"**{_plain(plain.headline(report))}** {plain.meaning(report)}",
-        _facts(report),
+        f"## {MARK[verdict.outcome]} {words.title(report)}: {words.OUTCOME_WORD[verdict.outcome].upper()}",
+        f"**{inert(plain.headline(report))}** {plain.meaning(report)}",
+        facts(report),
         _findings(report),
-        "### Gates\n\n" + _gates(report.gates),
+        "### Gates\n\n" + gate_table(report.gates),
         _bracket(report),
         "### Controls\n\n" + _controls(report.controls),
         _shift(report),
@@ -37,10 +37,11 @@ def render_markdown(report: PublicReport) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _facts(report: PublicReport) -> str:
+def facts(report: PublicReport) -> str:
+    """Network, cohorts, time and exit code in one line."""
     members, others = words.people(report, "reference"), words.people(report, "holdout")
     return (
-        f"`{report.architecture.name}` ({_plain(report.architecture.library)}), "
+        f"`{report.architecture.name}` ({inert(report.architecture.library)}), "
         f"{members if members is not None else 'no'} training patients, "
         f"{others if others is not None else 'no'} hold-out patients, "
         f"{words.duration(report.budget.spent_seconds)}, exit code {report.verdict.exit_code}."
@@ -53,11 +54,12 @@ def _findings(report: PublicReport) -> str:
     for finding in report.findings:
         label = f" ({words.METRICS[finding.metric].label})" if finding.metric else ""
         said = f"{plain.sentence(finding, report)} {plain.remedy(finding)}".rstrip()
-        lines.append(f"- **{names[finding.kind]}**{label}: {_plain(said)}")
+        lines.append(f"- **{names[finding.kind]}**{label}: {inert(said)}")
     return "\n".join(lines)
 
 
-def _gates(gates: tuple[GateRow, ...]) -> str:
+def gate_table(gates: tuple[GateRow, ...]) -> str:
+    """Each gate beside what was measured, as a table."""
     rows = [
         "| Gate | Status | Measured | 95 % interval | Control | Threshold | Margin |",
         "|---|---|---:|---|---:|---|---:|",
@@ -66,7 +68,7 @@ def _gates(gates: tuple[GateRow, ...]) -> str:
         unit = words.METRICS[row.metric].unit
         status = words.GATE_WORD[row.status]
         if row.waiver is not None:
-            status += f" by {_plain(row.waiver.approved_by)} until {row.waiver.expires}: {_plain(row.waiver.reason)}"
+            status += f" by {inert(row.waiver.approved_by)} until {row.waiver.expires}: {inert(row.waiver.reason)}"
         cells = (
             f"{words.METRICS[row.metric].label} `{row.metric}`",
             status,
@@ -134,13 +136,13 @@ def _provenance(report: PublicReport) -> str:
     lines = (
         f"- checkpoint `{report.checkpoint.sha256}`",
         f"- policy `{report.policy_sha256}`",
-        f"- prior `{report.prior.sha256}`, trained on {_plain(sets)}, {report.prior.overlap}",
-        f"- method {_plain(report.method)}, seed {report.seeds.master}, reid-audit {_plain(report.tool.version)}, "
-        f"torch {_plain(report.tool.torch)}, {_plain(report.tool.device)}, {report.started:%Y-%m-%d}",
+        f"- prior `{report.prior.sha256}`, trained on {inert(sets)}, {report.prior.overlap}",
+        f"- method {inert(report.method)}, seed {report.seeds.master}, reid-audit {inert(report.tool.version)}, "
+        f"torch {inert(report.tool.torch)}, {inert(report.tool.device)}, {report.started:%Y-%m-%d}",
     )
     return "<details>\n<summary>Provenance</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
 
 
-def _plain(text: str) -> str:
+def inert(text: str) -> str:
     """``text`` without effect as Markdown, HTML or a table cell."""
     return _SPECIAL.sub(r"\\\1", text)
