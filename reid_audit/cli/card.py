@@ -114,7 +114,8 @@ def metadata_of(text: str, readme: Path) -> dict[str, Any]:
             closest=str(error),
             remedy="pip install 'reid-audit[hub]'",
         ) from error
-    hub.utils.logging.set_verbosity_error()  # a card without metadata is ours to fill, not to warn about
+    talk: Any = import_module("huggingface_hub.utils.logging")
+    talk.set_verbosity_error()  # a card without metadata is ours to fill, not to warn about
     try:
         return dict(hub.ModelCard(text).data.to_dict())
     except Exception as error:  # yaml's and the Hub's own, which share no base
