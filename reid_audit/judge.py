@@ -11,6 +11,7 @@ from reid_audit.records import (
     REASON_TEXT,
     Breach,
     Corroboration,
+    Demotion,
     Direction,
     Gap,
     Gate,
@@ -88,7 +89,8 @@ def judge(
     and keeps it in ``waived``; an expired one does not, and FAILs.
     """
     screening = policy.evidence == "checkpoint" and not (has_reference and has_holdout)
-    case = _Case(_demoted(tuple(measurements), policy, prior_overlap), policy, screening)
+    demotions = _demotions(tuple(measurements), policy, prior_overlap)
+    case = _Case(_demoted(measurements, demotions), policy, screening)
     mine = [waiver for waiver in waivers if waiver.checkpoint_sha256 == checkpoint_sha256]
     valid = {waiver.gate: waiver for waiver in mine if waiver.expires >= today}
     lapsed = {waiver.gate for waiver in mine if waiver.expires < today} - set(valid)
@@ -113,25 +115,31 @@ def judge(
         gaps=tuple(gaps),
         waived=tuple(waived),
         warnings=_warnings(waivers, {b.metric for b in (*breaches, *waived)}, checkpoint_sha256),
+        demoted=demotions,
         screening=screening,
     )
 
 
-def _demoted(measurements: tuple[Measurement, ...], policy: Policy, overlap: Overlap) -> tuple[Measurement, ...]:
-    """Measurements with those marked as indicators whose comparison is not sound here."""
+def _demotions(measurements: tuple[Measurement, ...], policy: Policy, overlap: Overlap) -> tuple[Demotion, ...]:
+    """Measurements whose comparison is not sound here, and why."""
     kinds = find(measurements, Metric.EXCHANGEABILITY_P)
     differ = isinstance(kinds, Measured) and kinds.value <= policy.controls.exchangeability_p
     blank = find(measurements, Metric.NEGATIVE_CONTROL_P)
     flagged = isinstance(blank, Measured) and blank.value <= policy.controls.negative_control_p
-    weak: frozenset[Metric] = frozenset()
-    if differ:
-        weak = LINKAGE | EXPOSURE
-    elif flagged or overlap == "overlap":
-        weak = LINKAGE
+    linked = Reason.PRIOR_OVERLAP if overlap == "overlap" else Reason.CONTROL_FLAGGED if flagged else None
+    reason = Reason.NOT_EXCHANGEABLE if differ else linked
+    if reason is None:
+        return ()
+    weak = LINKAGE | EXPOSURE if differ else LINKAGE
     return tuple(
-        m.model_copy(update={"indicator": True}) if isinstance(m, Measured) and m.metric in weak else m
-        for m in measurements
+        Demotion(metric=m.metric, reason=reason) for m in measurements if isinstance(m, Measured) and m.metric in weak
     )
+
+
+def _demoted(measurements: Sequence[Measurement], demotions: tuple[Demotion, ...]) -> tuple[Measurement, ...]:
+    """``measurements`` with the demoted ones marked as indicators."""
+    weak = {d.metric for d in demotions}
+    return tuple(m.model_copy(update={"indicator": True}) if m.metric in weak else m for m in measurements)
 
 
 def _breaches(case: _Case, valid: dict[Metric, Waiver], lapsed: set[Metric]) -> tuple[list[Breach], list[Breach]]:
@@ -246,8 +254,7 @@ def _how_to_clear(measurement: Measured, gate: Gate) -> str:
     clear = gate.clear if gate.clear is not None else 0.0
     if gate.metric in (Metric.LINKAGE_TPR, Metric.EXPOSURE_TPR) and measurement.value <= clear:
         needed = members_needed(clear)
-        have = measurement.n or 0
-        if have < needed:
+        if (have := measurement.n or 0) < needed:
             return f"give {needed - have} more training patients ({needed} are needed to bound a rate by {clear:g})"
         return "give more hold-out patients: the threshold at 1 % false positives is still too uncertain"
     if gate.metric is Metric.LINKAGE_P:

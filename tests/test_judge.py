@@ -170,6 +170,34 @@ def test_indicators_never_fail_a_model(name: str, changes: tuple[Measured, ...])
     assert _judge(_with(*shown)).outcome is not Outcome.FAIL
 
 
+@pytest.mark.parametrize(
+    ("change", "overlap", "reason", "others"),
+    [
+        (_m(Metric.EXCHANGEABILITY_P, 0.001), "disjoint", Reason.NOT_EXCHANGEABLE, True),
+        (_m(Metric.EXCHANGEABILITY_P, 0.001), "overlap", Reason.NOT_EXCHANGEABLE, True),
+        (_m(Metric.NEGATIVE_CONTROL_P, 0.001), "disjoint", Reason.CONTROL_FLAGGED, False),
+        (_m(Metric.NEGATIVE_CONTROL_P, 0.5), "overlap", Reason.PRIOR_OVERLAP, False),
+    ],
+)
+def test_the_verdict_names_what_it_did_not_count(
+    change: Measured, overlap: Overlap, reason: Reason, others: bool
+) -> None:
+    verdict = _judge(_with(change), prior_overlap=overlap)
+    found = {d.metric: d.reason for d in verdict.demoted}
+    assert found[Metric.LINKAGE_P] is reason
+    assert (Metric.EXPOSURE_TPR in found) is others
+    assert change.metric not in found
+    assert _judge().demoted == ()
+
+
+@pytest.mark.parametrize("metric", [m for m in Metric if m.value.startswith("age_mae_")])
+def test_a_smaller_age_error_is_the_riskier_one(metric: Metric) -> None:
+    gates = Policy(gates=(Gate(metric=metric, fail=-3.0, clear=-2.0, basis="excess"),))
+    close = _m(metric, 5.0, 4.0, 6.0, control=12.0, n=60)
+    assert _judge(_with(close), gates).outcome is Outcome.FAIL
+    assert _judge(_with(_m(metric, 13.0, 12.0, 14.0, control=12.0, n=60)), gates).outcome is Outcome.PASS
+
+
 @pytest.mark.parametrize("metric", [Metric.LINKAGE_P, Metric.LINKAGE_TPR, Metric.EXPOSURE_TPR])
 def test_indicators_never_support_a_pass(metric: Metric) -> None:
     shown = next(m for m in CLEAN if m.metric is metric).model_copy(update={"indicator": True})

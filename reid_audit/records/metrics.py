@@ -49,7 +49,8 @@ class Metric(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a metric is missing. Codes only, with fixed texts, so that no path or id slips into a report."""
+    """Why a metric is missing or must not decide. Codes only, with fixed texts, so that no path or id
+    slips into a report."""
 
     NO_REFERENCE = "no_reference"
     NO_HOLDOUT = "no_holdout"
@@ -66,6 +67,8 @@ class Reason(StrEnum):
     NOT_NEEDED = "not_needed"
     NO_GENERATOR = "no_generator"
     NOT_EXCHANGEABLE = "not_exchangeable"
+    PRIOR_OVERLAP = "prior_overlap"
+    CONTROL_FLAGGED = "control_flagged"
     NO_CONTROL_FOR_ARCHITECTURE = "no_control_for_architecture"
     PRIOR_TOO_SMALL = "prior_too_small"
     NOT_COMPUTED = "not_computed"
@@ -87,6 +90,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NOT_NEEDED: "the verdict was already settled without it",
     Reason.NO_GENERATOR: "the method tunes no generator",
     Reason.NOT_EXCHANGEABLE: "training and hold-out images differ in kind, so this comparison would mislead",
+    Reason.PRIOR_OVERLAP: "the prior has seen films of these patients, so a match may come from the prior",
+    Reason.CONTROL_FLAGGED: "the attack without the model is flagged too, so a match need not come from the weights",
     Reason.NO_CONTROL_FOR_ARCHITECTURE: "no positive control is known for this kind of network",
     Reason.PRIOR_TOO_SMALL: "the prior declares too few images for this",
     Reason.NOT_COMPUTED: "not computed in this run",

@@ -19,11 +19,19 @@ class Direction(StrEnum):
     LOWER = "lower"
 
 
-LOWER_IS_RISKIER: frozenset[Metric] = frozenset({Metric.LINKAGE_P, Metric.EXPOSURE_MAX_P})
+LOWER_IS_RISKIER: frozenset[Metric] = frozenset(
+    {
+        Metric.LINKAGE_P,
+        Metric.EXPOSURE_MAX_P,
+        Metric.AGE_MAE_RECONSTRUCTION,
+        Metric.AGE_MAE_NEAREST,
+        Metric.AGE_MAE_BASE,
+    }
+)
 
 
 def direction_of(metric: Metric) -> Direction:
-    """p-values become riskier downwards, everything else upwards."""
+    """p-values of a leak and errors of a reading become riskier downwards, everything else upwards."""
     return Direction.LOWER if metric in LOWER_IS_RISKIER else Direction.HIGHER
 
 

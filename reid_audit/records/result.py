@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import FiniteFloat
 
 from reid_audit.records.base import Record, Sha256
-from reid_audit.records.metrics import Measurement, Metric
+from reid_audit.records.metrics import Measurement, Metric, Reason
 from reid_audit.records.policy import Budget, Policy, PreprocessSpec, Waiver
 
 
@@ -186,6 +186,13 @@ class Gap(Record):
     remedy: str
 
 
+class Demotion(Record):
+    """A number that was measured but did not count, because an assumption of its test is not met here."""
+
+    metric: Metric
+    reason: Reason
+
+
 class Verdict(Record):
     """The answer, with what led to it."""
 
@@ -196,6 +203,7 @@ class Verdict(Record):
     gaps: tuple[Gap, ...] = ()
     waived: tuple[Breach, ...] = ()
     warnings: tuple[str, ...] = ()
+    demoted: tuple[Demotion, ...] = ()
     screening: bool = False
 
     @property

@@ -54,6 +54,7 @@ def gate_row(gate: Gate, measurements: tuple[Measurement, ...], verdict: Verdict
         margin=None if facing is None or threshold is None else round(sign * (threshold - facing), 12) + 0.0,
         corroborated_by=tuple(PublicCorroboration(metric=c.metric, above=c.above) for c in gate.corroborated_by),
         waiver=waiver,
+        doubt=next((d.reason for d in verdict.demoted if measured and d.metric is gate.metric), None),
     )
 
 

@@ -57,7 +57,8 @@ def _gate(row: GateRow, report: PublicReport) -> ET.Element:
     if row.status == "breach":
         _say(case, "failure", said)
     elif row.status != "clear":
-        _say(case, "skipped", f"{words.GATE_WORD[row.status]}: {said or words.GATE_MEANING[row.status]}")
+        why = said or words.doubted(row.doubt) or words.GATE_MEANING[row.status]
+        _say(case, "skipped", f"{words.GATE_WORD[row.status]}: {why}")
     return case
 
 

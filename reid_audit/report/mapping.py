@@ -63,7 +63,8 @@ _WORD = re.compile(r"^[A-Za-z_. -]{1,40}$")
 
 def publish(result: AuditResult) -> PublicReport:
     """What of ``result`` may be published. Demographic figures about fewer than 10 people become ``small_cell``."""
-    measurements = tuple(_suppress(m) for m in result.measurements)
+    doubts = {d.metric: d.reason for d in result.verdict.demoted}
+    measurements = tuple(_demote(_suppress(m), doubts) for m in result.measurements)
     hidden = frozenset(m.metric for m in measurements if isinstance(m, Unmeasured) and m.reason is Reason.SMALL_CELL)
     return PublicReport(
         started=result.started,
@@ -78,7 +79,7 @@ def publish(result: AuditResult) -> PublicReport:
             for gate in result.policy.gates
         ),
         controls=control_rows(result.policy, measurements, result.prior),
-        measurements=tuple(_measurement(m, result.policy) for m in measurements),
+        measurements=tuple(_measurement(m, result.policy, doubts) for m in measurements),
         histograms=tuple(_histogram(h) for h in result.histograms if h.id not in DEMOGRAPHIC and h.counts),
         curves=tuple(_curve(c) for c in result.curves if c.id in ("exposure_roc", "linkage_roc") and c.x),
         cohorts=tuple(
@@ -137,7 +138,13 @@ def _suppress(measurement: Measurement) -> Measurement:
     return measurement
 
 
-def _measurement(measurement: Measurement, policy: Policy) -> PublicMeasurement:
+def _demote(measurement: Measurement, doubts: dict[Metric, Reason]) -> Measurement:
+    if isinstance(measurement, Measured) and measurement.metric in doubts:
+        return measurement.model_copy(update={"indicator": True})
+    return measurement
+
+
+def _measurement(measurement: Measurement, policy: Policy, doubts: dict[Metric, Reason]) -> PublicMeasurement:
     if isinstance(measurement, Unmeasured):
         return PublicUnmeasured(
             metric=measurement.metric, reason=measurement.reason, text=REASON_TEXT[measurement.reason]
@@ -152,6 +159,7 @@ def _measurement(measurement: Measurement, policy: Policy) -> PublicMeasurement:
         threshold=gate.fail if gate else None,
         n=measurement.n,
         indicator=measurement.indicator,
+        doubt=doubts.get(measurement.metric),
     )
 
 

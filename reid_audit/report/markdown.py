@@ -69,6 +69,8 @@ def gate_table(gates: tuple[GateRow, ...]) -> str:
         status = words.GATE_WORD[row.status]
         if row.waiver is not None:
             status += f" by {inert(row.waiver.approved_by)} until {row.waiver.expires}: {inert(row.waiver.reason)}"
+        if row.doubt is not None:
+            status += f"; {words.doubted(row.doubt)}"
         cells = (
             f"{words.METRICS[row.metric].label} `{row.metric}`",
             status,
@@ -105,7 +107,9 @@ def _bracket(report: PublicReport) -> str:
             f"Somebody who already holds films could recognise **{words.number(exposure.value, 'share')}**{bound} "
             "of them from the weights, at 1 % false alarms."
         )
-    return "### Recovered and exposed\n\n" + " ".join(parts) if parts else ""
+    if parts:
+        parts.append(plain.bracket_doubt(report))
+    return "### Recovered and exposed\n\n" + " ".join(parts).rstrip() if parts else ""
 
 
 def _shift(report: PublicReport) -> str:

@@ -81,13 +81,24 @@ def sentence(finding: Finding, report: PublicReport) -> str:
             return plain
     text = finding.text
     if finding.metric is not None:
+        doubt = next((g.doubt for g in report.gates if g.metric is finding.metric), None)
+        if finding.kind == "gap" and doubt is not None and "is an indicator here" in text:
+            return stopped(f"Measured, but it {words.doubted(doubt)}")
         text = text.replace(f"{finding.metric.value} was not measured", "not measured")
+        text = text.replace(f"control {finding.metric.value}:", "reached")
     return stopped(named(text))
 
 
 def remedy(finding: Finding) -> str:
     """What would close a gap, as a sentence; empty where nothing is offered."""
     return "To close it: " + stopped(finding.remedy) if finding.remedy else ""
+
+
+def bracket_doubt(report: PublicReport) -> str:
+    """Why the ends of the bracket do not count in this run; empty where they do."""
+    ends = (report.measured(Metric.REIDENTIFIED_PATIENTS), report.measured(Metric.EXPOSURE_TPR))
+    doubts = dict.fromkeys(end.doubt for end in ends if end is not None and end.doubt is not None)
+    return " ".join(f"In this run it {stopped(words.doubted(doubt))}" for doubt in doubts)
 
 
 def stopped(text: str) -> str:

@@ -1,7 +1,7 @@
 """The versioned public document. Only this type reaches a renderer, and no field of it can hold a patient.
 
-Schema evolution: within ``reid-audit/report/1`` fields may be added with a default; none is removed, renamed or given
-another meaning. Readers ignore fields they do not know. Anything else is ``/2``.
+Schema evolution: within ``reid-audit/report/1`` fields may be added with a default, and enumerations may gain words;
+none is removed, renamed or given another meaning. Readers ignore fields they do not know. Anything else is ``/2``.
 """
 
 from __future__ import annotations
@@ -165,6 +165,8 @@ class PublicMeasured(Wire):
     threshold: FiniteFloat | None = None
     n: NonNegativeInt | None = None
     indicator: bool = False
+    doubt: Reason | None = None
+    """Why an indicator must not decide, where the judge found an assumption broken."""
 
 
 class PublicUnmeasured(Wire):
@@ -215,6 +217,8 @@ class GateRow(Wire):
     """Room left before the threshold; negative beyond it."""
     corroborated_by: tuple[PublicCorroboration, ...] = ()
     waiver: PublicWaiver | None = None
+    doubt: Reason | None = None
+    """Why the number was measured but does not count; None where it counts, or nothing was measured."""
 
 
 class ControlRow(Wire):

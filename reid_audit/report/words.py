@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from reid_audit.records import Metric, Outcome, StoppedBy
+from reid_audit.records import REASON_TEXT, Metric, Outcome, Reason, StoppedBy
 from reid_audit.report.wire import ControlName, ControlStatus, GateRow, GateStatus, PublicReport
 
 Unit = Literal["share", "p", "count", "score", "years", "bits"]
@@ -205,6 +205,11 @@ def partners(row: GateRow) -> str:
         for c in row.corroborated_by
     ]
     return f"counts only with {' or '.join(named)}" if named else ""
+
+
+def doubted(reason: Reason | None) -> str:
+    """Why a measured number does not count; empty where it does."""
+    return f"does not count: {REASON_TEXT[reason]}" if reason else ""
 
 
 def duration(seconds: float) -> str:

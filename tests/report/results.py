@@ -6,6 +6,7 @@ import math
 from datetime import UTC, date, datetime
 from itertools import pairwise
 
+from reid_audit.judge import judge
 from reid_audit.records import (
     ArchMatch,
     ArmSummary,
@@ -253,6 +254,32 @@ def passing() -> AuditResult:
             "verdict": verdict,
         }
     )
+
+
+def demoted() -> AuditResult:
+    """A passing net whose hold-out films are of another kind, as the judge sees it: exits 4, and nothing counts."""
+    result = passing()
+    differ = Measured(metric=Metric.EXCHANGEABILITY_P, value=0.0005, n=403)
+    measurements = tuple(differ if m.metric is differ.metric else m for m in result.measurements)
+    verdict = judge(
+        measurements,
+        result.policy,
+        checkpoint_sha256=result.checkpoint.sha256,
+        today=result.started.date(),
+        prior_overlap=result.prior.overlap,
+        budget_complete=True,
+        has_reference=True,
+        has_holdout=True,
+    )
+    return result.model_copy(update={"measurements": measurements, "verdict": verdict})
+
+
+def not_audited() -> AuditResult:
+    """The record of an audit that could not be finished: no figure, no verdict on the weights."""
+    verdict = Verdict(outcome=Outcome.NOT_AUDITED, reason="The machine ran out of memory during the attack.")
+    spend = Spend(seconds=12.4, steps=40, stopped_by=StoppedBy.ERROR)
+    missing = tuple(Unmeasured(metric=g.metric, reason=Reason.NOT_COMPUTED) for g in Policy().gates)
+    return AuditResult.model_validate({**_base(), "measurements": missing, "spend": spend, "verdict": verdict})
 
 
 def screening() -> AuditResult:

@@ -17,7 +17,13 @@ from reid_audit.records import Metric, Outcome
 from reid_audit.report import FILES, FORMATS, plain, publish, render, words, write_reports
 
 GOLDEN = Path(__file__).parent / "golden"
-EXAMPLES = [results.failing, results.passing, results.screening, results.waived]
+EXAMPLES = [
+    results.failing,
+    results.passing,
+    results.screening,
+    results.waived,
+    results.demoted,
+]
 HOSTILE = "<script>alert(1)</script> | `x` ![a](http://evil.example/x) [b](javascript:1)"
 
 

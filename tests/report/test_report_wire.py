@@ -23,7 +23,13 @@ from reid_audit.report.wire import MAX_POINTS, Digests, PublicReport, Tally
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-EXAMPLES = [results.failing, results.passing, results.screening, results.waived]
+EXAMPLES = [
+    results.failing,
+    results.passing,
+    results.screening,
+    results.waived,
+    results.demoted,
+]
 LEAVES = (bool, int, float, type(None), datetime, date)
 FORBIDDEN_WORDS = ("pixel_values", "latent", "embedding", "row_id", "patient_id", "image_data", "path", "file")
 TEXT_LIMIT = 400
@@ -168,6 +174,22 @@ def test_gate_statuses() -> None:
     assert waived.waiver is not None
     assert waived.waiver.expires == date(2027, 3, 1)
     assert {g.status for g in publish(results.screening()).gates} == {"unmeasured", "indicator"}
+
+
+def test_a_demoted_gate_says_what_was_measured_and_why_it_does_not_count() -> None:
+    report = publish(results.demoted())
+    gates = {g.metric: g for g in report.gates}
+    for metric in (Metric.LINKAGE_P, Metric.EXPOSURE_TPR, Metric.NEAREST_SSIM):
+        assert gates[metric].status == "indicator"
+        assert gates[metric].doubt is Reason.NOT_EXCHANGEABLE
+        assert gates[metric].value is not None
+    shown = next(m for m in report.measurements if m.metric is Metric.LINKAGE_AUC)
+    assert shown.status == "measured"
+    assert (shown.indicator, shown.doubt) == (True, Reason.NOT_EXCHANGEABLE)
+    assert gates[Metric.LINKAGE_P].metric not in {g.metric for g in publish(results.passing()).gates if g.doubt}
+    for format in ("html", "markdown", "junit"):
+        assert "does not count: training and hold-out images differ in kind" in render(report, format)
+    assert results.demoted().measurements[0] == results.passing().measurements[0], "the run keeps what it measured"
 
 
 def test_a_waiver_for_another_checkpoint_is_not_shown() -> None:
