@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from reid_audit.arch import catalogue
 from reid_audit.arch.catalogue import Build, convolution_like, set_module
+from reid_audit.arch.heads import Head, read_head, rebuild_head
 from reid_audit.arch.index import POSITION, Shape
-from reid_audit.arch.matching import Fit, head_regions
+from reid_audit.arch.matching import Fit
 from reid_audit.errors import ArchitectureError
 
 HeadKind = Literal["softmax", "sigmoid", "regression", "segmentation", "features"]
@@ -27,8 +25,8 @@ class Plan:
     channels: int
     classes: int
     head: HeadKind
-    rebuilt: str | None
-    """Module path of a head that is not the library's and is rebuilt from its keys."""
+    own: Head
+    """A head that is not the library's, if there is one."""
     side: int
     from_weights: bool
     """Whether the side follows from position embeddings."""
@@ -52,10 +50,11 @@ class SegmentationOutput(nn.Module):
 
 def plan(fit: Fit) -> Plan:
     """Read classes, channels, head and side off the shapes."""
-    evidence: list[str] = []
+    evidence = list(fit.notes)
     channels = _channels(fit, evidence)
     side, from_weights, resized = _side(fit, evidence)
-    classes, rebuilt = _head(fit, evidence)
+    own = read_head(fit, evidence)
+    classes = own.classes
     head: HeadKind = "features" if classes == 0 else "sigmoid" if classes == 1 else "softmax"
     if fit.entry.segmentation and classes:
         head = "segmentation"
@@ -64,7 +63,7 @@ def plan(fit: Fit) -> Plan:
         evidence.append("torchxrayvision: op_threshs beside the network; labels are independent (sigmoid)")
     if fit.outside or fit.extra:
         evidence.append(f"{len(fit.outside) + len(fit.extra)} keys beside the network were left out or are its head")
-    return Plan(channels, classes, head, rebuilt, side, from_weights, resized, tuple(evidence))
+    return Plan(channels, classes, head, own, side, from_weights, resized, tuple(evidence))
 
 
 def _channels(fit: Fit, evidence: list[str]) -> int:
@@ -109,43 +108,21 @@ def _side_of_tokens(fit: Fit, tokens: int, published: int) -> int:
     return isqrt(max(0, tokens - special)) * patch
 
 
-def _head(fit: Fit, evidence: list[str]) -> tuple[int, str | None]:
-    """Number of outputs (0: features) and the region to rebuild, if the head is not the library's."""
-    if not fit.entry.head:
-        return 0, None
-    shapes = {key: tuple(fit.state[key].shape) for key in fit.entry.head if key in fit.state}
-    plain = len(shapes) == len(fit.entry.head) and all(
-        shape[1:] == fit.described[key][0][1:] for key, shape in shapes.items()
-    )
-    regions = head_regions(fit.entry, fit.described)
-    present = [k for k in fit.state if any(k.startswith(region + ".") for region in regions)]
-    if plain and set(present) <= set(fit.described):
-        return next(iter(shapes.values()))[0], None
-    if not present:
-        return 0, None
-    region = next(r for r in regions if any(k.startswith(r + ".") for k in present))
-    evidence.append(f"{region} is not the library's: rebuilt from its keys, ReLU assumed between its linear layers")
-    last = [v for k, v in fit.state.items() if k.startswith(region + ".") and v.dim() >= 2]
-    return (int(last[-1].shape[0]) if last else 0), region
-
-
 def build(fit: Fit, wanted: Plan, side: int | None) -> tuple[nn.Module, int]:
     """The loaded module in evaluation mode, and the side it takes. Raises ArchitectureError where loading fails."""
     module, used = _construct(fit, wanted, side)
     _adapt_stem(fit, module)
-    regions = head_regions(fit.entry, fit.described)
-    if wanted.rebuilt is not None:
-        set_module(module, wanted.rebuilt, rebuild_head(_below(fit.state, wanted.rebuilt)))
-    elif wanted.classes == 0:
-        for region in regions:
-            set_module(module, region, nn.Identity())
-    _load(fit, module)
+    for path in {key.rpartition(".")[0] for key in fit.entry.head if wanted.classes == 0 or wanted.own.region}:
+        set_module(module, path, nn.Identity())
+    if wanted.own.region is not None:
+        set_module(module, wanted.own.region, rebuild_head(wanted.own.keys))
+    _load(fit, module, wanted.own.region)
     module.eval().requires_grad_(False)
     return (SegmentationOutput(module).eval() if fit.entry.segmentation else module), used
 
 
 def _construct(fit: Fit, wanted: Plan, side: int | None) -> tuple[nn.Module, int]:
-    classes = wanted.classes if wanted.rebuilt is None and wanted.classes else None
+    classes = wanted.classes if wanted.own.region is None and wanted.classes else None
     plain = Build(fit.entry.library, fit.entry.name, classes=classes, channels=wanted.channels)
     sized = wanted.side if wanted.resized else None if wanted.from_weights or side in (None, fit.entry.side) else side
     try:
@@ -200,92 +177,15 @@ def _adapt_stem(fit: Fit, module: nn.Module) -> None:
             module.maxpool = nn.Identity()
 
 
-def rebuild_head(keys: Mapping[str, Tensor]) -> nn.Module:
-    """A head from its keys (relative to its module): linear, convolution and normalisation layers in order.
-
-    Between two linear layers with a gap in their numbering, or with names, a ReLU is assumed: an activation has no
-    weights. Dropout does nothing in evaluation mode.
-    """
-    groups: dict[str, dict[str, Tensor]] = {}
-    for key, value in keys.items():
-        path, _, leaf = key.rpartition(".")
-        groups.setdefault(path, {})[leaf] = value
-    if list(groups) == [""]:
-        return _layer(groups[""])
-    root = nn.Module()
-    steps: list[nn.Module] = []
-    for path, tensors in groups.items():
-        layer = _layer(tensors)
-        if steps and isinstance(layer, nn.Linear):
-            steps.append(nn.ReLU())
-        steps.append(layer)
-        _attach(root, path, layer)
-    return RebuiltHead(root, steps)
-
-
-class RebuiltHead(nn.Module):
-    """Layers under their original names, run in order."""
-
-    def __init__(self, named: nn.Module, steps: list[nn.Module]) -> None:
-        super().__init__()
-        for name, child in named.named_children():
-            self.add_module(name, child)
-        self._steps = tuple(steps)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """features [N, D] -> logits [N, classes]."""
-        for step in self._steps:
-            features = step(features)
-        return features
-
-
-def _attach(root: nn.Module, path: str, layer: nn.Module) -> None:
-    node = root
-    *parents, leaf = path.split(".")
-    for part in parents:
-        if not hasattr(node, part):
-            node.add_module(part, nn.Module())
-        node = node.get_submodule(part)
-    node.add_module(leaf, layer)
-
-
-def _layer(tensors: Mapping[str, Tensor]) -> nn.Module:
-    weight = tensors.get("weight")
-    if weight is None:
-        raise _head_error(tensors)
-    if "running_mean" in tensors:
-        return nn.BatchNorm1d(weight.shape[0])
-    if weight.dim() == 1:
-        return nn.LayerNorm(weight.shape[0])
-    with torch.random.fork_rng(devices=[]):
-        if weight.dim() == 2:
-            return nn.Linear(weight.shape[1], weight.shape[0], bias="bias" in tensors)
-        if weight.dim() == 4:
-            size = (int(weight.shape[2]), int(weight.shape[3]))
-            return nn.Conv2d(int(weight.shape[1]), int(weight.shape[0]), size, bias="bias" in tensors)
-    raise _head_error(tensors)
-
-
-def _head_error(tensors: Mapping[str, Tensor]) -> ArchitectureError:
-    return ArchitectureError(
-        "the head is made of layers that cannot be told from their keys",
-        closest=", ".join(re.sub(r"[^\w.]", "?", k)[:40] for k in list(tensors)[:4]),
-        remedy="give the constructor: --arch-factory package.module:function",
-    )
-
-
-def _below(state: Mapping[str, Tensor], region: str) -> dict[str, Tensor]:
-    return {key[len(region) + 1 :]: value for key, value in state.items() if key.startswith(region + ".")}
-
-
-def _load(fit: Fit, module: nn.Module) -> None:
-    own = module.state_dict()
+def _load(fit: Fit, module: nn.Module, loaded: str | None) -> None:
+    """Strict but for integer buffers and the module at ``loaded``, which has its weights already."""
+    own = {k: v for k, v in module.state_dict().items() if loaded is None or not k.startswith(loaded + ".")}
     state: dict[str, Any] = {k: v for k, v in fit.state.items() if k in own}
     try:
         missing = module.load_state_dict(state, strict=False).missing_keys
     except RuntimeError as error:
         raise _failed(fit, str(error).replace("\n", " ")[:200]) from None
-    lacking = [key for key in missing if own[key].is_floating_point()]
+    lacking = [key for key in missing if key in own and own[key].is_floating_point()]
     if lacking:
         raise _failed(fit, f"{len(lacking)} weights are missing, first {lacking[0]}")
 

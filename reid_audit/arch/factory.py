@@ -21,7 +21,7 @@ REMEDY = "--arch-factory package.module:function must name a function that retur
 def from_factory(spec: str, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Call the constructor and load ``tensors`` strictly (any shared prefix aside). Raises ArchitectureError."""
     function = _import(spec)
-    state = canonical(tensors)
+    state = canonical(tensors).state
     try:
         with torch.random.fork_rng(devices=[]):
             module = function(**_arguments(function, state))

@@ -70,6 +70,8 @@ class Index:
     starts: NDArray[np.int64]
     sizes: NDArray[np.int64]
     """Body keys of each entry (all roles but HEAD)."""
+    commons: tuple[str, ...]
+    """First parts that all body keys of some entry share."""
 
     def score(self, shapes: Mapping[str, Shape]) -> Scores:
         """Compare a state_dict's {key: shape} with every entry. Stem and position keys fit by name."""
@@ -153,9 +155,10 @@ def unpack(packed: bytes) -> Index:
     starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)[:-1]])
     shape_list = tuple(tuple(shape) for shape in document["shapes"])
     key_names = tuple(document["keys"])
+    entries = tuple(_entry(number, row) for number, row in enumerate(document["entries"]))
     return Index(
         versions=document["versions"],
-        entries=tuple(_entry(number, row) for number, row in enumerate(document["entries"])),
+        entries=entries,
         keys={name: number for number, name in enumerate(key_names)},
         key_names=key_names,
         shapes={shape: number for number, shape in enumerate(shape_list)},
@@ -165,6 +168,7 @@ def unpack(packed: bytes) -> Index:
         roles=arrays[2],
         starts=starts,
         sizes=np.add.reduceat((arrays[2] != HEAD).astype(np.int64), starts),
+        commons=tuple(sorted({entry.common for entry in entries if entry.common})),
     )
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
 from reid_audit.arch import catalogue
 from reid_audit.arch.build_index import describe
-from reid_audit.arch.canonical import canonical, prefixes, under
+from reid_audit.arch.canonical import canonical, from_sequential, prefixes, under
 from reid_audit.arch.index import HEAD, POSITION, STEM, Entry, Index, Shape, pack, shipped, unpack
 from reid_audit.errors import ArchitectureError
 from reid_audit.records import Candidate
 
 RUNNERS_UP = 5
 SHORTLIST = 12
+WORTHWHILE = 0.5
+"""A spelling that could reach less than this part of the best score so far is not looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,8 +30,8 @@ class Fit:
     described: dict[str, tuple[Shape, int]]
     state: dict[str, Tensor]
     """The entries under the prefix, with keys as the network names them."""
-    outside: tuple[str, ...]
-    """Keys of the file that do not have the prefix."""
+    outside: dict[str, Tensor]
+    """Entries of the file that do not have the prefix, with the file's keys."""
     missing: tuple[str, ...]
     """Body keys that are absent or of another shape."""
     unexpected: tuple[str, ...]
@@ -40,6 +42,8 @@ class Fit:
     """Keys explained with fitting shapes, head included where it fits."""
     total: int
     """Floating-point keys of the file."""
+    notes: tuple[str, ...] = ()
+    """What was folded or assumed before the comparison."""
 
     @property
     def complete(self) -> bool:
@@ -53,18 +57,39 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class Spelling:
+    """How the keys of a file have to be read so that they are a network's own."""
+
+    stripped: str = ""
+    """Prefix that is taken away."""
+    added: str = ""
+    """First part that is put back, where a whole network lives in one module and lost its name."""
+    numbered: bool = False
+    """Whether a ResNet's children are numbered, because it was rewrapped in an nn.Sequential."""
+
+    def read(self, keys: Iterable[str]) -> dict[str, str]:
+        """{the network's key: the file's key} for the keys with the prefix."""
+        own = under(keys, self.stripped)
+        if self.numbered:
+            return {from_sequential(short): key for short, key in own.items()}
+        return {self.added + short: key for short, key in own.items()} if self.added else own
+
+
+@dataclass(frozen=True, slots=True)
 class _Guess:
     score: float
     exact: int
     number: int
-    stripped: str
-    added: str
+    part: float
+    """Share explained of all keys, the file's and the network's: an estimate of a runner-up's coverage."""
+    spelling: Spelling
 
 
 def best(tensors: Mapping[str, Tensor], *, name: str | None = None) -> tuple[Fit, tuple[Candidate, ...]]:
     """The best complete fit and its runners-up. Raises ArchitectureError with the near miss where none is complete."""
     index = shipped()
-    state = canonical(tensors)
+    given = canonical(tensors)
+    state = given.state
     if not state:
         raise ArchitectureError(
             "the state_dict holds no floating-point weights", closest="nothing to compare", remedy="check the file"
@@ -74,16 +99,21 @@ def best(tensors: Mapping[str, Tensor], *, name: str | None = None) -> tuple[Fit
         index = _holding(index, name)
         only = _named(index, name)
     guesses = _guesses(index, state, only)
-    fits = [_lay(index, index.entries[guess.number], state, guess) for guess in guesses[:SHORTLIST]]
-    if not fits:
+    if not guesses:
         raise _unknown(state)
-    complete = [fit for fit in fits if fit.complete]
-    if not complete:
-        raise _near_miss(fits[0])
-    chosen = complete[0]
-    top = guesses[fits.index(chosen)]
-    ties = [index.entries[g.number] for g in guesses if (g.score, g.exact) == (top.score, top.exact)]
-    return chosen, _candidates(chosen, fits, ties)
+    chosen, top = _first_complete(index, state, guesses)
+    return replace(chosen, notes=given.notes), _candidates(index, chosen, top, guesses)
+
+
+def _first_complete(index: Index, state: Mapping[str, Tensor], guesses: list[_Guess]) -> tuple[Fit, _Guess]:
+    """The best guess that holds when every key is looked at. Raises ArchitectureError with the closest network."""
+    near: list[Fit] = []
+    for guess in guesses[:SHORTLIST]:
+        fit = _lay(index, index.entries[guess.number], state, guess.spelling)
+        if fit.complete:
+            return fit, guess
+        near.append(fit)
+    raise _near_miss(max(near, key=lambda fit: fit.matched - len(fit.missing) - len(fit.unexpected)))
 
 
 def _holding(index: Index, name: str) -> Index:
@@ -111,18 +141,27 @@ def _named(index: Index, name: str) -> frozenset[int]:
 
 
 def _guesses(index: Index, state: Mapping[str, Tensor], only: frozenset[int] | None) -> list[_Guess]:
-    """Entries by how well they explain the keys, over all prefixes; the best prefix of each entry counts."""
+    """Entries by how well they explain the keys, over all spellings; the best spelling of each entry counts."""
     shapes: dict[str, Shape] = {key: tuple(value.shape) for key, value in state.items()}
     found: dict[int, _Guess] = {}
-    for stripped, added in _spellings(index, shapes):
-        spelled = {added + short: shapes[key] for short, key in under(shapes, stripped).items()}
+    top = 0.0
+    for spelling, spelled, known in _spelled(index, shapes):
+        if known < WORTHWHILE * top * len(shapes):
+            break
         scores = index.score(spelled)
         share = scores.body / (index.sizes + len(shapes) - np.minimum(scores.named, len(shapes)))
         for number in np.argsort(-share, kind="stable")[: 4 * SHORTLIST] if only is None else only:
-            guess = _Guess(float(share[number]), int(scores.exact[number]), int(number), stripped, added)
+            guess = _Guess(
+                float(share[number]),
+                int(scores.exact[number]),
+                int(number),
+                float(scores.body[number] / (len(shapes) + index.sizes[number] - scores.body[number])),
+                spelling,
+            )
             old = found.get(guess.number)
             if guess.score > 0 and (old is None or (guess.score, guess.exact) > (old.score, old.exact)):
                 found[guess.number] = guess
+        top = max(top, float(share.max()))
     return sorted(found.values(), key=lambda guess: _rank(index, guess))
 
 
@@ -131,25 +170,31 @@ def _rank(index: Index, guess: _Guess) -> tuple[float, int, bool, int, str]:
     return (-round(guess.score, 9), -guess.exact, entry.library != "torchvision", len(entry.name), entry.name)
 
 
-def _spellings(index: Index, shapes: Mapping[str, Shape]) -> list[tuple[str, str]]:
-    """(prefix to strip, prefix to add): the latter where a whole network lives in one module and lost its name."""
-    stripped = [(prefix, "") for prefix in prefixes(shapes)]
+def _spelled(index: Index, shapes: Mapping[str, Shape]) -> list[tuple[Spelling, dict[str, Shape], int]]:
+    """Every spelling under which some network knows some key, with the number of keys known, most first."""
     first = {key.partition(".")[0] for key in shapes}
-    common = sorted({entry.common for entry in index.entries if entry.common and entry.common not in first})
-    return [*stripped, *(("", name + ".") for name in common)]
+    tried = [Spelling(stripped=prefix) for prefix in prefixes(shapes)]
+    tried += [Spelling(added=name + ".") for name in index.commons if name not in first]
+    tried += [Spelling(stripped=s.stripped, numbered=True) for s in tried if f"{s.stripped}4.0.conv1.weight" in shapes]
+    found = []
+    for spelling in tried:
+        spelled = {short: shapes[key] for short, key in spelling.read(shapes).items()}
+        known = sum(short in index.keys for short in spelled)
+        if known:
+            found.append((spelling, spelled, known))
+    return sorted(found, key=lambda row: -row[2])
 
 
-def _lay(index: Index, entry: Entry, state: Mapping[str, Tensor], guess: _Guess) -> Fit:
+def _lay(index: Index, entry: Entry, state: Mapping[str, Tensor], spelling: Spelling) -> Fit:
     described = index.described(entry)
-    origin = {guess.added + short: key for short, key in under(state, guess.stripped).items()}
-    own = {short: state[key] for short, key in origin.items()}
+    own = {short: state[key] for short, key in spelling.read(state).items()}
     fitting = {k for k, (shape, role) in described.items() if k in own and _fits(tuple(own[k].shape), shape, role)}
     missing = tuple(k for k, (_, role) in described.items() if role != HEAD and k not in fitting)
     inside = {k.partition(".")[0] for k, (_, role) in described.items() if role != HEAD}
     regions = head_regions(entry, described)
     left = [k for k in own if k not in described]
     unexpected = tuple(k for k in left if k.partition(".")[0] in inside and not _within(k, regions))
-    outside = tuple(key for key in state if not key.startswith(guess.stripped))
+    outside = {key: value for key, value in state.items() if not key.startswith(spelling.stripped)}
     extra = tuple(k for k in left if k not in unexpected)
     return Fit(entry, described, own, outside, missing, unexpected, extra, len(fitting), len(state))
 
@@ -182,21 +227,15 @@ def _within(key: str, regions: tuple[str, ...]) -> bool:
     return any(key.startswith(region + ".") for region in regions)
 
 
-def _candidates(chosen: Fit, fits: list[Fit], ties: list[Entry]) -> tuple[Candidate, ...]:
-    """Every network that is the same by shape, then the next best ones."""
-    equal = [entry for entry in ties if entry is not chosen.entry]
-    known = {chosen.entry.number, *(entry.number for entry in equal)}
-    others = [fit for fit in fits if fit.entry.number not in known and len(fit.missing) < len(fit.described) // 2]
-    rest = [(fit.entry, min(_part(fit), chosen.coverage * 0.999)) for fit in others[:RUNNERS_UP]]
-    return tuple(
-        Candidate(name=entry.name, library=entry.library, coverage=coverage)
-        for entry, coverage in [*((entry, chosen.coverage) for entry in equal), *rest]
-    )
-
-
-def _part(fit: Fit) -> float:
-    """Coverage of a runner-up, lowered by what it lacks."""
-    return fit.matched / max(1, fit.total + len(fit.missing))
+def _candidates(index: Index, chosen: Fit, top: _Guess, guesses: list[_Guess]) -> tuple[Candidate, ...]:
+    """Every network that is the same by shape, then the next best ones (their coverage is an estimate)."""
+    others = [guess for guess in guesses if guess.number != chosen.entry.number]
+    equal = [g for g in others if (g.score, g.exact) == (top.score, top.exact)]
+    rest = [g for g in others if (g.score, g.exact) != (top.score, top.exact) and g.part > 0.5][:RUNNERS_UP]
+    rows = [(g, chosen.coverage) for g in equal]
+    rows += [(g, min(g.part, chosen.coverage * 0.999)) for g in rest]
+    entries = index.entries
+    return tuple(Candidate(name=entries[g.number].name, library=entries[g.number].library, coverage=c) for g, c in rows)
 
 
 def _unknown(state: Mapping[str, Tensor]) -> ArchitectureError:
