@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data/nih_cxr14
 
-.PHONY: demo test dev lint bench gpu-check clean
+.PHONY: demo test dev lint bench gpu-check report-demo clean
 
 demo: $(VENV)/installed
 	$(BIN)/reid-audit demo
@@ -19,6 +19,10 @@ lint: $(VENV)/developer
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/real.py --data $(DATA)
+
+# Example reports as HTML in build/report-demo, their pictures in docs/screenshots. Needs Chromium.
+report-demo: $(VENV)/developer
+	$(BIN)/python tests/report/screenshots.py build/report-demo docs/screenshots
 
 gpu-check: $(VENV)/installed
 	$(BIN)/python benchmarks/gpu_check.py --data $(DATA) --out benchmarks/out/gpu-check.json

@@ -73,6 +73,30 @@ def null_histogram(histogram: PublicHistogram, key: str) -> Markup:
     return _svg(key, 140, f"{label}: chance and this model", desc, parts, "plot")
 
 
+def null_spark(histogram: PublicHistogram, key: str) -> Markup:
+    """The same without words, for a line of the gate table."""
+    low, high = min(histogram.edges[0], histogram.observed), max(histogram.edges[-1], histogram.observed)
+    scale, top = _linear(low, high, 3, 97), max(max(histogram.counts), 1)
+    bins = zip(histogram.edges[:-1], histogram.edges[1:], histogram.counts, strict=True)
+    parts = [
+        _rect(scale(left), 30 - 26 * count / top, scale(right) - scale(left), 26 * count / top, "null")
+        for left, right, count in bins
+        if count
+    ]
+    at = scale(histogram.observed)
+    parts += [_line(0, 30, 100, 30, "axis"), _line(at, 2, at, 30, "observed")]
+    desc = (
+        f"{null_name(histogram)}: chance lies around {_middle(histogram):.3g}, this model at {histogram.observed:.3g}."
+    )
+    return _svg(key, 34, f"{null_name(histogram)}: chance and this model", desc, parts, "plot gate-plot spark")
+
+
+def _middle(histogram: PublicHistogram) -> float:
+    """Middle of the fullest bin."""
+    at = histogram.counts.index(max(histogram.counts))
+    return (histogram.edges[at] + histogram.edges[at + 1]) / 2
+
+
 def null_name(histogram: PublicHistogram) -> str:
     """What the horizontal axis of a null distribution counts: the statistic behind a p-value, else the metric."""
     metric = Metric.LINKAGE_AUC if histogram.metric is Metric.LINKAGE_P else histogram.metric
@@ -158,7 +182,7 @@ def timeline(arms: tuple[PublicArm, ...], ceiling: float | None, spent: float, k
         start += arm.seconds
         row += 40
     if ceiling:
-        parts.append(_line(100 * spent / whole, 0, 100 * spent / whole, row, "guide"))
+        parts.insert(0, _line(100 * spent / whole, 0, 100 * spent / whole, row, "guide"))
     limit = f"of {duration(ceiling)} allowed" if ceiling else "no time limit set"
     parts.append(_text(0, row + 14, f"{duration(spent)} used, {limit}", "mark", "start"))
     return _svg(key, row + 22, "Time used by each part", "; ".join(said), parts, "plot")
@@ -169,22 +193,25 @@ def bracket(recovered: float | None, exposure: PublicMeasured | None, key: str) 
     parts = [_line(0, 52, 100, 52, "axis")]
     parts += [_line(x, 46, x, 58, "axis") for x in (0, 25, 50, 75, 100)]
     parts += [_text(x, 76, f"{x} %", "tick", _anchor(x)) for x in (0, 25, 50, 75, 100)]
-    said = []
+    said, labels = [], []
     upper = None if exposure is None else exposure.high if exposure.high is not None else exposure.value
     if recovered is not None and upper is not None and upper > recovered:
         parts.append(_rect(100 * recovered, 44, 100 * (upper - recovered), 16, "span"))
     if recovered is not None:
         x = 100 * recovered
-        parts += [_line(x, 34, x, 62, "observed"), _text(x, 26, "recovered", "mark", _anchor(x))]
+        parts.append(_line(x, 36, x, 62, "observed"))
+        labels.append(_text(x, 30, "recovered", "mark", _anchor(x)))
         said.append(f"recovered by this attack {number(recovered, 'share')}")
     if exposure is not None and upper is not None:
         low = exposure.low if exposure.low is not None else exposure.value
         parts += [_line(100 * low, 52, 100 * upper, 52, "interval"), _dot(100 * exposure.value, 52, 5, "value")]
         x = 100 * upper
-        parts.append(_text(x, 12, "could give away", "mark", _anchor(x)))
-        parts.append(_line(x, 16, x, 62, "threshold"))
+        labels.append(_text(x, 10, "could give away", "mark", _anchor(x)))
+        parts.append(_line(x, 14, x, 62, "threshold"))
         said.append(f"exposed {number(exposure.value, 'share')}, interval {interval(low, upper, 'share')}")
-    return _svg(key, 82, "Share of training patients, from recovered to exposed", "; ".join(said), parts, "plot")
+    return _svg(
+        key, 82, "Share of training patients, from recovered to exposed", "; ".join(said), parts + labels, "plot"
+    )
 
 
 def _gate_scale(unit: Unit, values: list[float]) -> Scale:

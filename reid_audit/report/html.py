@@ -9,7 +9,7 @@ from markupsafe import Markup
 from reid_audit.records import Metric
 from reid_audit.report import charts, plain, words
 from reid_audit.report.templating import page
-from reid_audit.report.wire import PublicMeasured, PublicReport
+from reid_audit.report.wire import GateRow, PublicMeasured, PublicReport
 
 _SHIFTS: tuple[tuple[str, words.Unit, tuple[tuple[str, Metric], ...]], ...] = (
     (
@@ -67,7 +67,7 @@ def render_html(report: PublicReport) -> str:
         outcome=words.OUTCOME_WORD[report.verdict.outcome],
         recovered=found,
         exposure=report.measured(Metric.EXPOSURE_TPR),
-        gates=tuple((row, charts.gate_plot(row, f"gate-{row.metric}")) for row in report.gates),
+        gates=tuple((row, charts.gate_plot(row, f"gate-{row.metric}") + _spark(report, row)) for row in report.gates),
         nulls=tuple((charts.null_name(h), charts.null_histogram(h, f"null-{h.metric}")) for h in report.histograms),
         rocs=tuple((c.id, charts.roc(c, _rate(report, c.id), f"curve-{c.id}")) for c in report.curves),
         bracket=_bracket(report),
@@ -76,6 +76,13 @@ def render_html(report: PublicReport) -> str:
         demographics=_demographics(report),
         mitigations=plain.mitigations(report),
     )
+
+
+def _spark(report: PublicReport, row: GateRow) -> Markup:
+    """The null distribution behind a gate, where the report holds one; the linkage test permutes its AUC."""
+    metrics = (row.metric, Metric.LINKAGE_AUC if row.metric is Metric.LINKAGE_P else row.metric)
+    found = next((h for h in report.histograms if h.metric in metrics), None)
+    return Markup("") if found is None else charts.null_spark(found, f"spark-{row.metric}")
 
 
 def _rate(report: PublicReport, curve: str) -> PublicMeasured | None:

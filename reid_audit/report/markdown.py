@@ -26,7 +26,7 @@ def render_markdown(report: PublicReport) -> str:
         f"**{inert(plain.headline(report))}** {plain.meaning(report)}",
         facts(report),
         _findings(report),
-        "### Gates\n\n" + gate_table(report.gates),
+        "\n\n".join(("### Gates", *words.doubts(report), gate_table(report.gates))),
         _bracket(report),
         "### Controls\n\n" + _controls(report.controls),
         _shift(report),
@@ -51,10 +51,9 @@ def facts(report: PublicReport) -> str:
 def _findings(report: PublicReport) -> str:
     names = {"breach": "Breach", "waived": "Waived breach", "gap": "Missing evidence", "warning": "Note"}
     lines = []
-    for finding in report.findings:
-        label = f" ({words.METRICS[finding.metric].label})" if finding.metric else ""
-        said = f"{plain.sentence(finding, report)} {plain.remedy(finding)}".rstrip()
-        lines.append(f"- **{names[finding.kind]}**{label}: {inert(said)}")
+    for finding, metrics, said, close in plain.grouped(report):
+        label = f" ({'; '.join(words.METRICS[m].label for m in metrics)})" if metrics else ""
+        lines.append(f"- **{names[finding.kind]}**{label}: {inert(f'{said} {close}'.rstrip())}")
     return "\n".join(lines)
 
 
@@ -70,7 +69,7 @@ def gate_table(gates: tuple[GateRow, ...]) -> str:
         if row.waiver is not None:
             status += f" by {inert(row.waiver.approved_by)} until {row.waiver.expires}: {inert(row.waiver.reason)}"
         if row.doubt is not None:
-            status += f"; {words.doubted(row.doubt)}"
+            status += ", does not count"
         cells = (
             f"{words.METRICS[row.metric].label} `{row.metric}`",
             status,
@@ -102,7 +101,7 @@ def _bracket(report: PublicReport) -> str:
     if found is not None:
         parts.append(f"This attack re-identified **{found[0]} of {found[1]}** training patients.")
     if exposure is not None:
-        bound = f" (up to {words.number(exposure.high, 'share')})" if exposure.high is not None else ""
+        bound = f" (up to {words.number(exposure.high, 'share')})" if (exposure.high or 0) > exposure.value else ""
         parts.append(
             f"Somebody who already holds films could recognise **{words.number(exposure.value, 'share')}**{bound} "
             "of them from the weights, at 1 % false alarms."

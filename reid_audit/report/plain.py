@@ -72,13 +72,24 @@ def meaning(report: PublicReport) -> str:
     return f"{text} That the attack can find patients was not shown, and the policy did not ask for it."
 
 
+def grouped(report: PublicReport) -> tuple[tuple[Finding, tuple[Metric, ...], str, str], ...]:
+    """(first finding, metrics, sentence, remedy) for findings that say the same, in the order of the first."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in report.findings:
+        groups.setdefault((finding.kind, sentence(finding, report), remedy(finding)), []).append(finding)
+    return tuple(
+        (found[0], tuple(f.metric for f in found if f.metric), said, close)
+        for (_, said, close), found in groups.items()
+    )
+
+
 def sentence(finding: Finding, report: PublicReport) -> str:
     """A finding in plain words; the judge's own where there is no shorter way to say it."""
     if finding.kind in ("breach", "waived") and finding.metric is not None:
         row = next((g for g in report.gates if g.metric is finding.metric), None)
         plain = _breach(row, report) if row is not None else ""
         if plain:
-            return plain
+            return plain.replace(words.METRICS[finding.metric].label, "Reached", 1)
     text = finding.text
     if finding.metric is not None:
         doubt = next((g.doubt for g in report.gates if g.metric is finding.metric), None)

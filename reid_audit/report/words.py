@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from reid_audit.records import REASON_TEXT, Metric, Outcome, Reason, StoppedBy
-from reid_audit.report.wire import ControlName, ControlStatus, GateRow, GateStatus, PublicReport
+from reid_audit.report.wire import (
+    ControlName,
+    ControlStatus,
+    GateRow,
+    GateStatus,
+    PublicMeasured,
+    PublicReport,
+    PublicUnmeasured,
+)
 
 Unit = Literal["share", "p", "count", "score", "years", "bits"]
 
@@ -210,6 +218,18 @@ def partners(row: GateRow) -> str:
 def doubted(reason: Reason | None) -> str:
     """Why a measured number does not count; empty where it does."""
     return f"does not count: {REASON_TEXT[reason]}" if reason else ""
+
+
+def absent(report: PublicReport, metric: Metric) -> str:
+    """Why ``metric`` has no number; empty where it has one."""
+    found = next((m for m in report.measurements if m.metric is metric), None)
+    return found.text if isinstance(found, PublicUnmeasured) else ""
+
+
+def doubts(report: PublicReport) -> tuple[str, ...]:
+    """Each reason for which figures of this report do not count, once."""
+    found = dict.fromkeys(m.doubt for m in report.measurements if isinstance(m, PublicMeasured) and m.doubt is not None)
+    return tuple(f"Figures marked “does not count”: {REASON_TEXT[reason]}." for reason in found)
 
 
 def duration(seconds: float) -> str:

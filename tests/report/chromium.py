@@ -107,16 +107,19 @@ class Browser:
         self.send("Log.enable")
         return [e["params"]["entry"]["text"] for e in self.events if e.get("method") == "Log.entryAdded"]
 
-    def screenshot(self, path: Path) -> None:
-        """The whole page as PNG."""
-        data = self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-        path.write_bytes(base64.b64decode(data))
+    def picture(self, width: int, height: int | None = None) -> bytes:
+        """PNG of the first ``height`` pixels of the page, or of the whole page."""
+        tall = height or int(self.run("document.documentElement.scrollHeight"))
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=tall, deviceScaleFactor=1, mobile=False)
+        return base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=height is None)["data"])
 
-    def full_page(self, path: Path, width: int) -> None:
-        """A screenshot as tall as the document."""
-        height = int(self.run("document.documentElement.scrollHeight"))
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        self.screenshot(path)
+    def part(self, heading: str) -> bytes:
+        """PNG of the section around the heading with this id."""
+        where = f"document.getElementById('{heading}').closest('section').getBoundingClientRect()"
+        box = self.run(f"(b => ({{x: b.x - 20, y: b.y + scrollY, width: b.width + 40, height: b.height}}))({where})")
+        clip = {**box, "scale": 1}
+        answer = self.send("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        return base64.b64decode(answer["data"])
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:

@@ -207,10 +207,7 @@ def failing() -> AuditResult:
             "cohorts": _cohorts(16, 387),
             "arms": _arms(196.0, 600),
             "measurements": measurements,
-            "histograms": (
-                _normal(0.3, 0.7, 0.5, 0.072, 0.904, Metric.LINKAGE_P),
-                _normal(0, 0.08, 0.02, 0.012, 1.0, Metric.EXPOSURE_TPR),
-            ),
+            "histograms": (_normal(0.3, 0.7, 0.5, 0.072, 0.904, Metric.LINKAGE_AUC),),
             "curves": (Curve(id="exposure_roc", x=(0.0, 1.0), y=(1.0, 1.0)),),
             "spend": Spend(seconds=203.6, steps=1250, stopped_by=DONE),
             "verdict": verdict,
@@ -248,7 +245,7 @@ def passing() -> AuditResult:
             "cohorts": _cohorts(388, 387),
             "arms": _arms(211.0, 600),
             "measurements": measurements,
-            "histograms": (_normal(0.42, 0.58, 0.5, 0.0208, 0.504, Metric.LINKAGE_P),),
+            "histograms": (_normal(0.42, 0.58, 0.5, 0.0208, 0.504, Metric.LINKAGE_AUC),),
             "curves": (_roc(0.9),),
             "spend": Spend(seconds=218.2, steps=1250, stopped_by=DONE),
             "verdict": verdict,
@@ -279,7 +276,10 @@ def not_audited() -> AuditResult:
     verdict = Verdict(outcome=Outcome.NOT_AUDITED, reason="The machine ran out of memory during the attack.")
     spend = Spend(seconds=12.4, steps=40, stopped_by=StoppedBy.ERROR)
     missing = tuple(Unmeasured(metric=g.metric, reason=Reason.NOT_COMPUTED) for g in Policy().gates)
-    return AuditResult.model_validate({**_base(), "measurements": missing, "spend": spend, "verdict": verdict})
+    base = _base()
+    prior = PriorCard.model_validate({**dict(base["prior"]), "overlap": "unknown"})  # type: ignore[call-overload]
+    update = {"measurements": missing, "spend": spend, "verdict": verdict, "prior": prior}
+    return AuditResult.model_validate({**base, **update})
 
 
 def screening() -> AuditResult:

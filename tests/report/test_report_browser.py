@@ -9,16 +9,13 @@ from pathlib import Path
 
 import chromium
 import pytest
-import results
 from conftest import missing
-from planted import evidence
+from demo_pages import write_pages
 
-from reid_audit.report import publish, render
-from reid_audit.report.evidence import render_evidence
 from reid_audit.report.templating import source
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = ["failing", "passing", "screening", "evidence"]
+PAGES = ["fail", "pass", "inconclusive", "screening", "not-audited", "evidence"]
 TONES = ("ink", "soft", "accent", "fail", "pass", "open", "none")
 
 
@@ -36,14 +33,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Brows
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every example as a file."""
-    folder = tmp_path_factory.mktemp("pages")
-    texts = {f.__name__: f() for f in (results.failing, results.passing, results.screening)}
-    written = {}
-    for name, result in texts.items():
-        written[name] = folder / f"{name}.html"
-        written[name].write_text(render(publish(result), "html"), encoding="utf-8")
-    written["evidence"] = folder / "evidence.html"
-    written["evidence"].write_text(render_evidence(evidence()), encoding="utf-8")
+    written = write_pages(tmp_path_factory.mktemp("pages"))
+    assert sorted(written) == sorted(PAGES)
     return written
 
 
@@ -69,6 +60,7 @@ def test_fits_and_asks_for_nothing(browser: chromium.Browser, pages: dict[str, P
     asked = [url for url in browser.requests() if not url.startswith("data:")]
     assert asked == [pages[name].resolve().as_uri()]
     assert browser.complaints() == []
+    assert pages[name].stat().st_size < 500_000
     assert browser.run("getComputedStyle(document.querySelector('.masthead')).borderBottomStyle") == "solid"
 
 
@@ -85,7 +77,7 @@ def test_axe_finds_nothing(
 
 def test_the_policy_stops_scripts(browser: chromium.Browser, pages: dict[str, Path], tmp_path: Path) -> None:
     page = tmp_path / "script.html"
-    text = pages["passing"].read_text(encoding="utf-8")
+    text = pages["pass"].read_text(encoding="utf-8")
     page.write_text(text.replace("</main>", "<script>document.title = 'ran'</script></main>"), encoding="utf-8")
     browser.open(page, 800)
     assert browser.run("document.title").startswith("Pass")
@@ -93,14 +85,14 @@ def test_the_policy_stops_scripts(browser: chromium.Browser, pages: dict[str, Pa
 
 
 def test_prints_on_white_without_navigation(browser: chromium.Browser, pages: dict[str, Path]) -> None:
-    browser.open(pages["failing"], 800, "dark")
+    browser.open(pages["fail"], 800, "dark")
     browser.media("print", "dark")
     assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.run("getComputedStyle(document.querySelector('.contents')).display") == "none"
 
 
 def test_keyboard_reaches_the_skip_link_first(browser: chromium.Browser, pages: dict[str, Path]) -> None:
-    browser.open(pages["passing"], 1280)
+    browser.open(pages["pass"], 1280)
     for kind in ("keyDown", "keyUp"):
         browser.send("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
     assert browser.run("document.activeElement.className") == "skip"

@@ -1,0 +1,64 @@
+"""The example pages: one for each verdict, and a restricted page of procedural films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import results
+from PIL import Image, ImageFilter
+from planted import png
+
+from reid_audit.demo.phantom import phantom_cohort
+from reid_audit.report import publish, render
+from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, Pair, PatientScore, render_evidence
+
+EXAMPLES = {
+    "pass": results.passing,
+    "fail": results.failing,
+    "inconclusive": results.demoted,
+    "screening": results.screening,
+    "not-audited": results.not_audited,
+}
+
+
+def write_pages(folder: Path) -> dict[str, Path]:
+    """Every example below ``folder``, by name."""
+    texts = {name: render(publish(example()), "html") for name, example in EXAMPLES.items()}
+    texts["evidence"] = render_evidence(phantom_evidence())
+    written = {}
+    for name, text in texts.items():
+        written[name] = folder / f"{name}.html"
+        written[name].write_text(text, encoding="utf-8")
+    return written
+
+
+def phantom_evidence(count: int = 8) -> Evidence:
+    """A restricted page whose films are drawn by a program and whose reconstructions are those films, blurred."""
+    films = phantom_cohort(3 * count, side=64, seed=5, role="reference", films=(1, 1))
+    images = (films.images[:, 0].numpy() * 255).astype(np.uint8)
+    match, original, tuned = images[:count], images[count : 2 * count], images[2 * count :]
+    names = [f"phantom-{i:03d}" for i in range(count)]
+    pairs = tuple(
+        Pair(png(_soft(film, 1.2, i)), png(film), 0.61 - 0.02 * i, 0.42 - 0.02 * i, f"R{i:03d}", name, i % 4 != 3)
+        for i, (film, name) in enumerate(zip(match, names, strict=True))
+    )
+    grid = tuple(
+        GridCell(png(_soft(a, 2.5, i)), png(_soft(b, 1.2, i)), "class 0", "class 1", 0.61, 0.98 - 0.02 * i)
+        for i, (a, b) in enumerate(zip(original, tuned, strict=True))
+    )
+    rows = tuple(
+        DemographicRow(f"R{i:03d}", name, 61.2 + i, 59.0 + i, 63 - i, "FM"[i % 2], "FM"[i % 2], "FMM"[i % 3])
+        for i, name in enumerate(names)
+    )
+    scores = tuple(
+        PatientScore(name, i % 4 != 3, 0.41 - 0.03 * i, 0.003 + 0.02 * i**2, 0.93 - 0.1 * i, i < 2)
+        for i, name in enumerate(names)
+    )
+    return Evidence("4f9a1c" * 10 + "4f9a", "fail", pairs, grid, rows, scores)
+
+
+def _soft(film: np.ndarray, radius: float, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 6, film.shape)
+    blurred = np.asarray(Image.fromarray(film).filter(ImageFilter.GaussianBlur(radius)), dtype=float)
+    return np.clip(blurred + noise, 0, 255).astype(np.uint8)
