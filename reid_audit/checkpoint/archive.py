@@ -1,61 +1,73 @@
-"""torch.save files as containers: the zip of today and the concatenated pickles of before 2020."""
+"""The zip that torch.save writes: entries checked against the file before anything in them is believed."""
 
 from __future__ import annotations
 
-import io
+import stat
 import struct
 import zipfile
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from reid_audit.checkpoint.inert import InertUnpickler, StorageSpec
+from reid_audit.checkpoint.inert import StorageSpec
+from reid_audit.checkpoint.layout import Buffer
 from reid_audit.checkpoint.limits import Limits
-from reid_audit.checkpoint.scan import Scan, scan
+from reid_audit.checkpoint.scan import Scan, refuse_unsafe, scan
 from reid_audit.checkpoint.sniff import SAVE
 from reid_audit.errors import CheckpointError
 
-WIDTH: dict[str, int] = {
-    "float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1,
-    "uint8": 1, "bool": 1, "complex64": 8, "complex128": 16,
-}  # fmt: skip
+EXPORT = "save the state_dict of the original module"
 ZIP_KINDS: tuple[tuple[str, str, str], ...] = (
     (".npy", "a numpy archive (npz)", SAVE),
     ("metadata.json", "a Keras archive", SAVE),
     ("model.weights.h5", "a Keras archive", SAVE),
-    ("archive_format", "a torch.export program", "save the state_dict of the original module"),
-    ("serialized_exported_program.json", "a torch.export program", "save the state_dict of the original module"),
+    ("archive_format", "a torch.export program", EXPORT),
+    ("serialized_exported_program.json", "a torch.export program", EXPORT),
     ("AndroidManifest.xml", "an Android package", SAVE),
     ("[Content_Types].xml", "an Office document", SAVE),
 )
+LOCAL = struct.Struct("<4s5H3L2H")
+UTF8_NAME, ENCRYPTED = 0x800, 0x1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Archive:
     """A torch zip that has been checked: its root folder and the pickle inside."""
 
-    zip: zipfile.ZipFile
+    data: Buffer
     root: str
+    spans: dict[str, tuple[int, int, int]]
+    """Name of an entry -> first byte, byte behind the last, CRC-32 (0: not computed)."""
     programme: bytes
     scan: Scan
+    sound: set[str] = field(default_factory=set)
 
-    def storage(self, spec: StorageSpec) -> bytes:
-        """Raw bytes of a storage."""
-        try:
-            return self.zip.read(f"{self.root}/data/{spec.key}")
-        except (KeyError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-            raise damaged(f"storage {spec.key[:40]!r} cannot be read", str(error)) from None
+    def place(self, spec: StorageSpec) -> tuple[int, int]:
+        """Where a storage's bytes are. Raises CheckpointError where it is missing or its checksum is wrong."""
+        name = f"{self.root}/data/{spec.key}"
+        if name not in self.spans:
+            raise damaged(f"storage {spec.key[:40]!r} cannot be read", "the zip archive has no such entry")
+        start, stop, checksum = self.spans[name]
+        if checksum and name not in self.sound:
+            if _crc(self.data, start, stop) != checksum:
+                raise damaged(f"storage {spec.key[:40]!r} cannot be read", "its bytes do not match their checksum")
+            self.sound.add(name)
+        return start, stop
 
 
-def open_zip(file: BinaryIO, size: int, limits: Limits) -> Archive:
-    """Check a zip and scan its pickle. Raises CheckpointError."""
+def open_zip(file: BinaryIO, data: Buffer, limits: Limits) -> Archive:
+    """Check a zip and scan its pickle. ``data`` is what ``file`` holds. Raises CheckpointError."""
     try:
-        archive = zipfile.ZipFile(file)
-        entries = archive.infolist()
+        entries = zipfile.ZipFile(file).infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error) as error:
         raise damaged("the zip archive is incomplete", str(error)) from None
-    _refuse_bombs(entries, size, limits)
+    if len(entries) > limits.zip_entries:
+        raise damaged(f"the zip archive has {len(entries)} entries", f"at most {limits.zip_entries} are read")
     names = [entry.filename for entry in entries]
+    _refuse_names(entries, names)
+    _refuse_bombs(entries, len(data), limits)
     _refuse_other_kinds(names)
+    spans = _spans(entries, data)
     roots = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(roots) != 1:
         raise CheckpointError(
@@ -63,27 +75,33 @@ def open_zip(file: BinaryIO, size: int, limits: Limits) -> Archive:
             closest=f"{len(names)} entries, data.pkl found {len(roots)} times",
             remedy=SAVE,
         )
-    try:
-        if archive.getinfo(f"{roots[0]}/data.pkl").file_size > limits.header_bytes:
-            raise damaged("its pickle is too large", f"at most {limits.header_bytes} bytes are read")
-        programme = archive.read(f"{roots[0]}/data.pkl")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise damaged("its pickle cannot be read", str(error)) from None
-    return Archive(archive, roots[0], programme, scan(programme))
+    _refuse_byte_order(data, spans.get(f"{roots[0]}/byteorder"))
+    programme = _programme(data, spans[f"{roots[0]}/data.pkl"], limits)
+    found = scan(programme, limits.opcodes)
+    if found.length < len(programme):
+        refuse_unsafe(scan(programme[found.length :], limits.opcodes))
+        raise damaged("its pickle goes on after its end", f"{len(programme) - found.length} bytes too many")
+    return Archive(data, roots[0], spans, programme, found)
 
 
-def _refuse_bombs(entries: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:
-    names = [entry.filename for entry in entries]
+def _refuse_names(entries: list[zipfile.ZipInfo], names: list[str]) -> None:
     if len(set(names)) != len(names):
         raise damaged("a name occurs twice in the zip archive", "readers disagree on which entry counts")
     if any(name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") for name in names):
         raise damaged("an entry of the zip archive points outside of it", "torch.save never writes such names")
+    if any("\0" in entry.orig_filename for entry in entries):
+        raise damaged("a name in the zip archive holds a zero byte", "readers disagree on where it ends")
+    if any(stat.S_ISLNK(entry.external_attr >> 16) for entry in entries):
+        raise damaged("an entry of the zip archive is a link", "torch.save never writes links")
+    if any(entry.flag_bits & ENCRYPTED for entry in entries):
+        raise damaged("the zip archive is encrypted", "torch.save does not encrypt")
+
+
+def _refuse_bombs(entries: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:
     if sum(entry.compress_size for entry in entries) > size:
         raise damaged("entries of the zip archive overlap", "they claim more bytes than the file has")
     if sum(entry.file_size for entry in entries) > limits.unpacked(size):
         raise damaged("the zip archive unpacks to far more than its size", "torch.save does not compress")
-    if any(entry.flag_bits & 1 for entry in entries):
-        raise damaged("the zip archive is encrypted", "torch.save does not encrypt")
 
 
 def _refuse_other_kinds(names: list[str]) -> None:
@@ -98,66 +116,51 @@ def _refuse_other_kinds(names: list[str]) -> None:
             raise CheckpointError(f"this is {kind}", closest="recognised by the names inside", remedy=remedy)
 
 
-@dataclass(frozen=True, slots=True)
-class Legacy:
-    """A legacy file: the pickle of the object, then its storages."""
-
-    programme: bytes
-    scan: Scan
-    storages: dict[str, bytes]
-
-    def storage(self, spec: StorageSpec) -> bytes:
-        """Raw bytes of a storage."""
-        if spec.key not in self.storages:
-            raise damaged(f"storage {spec.key[:40]!r} is missing", f"{len(self.storages)} storages are there")
-        return self.storages[spec.key]
-
-
-def open_legacy(file: BinaryIO, limits: Limits) -> Legacy:
-    """Scan the five pickles of a legacy file (magic, protocol, system, object, storage keys) and find its storages."""
-    data = file.read()
-    at, names, programmes = 0, dict[str, None](), list[bytes]()
-    for _ in range(5):
-        found = scan(data[at:] if len(programmes) in (3, 4) else data[at : at + 4096])
-        programmes.append(data[at : at + found.length])
-        names.update(dict.fromkeys(found.names))
-        at += found.length
-        if found.length > limits.header_bytes:
-            raise damaged("its pickle is too large", f"at most {limits.header_bytes} bytes are read")
-    keys = InertUnpickler(io.BytesIO(programmes[4])).load()
-    if not isinstance(keys, list):
-        raise damaged("its list of storages is not a list", f"it is a {type(keys).__name__}")
-    scanned = Scan(tuple(names), len(programmes[3]))
-    return Legacy(programmes[3], scanned, _storages(data, at, [str(k) for k in keys], programmes[3]))
-
-
-def _storages(data: bytes, at: int, keys: list[str], programme: bytes) -> dict[str, bytes]:
-    collector = _Collector(io.BytesIO(programme))
-    collector.load()
+def _spans(entries: list[zipfile.ZipInfo], data: Buffer) -> dict[str, tuple[int, int, int]]:
+    """Where each entry's bytes are: the index at the end and the headers inside must tell the same."""
     found = {}
-    for key in keys:
-        if key not in collector.dtypes or at + 8 > len(data):
-            raise damaged(f"storage {key[:40]!r} is missing", "the file ends before it")
-        count = struct.unpack_from("<q", data, at)[0]
-        stop = at + 8 + count * WIDTH.get(collector.dtypes[key], 1)
-        if count < 0 or stop > len(data):
-            raise damaged(f"storage {key[:40]!r} is cut off", f"the file has {len(data)} bytes")
-        found[key] = data[at + 8 : stop]
-        at = stop
+    end = 0
+    for entry in sorted(entries, key=lambda e: e.header_offset):
+        at = entry.header_offset
+        if at < end or at + LOCAL.size > len(data):
+            raise damaged("entries of the zip archive overlap", f"one starts at byte {at}")
+        magic, _, flags, method, *_, name_bytes, extra_bytes = LOCAL.unpack_from(data, at)
+        start = at + LOCAL.size + name_bytes + extra_bytes
+        name = bytes(data[at + LOCAL.size : at + LOCAL.size + name_bytes])
+        wanted = entry.orig_filename.encode("utf-8" if entry.flag_bits & UTF8_NAME else "cp437")
+        if magic != b"PK\x03\x04" or name != wanted or (flags ^ entry.flag_bits) & ENCRYPTED:
+            raise damaged("the zip archive's index and its entries differ", "readers disagree on what is inside")
+        if entry.compress_type != zipfile.ZIP_STORED or method != zipfile.ZIP_STORED:
+            raise damaged("the zip archive is compressed", "torch.save does not compress")
+        end = start + entry.file_size
+        if entry.compress_size != entry.file_size or end > len(data):
+            raise damaged("the zip archive is incomplete", "an entry ends outside the file")
+        found[entry.filename] = (start, end, entry.CRC)
     return found
 
 
-class _Collector(InertUnpickler):
-    """Remembers the dtype of every storage it meets."""
+def _refuse_byte_order(data: Buffer, span: tuple[int, int, int] | None) -> None:
+    order = b"little" if span is None else bytes(data[span[0] : min(span[1], span[0] + 16)])
+    if order != b"little":
+        raise CheckpointError(
+            "the file was written on a machine with another byte order",
+            closest="little-endian files are read",
+            remedy="load and save it again on a little-endian machine",
+        )
 
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)
-        self.dtypes: dict[str, str] = {}
 
-    def persistent_load(self, pid: object, /) -> StorageSpec:
-        spec = super().persistent_load(pid)
-        self.dtypes[spec.key] = spec.dtype
-        return spec
+def _programme(data: Buffer, span: tuple[int, int, int], limits: Limits) -> bytes:
+    start, stop, checksum = span
+    if stop - start > limits.header_bytes:
+        raise damaged("its pickle is too large", f"at most {limits.header_bytes} bytes are read")
+    if checksum and _crc(data, start, stop) != checksum:
+        raise damaged("its pickle cannot be read", "its bytes do not match their checksum")
+    return bytes(data[start:stop])
+
+
+def _crc(data: Buffer, start: int, stop: int) -> int:
+    with memoryview(data) as whole, whole[start:stop] as part:
+        return zlib.crc32(part)
 
 
 def damaged(what: str, closest: str) -> CheckpointError:

@@ -1,22 +1,22 @@
-"""The reading process: ``python -P -m reid_audit.checkpoint.child FD FOLDER CONTAINER SIZE MEMORY SECONDS``.
+"""The reading process: ``python -P -m reid_audit.checkpoint.child FILE RESULT CONTAINER SIZE MEMORY SECONDS BYTES``.
 
-It reads the open file FD, writes ``result.json`` and ``tensors.safetensors`` into FOLDER, and ends with 0 even where it
-refuses: the refusal is in the result. Any other end means that a limit was hit.
+It maps the open file FILE, writes one JSON document to the open file RESULT (at most BYTES), and ends with 0 even where
+it refuses: the refusal is in the result. Any other end means that a limit was hit. It never imports torch.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors.torch import save_file
-
+from reid_audit.checkpoint.layout import Layout
 from reid_audit.checkpoint.limits import DEFAULT, MIB
-from reid_audit.checkpoint.read import Read, read_torch
+from reid_audit.checkpoint.read import read_layout
 from reid_audit.checkpoint.sniff import Container
 from reid_audit.errors import AuditError, CheckpointError
 
@@ -30,42 +30,36 @@ def restrict(memory: int, seconds: int, file_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def hand_over(read: Read, folder: Path) -> None:
-    """Write what was read, so that the parent can load it without parsing a pickle."""
-    names = {key: f"{i:06d}" for i, key in enumerate(read.tensors)}
-    save_file({names[k]: t.contiguous().clone() for k, t in read.tensors.items()}, folder / "tensors.safetensors")
-    result = {
-        "keys": list(read.tensors),
-        "dtypes": read.dtypes,
-        "wrapper": read.wrapper,
-        "findings": list(read.findings),
-    }
-    (folder / "result.json").write_text(json.dumps(result))
+def told(layout: Layout) -> dict[str, Any]:
+    """What was read, as JSON: names and places, no values."""
+    return {"entries": layout.entries, "wrapper": layout.wrapper, "findings": layout.findings}
 
 
-def refuse(error: AuditError, folder: Path) -> None:
-    """Write a refusal."""
-    result = {"error": type(error).__name__, "what": error.what, "closest": error.closest, "remedy": error.remedy}
-    (folder / "result.json").write_text(json.dumps(result))
+def refusal(error: AuditError) -> dict[str, Any]:
+    """A refusal, as JSON."""
+    return {"error": type(error).__name__, "what": error.what, "closest": error.closest, "remedy": error.remedy}
 
 
 def main(arguments: list[str]) -> int:
     """Read the file named by ``arguments`` under the limits they state."""
-    descriptor, folder, container, size, memory, seconds = arguments
-    torch.set_num_threads(1)
-    restrict(int(memory), int(seconds), DEFAULT.unpacked(int(size)) + 64 * MIB)
+    descriptor, answer, container, size, memory, seconds, written = arguments
+    restrict(int(memory), int(seconds), int(written))
     try:
         with os.fdopen(int(descriptor), "rb") as file:
-            hand_over(read_torch(file, Container(container), int(size), DEFAULT), Path(folder))
+            data = mmap.mmap(file.fileno(), int(size), access=mmap.ACCESS_READ)
+            result = told(read_layout(file, data, Container(container), DEFAULT))
     except AuditError as error:
-        refuse(error, Path(folder))
-    except (MemoryError, RecursionError):
-        what = CheckpointError(
-            "reading the file needs more memory than its size explains",
-            closest=f"{int(memory) // MIB} MiB were allowed",
-            remedy="download or save it again, best as safetensors",
+        result = refusal(error)
+    except MemoryError:
+        result = refusal(
+            CheckpointError(
+                "reading the file needs more memory than its size explains",
+                closest=f"{int(memory) // MIB} MiB were allowed",
+                remedy="download or save it again, best as safetensors",
+            )
         )
-        refuse(what, Path(folder))
+    with os.fdopen(int(answer), "w") as out:
+        json.dump(result, out)
     return 0
 
 

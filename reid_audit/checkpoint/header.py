@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
+from reid_audit.checkpoint.inert import StorageSpec, TensorSpec
+from reid_audit.checkpoint.layout import Buffer, contiguous
 from reid_audit.checkpoint.limits import Limits
 from reid_audit.errors import CheckpointError
 
-BITS: dict[str, int] = {
-    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "U16": 16, "I16": 16, "F16": 16,
-    "BF16": 16, "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64, "C64": 64,
+DTYPES: dict[str, tuple[str, int]] = {
+    "BOOL": ("bool", 1), "U8": ("uint8", 1), "I8": ("int8", 1), "U16": ("uint16", 2), "I16": ("int16", 2),
+    "U32": ("uint32", 4), "I32": ("int32", 4), "U64": ("uint64", 8), "I64": ("int64", 8),
+    "F8_E5M2": ("float8_e5m2", 1), "F8_E4M3": ("float8_e4m3fn", 1), "F8_E8M0": ("float8_e8m0fnu", 1),
+    "F8_E5M2FNUZ": ("float8_e5m2fnuz", 1), "F8_E4M3FNUZ": ("float8_e4m3fnuz", 1),
+    "F16": ("float16", 2), "BF16": ("bfloat16", 2), "F32": ("float32", 4), "F64": ("float64", 8),
+    "C64": ("complex64", 8),
 }  # fmt: skip
+"""safetensors dtype -> torch's name and bytes of one value."""
 LARGEST = 2**62
 
 
@@ -21,21 +29,28 @@ LARGEST = 2**62
 class Header:
     """A header that describes its file exactly."""
 
-    keys: tuple[str, ...]
-    """Tensor names in file order."""
+    tensors: dict[str, TensorSpec]
+    """In the order of the header."""
     metadata: dict[str, str]
+    places: dict[str, tuple[int, int]]
+    """First byte of each tensor in the file, and the byte behind its last."""
+
+    def place(self, spec: StorageSpec) -> tuple[int, int]:
+        """Where a tensor's bytes are."""
+        return self.places[spec.key]
 
 
-def read_header(file: BinaryIO, size: int, limits: Limits) -> Header:
-    """Validate the header of a safetensors file of ``size`` bytes.
+def read_header(data: Buffer, limits: Limits) -> Header:
+    """Validate the header of a safetensors file.
 
     Every tensor must lie inside the file, sizes must follow from dtype and shape, and the tensors must tile the
     data without gap or overlap (the format's own rule). Raises CheckpointError.
     """
-    length = struct.unpack("<Q", _exactly(file, 8))[0]
+    size = len(data)
+    length = struct.unpack("<Q", _exactly(data, 0, 8))[0]
     if length > limits.header_bytes or length > size - 8:
         raise _lie(f"its header claims {length} bytes", f"the file has {size}, at most {limits.header_bytes} are read")
-    document = _parse(_exactly(file, length))
+    document = _parse(_exactly(data, 8, length))
     metadata = document.pop("__metadata__", {})
     if not isinstance(metadata, dict) or any(not isinstance(v, str) for v in metadata.values()):
         raise _lie("its metadata is not a table of texts", "safetensors allows only string metadata")
@@ -49,7 +64,8 @@ def read_header(file: BinaryIO, size: int, limits: Limits) -> Header:
         end = stop
     if end != size - 8 - length:
         raise _lie(f"its tensors end at byte {end} of the data", f"the data has {size - 8 - length} bytes")
-    return Header(keys=tuple(document), metadata={str(k): str(v) for k, v in metadata.items()})
+    places = {name: (8 + length + start, 8 + length + stop) for start, stop, name in spans}
+    return Header({name: _spec(name, entry) for name, entry in document.items()}, metadata, places)
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
@@ -72,8 +88,8 @@ def _span(name: str, entry: Any) -> tuple[int, int, str]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _lie(f"tensor {name[:80]!r} is not described", "needed are dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in BITS:
-        raise _lie(f"tensor {name[:80]!r} has an unknown dtype", f"known are {', '.join(BITS)}")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise _lie(f"tensor {name[:80]!r} has an unknown dtype", f"known are {', '.join(DTYPES)}")
     if not _counts(shape) or not _counts(offsets) or len(offsets) != 2:
         raise _lie(f"tensor {name[:80]!r} has an impossible shape or place", "sizes are whole numbers from 0 to 2^62")
     values = 1
@@ -82,22 +98,26 @@ def _span(name: str, entry: Any) -> tuple[int, int, str]:
         if values > LARGEST:
             raise _lie(f"tensor {name[:80]!r} claims more than 2^62 values", "no file holds that")
     start, stop = offsets
-    if stop - start != values * BITS[dtype] // 8:
-        raise _lie(
-            f"tensor {name[:80]!r} has {stop - start} bytes", f"its shape and dtype need {values * BITS[dtype] // 8}"
-        )
+    needed = values * DTYPES[dtype][1]
+    if stop - start != needed:
+        raise _lie(f"tensor {name[:80]!r} has {stop - start} bytes", f"its shape and dtype need {needed}")
     return start, stop, name
+
+
+def _spec(name: str, entry: dict[str, Any]) -> TensorSpec:
+    shape = entry["shape"]
+    return TensorSpec(StorageSpec(DTYPES[entry["dtype"]][0], name, math.prod(shape)), 0, shape, contiguous(shape))
 
 
 def _counts(values: Any) -> bool:
     return isinstance(values, list) and all(type(v) is int and 0 <= v <= LARGEST for v in values)
 
 
-def _exactly(file: BinaryIO, count: int) -> bytes:
-    data = file.read(count)
-    if len(data) != count:
-        raise _lie("it ends inside its header", f"{len(data)} of {count} bytes are there")
-    return data
+def _exactly(data: Buffer, start: int, count: int) -> bytes:
+    found = bytes(data[start : start + count])
+    if len(found) != count:
+        raise _lie("it ends inside its header", f"{len(found)} of {count} bytes are there")
+    return found
 
 
 def _lie(what: str, closest: str) -> CheckpointError:

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 from reid_audit.checkpoint.globals import DTYPES, REBUILD, STORAGES, UNSUPPORTED, Kind, classify
 from reid_audit.checkpoint.scan import unsafe_error
 
+LAZY = "stored with a sign or conjugate bit that has not been applied"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StorageSpec:
@@ -110,6 +112,8 @@ class InertUnpickler(pickle.Unpickler):
         """Describe the storage a persistent id names."""
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], _Dtype):
             raise pickle.UnpicklingError("an unknown kind of persistent id")
+        if len(pid) > 5 and pid[5] is not None:
+            raise pickle.UnpicklingError("a storage that is a view of another one")
         return StorageSpec(dtype=pid[1].name, key=str(pid[2]), numel=int(pid[4]))
 
 
@@ -140,14 +144,17 @@ def _unsupported(kind: str) -> Callable[..., UnsupportedSpec]:
     return describe
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_rest: Any) -> TensorSpec:
-    return TensorSpec(storage, offset, shape, stride)
+def _tensor(
+    storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any = None, _hooks: Any = None, bits: Any = None
+) -> TensorSpec | UnsupportedSpec:
+    return UnsupportedSpec(LAZY) if bits else TensorSpec(storage, offset, shape, stride)
 
 
 def _typed_tensor(
-    storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *_rest: Any
-) -> TensorSpec:
-    return TensorSpec(storage, offset, shape, stride, dtype.name if isinstance(dtype, _Dtype) else "unknown")
+    storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, bits: Any = None
+) -> TensorSpec | UnsupportedSpec:
+    name = dtype.name if isinstance(dtype, _Dtype) else "unknown"
+    return UnsupportedSpec(LAZY) if bits else TensorSpec(storage, offset, shape, stride, name)
 
 
 def _parameter(data: Any, *_rest: Any) -> Any:

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
-import subprocess
-import sys
-import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import safetensors.torch
-from torch import Tensor
-
-from reid_audit.checkpoint.limits import DEFAULT, MIB, Limits
-from reid_audit.checkpoint.read import Read, read_safetensors
+from reid_audit.checkpoint.layout import Layout
+from reid_audit.checkpoint.limits import DEFAULT, Limits
 from reid_audit.checkpoint.sniff import HEAD_BYTES, Container, sniff
-from reid_audit.errors import CheckpointError, UnsafeCheckpointError
-from reid_audit.records import CheckpointSummary
+from reid_audit.checkpoint.supervise import read_in_child
+from reid_audit.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reid_audit.records import CheckpointSummary
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+SUFFIXES = (".pt", ".pth", ".safetensors", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,42 +41,67 @@ class Checkpoint:
 def load_checkpoint(path: Path, *, limits: Limits = DEFAULT) -> Checkpoint:
     """Read a safetensors or torch.save file without running anything in it.
 
-    torch files are parsed in a child process with limits on memory, time and written bytes.
+    Files are parsed in a child process with limits on memory, time and written bytes.
     Raises UnsafeCheckpointError (exit 5) where reading would need foreign code, CheckpointError (exit 3) otherwise.
     """
     with _opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > limits.file_bytes:
-            raise CheckpointError(
-                f"the file has {size} bytes",
-                closest=f"at most {limits.file_bytes} are read",
-                remedy="audit a smaller model",
-            )
-        container = sniff(file.read(HEAD_BYTES), size)
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        file.seek(0)
-        read = (
-            read_safetensors(file, size, limits)
-            if container is Container.SAFETENSORS
-            else _torch(file, container, size, limits)
+        layout, summary = _examined(file, limits)
+        stamp = _stamp(file)
+        from reid_audit.checkpoint.tensors import read_tensors  # torch, only where the file has passed
+
+        tensors = read_tensors(file.fileno(), layout)
+        _refuse_change(file, stamp)
+        return Checkpoint(path=path, tensors=tensors, summary=summary)
+
+
+def screen(path: Path, *, limits: Limits = DEFAULT) -> CheckpointSummary:
+    """What ``load_checkpoint`` would say of the file, refusals included, without importing torch."""
+    with _opened(path) as file:
+        return _examined(file, limits)[1]
+
+
+def _examined(file: BufferedReader, limits: Limits) -> tuple[Layout, CheckpointSummary]:
+    size, _ = stamp = _stamp(file)
+    if size > limits.file_bytes:
+        raise CheckpointError(
+            f"the file has {size} bytes",
+            closest=f"at most {limits.file_bytes} are read",
+            remedy="audit a smaller model",
         )
-        if os.fstat(file.fileno()).st_size != size:
-            raise CheckpointError("the file changed while it was read", closest=f"{size} bytes", remedy="try again")
-    return Checkpoint(path=path, tensors=read.tensors, summary=_summary(read, digest, container, size))
+    container = sniff(file.read(HEAD_BYTES), size)
+    file.seek(0)
+    layout = read_in_child(file, container, size, limits)
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    _refuse_change(file, stamp)
+    return layout, _summary(layout, digest, container, size)
 
 
-def _summary(read: Read, digest: str, container: Container, size: int) -> CheckpointSummary:
-    own = [t for k, t in read.tensors.items() if t.is_floating_point() and not k.endswith(BUFFERS)]
+def _stamp(file: BufferedReader) -> tuple[int, int]:
+    """Bytes, and nanoseconds of the last change."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
+def _refuse_change(file: BufferedReader, stamp: tuple[int, int]) -> None:
+    if _stamp(file) != stamp:
+        raise CheckpointError("the file changed while it was read", closest=f"{stamp[0]} bytes", remedy="try again")
+
+
+def _summary(layout: Layout, digest: str, container: Container, size: int) -> CheckpointSummary:
+    from reid_audit.records import CheckpointSummary  # not needed by the reading process, which imports this package
+
+    own = [entry for entry in layout.entries if entry.floating and not entry.key.endswith(BUFFERS)]
+    dtypes = Counter(entry.dtype for entry in layout.entries)
     return CheckpointSummary(
         sha256=digest,
         format=container.value,
         bytes=size,
-        tensors=len(read.tensors),
-        parameters=sum(t.numel() for t in own),
-        dtypes=tuple(sorted(read.dtypes.items(), key=lambda item: (-item[1], item[0]))),
-        wrapper=read.wrapper,
-        findings=tuple(dict.fromkeys(read.findings)),
+        tensors=len(layout.entries),
+        parameters=sum(entry.values for entry in own),
+        dtypes=tuple(sorted(dtypes.items(), key=lambda item: (-item[1], item[0]))),
+        wrapper=layout.wrapper,
+        findings=layout.findings,
     )
 
 
@@ -85,14 +111,10 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        parent = path.parent if path.parent.is_dir() else Path()
-        near = sorted(p.name for p in parent.iterdir() if p.suffix in (".pt", ".pth", ".safetensors", ".ckpt", ".bin"))[
-            :3
-        ]
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise CheckpointError(
             f"{path} cannot be opened: {reason}",
-            closest=", ".join(near) or "no checkpoint lies in that folder",
+            closest=", ".join(_near(path)) or "no checkpoint lies in that folder",
             remedy="check the path and the file's permissions",
         ) from None
     mode = os.fstat(descriptor).st_mode
@@ -106,45 +128,10 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
         yield file
 
 
-def _torch(file: BufferedReader, container: Container, size: int, limits: Limits) -> Read:
-    with tempfile.TemporaryDirectory(prefix="reid-audit-") as name:
-        folder = Path(name)
-        _run_child(file, folder, container, size, limits)
-        try:
-            result = json.loads((folder / "result.json").read_text())
-        except (OSError, ValueError):
-            raise _stopped("the reading process ended without a result", limits, size) from None
-        if "error" in result:
-            kind = UnsafeCheckpointError if result["error"] == "UnsafeCheckpointError" else CheckpointError
-            raise kind(result["what"], closest=result["closest"], remedy=result["remedy"])
-        stored = safetensors.torch.load((folder / "tensors.safetensors").read_bytes())
-    tensors = {key: stored[f"{i:06d}"] for i, key in enumerate(result["keys"])}
-    return Read(tensors, result["dtypes"], result["wrapper"], tuple(result["findings"]))
-
-
-def _run_child(file: BufferedReader, folder: Path, container: Container, size: int, limits: Limits) -> None:
-    seconds = limits.deadline(size)
-    descriptor = os.dup(file.fileno())
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    arguments = [descriptor, folder, container.value, size, limits.memory(size), int(seconds) + 1]
-    command = [sys.executable, "-P", "-m", "reid_audit.checkpoint.child", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+def _near(path: Path) -> list[str]:
+    """Names of up to three checkpoints beside ``path``."""
     try:
-        done = subprocess.run(
-            command, pass_fds=(descriptor,), cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise _stopped(f"reading took longer than {seconds:.0f} s", limits, size) from None
-    finally:
-        os.close(descriptor)
-    if done.returncode != 0:
-        raise _stopped(f"the reading process was stopped ({done.returncode})", limits, size)
-
-
-def _stopped(what: str, limits: Limits, size: int) -> CheckpointError:
-    return CheckpointError(
-        f"the file cannot be read within its limits: {what}",
-        closest=f"allowed are {limits.memory(size) // MIB} MiB and {limits.deadline(size):.0f} s for {size} bytes",
-        remedy="download or save it again, best as safetensors",
-    )
+        folder = path.parent if path.parent.is_dir() else Path()
+        return sorted(p.name for p in folder.iterdir() if p.suffix in SUFFIXES)[:3]
+    except OSError:
+        return []

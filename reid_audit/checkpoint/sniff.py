@@ -12,6 +12,12 @@ HEAD_BYTES = 4096
 LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 SAVE = "save the weights with safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
 
+MERGE = (
+    'python -c "import glob, safetensors.torch as s; s.save_file({k: v for f in '
+    "glob.glob('*-of-*.safetensors') for k, v in s.load_file(f).items()}, 'merged.safetensors')\""
+)
+"""One command that makes one file of a sharded checkpoint."""
+
 
 class Container(StrEnum):
     """Formats that are read."""
@@ -47,9 +53,7 @@ FOREIGN: tuple[_Foreign, ...] = (
     _foreign(
         rb"\s*(<!doctype html|<html|<head|<\?xml)", "a web page", "download the file itself, not the page about it"
     ),
-    _foreign(
-        rb"\s*\{.*\"weight_map\"", "the index of a sharded checkpoint", "merge the shards into one safetensors file"
-    ),
+    _foreign(rb"\s*\{.*\"weight_map\"", "the index of a sharded checkpoint", f"in its folder run {MERGE}"),
     _foreign(rb"\x1f\x8b", "a gzip archive", "unpack it first"),
     _foreign(rb"BZh", "a bzip2 archive", "unpack it first"),
     _foreign(rb"\xfd7zXZ", "an xz archive", "unpack it first"),

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from reid_audit.checkpoint.inert import Inert, TensorSpec, UnsupportedSpec
 from reid_audit.errors import CheckpointError
 
@@ -43,8 +41,8 @@ class Unwrapped:
 
 
 def is_tensor(value: Any) -> bool:
-    """True for a tensor or the description of one."""
-    return isinstance(value, Tensor | TensorSpec | UnsupportedSpec)
+    """True for the description of a tensor."""
+    return isinstance(value, TensorSpec | UnsupportedSpec)
 
 
 def unwrap(document: Any) -> Unwrapped:

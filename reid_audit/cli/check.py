@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from reid_audit.checkpoint import screen
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.policy import load_policy, load_waivers, policy_sha256
 from reid_audit.records import Budget, Outcome, Policy, PreprocessPolicy, PreprocessSpec
@@ -74,13 +75,16 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def check(checkpoint: Path, *, fail_on: FailOn, out: Path, quiet: bool, formats: tuple[str, ...], **given: Any) -> int:
     """Audit CHECKPOINT: attack it within the budget, score patient re-identification, judge, report, exit."""
-    from reid_audit.audit import run_audit
     from reid_audit.report import FILES, FORMATS
-    from reid_audit.store import RunStore
 
-    request, films = plan(checkpoint, given)
+    policy, _, _ = load_policy(given["policy"], Path.cwd())
     for name in FILES.values():
         (out / name).unlink(missing_ok=True)
+    screen(checkpoint)
+    from reid_audit.audit import run_audit  # brings torch, timm and torchvision: not before the file has passed
+    from reid_audit.store import RunStore
+
+    request, films = plan(checkpoint, policy, given)
     console = console_for(quiet=quiet)
     with ConsoleObserver(console) as observer:
         audited = run_audit(
@@ -98,11 +102,10 @@ def check(checkpoint: Path, *, fail_on: FailOn, out: Path, quiet: bool, formats:
     return process_code(audited.result.verdict.outcome, audited.result.verdict.exit_code, fail_on)
 
 
-def plan(checkpoint: Path, given: dict[str, Any]) -> tuple[AuditRequest, Films]:
+def plan(checkpoint: Path, policy: Policy, given: dict[str, Any]) -> tuple[AuditRequest, Films]:
     """Options and policy file as a request. Precedence: flag, environment, file, default."""
     from reid_audit.audit import AuditRequest
 
-    policy, _, _ = load_policy(given["policy"], Path.cwd())
     policy = override(policy, given)
     waivers = load_waivers(given["waivers"], Path.cwd())
     films, prior_file = sources(given)

@@ -5,22 +5,31 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
+from corpus_base import parse as parse_bytes
+from corpus_base import saved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from reid_audit.checkpoint import load_checkpoint
+from reid_audit.checkpoint import load_checkpoint, screen
 from reid_audit.checkpoint.inert import TensorSpec
-from reid_audit.checkpoint.limits import DEFAULT, Limits
-from reid_audit.checkpoint.read import Read, read_torch
-from reid_audit.checkpoint.sniff import HEAD_BYTES, sniff
-from reid_audit.checkpoint.unwrap import EMA, OPTIMISER, PERSONAL, ROUNDED, WRAPPERS, strip_prefixes, unwrap
+from reid_audit.checkpoint.layout import Layout
+from reid_audit.checkpoint.limits import Limits
+from reid_audit.checkpoint.tensors import read_tensors
+from reid_audit.checkpoint.unwrap import EMA, OPTIMISER, PERSONAL, ROUNDED, WRAPPERS, strip_prefixes
 from reid_audit.errors import CheckpointError, UnsafeCheckpointError
 
 STATE = OrderedDict(
@@ -28,11 +37,29 @@ STATE = OrderedDict(
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """What a file gave."""
+
+    tensors: dict[str, torch.Tensor]
+    layout: Layout
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        return self.layout.findings
+
+
 def parse(document: Any, *, legacy: bool = False) -> Read:
-    buffer = io.BytesIO()
-    torch.save(document, buffer, _use_new_zipfile_serialization=not legacy)
-    data = buffer.getvalue()
-    return read_torch(io.BytesIO(data), sniff(data[:HEAD_BYTES], len(data)), len(data), DEFAULT)
+    return read(saved(document, legacy=legacy))
+
+
+def read(data: bytes) -> Read:
+    """Layout and tensors, in this process."""
+    layout = parse_bytes(data)
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return Read(read_tensors(file.fileno(), layout), layout)
 
 
 def same(read: Read) -> bool:
@@ -44,7 +71,7 @@ def same(read: Read) -> bool:
 def test_wrappers(wrapper: str, legacy: bool) -> None:
     read = parse({wrapper: STATE, "epoch": 3}, legacy=legacy)
     assert same(read)
-    assert read.wrapper == wrapper
+    assert read.layout.wrapper == wrapper
 
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "net._orig_mod.", "_forward_module.module.", "a.b.c.d.e."])
@@ -53,8 +80,8 @@ def test_prefixes(prefix: str) -> None:
 
 
 def test_nested_wrappers_and_unknown_ones() -> None:
-    assert parse({"checkpoint": {"state_dict": {"model": STATE}}}).wrapper == "(another key).state_dict.model"
-    assert parse({"the patient's name": STATE}).wrapper == "(another key)"
+    assert parse({"checkpoint": {"state_dict": {"model": STATE}}}).layout.wrapper == "(another key).state_dict.model"
+    assert parse({"the patient's name": STATE}).layout.wrapper == "(another key)"
 
 
 def test_findings_are_said() -> None:
@@ -78,30 +105,81 @@ def test_foreign_classes_become_placeholders() -> None:
         assert not any("/data/x" in finding for finding in read.findings)
 
 
-def test_inert_reading_equals_torch() -> None:
-    shared = torch.arange(12.0).reshape(3, 4)
-    document = {
-        "state_dict": {
-            "whole": shared, "turned": shared.t(), "part": shared[1:, ::2], "scalar": torch.tensor(2.5),
-            "empty": torch.empty(0, 3), "count": torch.tensor(7), "flag": torch.tensor([True, False]),
-            "half": torch.ones(2).half(), "brain": torch.ones(2).bfloat16(), "double": torch.ones(2).double(),
-            "weight": torch.nn.Parameter(torch.ones(3)), "denormal": torch.tensor([1e-42]),
-        },
+def variety() -> dict[str, torch.Tensor]:
+    shared = torch.arange(24.0).reshape(4, 6)
+    deep = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(1))
+    return {
+        "whole": shared, "turned": shared.t(), "part": shared[1:, ::2], "tied": shared, "row": shared[2],
+        "scalar": torch.tensor(2.5), "empty": torch.empty(0, 3), "empty inside": torch.empty(2, 0, 4),
+        "one": torch.ones(1, 1, 1), "expanded": torch.ones(1, 3).expand(4, 3), "double": torch.ones(2).double(),
+        "half": torch.tensor([1.5, -6e-8]).half(), "brain": torch.tensor([1.5, 1e-40]).bfloat16(),
+        "channels last": deep.contiguous(memory_format=torch.channels_last), "permuted": deep.permute(3, 0, 2, 1),
+        "count": torch.tensor(7), "long": torch.tensor([2**62, -1]), "int": torch.tensor([1, -2]).int(),
+        "short": torch.tensor([1, -2]).short(), "char": torch.tensor([-2]).char(), "byte": torch.tensor([255]).byte(),
+        "flag": torch.tensor([True, False]), "weight": torch.nn.Parameter(torch.ones(3)),
+        "buffer": torch.nn.Buffer(torch.ones(3)), "denormal": torch.tensor([1e-42, -1e-45]),
+        "minus zero": torch.tensor([-0.0]),
     }  # fmt: skip
-    plain = parse(document)
-    inert = parse({**document, "args": argparse.Namespace()})
-    assert list(plain.tensors) == list(inert.tensors)
-    for key, value in plain.tensors.items():
-        assert torch.equal(value, inert.tensors[key])
-        assert value.dtype == inert.tensors[key].dtype
-    assert plain.dtypes == inert.dtypes
-    assert plain.tensors["half"].dtype is torch.float32
-    assert ROUNDED in plain.findings
+
+
+def modern() -> dict[str, torch.Tensor]:
+    return {
+        "fp8": torch.tensor([1.5, -448.0]).to(torch.float8_e4m3fn),
+        "wide fp8": torch.tensor([1.5, 57344.0]).to(torch.float8_e5m2),
+        "unsigned": torch.tensor([65535]).to(torch.uint16),
+        "unsigned int": torch.tensor([2**32 - 1]).to(torch.uint32),
+        **variety(),
+    }
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("foreign", [False, True])
+def test_the_same_values_as_torch(legacy: bool, foreign: bool) -> None:
+    document = variety() if legacy else modern()
+    data = saved({"state_dict": document, **({"args": argparse.Namespace()} if foreign else {})}, legacy=legacy)
+    found = read(data)
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        wanted = torch.load(io.BytesIO(data), weights_only=True)["state_dict"]
+    assert list(found.tensors) == list(wanted)
+    for key, value in wanted.items():
+        ours = found.tensors[key]
+        half = value.is_floating_point() and value.element_size() < 4
+        assert ours.dtype is (torch.float32 if half else value.dtype)
+        assert ours.shape == value.shape
+        assert ours.is_contiguous()
+        assert torch.equal(ours, value.detach().to(ours.dtype)), key
+        assert not ours.requires_grad
+    assert bool(found.tensors["minus zero"].signbit().all())
+    assert found.tensors["denormal"].tolist() == document["denormal"].tolist()
+    assert {entry.key: entry.dtype for entry in found.layout.entries}["half"] == "float16"
+    assert ROUNDED in found.findings
+
+
+def test_the_same_values_as_safetensors() -> None:
+    document = {key: value.detach().contiguous().clone() for key, value in variety().items()}
+    data = safetensors.torch.save(document)
+    found, wanted = read(data).tensors, safetensors.torch.load(data)
+    assert set(found) == set(wanted)
+    assert all(torch.equal(found[key], value.to(found[key].dtype)) for key, value in wanted.items())
+
+
+def test_every_tensor_has_memory_of_its_own() -> None:
+    found = parse({"a.w": STATE["stem.weight"], "b.w": STATE["stem.weight"]}).tensors
+    found["a.w"].zero_()
+    assert torch.equal(found["b.w"], STATE["stem.weight"])
+
+
+def test_files_without_checksums_are_read() -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        data = saved(STATE)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert same(read(data))
 
 
 def test_many_keys() -> None:
-    read = parse({f"layer{i}.w": torch.ones(1) for i in range(2000)})
-    assert len(read.tensors) == 2000
+    assert len(parse({f"layer{i}.w": torch.ones(1) for i in range(2000)}).tensors) == 2000
 
 
 @settings(max_examples=60, deadline=None)
@@ -121,7 +199,7 @@ def test_stripping_is_idempotent_and_loses_nothing(keys: list[str], prefix: list
 
 def test_averaged_model_counter_is_not_a_weight() -> None:
     document = {"n_averaged": torch.tensor(5), **{f"module.{k}": v for k, v in STATE.items()}}
-    assert list(unwrap(document).entries) == list(STATE)
+    assert same(parse(document))
 
 
 def test_safetensors_file(tmp_path: Path) -> None:
@@ -165,3 +243,38 @@ def test_large_files_are_refused_unread(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "large.pt")
     with pytest.raises(CheckpointError, match="bytes"):
         load_checkpoint(tmp_path / "large.pt", limits=Limits(file_bytes=100))
+
+
+def test_a_sharded_checkpoint_is_merged_by_the_command_in_its_refusal(tmp_path: Path) -> None:
+    for i, (key, value) in enumerate(STATE.items()):
+        save_file({key: value}, tmp_path / f"model-0000{i + 1}-of-00002.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"metadata": {}, "weight_map": {"stem.weight": "model-00001-of-00002.safetensors"}}')
+    with pytest.raises(CheckpointError, match="sharded") as caught:
+        screen(index)
+    python, *rest = shlex.split(caught.value.remedy.removeprefix("in its folder run "))
+    assert python == "python"
+    subprocess.run([sys.executable, *rest], cwd=tmp_path, check=True)
+    merged = load_checkpoint(tmp_path / "merged.safetensors").tensors
+    assert set(merged) == set(STATE)
+    assert all(torch.equal(merged[key], value) for key, value in STATE.items())
+
+
+def test_screening_says_what_loading_says(tmp_path: Path) -> None:
+    torch.save({"model": STATE}, tmp_path / "a.pt")
+    assert screen(tmp_path / "a.pt") == load_checkpoint(tmp_path / "a.pt").summary
+
+
+def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reid_audit.checkpoint import tensors
+
+    torch.save(STATE, tmp_path / "a.pt")
+    original = tensors.read_tensors
+
+    def changing(descriptor: int, layout: Layout) -> dict[str, torch.Tensor]:
+        os.utime(tmp_path / "a.pt", ns=(0, 0))
+        return original(descriptor, layout)
+
+    monkeypatch.setattr(tensors, "read_tensors", changing)
+    with pytest.raises(CheckpointError, match="changed"):
+        load_checkpoint(tmp_path / "a.pt")

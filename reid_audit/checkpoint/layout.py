@@ -1,0 +1,161 @@
+"""From described entries to places in the file: every description is checked, no value has been read yet."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from reid_audit.checkpoint.inert import StorageSpec, TensorSpec, UnsupportedSpec
+from reid_audit.checkpoint.limits import Limits
+from reid_audit.errors import CheckpointError
+
+Buffer = bytes | mmap.mmap
+Place = Callable[[StorageSpec], tuple[int, int]]
+"""First byte of a storage in the file, and the byte behind its last."""
+
+WIDTH: dict[str, int] = {
+    "float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1,
+    "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8, "bool": 1, "complex32": 4, "complex64": 8, "complex128": 16,
+    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
+}  # fmt: skip
+"""Bytes of one value."""
+LONGEST_KEY = 500
+REMEDY = "save dense, finite floating-point weights: torch.save(model.float().state_dict(), 'weights.pt')"
+
+
+class Entry(NamedTuple):
+    """One dense tensor: where its first value is in the file, and how the others follow."""
+
+    key: str
+    dtype: str
+    start: int
+    """Byte of the first value; 0 where the tensor is empty."""
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    """In values; 0 for axes of one value."""
+
+    @property
+    def values(self) -> int:
+        """How many values the tensor has."""
+        return math.prod(self.shape)
+
+    @property
+    def span(self) -> int:
+        """Bytes from the first value to behind the last one in the file."""
+        if not self.values:
+            return 0
+        return (1 + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))) * WIDTH[self.dtype]
+
+    @property
+    def floating(self) -> bool:
+        """Whether the values are real numbers."""
+        return is_floating(self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The model's own tensors in file order, and what lies beside them."""
+
+    entries: tuple[Entry, ...]
+    wrapper: str
+    findings: tuple[str, ...]
+
+
+def is_floating(dtype: str) -> bool:
+    """Whether torch's dtype of that name holds real numbers."""
+    return dtype.startswith(("float", "bfloat"))
+
+
+def is_half(dtype: str) -> bool:
+    """Whether the dtype is read as fp32."""
+    return is_floating(dtype) and WIDTH[dtype] < 4
+
+
+def contiguous(shape: Iterable[int]) -> tuple[int, ...]:
+    """Row-major strides, 0 for axes of one value."""
+    strides: list[int] = []
+    step = 1
+    for extent in reversed(tuple(shape)):
+        strides.append(step if extent > 1 else 0)
+        step *= extent
+    return tuple(reversed(strides))
+
+
+def lay_out(described: dict[str, Any], place: Place, size: int, limits: Limits) -> tuple[Entry, ...]:
+    """Places of all ``described`` tensors in a file of ``size`` bytes.
+
+    Raises CheckpointError where an entry is no dense real tensor, points outside its storage, has an unprintable name,
+    where all together would unpack to far more than the file holds, or where none is a floating-point tensor.
+    """
+    if len(described) > limits.keys:
+        raise CheckpointError(
+            f"the file names {len(described)} tensors", closest=f"at most {limits.keys} are read", remedy=REMEDY
+        )
+    left = limits.unpacked(size)
+    entries = []
+    for key, spec in described.items():
+        _check_name(key)
+        entry = _entry(key, spec, place)
+        left -= max(entry.values * WIDTH[entry.dtype], entry.span)
+        if left < 0:
+            raise CheckpointError(
+                "its tensors unpack to far more than the file's size",
+                closest=f"at most {limits.unpacked(size)} bytes for a file of {size}",
+                remedy=REMEDY,
+            )
+        entries.append(entry)
+    if not any(entry.floating and entry.values for entry in entries):
+        raise CheckpointError(
+            "the file holds no floating-point weights",
+            closest=f"{len(entries)} tensors, all of them integers or empty",
+            remedy=REMEDY,
+        )
+    return tuple(entries)
+
+
+def _check_name(key: str) -> None:
+    if not key or len(key) > LONGEST_KEY or not key.isprintable():
+        raise CheckpointError(
+            "a tensor's name is empty, overlong or holds control characters",
+            closest=f"{len(key)} characters",
+            remedy="save the state_dict as the model names it",
+        )
+
+
+def _entry(key: str, spec: Any, place: Place) -> Entry:
+    if isinstance(spec, UnsupportedSpec):
+        raise refused(key, f"is {spec.kind}")
+    if not isinstance(spec, TensorSpec) or not isinstance(spec.storage, StorageSpec):
+        raise refused(key, "has no storage")
+    shape, stride, offset = spec.shape, spec.stride, spec.offset
+    if not (_sizes(shape) and _sizes(stride) and type(offset) is int and len(shape) == len(stride) and offset >= 0):
+        raise refused(key, "has an impossible shape")
+    dtype = spec.storage.dtype if spec.dtype is None else spec.dtype
+    if not isinstance(dtype, str) or dtype not in WIDTH:
+        raise refused(key, f"has the unknown dtype {str(dtype)[:40]}")
+    if dtype.startswith("complex"):
+        raise refused(key, "is complex")
+    start, stop = place(spec.storage)
+    width = WIDTH[dtype]
+    if (stop - start) % width:
+        raise refused(key, "has a storage of broken length")
+    steps = tuple(s if n > 1 else 0 for n, s in zip(shape, stride, strict=True))
+    entry = Entry(key, dtype, start + offset * width, tuple(shape), steps)
+    if not entry.values:
+        return entry._replace(start=0)
+    if entry.start + entry.span > stop:
+        raise refused(key, "reaches outside its storage")
+    return entry
+
+
+def _sizes(values: Any) -> bool:
+    return isinstance(values, tuple | list) and all(type(v) is int and 0 <= v < 2**62 for v in values)
+
+
+def refused(key: str, why: str) -> CheckpointError:
+    """The refusal of one tensor."""
+    shown = key[:80] if key.isprintable() else "a tensor"
+    return CheckpointError(f"{shown} {why}", closest="dense real tensors with their values are read", remedy=REMEDY)

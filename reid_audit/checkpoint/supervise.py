@@ -1,0 +1,81 @@
+"""The parent's side of the reading process: start it, wait for it, and believe only what can be checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from reid_audit.checkpoint.layout import Entry, Layout
+from reid_audit.checkpoint.limits import MIB, Limits
+from reid_audit.checkpoint.sniff import Container
+from reid_audit.errors import CheckpointError, UnsafeCheckpointError
+
+CHILD: tuple[str, ...] = ("-P", "-m", "reid_audit.checkpoint.child")
+PACKAGES = Path(__file__).resolve().parents[2]
+
+
+def read_in_child(file: BufferedReader, container: Container, size: int, limits: Limits) -> Layout:
+    """Parse the open ``file`` of ``size`` bytes in a process of its own.
+
+    Raises what the process refuses, and CheckpointError where it was stopped, crashed, or made no sense.
+    """
+    with tempfile.TemporaryFile("w+") as answer:
+        _run(file.fileno(), answer.fileno(), container, size, limits)
+        answer.seek(0)
+        try:
+            return _believed(json.load(answer), size)
+        except (ValueError, KeyError, TypeError):
+            raise _stopped("the reading process ended without a result", limits, size) from None
+
+
+def _believed(result: dict[str, Any], size: int) -> Layout:
+    if "error" in result:
+        kind = UnsafeCheckpointError if result["error"] == UnsafeCheckpointError.__name__ else CheckpointError
+        raise kind(str(result["what"]), closest=str(result["closest"]), remedy=str(result["remedy"]))
+    entries = tuple(
+        Entry(k, dtype, at, tuple(shape), tuple(stride)) for k, dtype, at, shape, stride in result["entries"]
+    )
+    if any(entry.start < 0 or entry.start + entry.span > size for entry in entries):
+        raise ValueError("a tensor outside the file")
+    return Layout(entries, str(result["wrapper"]), tuple(map(str, result["findings"])))
+
+
+def _run(descriptor: int, answer: int, container: Container, size: int, limits: Limits) -> None:
+    limited = (limits.memory(size), limits.processor(size), limits.result_bytes)
+    command = [sys.executable, *CHILD, *map(str, (descriptor, answer, container.value, size, *limited))]
+    search = os.pathsep.join(filter(None, (str(PACKAGES), os.environ.get("PYTHONPATH", ""))))
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    try:
+        done = subprocess.run(
+            command, pass_fds=(descriptor, answer), cwd="/", env={**os.environ, **threads, "PYTHONPATH": search},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            timeout=limits.deadline(size), check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise _stopped(f"reading took longer than {limits.deadline(size):.0f} s", limits, size) from None
+    if done.returncode != 0:
+        raise _stopped(f"the reading process {_end(done.returncode)}", limits, size)
+
+
+def _end(code: int) -> str:
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f"was stopped ({signal.Signals(-code).name})"
+    if code < 0:
+        return f"crashed (signal {-code})"
+    return f"ended with {code}"
+
+
+def _stopped(what: str, limits: Limits, size: int) -> CheckpointError:
+    allowed = f"{limits.memory(size) // MIB} MiB and {limits.processor(size)} s of processor time"
+    return CheckpointError(
+        f"the file cannot be read within its limits: {what}",
+        closest=f"allowed are {allowed} for {size} bytes",
+        remedy="download or save it again, best as safetensors",
+    )

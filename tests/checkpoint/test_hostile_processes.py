@@ -1,0 +1,185 @@
+"""One case of each kind through the command line, in real processes; and what becomes of a reader that dies.
+
+Processor time is asserted instead of wall clock, which other work on the machine would stretch. It includes the
+reading process; the peak of memory is the larger one of both processes.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from corpus_all import CASES
+from corpus_base import BROKEN, STATE, UNSAFE, Case, saved, zipped
+
+from reid_audit.checkpoint import load_checkpoint, screen, supervise
+from reid_audit.checkpoint.limits import Limits
+from reid_audit.errors import CheckpointError
+
+SECONDS = 5.0
+GIB = 2**20
+"""In the unit of ru_maxrss, KiB."""
+ONE_OF_EACH = {case.kind: case for case in CASES}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended and what it used, its reading process included."""
+
+    code: int
+    stdout: str
+    lines: list[str]
+    seconds: float
+    peak: int
+
+
+def command(*args: str | Path, cwd: Path) -> Ended:
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "reid_audit", *map(str, args)], cwd=cwd, stdout=out, stderr=err,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        _, status, used = os.wait4(started.pid, 0)
+        started.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        seconds = used.ru_utime + used.ru_stime
+        return Ended(started.returncode, out.read(), err.read().strip().splitlines(), seconds, used.ru_maxrss)
+
+
+def refused(ended: Ended, code: int, phrase: str = "") -> None:
+    assert ended.code == code, ended.lines
+    assert [line.split(":")[0] for line in ended.lines] == [
+        "refused" if code == UNSAFE else "not audited",
+        "closest",
+        "help",
+    ]
+    assert phrase in ended.lines[0]
+    assert ended.stdout == ""
+    assert ended.seconds <= SECONDS, f"{ended.seconds:.1f} s of processor time"
+    assert ended.peak <= 2 * GIB
+
+
+@pytest.mark.parametrize("case", ONE_OF_EACH.values(), ids=list(ONE_OF_EACH))
+def test_refused_by_the_command(case: Case, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(case.make())
+    refused(command("check", "model.pt", cwd=tmp_path), case.code, case.phrase)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.pt"]
+
+
+def hash_bomb() -> bytes:
+    """A tuple of tuples, 2^60 of them to hash, as a key."""
+    return b"\x80\x02})" + b"2\x86" * 60 + b"K\x01s."
+
+
+def nesting() -> bytes:
+    """A tuple nested so deeply that hashing it overflows the C stack."""
+    return b"\x80\x02}N" + b"\x85" * 1_000_000 + b"K\x01s."
+
+
+def copies() -> bytes:
+    """A list of 100,000 items, copied 10,000 times."""
+    copied = b"h\x01h\x00\x85R" * 10_000
+    return b"\x80\x02ctorch\nSize\nq\x01](" + b"N" * 100_000 + b"eq\x00(" + copied + b"t."
+
+
+def lists() -> bytes:
+    """30 MB that would be 30 million lists."""
+    return b"\x80\x02(" + b"]" * 30_000_000 + b"l."
+
+
+KILLERS = {
+    "hash bomb": (hash_bomb, "SIG"),
+    "nesting": (nesting, "crashed"),
+    "copies": (copies, "memory"),
+    "lists": (lists, "damaged"),
+}
+
+
+@pytest.mark.parametrize("name", KILLERS)
+def test_files_that_kill_their_reader(name: str, tmp_path: Path) -> None:
+    make, phrase = KILLERS[name]
+    (tmp_path / "model.pt").write_bytes(zipped(make()))
+    refused(command("check", "model.pt", cwd=tmp_path), BROKEN, phrase)
+
+
+DEATHS = {
+    "killed": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "stopped (SIGKILL)"),
+    "segmentation fault": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed (signal 11)"),
+    "bus error": ("import os, signal; os.kill(os.getpid(), signal.SIGBUS)", "crashed (signal 7)"),
+    "an exception": ("raise ZeroDivisionError", "ended with 1"),
+    "no result": ("pass", "without a result"),
+    "half a result": ("import os, sys; os.write(int(sys.argv[2]), b'{')", "without a result"),
+    "a result that is a list": ("import os, sys; os.write(int(sys.argv[2]), b'[]')", "without a result"),
+    "a tensor outside the file": (
+        "import os, sys; os.write(int(sys.argv[2]), b'{\"entries\": [[\"a\", \"float32\", 9999, [9], [1]]], "
+        '"wrapper": "", "findings": []}\')',
+        "without a result",
+    ),
+    "endless work": ("while True: pass", "longer than"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEATHS)
+def test_a_reader_that_dies_is_a_refusal(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programme, phrase = DEATHS[name]
+    (tmp_path / "model.pt").write_bytes(saved(STATE))
+    monkeypatch.setattr(supervise, "CHILD", ("-S", "-c", programme))
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(tmp_path / "model.pt", limits=Limits(seconds=1.0 if name == "endless work" else 60.0))
+    assert caught.value.exit_code == BROKEN
+    assert len(caught.value.lines()) == 3
+    assert phrase in caught.value.what
+
+
+def test_file_kinds_by_the_command(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "near.pt").write_bytes(b"")
+    for name, phrase in (("fifo", "a FIFO"), (".", "a folder"), ("missing.pt", "cannot be opened")):
+        ended = command("check", name, cwd=tmp_path)
+        refused(ended, BROKEN, phrase)
+    assert "near.pt" in ended.lines[1]
+
+
+def test_no_permission(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(saved(STATE))
+    (tmp_path / "a.pt").chmod(0)
+    child = os.fork()
+    if child == 0:  # root may read everything: become nobody first
+        code = 99
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            screen(tmp_path / "a.pt")
+        except CheckpointError as error:
+            code = error.exit_code if "cannot be opened" in error.what and len(error.lines()) == 3 else 98
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == BROKEN
+
+
+def test_a_refusal_needs_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(subprocess.run))
+    code = (
+        "import sys\nfrom reid_audit.cli import exit_code\n"
+        "print(exit_code(['check', 'evil.pt']))\nprint(sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    code_line, modules = done.stdout.splitlines()
+    assert code_line == str(UNSAFE)
+    for heavy in ("torch", "torchvision", "timm", "numpy", "scipy", "sklearn"):
+        assert f"'{heavy}'" not in modules
+
+
+def test_an_old_report_does_not_survive_a_refusal(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"no model")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.json").write_text("{}")
+    refused(command("check", "model.pt", "--out", "out", cwd=tmp_path), BROKEN, "text")
+    assert list((tmp_path / "out").iterdir()) == []
