@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from reid_audit.cli import COMMANDS, main
-from reid_audit.records import EXIT_CODES, Metric, Policy
+from reid_audit.records import EXIT_CODES, Metric, Policy, PreprocessSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -26,7 +26,7 @@ def test_exit_code_table() -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
@@ -40,7 +40,7 @@ def test_every_policy_key_is_explained() -> None:
     page = (ROOT / "docs" / "policy.md").read_text()
     keys: list[str] = []
     policy = Policy()
-    for record in (policy, policy.controls, policy.budget, policy.gates[0]):
+    for record in (policy, policy.controls, policy.budget, policy.gates[0], PreprocessSpec()):
         keys += list(type(record).model_fields)
     assert [key for key in keys if f"`{key}`" not in page and key not in ("metric",)] == []
 

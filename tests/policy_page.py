@@ -1,0 +1,123 @@
+"""The tables of docs/policy.md from the types: ``python tests/policy_page.py`` rewrites them."""
+
+from __future__ import annotations
+
+import re
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter
+
+from reid_audit.policy import _toml
+from reid_audit.records import Budget, Controls, Gate, Policy, PreprocessSpec, Waiver
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "policy.md"
+TABLES: dict[str, tuple[type[BaseModel], tuple[str, ...]]] = {
+    "policy": (Policy, ("gates", "controls", "preprocess", "budget")),
+    "gates": (Gate, ("metric",)),
+    "controls": (Controls, ()),
+    "preprocess": (PreprocessSpec, ()),
+    "budget": (Budget, ()),
+    "waivers": (Waiver, ()),
+}
+"""Table name -> record, and the fields that are tables of their own or the table's name."""
+SWITCHED_OFF = ("fail", "clear", "seconds")
+"""Keys whose absence a file may write as ``false``."""
+MEANING: dict[str, str] = {
+    "policy.version": "of this format",
+    "policy.evidence": "`checkpoint` accepts a screening without films; the report is then headed so",
+    "policy.level": "false-discovery rate of `reidentified_patients`",
+    "gates.fail": "breached beyond this value; the end of the interval that is kinder to the model counts. "
+    "`false`: never fails a model",
+    "gates.clear": "supports a PASS only up to this value (above it for p-values); the harsher end counts. "
+    "`false`: not needed for a PASS",
+    "gates.basis": "`excess`: over the control",
+    "gates.corroborated_by": "a breach counts only if one of these metrics exceeds the value given",
+    "controls.attack_power": "the attack must find canaries",
+    "controls.attack_power_p": "with at most this p",
+    "controls.scorer_sensitivity": "the scorer must find degraded films",
+    "controls.scorer_sensitivity_low": "lower end of the share found, at least",
+    "controls.exposure_control": "the exposure score must find the canaries",
+    "controls.exposure_control_tpr": "share found at 1 % false alarms, at least",
+    "controls.negative_control": "the attack without target information must not be flagged",
+    "controls.negative_control_p": "its p must be above this",
+    "controls.exchangeability": "training and hold-out films must not differ in kind",
+    "controls.exchangeability_p": "the p of the two-sample test must be above this",
+    "controls.prior_disjoint": "the prior must have seen neither cohort",
+    "controls.canaries": "hold-out patients the power arm memorises; they leave the hold-out for every test",
+    "preprocess.side": "pixels of the square network input; not given: inferred",
+    "preprocess.resize": "`squash` to the square, `shorter` side to it, or `none`",
+    "preprocess.crop": "after resizing",
+    "preprocess.interpolation": "of the resizing",
+    "preprocess.mean": "subtracted after scaling to [0, 1]; one value, or one per channel",
+    "preprocess.std": "divided by",
+    "preprocess.invert": "`true` where the network saw 1 - x (MONOCHROME1)",
+    "budget.seconds": "ceiling of the whole command; `false`: steps decide, and the run is reproducible",
+    "budget.steps": "optimiser steps of one attack hypothesis",
+    "budget.particles": "how many training films the statistics may stand for, one hypothesis each",
+    "waivers.gate": "metric id",
+    "waivers.checkpoint_sha256": "64 hex digits: a waiver is for one file",
+    "waivers.reason": "at least 10 characters; published",
+    "waivers.approved_by": "published",
+    "waivers.expires": "last day on which it counts",
+}
+
+
+def table(name: str) -> str:
+    """One Markdown table; KeyError where a key has no meaning written down."""
+    kind, skipped = TABLES[name]
+    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for key, field in kind.model_fields.items():
+        if key in skipped:
+            continue
+        value = None if field.is_required() else field.get_default(call_default_factory=True)
+        default = f"`{'{}' if value == () else _default(value)}`"
+        if value is None and key not in SWITCHED_OFF:
+            default = "required" if field.is_required() else "none"
+        annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        rows.append(f"| `{key}` | {kind_of(key, annotation)} | {default} | {MEANING[f'{name}.{key}']} |")
+    return "\n".join(rows)
+
+
+def _default(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else _toml(value)
+
+
+def kind_of(key: str, annotation: Any) -> str:
+    """A field's type in the words of a TOML file."""
+    if get_origin(annotation) is Annotated:
+        inner = kind_of(key, get_args(annotation)[0])
+        return "number, 0 to 1" if inner == "number" and not _takes(annotation, 2.0) else inner
+    if get_origin(annotation) in (Union, types.UnionType):
+        (inner,) = (kind_of(key, a) for a in get_args(annotation) if a is not type(None))
+        return f"{inner} or `false`" if key in SWITCHED_OFF else inner
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{_default(a)}`" for a in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        each = f"list of {kind_of(key, get_args(annotation)[0])}s"
+        return "table of metric = number" if key == "corroborated_by" else each
+    names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+    return names.get(annotation, getattr(annotation, "__name__", "").lower())
+
+
+def _takes(annotation: Any, value: float) -> bool:
+    try:
+        TypeAdapter(annotation).validate_python(value)
+    except ValueError:
+        return False
+    return True
+
+
+def page(text: str) -> str:
+    """``text`` of the page with every marked table made anew."""
+    for name in TABLES:
+        block = re.compile(rf"<!-- table: {name} -->\n.*?<!-- end -->", re.DOTALL)
+        if len(block.findall(text)) != 1:
+            raise ValueError(f"docs/policy.md has not one table {name}")
+        text = block.sub(lambda _, name=name: f"<!-- table: {name} -->\n{table(name)}\n<!-- end -->", text)
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
