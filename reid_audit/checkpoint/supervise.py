@@ -30,12 +30,16 @@ def read_in_child(file: BufferedReader, container: Container, size: int, limits:
         _run(file.fileno(), answer.fileno(), container, size, limits)
         answer.seek(0)
         try:
-            return _believed(json.load(answer), size)
+            return believed(json.load(answer), size)
         except (ValueError, KeyError, TypeError):
             raise _stopped("the reading process ended without a result", limits, size) from None
 
 
-def _believed(result: dict[str, Any], size: int) -> Layout:
+def believed(result: dict[str, Any], size: int) -> Layout:
+    """The layout a reading process told, or the refusal it raised.
+
+    Raises ValueError, KeyError or TypeError where it makes no sense for a file of ``size`` bytes.
+    """
     if "error" in result:
         kind = UnsafeCheckpointError if result["error"] == UnsafeCheckpointError.__name__ else CheckpointError
         raise kind(str(result["what"]), closest=str(result["closest"]), remedy=str(result["remedy"]))

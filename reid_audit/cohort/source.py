@@ -162,18 +162,36 @@ def _manifest(path: Path) -> list[_Entry]:
             remedy="name the column path",
         )
     entries: list[_Entry] = []
-    for number, record in enumerate(reader, start=2):
+    for number, record in enumerate(_records(reader, path), start=2):
         cells = {name: (value or "").strip() for name, value in record.items() if isinstance(name, str)}
         place = path.parent / cells[key]
         where = f"row {number} of {path.name}"
-        if not cells[key] or not place.is_file():
+        if not cells[key] or not _exists(place):
             raise CohortError(
-                f"{where} names {cells[key] or 'no image'}, which does not exist",
+                f"{where} names {cells[key][:200] or 'no image'}, which does not exist",
                 closest=_similar(place),
                 remedy=f"paths are relative to {path.parent}; correct or remove the row",
             )
         entries.append(_Entry(place, 0, cells[key], where, cells))
     return entries
+
+
+def _records(reader: csv.DictReader[str], path: Path) -> list[dict[str, str]]:
+    try:
+        return list(reader)
+    except csv.Error as error:
+        raise CohortError(
+            f"line {reader.line_num} of {path} cannot be read",
+            closest=str(error),
+            remedy="save the manifest as UTF-8 CSV, one row per film",
+        ) from None
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _filter(entries: list[_Entry], where: Mapping[str, str], columns: dict[str, str], source: Path) -> list[_Entry]:
@@ -274,7 +292,11 @@ def _require(name: str, columns: Mapping[str, str], source: Path) -> str:
 
 
 def _similar(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"the folder {path.parent} does not exist either"
+    try:
+        known = path.parent.is_dir()
+    except OSError:
+        known = False
+    if not known:
+        return f"the folder {str(path.parent)[:200]} does not exist either"
     names = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
     return f"{path.parent / names[0]}" if names else f"nothing similar in {path.parent}"
