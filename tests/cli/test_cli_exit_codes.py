@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
@@ -9,12 +10,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from reid_audit.demo.phantom import write_phantom
 from reid_audit.demo.targets import checkpoint_path
+
+_SPEC = importlib.util.spec_from_file_location(
+    "leak_needles", Path(__file__).resolve().parents[1] / "report" / "needles.py"
+)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+needles = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(needles)
 
 
 def cli(*args: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -155,6 +166,25 @@ def test_check_writes_reports_and_exits_with_its_verdict(
     assert (folder / "out" / "restricted").stat().st_mode & 0o777 == 0o700
     assert "INCONCLUSIVE" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_public_file_holds_a_film_or_names_a_patient(
+    films: Path, finished: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
+    """A whole audit: what it writes for the public, and what it says, against what it was given."""
+    folder, done = finished
+    names, pictures = set(), []
+    for side in ("reference", "holdout", "prior"):
+        for line in (films / side / "manifest.csv").read_text(encoding="utf-8").splitlines()[1:]:
+            names |= {cell for cell in line.split(",")[:2] if len(cell) > 5}
+        pictures += [np.asarray(Image.open(path)) for path in sorted((films / side).rglob("*.png"))[:8]]
+    sought = needles.of_films(pictures) | needles.of_patients(names)
+    public = {path.name: path.read_bytes() for path in (folder / "out").iterdir() if path.is_file()}
+    assert len(public) == 5
+    for name, content in {**public, "terminal": (done.stdout + done.stderr).encode()}.items():
+        assert needles.found_in(content, sought) == set(), name
+    assert needles.found_in((folder / "out" / "restricted" / "evidence.html").read_bytes(), sought)
+    assert not set(public) & {path.name for path in (folder / "out" / "restricted").iterdir()}
 
 
 def test_later_commands_read_the_finished_run(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

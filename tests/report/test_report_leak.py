@@ -4,72 +4,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import zlib
-from collections.abc import Iterator
+import re
 from datetime import date
 from typing import Any
 
 import numpy as np
 import pytest
 import results
-from planted import PATIENTS, evidence, film, jpeg, png
+import torch
+from needles import encoded, found_in, of_films, of_patients
+from PIL import Image
+from planted import PATIENTS, evidence, film, jpeg
 
+from reid_audit.prior.provenance import perceptual_hashes
 from reid_audit.records import AuditResult, Breach, Curve, Gap, Histogram, Metric, Waiver
 from reid_audit.report import FORMATS, publish, render
 from reid_audit.report.evidence import render_evidence
+from reid_audit.report.modelcard import insert
 
-HASHES = ("md5", "sha1", "sha256", "sha512", "blake2b")
-WINDOW = 24
-"""Bytes: shorter pieces of an image occur by chance."""
-
-
-def _hashes(data: bytes) -> Iterator[bytes]:
-    for name in HASHES:
-        digest = hashlib.new(name, data)
-        yield digest.hexdigest().encode()
-        yield digest.hexdigest()[:16].encode()
-        yield base64.b64encode(digest.digest())
-    yield f"{zlib.crc32(data):08x}".encode()
-
-
-def _base64_cores(data: bytes) -> Iterator[bytes]:
-    """Base64 of ``data`` at each of the three alignments, without the ends its neighbours decide."""
-    for shift in range(3):
-        text = base64.b64encode(b"\0" * shift + data)
-        core = text[4:-4] if len(text) > 16 else text.rstrip(b"=")
-        yield core
-        yield core.replace(b"+", b"-").replace(b"/", b"_")
-
-
-def _image_needles(image: np.ndarray) -> Iterator[bytes]:
-    floats = image.astype(np.float32) / 255
-    forms = [image.tobytes(), floats.tobytes(), png(image), png(image, level=9), png(image, level=0)]
-    forms += [png(image, side) for side in (8, 16, 32, 128)]
-    forms += [jpeg(image, quality) for quality in (50, 75, 95)]
-    middle = [image[len(image) // 2].tobytes(), floats[len(image) // 2].tobytes()]
-    for form in forms + middle:
-        # The middle of a form is content; its start is a header every image shares.
-        piece = form[len(form) // 2 : len(form) // 2 + WINDOW]
-        yield from (piece, piece.hex().encode(), *_base64_cores(piece))
-        yield from _hashes(form)
-    row = image[len(image) // 2]
-    yield ", ".join(str(v) for v in row[:8]).encode()
-    yield ",".join(str(v) for v in row[:8]).encode()
-    yield ", ".join(repr(round(float(v) / 255, 4)) for v in row[:4]).encode()
-
-
-def _patient_needles(patient: str) -> Iterator[bytes]:
-    raw = patient.encode()
-    yield from (raw, raw.lower(), raw.hex().encode(), base64.b64encode(raw).rstrip(b"="), raw[::-1])
-    yield from (base64.b64encode(raw), base64.b32encode(raw))
-    for form in (raw, raw.lower(), raw + b".png", b"images/" + raw + b"_000.png"):
-        yield from _hashes(form)
-
-
-def _needles() -> set[bytes]:
-    found = {n for i in range(3) for n in _image_needles(film(i + 10))}
-    found |= {n for patient in PATIENTS for n in _patient_needles(patient)}
-    return {n for n in found if len(n) >= 6}
+NEEDLES = of_films(film(i + 10) for i in range(3)) | of_patients(PATIENTS)
 
 
 def _planted() -> AuditResult:
@@ -89,11 +42,16 @@ def _planted() -> AuditResult:
     row = tuple(float(v) / 255 for v in film(10).ravel())
     cohort = result.cohorts[0].model_copy(update={"digest": digest, "strata": (PATIENTS[0], PATIENTS[2])})
     arms = (result.arms[0].model_copy(update={"note": f"wrote {path}"}),)
+    prior = result.prior.model_copy(
+        update={"id": path, "declared_training_sets": (f"films of {path}",), "licence": f"see {path}"}
+    )
     return result.model_copy(
         update={
             "verdict": verdict,
             "cohorts": (cohort,),
             "arms": arms,
+            "prior": prior,
+            "method": f"moments {path}",
             "checkpoint": result.checkpoint.model_copy(
                 update={"wrapper": PATIENTS[0], "findings": (f"holds the path {path}",)}
             ),
@@ -118,8 +76,7 @@ def _planted() -> AuditResult:
 
 
 def _found(text: bytes) -> set[bytes]:
-    folded = text.lower()
-    return {n for n in _needles() if n in text or (n.isascii() and n.lower() in folded)}
+    return found_in(text, NEEDLES)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -127,9 +84,43 @@ def test_no_public_byte_holds_a_planted_film_or_patient(format: Any) -> None:
     assert _found(render(publish(_planted()), format).encode()) == set()
 
 
+def test_nor_does_a_model_card() -> None:
+    assert _found(insert("# Model\n", publish(_planted()), "report.html").encode()) == set()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_public_file_embeds_anything(format: Any) -> None:
+    """Wherever an image could be hidden whole: data URIs, long runs of base64 or hexadecimal digits."""
+    text = render(publish(results.failing()), format)
+    assert "data:" not in text.replace("metadata:", "")
+    assert max(len(run) for run in re.findall(r"[A-Za-z0-9+/=_-]+", text)) <= 80
+
+
+def _forms(image: np.ndarray) -> dict[str, bytes]:
+    small = np.asarray(Image.fromarray(image).resize((32, 32)))
+    hashed = perceptual_hashes(torch.from_numpy(image.astype(np.float32) / 255)[None, None])[0]
+    return {
+        "raw": image.tobytes(),
+        "base64": b"x" + base64.b64encode(b"ab" + image.tobytes()),
+        "hexadecimal": image.tobytes().hex().encode(),
+        "numbers": ", ".join(str(v) for v in image.ravel()).encode(),
+        "floats": (image.astype(np.float32) / 255).tobytes(),
+        "PNG": encoded(image, "PNG", compress_level=9),
+        "JPEG": jpeg(image, 75),
+        "thumbnail": base64.b64encode(encoded(small, "PNG", compress_level=6)),
+        "raw thumbnail": small.tobytes(),
+        "hash": hashlib.sha256(image.tobytes()).hexdigest().upper().encode(),
+        "perceptual hash": str(int(hashed[2])).encode(),
+    }
+
+
+@pytest.mark.parametrize("form", list(_forms(film(10))))
+def test_the_search_finds_a_film_as(form: str) -> None:
+    assert _found(b"{" + _forms(film(11))[form] + b"}")
+    assert not _found(b"{" + _forms(film(99))[form] + b"}"), "another film is no hit"
+
+
 def test_the_search_finds_what_is_there() -> None:
     assert _found(render_evidence(evidence()).encode())
     assert _found(f"hash {hashlib.sha1(PATIENTS[1].encode()).hexdigest()}".encode())
-    assert _found(b"x" + base64.b64encode(b"ab" + film(10).tobytes()))
-    assert _found(jpeg(film(11), 75))
     assert _found(_planted().model_dump_json().encode())
