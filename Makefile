@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data/nih_cxr14
+FUZZ_SECONDS ?= 60
 
-.PHONY: demo test dev lint bench gpu-check report-demo clean
+.PHONY: demo test dev lint bench gpu-check report-demo fuzz clean
 
 demo: $(VENV)/installed
 	$(BIN)/reid-audit demo
@@ -13,6 +14,11 @@ test: $(VENV)/developer
 	$(BIN)/python -m pytest
 
 dev: $(VENV)/developer
+
+# The container parsing under mutated files: guided by coverage where atheris installs, random elsewhere.
+fuzz: $(VENV)/developer
+	-$(BIN)/python -m pip install --quiet -e ".[fuzz]"
+	$(BIN)/python tests/fuzz/fuzz_container.py --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/developer
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
