@@ -1,0 +1,83 @@
+"""``render`` and ``verify`` on finished runs: every format, from what is restricted and from what is public."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from reid_audit.cli import exit_code
+from reid_audit.report import FILES, FORMATS, publish, render
+from reid_audit.store import write_private
+
+GOLDEN = Path(__file__).resolve().parents[1] / "report" / "golden"
+_SPEC = importlib.util.spec_from_file_location("run_results", GOLDEN.parent / "results.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+results = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(results)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The --out directory of a finished audit, as far as these commands read it."""
+    write_private(tmp_path / "out" / "restricted" / "result.json", results.failing().model_dump_json())
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_format_is_printed(run: Path, format: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert exit_code(["render", str(run), "--format", format]) == 0
+    assert capfdbinary.readouterr().out.decode() == render(publish(results.failing()), format)  # type: ignore[arg-type]
+
+
+def test_files_are_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = tmp_path / "again"
+    assert exit_code(["render", str(run), "--out", str(again)]) == 0
+    assert sorted(path.name for path in again.iterdir()) == sorted(FILES.values())
+    assert capsys.readouterr().out.count("wrote ") == len(FILES)
+    some = tmp_path / "some"
+    assert exit_code(["render", str(run), "--format", "html", "--format", "junit", "--out", str(some)]) == 0
+    assert sorted(path.name for path in some.iterdir()) == ["report.html", "report.junit.xml"]
+    assert (some / "report.html").read_bytes() == (again / "report.html").read_bytes()
+    assert exit_code(["render", str(run), "--format", "html", "--format", "junit"]) == 2
+
+
+def test_a_public_report_is_enough(run: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert exit_code(["render", str(run), "--format", "json", "--out", str(tmp_path / "public")]) == 0
+    capfdbinary.readouterr()
+    for source in (tmp_path / "public", tmp_path / "public" / "report.json"):
+        assert exit_code(["render", str(source), "--format", "sarif"]) == 0
+        assert capfdbinary.readouterr().out.decode() == render(publish(results.failing()), "sarif")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_earlier_document_is_still_rendered(format: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """``earlier.json`` is never rewritten: it has no field that came later."""
+    assert "doubt" not in (GOLDEN / "earlier.json").read_text(encoding="utf-8")
+    assert exit_code(["render", str(GOLDEN / "earlier.json"), "--format", format]) == 0
+    assert b"exposure_tpr_at_1pct_fpr" in capfdbinary.readouterr().out
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"schema": "reid-audit/report/2"}', "not json"])
+def test_what_is_no_report_is_refused(content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    assert exit_code(["render", str(path)]) == 3
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == ["not audited", "closest", "help"]
+
+
+def test_verify_compares_the_file(run: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "model.pt"
+    weights.write_bytes(b"weights")
+    assert exit_code(["verify", str(run), str(weights)]) == 3
+    document = json.loads((GOLDEN / "passing.json").read_text(encoding="utf-8"))
+    document["checkpoint"]["sha256"] = hashlib.sha256(b"weights").hexdigest()
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps(document), encoding="utf-8")
+    assert exit_code(["verify", str(report), str(weights)]) == 0
+    assert exit_code(["verify", str(report), str(tmp_path / "gone.pt")]) == 3
