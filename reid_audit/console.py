@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from reid_audit.observer import Event, Noted, StageAdvanced, StageEnded, StageStarted
-from reid_audit.records import AuditResult, Measured, Metric, Outcome, find
+from reid_audit.records import REASON_TEXT, AuditResult, Measured, Metric, Outcome, find
+from reid_audit.report.words import duration
 
 SHOWN = (
     Metric.LINKAGE_P,
@@ -31,23 +45,45 @@ SHOWN = (
 COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow"}
 
 
-class ConsoleObserver:
-    """Progress bars on a terminal; otherwise one line when a stage starts and one when it ends."""
+EVERY = 30.0
+"""Seconds between two lines about one stage where there is no terminal."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+
+class BudgetColumn(ProgressColumn):
+    """Time left of the whole command's ceiling."""
+
+    def __init__(self, left: Callable[[], str]) -> None:
+        super().__init__()
+        self._left = left
+
+    def render(self, task: Task) -> Text:
+        """The same for every task."""
+        return Text(self._left())
+
+
+class ConsoleObserver:
+    """Progress bars with the time a stage still needs and the budget left; a line now and then without a terminal."""
+
+    def __init__(
+        self, console: Console, *, ceiling: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console, self._ceiling, self._clock = console, ceiling, clock
+        self._began = clock()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[energy]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            BudgetColumn(self.left),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or console.quiet,
             transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._stages: dict[str, tuple[float, float, int | None]] = {}
+        """Stage -> (start, last line, steps)."""
 
     def __enter__(self) -> ConsoleObserver:
         self._progress.start()
@@ -58,20 +94,50 @@ class ConsoleObserver:
     ) -> None:
         self._progress.stop()
 
+    def left(self) -> str:
+        """What the ceiling leaves, as a phrase; empty without a ceiling."""
+        if self._ceiling is None:
+            return ""
+        return f"budget {duration(max(0.0, self._ceiling - (self._clock() - self._began)))} left"
+
     def notice(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, Noted):
-            self._console.print(escape(event.message), highlight=False)
+            self._say(event.message)
         elif isinstance(event, StageStarted):
-            self._tasks[event.stage] = self._progress.add_task(event.stage, total=event.total, energy="")
+            now = self._clock()
+            self._stages[event.stage] = (now, now, event.total)
+            self._tasks[event.stage] = self._progress.add_task(escape(event.stage), total=event.total, detail="")
+            if not self._console.is_terminal:
+                self._say(f"{event.stage}: started" + (f", {event.total} steps" if event.total else ""))
         elif isinstance(event, StageAdvanced):
-            energy = "" if event.energy is None else f"energy {event.energy:.3g}"
-            self._progress.update(self._tasks[event.stage], completed=event.step, energy=energy)
+            self._advance(event)
         elif isinstance(event, StageEnded):
-            task = self._tasks.pop(event.stage, None)
-            if task is not None:
-                self._progress.remove_task(task)
-            self._console.print(f"{escape(event.stage)}: {escape(event.detail or 'done')}", highlight=False)
+            self._end(event)
+
+    def _advance(self, event: StageAdvanced) -> None:
+        energy = "" if event.energy is None else f"energy {event.energy:.3g}"
+        began, said, total = self._stages[event.stage]
+        steps = f"{event.step}/{total}" if total else str(event.step)
+        self._progress.update(self._tasks[event.stage], completed=event.step, detail=f"{steps} {energy}".rstrip())
+        now = self._clock()
+        if self._console.is_terminal or now - said < EVERY:
+            return
+        self._stages[event.stage] = (began, now, total)
+        parts = [f"{steps} steps", energy]
+        if total and event.step:
+            parts.append(f"about {duration((now - began) * (total - event.step) / event.step)} to go")
+        self._say(f"{event.stage}: " + ", ".join(part for part in (*parts, self.left()) if part))
+
+    def _end(self, event: StageEnded) -> None:
+        task = self._tasks.pop(event.stage, None)
+        if task is not None:
+            self._progress.remove_task(task)
+        began = self._stages.pop(event.stage, (self._clock(), 0.0, None))[0]
+        self._say(f"{event.stage}: {event.detail or 'done'} ({duration(self._clock() - began)})")
+
+    def _say(self, line: str) -> None:
+        self._console.print(escape(line), highlight=False)
 
 
 def console_for(*, quiet: bool) -> Console:
@@ -84,6 +150,7 @@ def show_result(console: Console, result: AuditResult) -> None:
     verdict = result.verdict
     heading = f"{'SCREENING ' if verdict.screening else ''}{verdict.outcome.value.upper()}"
     console.print(f"\n[bold {COLOURS.get(verdict.outcome, 'default')}]{heading}[/]  {escape(verdict.reason)}")
+    demoted = {d.metric for d in verdict.demoted}
     table = Table(box=None, pad_edge=False)
     for name in ("metric", "value", "95 % interval", "control"):
         table.add_column(name, justify="left" if name == "metric" else "right")
@@ -92,11 +159,13 @@ def show_result(console: Console, result: AuditResult) -> None:
         if isinstance(found, Measured):
             interval = "" if found.low is None or found.high is None else f"{found.low:.3g} .. {found.high:.3g}"
             control = "" if found.control is None else f"{found.control:.3g}"
-            mark = " (indicator)" if found.indicator else ""
+            mark = " (indicator)" if found.indicator or metric in demoted else ""
             table.add_row(f"{metric.value}{mark}", f"{found.value:.3g}", interval, control)
         else:
             table.add_row(metric.value, found.reason.value, "", "")
     console.print(table)
+    for reason in dict.fromkeys(d.reason for d in verdict.demoted):
+        console.print(f"indicators do not count: {REASON_TEXT[reason]}", highlight=False)
     for breach in verdict.breaches:
         console.print(f"breach: {escape(breach.text)}")
     for waived in verdict.waived:

@@ -12,7 +12,7 @@ from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
 from reid_audit.attack.uninformed import uninformed
 from reid_audit.budget import Meter
-from reid_audit.observer import Observer, SilentObserver
+from reid_audit.observer import Event, Noted, Observer, SilentObserver
 from reid_audit.records import ArmSummary
 from reid_audit.store import RunStore
 
@@ -32,6 +32,20 @@ class Desk:
     store: RunStore
     inputs: str
     """SHA-256 over everything the arms depend on: a stored arm is reused only under the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmObserver:
+    """Puts the arm's name before the names of its stages: every arm runs the same attack."""
+
+    arm: str
+    told: Observer
+
+    def notice(self, event: Event) -> None:
+        """Pass ``event`` on."""
+        if not isinstance(event, Noted):
+            event = replace(event, stage=f"{self.arm.replace('_', ' ')}: {event.stage}")
+        self.told.notice(event)
 
 
 def generator_for(seed: int, purpose: str, device: torch.device | None = None) -> torch.Generator:
@@ -83,7 +97,8 @@ def _stored(attack: Attack, task: AttackTask, meter: Meter, desk: Desk, name: st
     if known is not None:
         return Reconstruction.from_state(*known)
     device = task.space.mean.device
-    made = attack(task, generator=generator_for(desk.seed, purpose, device), meter=meter, observer=desk.observer)
+    told = ArmObserver(name, desk.observer)
+    made = attack(task, generator=generator_for(desk.seed, purpose, device), meter=meter, observer=told)
     desk.store.save(name, desk.inputs, *made.to_state())
     return made
 

@@ -70,17 +70,22 @@ def run_audit(
     observer = observer or SilentObserver()
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
     meter = start(request.policy.budget, clock)
+    observer.notice(StageStarted("checkpoint and prior"))
     setup = prepare(request, films)
+    found = f"{setup.task.target.match.name}, {setup.frame.side} px, {setup.device}"
+    observer.notice(StageEnded("checkpoint and prior", found))
     task = paced(setup.task, request.method, meter, request.seed, share=FRACTION * MARGIN)
     if task.budget.steps < setup.task.budget.steps:
         observer.notice(Noted(f"steps: {task.budget.steps} of {setup.task.budget.steps}, to fit the time budget"))
     setup = replace(setup, task=task)
-    observer.notice(Noted(f"architecture: {setup.task.target.match.name}, {setup.frame.side} px, {setup.device}"))
     desk = Desk(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
     made = attack_target(setup.task, request.method, meter.share(FRACTION), desk)
     control = attack_nothing(setup.task, meter.share(FRACTION), desk)
 
+    observer.notice(StageStarted("films"))
     sides = open_films(films, setup.frame, request)
+    counts = [f"{c.summary.patients} {c.summary.role} patients" for c in sides.cohorts]
+    observer.notice(StageEnded("films", ", ".join(counts) or "none given"))
     observer.notice(StageStarted("scoring"))
     scored = score(setup, made, control, sides, request)
     arms = [summarise("target", made), summarise("negative_control", control)]
@@ -210,12 +215,16 @@ def power_arm(
         return absent(Reason.CONTROL_NOT_RUN), []
     if court.verdict(scored.measurements, arms).outcome is Outcome.FAIL:
         return absent(Reason.NOT_NEEDED), []
+    desk.observer.notice(StageStarted("planting canaries"))
     copy = sides.canaries.plant(setup.task, sides.holdout, request.seed)
+    desk.observer.notice(StageEnded("planting canaries", f"{len(sides.canaries.films)} patients"))
     task = replace(setup.task, target=copy)
     made = attack_target(task, request.method, meter.share(0.95), desk, name="attack_power")
+    desk.observer.notice(StageStarted("scoring canaries"))
     found = power(
         task, scored.space, sides.holdout, sides.canaries, made, seed=request.seed, level=request.policy.level
     )
+    desk.observer.notice(StageEnded("scoring canaries"))
     return found, [summarise("attack_power", made)]
 
 

@@ -86,7 +86,7 @@ def check(checkpoint: Path, *, fail_on: FailOn, out: Path, quiet: bool, formats:
 
     request, films = plan(checkpoint, policy, given)
     console = console_for(quiet=quiet)
-    with ConsoleObserver(console) as observer:
+    with ConsoleObserver(console, ceiling=request.policy.budget.seconds) as observer:
         audited = run_audit(
             request,
             films,
@@ -98,7 +98,7 @@ def check(checkpoint: Path, *, fail_on: FailOn, out: Path, quiet: bool, formats:
     wanted = tuple(name for name in FORMATS if name in formats) or FORMATS
     deliver(audited, out, wanted)
     show_result(console, audited.result)
-    console.print(f"reports: {out}", highlight=False)
+    console.print(f"reports: {out} (restricted/ shows patients and stays in the house)", highlight=False)
     return process_code(audited.result.verdict.outcome, audited.result.verdict.exit_code, fail_on)
 
 

@@ -1,0 +1,149 @@
+"""What the terminal shows: every stage with its time and the budget left; plain lines in a log; nothing when quiet."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from reid_audit.console import EVERY, ConsoleObserver, console_for, show_result
+from reid_audit.observer import Noted, StageAdvanced, StageEnded, StageStarted
+
+_SPEC = importlib.util.spec_from_file_location(
+    "console_results", Path(__file__).resolve().parent / "report" / "results.py"
+)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+results = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(results)
+
+RUN = """
+import time
+from reid_audit.console import ConsoleObserver, console_for
+from reid_audit.observer import StageAdvanced, StageEnded, StageStarted
+with ConsoleObserver(console_for(quiet=False), ceiling=600.0) as observer:
+    observer.notice(StageStarted("target: moments", 40))
+    for step in range(1, 41):
+        time.sleep(0.02)
+        observer.notice(StageAdvanced("target: moments", step, 3.5 / step))
+    observer.notice(StageEnded("target: moments", "energy 3.5 to 0.09"))
+"""
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def logged(ceiling: float | None) -> list[str]:
+    stream, clock = io.StringIO(), Clock()
+    with ConsoleObserver(Console(file=stream, soft_wrap=True), ceiling=ceiling, clock=clock) as observer:
+        observer.notice(Noted("steps: 100 of 500 [not markup]"))
+        observer.notice(StageStarted("target: moments", 100))
+        for step in range(1, 101):
+            clock.now += 1.0
+            observer.notice(StageAdvanced("target: moments", step, 10.0 / step))
+        observer.notice(StageEnded("target: moments", "energy 10 to 0.1"))
+        observer.notice(StageStarted("scoring"))
+        observer.notice(StageEnded("scoring"))
+    return stream.getvalue().splitlines()
+
+
+def test_a_log_gets_a_line_now_and_then() -> None:
+    lines = logged(ceiling=300.0)
+    assert EVERY == 30.0
+    assert lines == [
+        "steps: 100 of 500 [not markup]",
+        "target: moments: started, 100 steps",
+        "target: moments: 30/100 steps, energy 0.333, about 1 min 10 s to go, budget 4 min 30 s left",
+        "target: moments: 60/100 steps, energy 0.167, about 40 s to go, budget 4 min left",
+        "target: moments: 90/100 steps, energy 0.111, about 10 s to go, budget 3 min 30 s left",
+        "target: moments: energy 10 to 0.1 (1 min 40 s)",
+        "scoring: started",
+        "scoring: done (0.0 s)",
+    ]
+    assert not any("budget" in line for line in logged(ceiling=None))
+
+
+def in_terminal(**environment: str) -> str:
+    """What ``RUN`` writes to a terminal 120 columns wide."""
+    control, terminal = pty.openpty()
+    names = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "CI", "FORCE_COLOR")}
+    done = subprocess.Popen(
+        [sys.executable, "-c", RUN],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env={**names, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30", **environment},
+    )
+    os.close(terminal)
+    shown = b""
+    while select.select([control], [], [], 60)[0]:
+        try:
+            piece = os.read(control, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    assert done.wait(60) == 0
+    os.close(control)
+    return shown.decode()
+
+
+def test_a_terminal_gets_a_bar_with_both_times() -> None:
+    shown = in_terminal()
+    assert "\x1b[" in shown
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert re.search(
+        r"target: moments .*\d+/40 energy [\d.]+ 0:00:0\d (0:00:0\d|-:--:--) budget (10 min|9 min 59 s) left", plain
+    )
+    assert "target: moments: energy 3.5 to 0.09 (" in plain
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_colour_where_none_is_wanted(environment: dict[str, str]) -> None:
+    shown = in_terminal(**environment)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", shown)
+    assert "energy 3.5 to 0.09" in shown
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    console = console_for(quiet=True)
+    with ConsoleObserver(console, ceiling=60.0) as observer:
+        observer.notice(StageStarted("scoring"))
+        observer.notice(StageEnded("scoring"))
+    show_result(console, results.failing())
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+
+
+@pytest.mark.parametrize("name", ["failing", "passing", "screening", "demoted", "waived"])
+def test_the_summary_fits_a_log(name: str) -> None:
+    stream = io.StringIO()
+    result = getattr(results, name)()
+    show_result(Console(file=stream, width=100, soft_wrap=True), result)
+    text = stream.getvalue()
+    assert result.verdict.outcome.value.upper() in text
+    assert "\x1b" not in text
+    assert len(text.splitlines()) < 40
+    tables = [line for line in text.splitlines() if re.match(r"^[a-z_0-9]+( \(indicator\))? {2,}", line)]
+    assert len(tables) >= 14
+    assert max(map(len, tables)) <= 100
+    if name == "demoted":
+        assert "linkage_p (indicator)" in text
+        assert "indicators do not count: training and hold-out images differ in kind" in text
