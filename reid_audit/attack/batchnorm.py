@@ -113,10 +113,19 @@ def execution_order(module: nn.Module, inputs: Tensor) -> list[str]:
         return [moments.stored.name for moments in image_moments(module, inputs)]
 
 
-def batched_moments(module: nn.Module, inputs: Tensor, *, batch: int = 64) -> list[ImageMoments]:
-    """``image_moments`` without gradients for any number of images, ``batch`` at a time."""
+def batched_moments(
+    module: nn.Module, inputs: Tensor, *, batch: int = 64, trained_with: int | None = None
+) -> list[ImageMoments]:
+    """``image_moments`` without gradients for any number of images, ``batch`` at a time.
+
+    ``trained_with``: size of the training batches the statistics are thought to come from, for the correction.
+    """
+
+    def sizes(chunk: Tensor) -> Tensor | None:
+        return None if trained_with is None else torch.full((len(chunk),), float(trained_with))
+
     with torch.no_grad():
-        parts = [image_moments(module, chunk) for chunk in torch.split(inputs, batch)]
+        parts = [image_moments(module, chunk, batches=sizes(chunk)) for chunk in torch.split(inputs, batch)]
     return [
         ImageMoments(
             layer[0].stored,

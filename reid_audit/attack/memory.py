@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from reid_audit.arch.target import Target
 from reid_audit.attack.batchnorm import ImageMoments, batched_moments, statistics_layers
-from reid_audit.attack.objectives import logits_of
+from reid_audit.attack.objectives import features_and_logits, final_linear, logits_of
 
 BATCH = 64
 
 
-def film_moments(target: Target, inputs: Tensor) -> list[ImageMoments]:
-    """Moments of every film at every statistics layer; empty for networks without BatchNorm."""
-    return batched_moments(target.module, inputs, batch=BATCH) if statistics_layers(target.module) else []
+def film_moments(target: Target, inputs: Tensor, *, trained_with: int | None = None) -> list[ImageMoments]:
+    """Moments of every film at every statistics layer; empty for networks without BatchNorm.
+
+    ``trained_with``: batch size the training is thought to have used, for the correction of the forward pass.
+    """
+    if not statistics_layers(target.module):
+        return []
+    return batched_moments(target.module, inputs, batch=BATCH, trained_with=trained_with)
+
+
+def head_directions(target: Target, inputs: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Unit rows [N, K D] of what each film adds to the classifier's gradient, and the classifier itself [K D].
+
+    At a weight-decayed optimum the head is proportional to sum_i (y_i - p_i) h_i^T (KKT conditions; Haim et al. 2022);
+    y is the network's own decision. None where there is no linear head with two or more outputs.
+    """
+    head = final_linear(target.module)
+    if head is None or head.out_features < 2 or target.match.head == "features":
+        return None
+    rows = []
+    with torch.no_grad():
+        for part in torch.split(inputs, BATCH):
+            features, logits = features_and_logits(target.module, part, head)
+            residual = functional.one_hot(logits.argmax(1), logits.shape[1]) - logits.softmax(1)
+            rows.append(functional.normalize((residual[:, :, None] * features[:, None, :]).flatten(1), dim=1))
+    centred = head.weight - head.weight.mean(0, keepdim=True)
+    return torch.cat(rows), centred.flatten()
 
 
 def margins(target: Target, inputs: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ class StatisticsObjective:
     """Layer after which the forward pass stops."""
 
     def energy(self, inputs: Tensor) -> Tensor:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         layers = image_moments(self.module, inputs, last=self.last, batches=self.batches)
         return moment_energy(layers, self.weights, self.floors)
 
@@ -89,7 +90,8 @@ def objective_for(target: Target, groups: Tensor, probe: Tensor, *, skipped: int
     if order:
         used = order[: max(1, len(order) - skipped)]
         batches = torch.bincount(groups)[groups].to(probe)
-        return StatisticsObjective(target.module, weights, batches, tuple(noise_floors(len(used))), used[-1])
+        module = target.module.to(memory_format=torch.channels_last)
+        return StatisticsObjective(module, weights, batches, tuple(noise_floors(len(used))), used[-1])
     head = final_linear(target.module)
     if head is None or head.out_features < 2 or target.match.head == "features":
         return None

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reid_audit.attack.batchnorm import ImageMoments
+from reid_audit.arch.target import Target
+from reid_audit.attack.batchnorm import ImageMoments, statistics_layers
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.memory import film_moments, margins
+from reid_audit.attack.memory import film_moments, head_directions, margins
 from reid_audit.audit.arms import numpy_for
 from reid_audit.audit.sides import Canaries, Pooled
 from reid_audit.cohort import Cohort
@@ -20,13 +21,14 @@ from reid_audit.score.calibration import Floats
 from reid_audit.score.demographics import DemographicOutcome, Predictors, demographics
 from reid_audit.score.distribution import distribution
 from reid_audit.score.exchangeability import exchangeability
-from reid_audit.score.exposure import ExposureOutcome, explain, exposure, exposure_control, stored_moments
+from reid_audit.score.explanation import NormalEquations, explain, explain_direction, stored_moments
+from reid_audit.score.exposure import ExposureOutcome, exposure, exposure_control
 from reid_audit.score.likelihood import LikelyOutcome, likely_samples
 from reid_audit.score.linkage import LinkageOutcome, attack_power, link, negative_control
 from reid_audit.score.sensitivity import scorer_sensitivity
 from reid_audit.score.similarity import MatchSpace, aligned_ncc, match_scores
 
-BATCHES = (8, 16, 32, 128)
+BATCHES = (8, 16, 32, 64)
 """Batch sizes tried for the unbiased-variance correction; the best explanation wins."""
 PERMUTATIONS = 9999
 
@@ -46,39 +48,51 @@ def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, lev
 
 
 def families(task: AttackTask, films: Tensor) -> dict[str, Floats]:
-    """Membership scores of films [N, C, H, W] under the task's weights: [N] each, larger is more member-like."""
+    """Membership scores of films [N, C, H, W] under the task's weights: [N] each, larger is more member-like.
+
+    Statistics of BatchNorm layers where there are any, the classifier's stationarity where there are none, and the
+    margin of every classifier.
+    """
     target = task.target
     device = task.space.mean.device
     inputs = torch.cat([task.inputs(part.to(device)) for part in torch.split(films, 256)])
     scores: dict[str, Floats] = {}
-    layers = film_moments(target, inputs)
-    if layers:
-        scores["moments"] = collective(layers)
+    if statistics_layers(target.module):
+        scores["moments"] = collective(target, inputs)
+    elif (directions := head_directions(target, inputs)) is not None:
+        rows, goal = (part.double().cpu().numpy() for part in directions)
+        scores["stationarity"] = explain_direction(NormalEquations.of_directions(rows, goal))
     if target.match.head != "features":
         scores["margin"] = margins(target, inputs).double().cpu().numpy()
     return scores
 
 
-def collective(layers: list[ImageMoments]) -> Floats:
-    """[N] evidence that a film is one of those that together explain the stored statistics."""
-    rows = [torch.cat([layer.first, layer.second], dim=1).double().cpu().numpy() for layer in layers]
-    best = None
-    for batch in BATCHES:
-        goals = [
-            stored_moments(
-                np.zeros(layer.stored.mean.numel()),
-                layer.stored.variance.double().cpu().numpy(),
-                layer.positions,
-                batch,
+def collective(target: Target, inputs: Tensor) -> Floats:
+    """[N] evidence that a film is one of those that together explain the stored statistics.
+
+    The training batch size is not known: the one whose correction explains the statistics best is used.
+    """
+    candidates = [statistics_equations(film_moments(target, inputs, trained_with=b), b) for b in BATCHES]
+    best = min(candidates, key=lambda equations: explain(equations, steps=400).residual)
+    return explain(best).evidence
+
+
+def statistics_equations(layers: list[ImageMoments], batch: int) -> NormalEquations:
+    """What the films' moments would have to add up to, had training used batches of ``batch``."""
+    return NormalEquations.of_moments(
+        [
+            (
+                torch.cat([layer.first, layer.second], dim=1).double().cpu().numpy(),
+                stored_moments(
+                    np.zeros(layer.stored.mean.numel()),
+                    layer.stored.variance.double().cpu().numpy(),
+                    layer.positions,
+                    batch,
+                ),
             )
             for layer in layers
         ]
-        found = explain(list(zip(rows, goals, strict=True)), steps=400)
-        if best is None or found.residual < best[1].residual:
-            best = (batch, found, goals)
-    if best is None:
-        raise ValueError("no statistics layers")
-    return explain(list(zip(rows, best[2], strict=True))).evidence
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,14 +10,13 @@ from phantom_cohorts import smooth_images
 from torch import nn
 
 from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
+from reid_audit.score.explanation import NormalEquations, explain, explain_direction, stored_moments
 from reid_audit.score.exposure import (
     EXPOSURE,
     GRID,
     ExposureOutcome,
-    explain,
     exposure,
     exposure_control,
-    stored_moments,
 )
 
 Floats = NDArray[np.float64]
@@ -61,6 +60,10 @@ def _blocks(layers: list[nn.Module], films: torch.Tensor, batch: int) -> list[tu
     return blocks
 
 
+def _equations(layers: list[nn.Module], films: torch.Tensor, batch: int) -> NormalEquations:
+    return NormalEquations.of_moments(_blocks(layers, films, batch))
+
+
 def _patients(n: int) -> NDArray[np.str_]:
     return np.arange(n).astype(np.str_)
 
@@ -74,7 +77,7 @@ def _value(outcome: ExposureOutcome, metric: Metric) -> Measured:
 @pytest.mark.parametrize("members", [8, 24])
 def test_the_films_behind_the_statistics_are_found(members: int) -> None:
     films = smooth_images(CANDIDATES, np.random.default_rng(0))
-    found = explain(_blocks(_net(films[:members]), films, members))
+    found = explain(_equations(_net(films[:members]), films, members))
     is_member = np.arange(CANDIDATES) < members
     assert found.weights.sum() == pytest.approx(1.0)
     assert found.weights.min() >= 0
@@ -94,15 +97,25 @@ def test_statistics_of_other_people_expose_nobody() -> None:
     """The same candidates, but the BatchNorm statistics recomputed on public films: exposure falls to chance."""
     films = smooth_images(CANDIDATES, np.random.default_rng(0))
     public = smooth_images(32, np.random.default_rng(99))
-    found = explain(_blocks(_net(public), films, 32))
+    found = explain(_equations(_net(public), films, 32))
     is_member = np.arange(CANDIDATES) < 32
     outcome = exposure({"moments": found.evidence}, _patients(CANDIDATES), is_member, None, np.random.default_rng(1))
     auc = _value(outcome, Metric.EXPOSURE_AUC)
     assert auc.low is not None
     assert auc.high is not None
     assert auc.low < 0.5 < auc.high or abs(auc.value - 0.5) < 0.12
-    own = explain(_blocks(_net(films[:32]), films, 32))
+    own = explain(_equations(_net(films[:32]), films, 32))
     assert found.residual > 10 * own.residual
+
+
+def test_the_films_behind_a_direction_are_found() -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.standard_normal((120, 400))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    goal = rng.uniform(0.5, 1.5, 12) @ rows[:12]
+    evidence = explain_direction(NormalEquations.of_directions(rows, 7.0 * goal))
+    assert evidence[:12].min() > evidence[12:].max()
+    assert NormalEquations.of_directions(rows, goal).error(np.zeros(120)) == pytest.approx(1.0)
 
 
 def test_stored_moments_undo_the_unbiased_variance() -> None:

@@ -1,0 +1,135 @@
+"""Which candidate films together explain what the weights hold: constrained least squares on their Gram matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reid_audit.score.calibration import Floats
+
+Projection = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """Non-negative weights of candidate films that together reproduce what is stored."""
+
+    weights: Floats
+    """[N], sum 1."""
+    evidence: Floats
+    """[N] the weight where it is positive, else how far the film is from entering the solution (negative)."""
+    residual: float
+    """Unexplained share of the goal's squared deviation from the candidates' mean (0: explained entirely)."""
+
+    @property
+    def explaining(self) -> float:
+        """Effective number of candidates that carry the weight (1 / sum of squares)."""
+        return float(1.0 / np.sum(self.weights**2))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NormalEquations:
+    """|sum_i w_i x_i - goal|^2 = w' gram w - 2 linear w + constant."""
+
+    gram: Floats
+    """[N, N]"""
+    linear: Floats
+    """[N]"""
+    constant: float
+
+    @classmethod
+    def of_moments(cls, blocks: Sequence[tuple[Floats, Floats]]) -> NormalEquations:
+        """From BatchNorm layers: per layer the candidates' moments [N, 2 C] and the stored ones [2 C].
+
+        Columns are scaled to unit spread over the candidates, every layer counts equally.
+        """
+        n = blocks[0][0].shape[0]
+        gram, linear, constant = np.zeros((n, n)), np.zeros(n), 0.0
+        for moments, stored in blocks:
+            centre, spread = moments.mean(axis=0), moments.std(axis=0)
+            used = spread > 1e-7 * max(float(spread.max(initial=0.0)), 1e-12)
+            if not used.any():
+                continue
+            scale = spread[used] * np.sqrt(used.sum())
+            rows = ((moments - centre)[:, used]) / scale
+            goal = (stored - centre)[used] / scale
+            gram += rows @ rows.T
+            linear += rows @ goal
+            constant += float(goal @ goal)
+        return cls(gram, linear, constant)
+
+    @classmethod
+    def of_directions(cls, rows: Floats, goal: Floats) -> NormalEquations:
+        """From unit rows [N, D] and a goal [D] known up to its scale."""
+        goal = goal / max(float(np.linalg.norm(goal)), 1e-12)
+        return cls(rows @ rows.T, rows @ goal, 1.0)
+
+    def error(self, weights: Floats) -> float:
+        """Unexplained share of the goal for weights [N], at least 0."""
+        value = weights @ self.gram @ weights - 2 * self.linear @ weights + self.constant
+        return max(0.0, float(value) / max(self.constant, 1e-12))
+
+
+def explain(equations: NormalEquations, *, steps: int = 3000) -> Explanation:
+    """Which candidates explain the statistics: min |sum_i w_i m_i - stored|^2 with w >= 0 and sum w = 1."""
+    weights = _minimise(equations, _onto_simplex, steps)
+    gradient = equations.gram @ weights - equations.linear
+    support = weights > 0
+    level = float(np.average(gradient[support], weights=weights[support]))
+    evidence = np.where(support, weights, np.minimum(0.0, -_step(equations) * (gradient - level)))
+    return Explanation(weights=weights, evidence=evidence, residual=equations.error(weights))
+
+
+def explain_direction(equations: NormalEquations, *, steps: int = 3000) -> Floats:
+    """[N] evidence that a film's direction is part of the goal's: min |sum_i w_i x_i - goal|^2 with w >= 0.
+
+    The weight where it is positive, else how far the film is from entering the solution (negative).
+    """
+    weights = _minimise(equations, lambda values: np.maximum(values, 0.0), steps)
+    gradient = equations.gram @ weights - equations.linear
+    return np.where(weights > 0, weights, np.minimum(0.0, -_step(equations) * gradient))
+
+
+def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -> Floats:
+    """[2 C] first and second moment behind a BatchNorm layer's running statistics.
+
+    PyTorch stores the unbiased variance: the second moment is variance * (N - 1) / N + mean ** 2 with
+    N = batch * positions values per channel.
+    """
+    values = max(2, batch * positions)
+    return np.concatenate([mean, variance * (values - 1) / values + mean**2])
+
+
+def _step(equations: NormalEquations) -> float:
+    return 1.0 / max(float(np.linalg.eigvalsh(equations.gram)[-1]), 1e-12)
+
+
+def _minimise(equations: NormalEquations, project: Projection, steps: int) -> Floats:
+    """argmin_w w'Gw/2 - b'w over a convex set: accelerated projected gradient.
+
+    Restarts after O'Donoghue and Candes (2015).
+    """
+    n, step = equations.linear.size, _step(equations)
+    weights = ahead = np.full(n, 1.0 / n)
+    momentum = 1.0
+    for _ in range(steps):
+        moved = project(ahead - step * (equations.gram @ ahead - equations.linear))
+        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        if (ahead - moved) @ (moved - weights) > 0:
+            following, momentum = 1.0, 1.0
+        change = moved - weights
+        ahead = moved + (momentum - 1) / following * change
+        weights, momentum = moved, following
+        if np.abs(change).max() < 1e-10:
+            break
+    return weights
+
+
+def _onto_simplex(values: Floats) -> Floats:
+    """Euclidean projection onto {w >= 0, sum w = 1} (Held, Wolfe and Crowder 1974)."""
+    ordered = np.sort(values)[::-1]
+    sums = np.cumsum(ordered) - 1.0
+    last = np.flatnonzero(ordered > sums / np.arange(1, values.size + 1))[-1]
+    return np.asarray(np.maximum(values - sums[last] / (last + 1), 0.0))
