@@ -1,0 +1,65 @@
+"""Which code the action installs, and that it runs the real command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from place import FOLDER, Place, annotations, load, results, runner
+
+from reid_audit.report import FILES
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place.make(tmp_path)
+
+
+@pytest.mark.parametrize("version", ["main", "1.0; touch hacked", "git+https://example.org/x"])
+def test_version_is_a_number_or_a_known_word(place: Place, version: str) -> None:
+    job = place.run(0, version=version)
+    assert job.code == 3
+    assert "Audit" not in job.ran
+
+
+@pytest.mark.parametrize(("version", "source"), [("", str(FOLDER.parents[1])), ("0.1.0", "reid-audit==0.1.0")])
+def test_default_install_is_the_code_of_the_action(place: Place, version: str, source: str) -> None:
+    """With a python3 that only pretends to make environments: nothing is downloaded."""
+    place.write(results.passing())
+    runner.fake_command(place.temp, place.prepared, 0)
+    bin_ = place.temp / "bin"
+    (bin_ / "reid-audit").rename(bin_ / "prepared")
+    (bin_ / "python3").write_text(
+        f'''#!/bin/sh
+[ "$1 $2 $3" = "-I -m venv" ] || exec "{sys.executable}" "$@"
+mkdir -p "$4/bin"
+printf '#!/bin/sh\necho "$@" > "$RUNNER_TEMP/pip"\n' > "$4/bin/python"
+chmod +x "$4/bin/python"
+ln -s "{bin_ / "prepared"}" "$4/bin/reid-audit"
+''',
+        encoding="utf-8",
+    )
+    (bin_ / "python3").chmod(0o755)
+    job = runner.run_action(place.workspace, place.temp, {"checkpoint": "model.pt", "version": version}, "push", {})
+    assert job.code == 0, job.log
+    pip = (place.temp / "pip").read_text(encoding="utf-8").split()
+    assert pip == ["-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", source]
+
+
+def test_the_real_command_on_a_broken_file(place: Place) -> None:
+    place.write(results.passing())
+    runner.fake_command(place.temp, place.prepared, 0)
+    script = place.temp / "bin" / "reid-audit"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m reid_audit "$@"\n', encoding="utf-8")
+    inputs = {"checkpoint": "model.pt", "version": "preinstalled", "budget": "5s", "device": "cpu", "profile": "ci"}
+    job = runner.run_action(place.workspace, place.temp, inputs, "push", {})
+    assert job.code == 3
+    assert "reid-audit ended with 3 and wrote no report" in annotations(job, "error")[0]
+    assert "Usage:" not in job.log
+
+
+def test_file_names_are_those_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER.parents[1] / "action"))
+    commands = load(FOLDER.parents[1] / "action" / "commands.py")
+    assert commands.REPORTS == FILES
