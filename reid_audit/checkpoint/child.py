@@ -20,11 +20,17 @@ from reid_audit.checkpoint.read import read_layout
 from reid_audit.checkpoint.sniff import Container
 from reid_audit.errors import AuditError, CheckpointError
 
+STATM = Path("/proc/self/statm")
+
 
 def restrict(memory: int, seconds: int, file_bytes: int) -> None:
-    """Limit this process: address space beyond what it has now, CPU seconds, size of files written, no core dump."""
-    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + memory, now + memory))
+    """Limit this process: address space beyond what it has now, CPU seconds, size of files written, no core dump.
+
+    The address space can be limited on Linux only.
+    """
+    if STATM.exists():
+        now = int(STATM.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + memory, now + memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -54,11 +54,10 @@ def believed(result: dict[str, Any], size: int) -> Layout:
 def _run(descriptor: int, answer: int, container: Container, size: int, limits: Limits) -> None:
     limited = (limits.memory(size), limits.processor(size), limits.result_bytes)
     command = [sys.executable, *CHILD, *map(str, (descriptor, answer, container.value, size, *limited))]
-    search = os.pathsep.join(filter(None, (str(PACKAGES), os.environ.get("PYTHONPATH", ""))))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         done = subprocess.run(
-            command, pass_fds=(descriptor, answer), cwd="/", env={**os.environ, **threads, "PYTHONPATH": search},
+            command, pass_fds=(descriptor, answer), cwd="/", env={**os.environ, **_search_path(), **threads},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             timeout=limits.deadline(size), check=False,
         )  # fmt: skip
@@ -66,6 +65,13 @@ def _run(descriptor: int, answer: int, container: Container, size: int, limits: 
         raise _stopped(f"reading took longer than {limits.deadline(size):.0f} s", limits, size) from None
     if done.returncode != 0:
         raise _stopped(f"the reading process {_end(done.returncode)}", limits, size)
+
+
+def _search_path() -> dict[str, str]:
+    """Where this package runs from a source tree, the reading process must find the same one."""
+    if PACKAGES.name in ("site-packages", "dist-packages"):
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(PACKAGES), os.environ.get("PYTHONPATH", ""))))}
 
 
 def _end(code: int) -> str:

@@ -7,8 +7,6 @@ import hashlib
 import io
 import os
 import shlex
-import subprocess
-import sys
 import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from reid_audit.checkpoint.tensors import read_tensors
 from reid_audit.checkpoint.unwrap import EMA, OPTIMISER, PERSONAL, ROUNDED, WRAPPERS, strip_prefixes
 from reid_audit.errors import CheckpointError, UnsafeCheckpointError
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 STATE = OrderedDict(
     {"stem.weight": torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), "bn.running_mean": torch.ones(4)}
 )
@@ -245,16 +244,20 @@ def test_large_files_are_refused_unread(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "large.pt", limits=Limits(file_bytes=100))
 
 
-def test_a_sharded_checkpoint_is_merged_by_the_command_in_its_refusal(tmp_path: Path) -> None:
+def test_a_sharded_checkpoint_is_merged_by_the_command_in_its_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i, (key, value) in enumerate(STATE.items()):
         save_file({key: value}, tmp_path / f"model-0000{i + 1}-of-00002.safetensors")
     index = tmp_path / "model.safetensors.index.json"
     index.write_text('{"metadata": {}, "weight_map": {"stem.weight": "model-00001-of-00002.safetensors"}}')
     with pytest.raises(CheckpointError, match="sharded") as caught:
         screen(index)
-    python, *rest = shlex.split(caught.value.remedy.removeprefix("in its folder run "))
-    assert python == "python"
-    subprocess.run([sys.executable, *rest], cwd=tmp_path, check=True)
+    python, option, code = shlex.split(caught.value.remedy.removeprefix("in its folder run "))
+    assert (python, option) == ("python", "-c")
+    assert code in (REPOSITORY / "docs" / "checkpoints.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
     merged = load_checkpoint(tmp_path / "merged.safetensors").tensors
     assert set(merged) == set(STATE)
     assert all(torch.equal(merged[key], value) for key, value in STATE.items())
