@@ -23,6 +23,8 @@ WIDTH: dict[str, int] = {
 }  # fmt: skip
 """Bytes of one value."""
 LONGEST_KEY = 500
+AXES = 64
+LARGEST = 2**62
 REMEDY = "save dense, finite floating-point weights: torch.save(model.float().state_dict(), 'weights.pt')"
 
 
@@ -133,6 +135,8 @@ def _entry(key: str, spec: Any, place: Place) -> Entry:
     shape, stride, offset = spec.shape, spec.stride, spec.offset
     if not (_sizes(shape) and _sizes(stride) and type(offset) is int and len(shape) == len(stride) and offset >= 0):
         raise refused(key, "has an impossible shape")
+    if math.prod(max(extent, 1) for extent in shape) >= LARGEST:
+        raise refused(key, "has an impossible shape")
     dtype = spec.storage.dtype if spec.dtype is None else spec.dtype
     if not isinstance(dtype, str) or dtype not in WIDTH:
         raise refused(key, f"has the unknown dtype {str(dtype)[:40]}")
@@ -152,7 +156,9 @@ def _entry(key: str, spec: Any, place: Place) -> Entry:
 
 
 def _sizes(values: Any) -> bool:
-    return isinstance(values, tuple | list) and all(type(v) is int and 0 <= v < 2**62 for v in values)
+    """Whether these are extents or strides of at most ``AXES`` axes."""
+    listed = isinstance(values, tuple | list) and len(values) <= AXES
+    return listed and all(type(v) is int and 0 <= v < LARGEST for v in values)
 
 
 def refused(key: str, why: str) -> CheckpointError:

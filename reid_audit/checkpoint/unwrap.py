@@ -22,8 +22,13 @@ TEXTS = 20_000
 
 OPTIMISER = "optimiser state is in the file: it holds moments of the training gradients"
 EMA = "an EMA copy of the weights is in the file: a second chance to read the training data"
+BANK = "a memory bank is in the file: it holds features of single training images"
 PERSONAL = "embedded metadata looks like names of people, files or folders (not shown)"
 ROUNDED = "half precision: stored statistics are rounded, the audit sees less than a full-precision file shows"
+MOMENTS = re.compile(r"(^|\.)(exp_avg|exp_avg_sq|momentum_buffer)$")
+COPY = re.compile(r"(^|[._])(ema|encoder_k|momentum_encoder|teacher)[._]")
+"""Names of a second, slowly following network among the keys (EMA, MoCo, BYOL, DINO)."""
+MEMORY = re.compile(r"(^|\.)(queue|memory_bank|queue_\w*feat\w*)$")
 PERSONAL_PATTERN = re.compile(
     r"(/home/|/Users/|/mnt/|/root/|/data\w*/|[A-Za-z]:\\|\\\\\w+\\|(?:/[\w.\- ]+){2,}|[\w.+-]+@[\w-]+\.\w{2,}"
     r"|\.(?:dcm|nii|nii\.gz|png|jpe?g|csv)\b|\bpatient|\bsubject_?id|\bmrn\b|\baccession)",
@@ -100,11 +105,14 @@ def _is_optimiser(name: str, value: Any) -> bool:
 
 def _beside(document: Mapping[Any, Any], path: tuple[str, ...]) -> tuple[str, ...]:
     found = []
-    if any(_is_optimiser(str(k), v) and v for k, v in document.items()):
+    keys = list(_keys(document, path))
+    if any(_is_optimiser(str(k), v) and v for k, v in document.items()) or any(MOMENTS.search(k) for k in keys):
         found.append(OPTIMISER)
     copies = [k for k in document if str(k) in EMA_WRAPPERS and str(k) not in path]
-    if copies or any("ema" in re.split(r"[._]", k) for k in _keys(document, path)):
+    if copies or any(COPY.search(key) for key in keys):
         found.append(EMA)
+    if any(MEMORY.search(key) for key in keys):
+        found.append(BANK)
     if personal(_texts(document)):
         found.append(PERSONAL)
     return tuple(found)
@@ -119,7 +127,7 @@ def _keys(document: Mapping[Any, Any], path: tuple[str, ...]) -> Iterator[str]:
     node: Any = document
     for name in path:
         node = node.get(name, {}) if isinstance(node, Mapping) else {}
-    return (str(k).rsplit(".", 1)[0] for k in (node if isinstance(node, Mapping) else ()))
+    return (str(k) for k in (node if isinstance(node, Mapping) else ()))
 
 
 def _texts(document: Any) -> Iterator[str]:

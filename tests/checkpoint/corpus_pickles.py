@@ -155,6 +155,7 @@ def tensor_programme(shape: bytes, stride: bytes, offset: bytes = b"K\x00", key:
     )  # fmt: skip
 
 
+EXTENT = b"\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x20"
 ONE, STEP = b"K\x02\x85", b"K\x01\x85"
 LYING = {
     "outside by shape": (b"K\x03\x85", STEP, b"K\x00"),
@@ -172,6 +173,8 @@ LYING = {
     "outside by 2^62": (b"\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x3f\x85", STEP, b"K\x00"),
     "offset 2^63": (ONE, STEP, b"\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x80\x00"),
     "shape is itself a tensor": (b"]\x85", STEP, b"K\x00"),
+    "65 axes": (b"(" + b"K\x01" * 65 + b"t", b"(" + b"K\x01" * 65 + b"t", b"K\x00"),
+    "empty, but 2^122 otherwise": (b"(" + EXTENT * 2 + b"K\x00t", b"K\x01K\x01K\x01\x87", b"K\x00"),
 }
 FLOATS = {"archive/data/0": struct.pack("<2f", 1, 2)}
 CODE = b"\x80\x02" + SYSTEM + ARGUMENT + b"R."

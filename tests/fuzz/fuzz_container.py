@@ -90,12 +90,27 @@ def one_input(data: bytes) -> None:
     else:
         if believed(json.loads(json.dumps(told(layout))), len(file)) != layout:
             raise Finding("the parent would see something else than the child")
+        load(file, layout)
     finally:
         watching = False
     if seen:
         raise Finding(f"the reader caused {seen}")
     if time.process_time() - started > SECONDS:
         raise Finding(f"{time.process_time() - started:.1f} s")
+
+
+def load(file: bytes, layout: Any) -> None:
+    """The parent's part: tensors of the places, all of them finite."""
+    import torch
+
+    from reid_audit.checkpoint.tensors import read_tensors
+
+    with tempfile.TemporaryFile() as stored:
+        stored.write(file)
+        stored.flush()
+        tensors = read_tensors(stored.fileno(), layout)
+    if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
+        raise Finding("a tensor that is not finite")
 
 
 def seeds() -> list[bytes]:
