@@ -67,6 +67,8 @@ def _product(pair: Mapping[str, Tensor], weight: Tensor | None) -> Tensor | None
     down, up = pair["A"], pair["B"]
     if up.flatten(1).shape[1] != down.shape[0] or up.shape[0] * down[0].numel() != weight.numel():
         return None
+    if weight.is_meta:
+        return weight
     update: Tensor = (up.flatten(1) @ down.flatten(1)).reshape(weight.shape)
     return update
 

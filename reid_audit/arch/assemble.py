@@ -130,7 +130,8 @@ def _construct(fit: Fit, wanted: Plan, side: int | None) -> tuple[nn.Module, int
             module = _sized(fit, plain, sized, required=wanted.resized)
             if module is not None:
                 return module, sized
-        return catalogue.construct(plain), wanted.side if wanted.from_weights or side is None else side
+        module = catalogue.unfilled(lambda: catalogue.construct(plain))
+        return module, wanted.side if wanted.from_weights or side is None else side
     except (RuntimeError, TypeError, ValueError, AssertionError, KeyError) as error:
         raise _failed(fit, f"{type(error).__name__}: {str(error)[:120]}") from None
 
@@ -139,7 +140,7 @@ def _sized(fit: Fit, plain: Build, side: int, *, required: bool) -> nn.Module | 
     """Built for another input size; None where the library has no such option and the weights do not need it."""
     sized = Build(plain.library, plain.name, plain.classes, plain.channels, side)
     try:
-        module = catalogue.construct(sized)
+        module = catalogue.unfilled(lambda: catalogue.construct(sized))
     except (TypeError, ValueError, AssertionError, RuntimeError):
         if required:
             raise

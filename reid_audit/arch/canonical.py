@@ -61,7 +61,12 @@ def _fold(key: str, value: Tensor, table: Mapping[str, Tensor]) -> tuple[str | N
 
 
 def _weight_norm(gain: Tensor, direction: Tensor) -> Tensor:
-    """w = g v / |v|, the norm over every dimension in which g has extent 1 (Salimans and Kingma 2016)."""
+    """w = g v / |v|, the norm over every dimension in which g has extent 1 (Salimans and Kingma 2016).
+
+    Shapes without values (meta tensors) stay as they are, here and below.
+    """
+    if direction.is_meta:
+        return direction
     dims = [d for d in range(direction.dim()) if gain.dim() == direction.dim() and gain.shape[d] == 1]
     norm = direction.square().sum(dim=dims, keepdim=True).sqrt() if dims else direction.square().sum().sqrt()
     folded: Tensor = gain * direction / norm.clamp_min(1e-12)
@@ -75,7 +80,7 @@ def _spectral_norm(weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """
     for rows in (0, 1):
         flat = weight.movedim(rows, 0).flatten(1) if weight.dim() > rows else weight
-        if left.shape == flat.shape[:1] and right.shape == flat.shape[1:]:
+        if left.shape == flat.shape[:1] and right.shape == flat.shape[1:] and not weight.is_meta:
             folded: Tensor = weight / (left @ flat @ right)
             return folded
     return weight

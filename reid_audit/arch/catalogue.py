@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 LIBRARIES = ("torchvision", "timm")
 """In order of preference where two libraries describe the same network."""
@@ -57,11 +58,47 @@ def construct(build: Build) -> nn.Module:
 
 def construct_meta(build: Build) -> nn.Module:
     """Like ``construct`` but without storage: shapes only. Falls back to the CPU where a network refuses that."""
+    return on_meta(lambda: construct(build))
+
+
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    """What ``build`` makes, without storage where the network allows it; the global random state is left as it was."""
     try:
         with torch.device("meta"):
-            return construct(build)
+            return unfilled(build)
     except (RuntimeError, NotImplementedError, ValueError, TypeError):
-        return construct(build)
+        return unfilled(build)
+
+
+FILLING = frozenset(
+    {
+        *(getattr(torch.Tensor, name) for name in ("normal_", "uniform_", "erfinv_", "bernoulli_", "exponential_")),
+        *(getattr(nn.init, f"{kind}_{law}_") for kind in ("kaiming", "xavier") for law in ("normal", "uniform")),
+        *(nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_, nn.init.orthogonal_),
+    }
+)
+"""What draws random initial weights."""
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out the drawing of initial weights, which costs more than all the rest of building a network."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options = kwargs or {}
+        if func in FILLING:
+            return args[0] if args else options["tensor"]
+        return func(*args, **options)
+
+
+def unfilled(build: Callable[[], nn.Module]) -> nn.Module:
+    """What ``build`` makes, without random initial weights: for networks that are loaded strictly, or only measured.
+
+    The global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]), _Unfilled():
+        return build()
 
 
 def _timm(build: Build) -> nn.Module:

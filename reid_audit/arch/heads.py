@@ -67,7 +67,8 @@ def contrastive(fit: Fit, present: Iterable[str]) -> bool:
     """Whether the head is a projection that is thrown away after self-supervised training."""
     if any(MOMENTUM.search(key) for key in (*fit.outside, *fit.extra)):
         return True
-    return any(PROJECTION.search(key) for key in present if key not in fit.described)
+    library = fit.entry.head[0].rpartition(".")[0] + "."
+    return any(PROJECTION.search(key.removeprefix(library)) for key in present if key not in fit.described)
 
 
 def place(key: str, present: Iterable[str]) -> str:
@@ -127,15 +128,15 @@ def in_order(keys: Mapping[str, Tensor]) -> list[Layer]:
         groups.setdefault(path, {})[leaf] = value
     if any("weight" not in tensors for tensors in groups.values()):
         raise _head_error(keys)
-    layers = list(groups.items())
+    layers: list[Layer] = list(groups.items())
     numbered = sorted(layers, key=lambda layer: [int(n) for n in re.findall(r"\d+", layer[0])])
     for order in (numbered if all(re.search(r"\d", path) for path in groups) else layers, layers):
         if chains(order):
             return list(order)
     if len(layers) <= ORDERED_AT_MOST:
-        for order in permutations(layers):
-            if chains(order):
-                return list(order)
+        for other in permutations(layers):
+            if chains(other):
+                return list(other)
     raise _head_error(keys)
 
 

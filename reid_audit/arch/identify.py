@@ -3,42 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from reid_audit.arch import assemble
+from reid_audit.arch import assemble, families
 from reid_audit.arch.build_index import normalisation
+from reid_audit.arch.canonical import Canonical, canonical
+from reid_audit.arch.catalogue import on_meta, unfilled
 from reid_audit.arch.factory import from_factory
+from reid_audit.arch.families import Config, Family, Recipe
 from reid_audit.arch.matching import Fit, best
 from reid_audit.arch.target import Target
+from reid_audit.errors import ArchitectureError
 from reid_audit.records import ArchMatch, Candidate
 
 
-def match(tensors: Mapping[str, Tensor], *, name: str | None = None, side: int | None = None) -> ArchMatch:
-    """Which network ``tensors`` belong to, from keys and shapes alone: nothing is built.
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known beside the tensors."""
+
+    name: str | None = None
+    """``--arch``: fixes the architecture."""
+    side: int | None = None
+    """The policy's input size in pixels; position embeddings overrule it, because nothing else would run."""
+    config: Config = field(default_factory=dict)
+    """The config.json beside the file, or empty."""
+
+
+def match(
+    tensors: Mapping[str, Tensor], *, name: str | None = None, side: int | None = None, config: Config | None = None
+) -> ArchMatch:
+    """Which network ``tensors`` belong to, from keys and shapes: nothing with storage is built.
 
     Raises ArchitectureError with the closest architecture where none explains them.
     """
-    fit, candidates = best(tensors, name=name)
+    given, known = _canonical(tensors), Known(name, side, config or {})
+    family = _family(given, name)
+    if family is not None:
+        recipe = families.read(family, given.state, known.config, known.side)
+        return _of_family(family, recipe, on_meta(recipe.build), given, known)
+    fit, candidates = best(given, name=name)
     return _record(fit, assemble.plan(fit), candidates, by_name=name is not None, side=side)
 
 
 def identify(
-    tensors: Mapping[str, Tensor], *, name: str | None = None, factory: str | None = None, side: int | None = None
+    tensors: Mapping[str, Tensor],
+    *,
+    name: str | None = None,
+    factory: str | None = None,
+    side: int | None = None,
+    config: Config | None = None,
 ) -> Target:
     """A network in evaluation mode with ``tensors`` as its weights, and the evidence.
 
     ``name`` (``--arch``) fixes the architecture, ``factory`` (``--arch-factory``) imports the user's constructor,
-    ``side`` is the policy's input size in pixels; position embeddings overrule it, because nothing else would run.
-    Raises ArchitectureError.
+    ``side`` is the policy's input size in pixels (position embeddings overrule it), ``config`` the config.json beside
+    the file. Raises ArchitectureError.
     """
     if factory is not None:
         return _own(tensors, factory, side)
-    fit, candidates = best(tensors, name=name)
+    given, known = _canonical(tensors), Known(name, side, config or {})
+    family = _family(given, name)
+    if family is not None:
+        recipe = families.read(family, given.state, known.config, known.side)
+        built = unfilled(recipe.build)
+        record = _of_family(family, recipe, built, given, known)
+        return Target(module=families.load(recipe, built), match=record)
+    fit, candidates = best(given, name=name)
     wanted = assemble.plan(fit)
     module, used = assemble.build(fit, wanted, side)
     record = _record(fit, wanted, candidates, by_name=name is not None, side=side)
     return Target(module=module, match=record.model_copy(update={"side": used}))
+
+
+def _canonical(tensors: Mapping[str, Tensor]) -> Canonical:
+    given = canonical(tensors)
+    if not given.state:
+        raise ArchitectureError(
+            "the state_dict holds no floating-point weights", closest="nothing to compare", remedy="check the file"
+        )
+    return given
+
+
+def _family(given: Canonical, name: str | None) -> Family | None:
+    return families.recognise(given.state) if name is None else families.by_name(name, given.state)
+
+
+def _of_family(family: Family, recipe: Recipe, module: nn.Module, given: Canonical, known: Known) -> ArchMatch:
+    named = known.name is not None
+    record = families.describe(family, recipe, module, len(given.state), by_name=named, side=known.side)
+    return record.model_copy(update={"evidence": (*given.notes, *record.evidence)})
 
 
 def _record(

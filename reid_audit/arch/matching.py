@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reid_audit.arch import catalogue
 from reid_audit.arch.build_index import describe
-from reid_audit.arch.canonical import canonical, from_sequential, prefixes, under
+from reid_audit.arch.canonical import Canonical, from_sequential, prefixes, under
 from reid_audit.arch.index import HEAD, POSITION, STEM, Entry, Index, Shape, pack, shipped, unpack
 from reid_audit.errors import ArchitectureError
 from reid_audit.records import Candidate
@@ -85,15 +85,10 @@ class _Guess:
     spelling: Spelling
 
 
-def best(tensors: Mapping[str, Tensor], *, name: str | None = None) -> tuple[Fit, tuple[Candidate, ...]]:
+def best(given: Canonical, *, name: str | None = None) -> tuple[Fit, tuple[Candidate, ...]]:
     """The best complete fit and its runners-up. Raises ArchitectureError with the near miss where none is complete."""
     index = shipped()
-    given = canonical(tensors)
     state = given.state
-    if not state:
-        raise ArchitectureError(
-            "the state_dict holds no floating-point weights", closest="nothing to compare", remedy="check the file"
-        )
     only = None
     if name is not None:
         index = _holding(index, name)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from reid_audit.records import ArchMatch, CheckpointSummary
+
+STRONG, DETECTABLE = 1.2, 0.15
+"""Stored statistics per unknown pixel: reconstruction was strong down to the first, detectable down to the second."""
 
 
 @click.command()
@@ -14,39 +21,81 @@ import click
 @click.option("--arch", help="Architecture by name, instead of inferring it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def inspect(checkpoint: Path, side: int | None, arch: str | None, as_json: bool) -> int:
-    """What CHECKPOINT is, how it was identified, and how much its stored statistics could give away."""
-    from reid_audit.arch.identify import match
+    """What CHECKPOINT is, how it was identified, and how much its stored statistics could give away.
+
+    A file whose network is not known is still described; the exit code is 3 then.
+    """
+    from reid_audit.arch import match
+    from reid_audit.arch.beside import config_beside
     from reid_audit.checkpoint import load_checkpoint
+    from reid_audit.errors import ArchitectureError
 
     loaded = load_checkpoint(checkpoint)
-    found = match(loaded.tensors, name=arch, side=side)
-    pixels = found.side**2
-    patients = found.data_statistics / pixels
+    found, refusal = None, None
+    try:
+        found = match(loaded.tensors, name=arch, side=side, config=config_beside(checkpoint))
+    except ArchitectureError as error:
+        refusal = error
     if as_json:
-        document = {
-            "checkpoint": loaded.summary.model_dump(mode="json"),
-            "architecture": found.model_dump(mode="json"),
-            "capacity": {"statistics": found.data_statistics, "pixels": pixels, "patients": round(patients, 2)},
-        }
-        click.echo(json.dumps(document, indent=1))
-        return 0
-    summary = loaded.summary
-    layers = ", ".join(f"{count} {kind}" for kind, count in found.normalisation) or "none"
-    lines = {
-        "file": f"{summary.format}, {summary.bytes:,} bytes, {summary.tensors:,} tensors",
-        "sha256": summary.sha256,
-        "parameters": f"{summary.parameters:,} ({', '.join(f'{kind} x {n}' for kind, n in summary.dtypes)})",
-        "architecture": f"{found.library} {found.name}, {found.coverage:.1%} of the keys, found by {found.by}",
-        "same by shape": ", ".join(c.name for c in found.candidates if c.coverage == found.coverage) or "none",
-        "head": f"{found.head}, {found.classes} outputs; input {found.channels} x {found.side} px ({found.side_by})",
-        "normalisation": layers,
-        "data statistics": capacity_text(found.data_statistics, pixels),
-    }
-    for name, text in lines.items():
-        click.echo(f"{name:16} {text}")
-    for finding in summary.findings:
-        click.echo(f"{'finding':16} {finding}")
+        refused = None if refusal is None else dict(zip(("what", "closest", "help"), refusal.lines(), strict=True))
+        click.echo(json.dumps({**document(loaded.summary, found), "refusal": refused}, indent=1))
+    else:
+        lines = file_lines(loaded.summary) + ([] if found is None else network_lines(found))
+        for name, text in [*lines, *(("finding", text) for text in loaded.summary.findings)]:
+            click.echo(f"{name:16} {text}")
+    if refusal is not None:
+        raise refusal
     return 0
+
+
+def document(summary: CheckpointSummary, found: ArchMatch | None) -> dict[str, object]:
+    """What ``--json`` prints."""
+    if found is None:
+        return {"checkpoint": summary.model_dump(mode="json"), "architecture": None, "capacity": None}
+    pixels = found.side**2
+    return {
+        "checkpoint": summary.model_dump(mode="json"),
+        "architecture": found.model_dump(mode="json"),
+        "same_by_shape": same_by_shape(found),
+        "carries_data_statistics": found.data_statistics > 0,
+        "capacity": {
+            "statistics": found.data_statistics,
+            "pixels": pixels,
+            "patients": round(found.data_statistics / pixels, 2),
+            "strong_up_to": round(found.data_statistics / pixels / STRONG, 2),
+            "detectable_up_to": round(found.data_statistics / pixels / DETECTABLE, 2),
+        },
+    }
+
+
+def same_by_shape(found: ArchMatch) -> list[str]:
+    """Networks that no key or shape tells from the one reported."""
+    return [f"{c.library}/{c.name}" for c in found.candidates if c.coverage == found.coverage]
+
+
+def file_lines(summary: CheckpointSummary) -> list[tuple[str, str]]:
+    """The file, line by line."""
+    lines = [
+        ("file", f"{summary.format}, {summary.bytes:,} bytes, {summary.tensors:,} tensors"),
+        ("sha256", summary.sha256),
+        ("parameters", f"{summary.parameters:,} ({', '.join(f'{kind} x {n}' for kind, n in summary.dtypes)})"),
+    ]
+    return [*lines, ("found in", summary.wrapper)] if summary.wrapper else lines
+
+
+def network_lines(found: ArchMatch) -> list[tuple[str, str]]:
+    """The network, line by line."""
+    layers = ", ".join(f"{count} {kind}" for kind, count in found.normalisation) or "none"
+    carried = "with statistics of the training data" if found.data_statistics else "without statistics of the data"
+    same = same_by_shape(found)
+    lines = [
+        ("architecture", f"{found.library} {found.name}, {found.coverage:.1%} of the keys, found by {found.by}"),
+        ("same by shape", f"{', '.join(same)}; --arch NAME decides" if same else "none"),
+        ("head", f"{found.head}, {found.classes} outputs; input {found.channels} x {found.side} px ({found.side_by})"),
+        ("normalisation", f"{layers}, {carried}" if found.normalisation else "none"),
+        ("data statistics", capacity_text(found.data_statistics, found.side**2)),
+    ]
+    return [*lines, *(("evidence", text) for text in found.evidence)]
 
 
 def capacity_text(statistics: int, pixels: int) -> str:
@@ -55,6 +104,6 @@ def capacity_text(statistics: int, pixels: int) -> str:
         return "none stored: nothing to match (the head and the weights may still tell who was in training)"
     return (
         f"{statistics:,} stored values over {pixels:,} pixels a film: as many as {statistics / pixels:.1f} films have; "
-        f"reconstruction was strong up to {statistics / pixels / 1.2:.1f} training films, "
-        f"detectable up to {statistics / pixels / 0.15:.0f}"
+        f"reconstruction was strong up to {statistics / pixels / STRONG:.1f} training films, "
+        f"detectable up to {statistics / pixels / DETECTABLE:.0f}"
     )

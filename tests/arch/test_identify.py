@@ -5,56 +5,22 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable
-from math import prod
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+from networks import State, images_for, resnet, run, same_network, small_entries
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
-from torch import Tensor, nn
+from torch import nn
 
 from reid_audit.arch import identify, match
 from reid_audit.arch.catalogue import Build, construct
 from reid_audit.arch.index import Entry, pack, shipped, unpack
 from reid_audit.errors import ArchitectureError
 
-State = dict[str, Tensor]
-
-
-def small_entries(count: int) -> list[Entry]:
-    """A seeded sample of entries with under six million parameters and an input of at most 256 pixels."""
-    index = shipped()
-    small = [
-        entry
-        for entry in index.entries
-        if entry.side <= 256
-        and entry.head
-        and not entry.segmentation
-        and sum(prod(shape) for shape, _ in index.described(entry).values()) < 6e6
-    ]
-    return random.Random(7).sample(small, min(count, len(small)))
-
-
 SAMPLE = small_entries(15)
-
-
-def same_network(state: State, entry: Entry) -> bool:
-    """Identified as the entry, or as one that is the same by shape."""
-    found = match(state)
-    ties = {c.name for c in found.candidates if c.coverage >= found.coverage}
-    return found.name == entry.name or entry.name in ties
-
-
-def run(module: nn.Module, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        output: Tensor = module.eval()(images)
-    return output
-
-
-def images_for(channels: int, side: int) -> Tensor:
-    return torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("entry", SAMPLE, ids=lambda e: f"{e.library}-{e.name}")
@@ -116,13 +82,6 @@ def test_tolerances(change: Callable[[State, Entry], State]) -> None:
             assert match(changed).name
         else:
             assert same_network(changed, entry), entry.name
-
-
-def resnet(**changes: nn.Module) -> nn.Module:
-    module = torchvision.models.resnet18(num_classes=2)
-    for name, new in changes.items():
-        setattr(module, name, new)
-    return module
 
 
 HEADS: dict[str, tuple[nn.Module, int, str]] = {

@@ -1,0 +1,207 @@
+"""Round trips of conventions beyond torchvision and timm: build, save in two formats, identify, run, same output."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from reid_audit.arch import identify, match
+from reid_audit.arch.families import FAMILIES, recognise
+from reid_audit.arch.index import shipped
+from reid_audit.errors import ArchitectureError
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One tiny network of a family."""
+
+    package: str
+    build: Callable[[Any], nn.Module]
+    name: str
+    side: int
+    channels: int = 3
+    classes: int = 3
+    output: Callable[[Any], Tensor] = lambda output: output
+    config: dict[str, Any] | None = None
+    tolerance: float = 1e-5
+
+
+def logits(output: Any) -> Tensor:
+    return output.logits
+
+
+def class_token(output: Any) -> Tensor:
+    return output.last_hidden_state[:, 0]
+
+
+SMALL = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 96}
+SMALL |= {"image_size": 32, "patch_size": 8, "num_labels": 3}
+CLIP = {k: v for k, v in SMALL.items() if k != "num_labels"}
+
+
+def of_transformers(name: str, **options: Any) -> Callable[[Any], nn.Module]:
+    def build(library: Any) -> nn.Module:
+        config_name = name.split("For")[0].removesuffix("Model") + "Config"
+        return getattr(library, name)(getattr(library, config_name)(**options))
+
+    return build
+
+
+def unprojected(tower: Any) -> nn.Module:
+    """The tower with a projection that changes nothing, because the audit leaves projections out."""
+    tower.proj = nn.Parameter(torch.eye(tower.proj.shape[0]))
+    return tower
+
+
+SWIN = {"image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": [2, 1], "num_heads": [1, 2], "window_size": 4}
+NNUNET = {
+    "conv_bias": True, "norm_op": nn.InstanceNorm2d, "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+    "nonlin": nn.LeakyReLU, "nonlin_kwargs": {"inplace": True}, "deep_supervision": False,
+}  # fmt: skip
+NARROW = {"decoder_channels": (32, 24, 16, 16, 16)}
+SMP: dict[str, dict[str, Any]] = {
+    "Unet": NARROW, "UnetPlusPlus": NARROW, "MAnet": NARROW | {"decoder_pab_channels": 16}, "Linknet": {},
+    "FPN": {"decoder_pyramid_channels": 32, "decoder_segmentation_channels": 32}, "PSPNet": {"psp_out_channels": 32},
+    "DeepLabV3": {"decoder_channels": 32}, "DeepLabV3Plus": {"decoder_channels": 32}, "PAN": {}, "UPerNet": {},
+    "Segformer": {},
+}  # fmt: skip
+CASES: dict[str, Case] = {
+    "hf-vit": Case("transformers", of_transformers("ViTForImageClassification", **SMALL), "ViT", 32, output=logits),
+    "hf-vit-features": Case(
+        "transformers", of_transformers("ViTModel", **CLIP), "ViT", 32, classes=0, output=class_token
+    ),
+    "hf-deit": Case("transformers", of_transformers("DeiTForImageClassification", **SMALL), "DeiT", 32, output=logits),
+    "hf-deit-distilled": Case(
+        "transformers", of_transformers("DeiTForImageClassificationWithTeacher", **SMALL), "DeiT", 32, output=logits
+    ),
+    "hf-beit": Case("transformers", of_transformers(
+        "BeitForImageClassification", use_relative_position_bias=True, **SMALL), "BEiT", 32, output=logits),
+    "hf-dinov2": Case("transformers", of_transformers(
+        "Dinov2ForImageClassification", **{k: v for k, v in SMALL.items() if k != "intermediate_size"}),
+        "DINOv2", 32, output=logits),
+    "hf-swin": Case("transformers", of_transformers("SwinForImageClassification", num_labels=3, **SWIN), "Swin", 32,
+                    output=logits, config={"image_size": 32}),
+    "hf-convnext": Case("transformers", of_transformers(
+        "ConvNextForImageClassification", hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 2, 1], num_labels=3), "ConvNeXt",
+        64, output=logits),
+    "hf-resnet": Case("transformers", of_transformers(
+        "ResNetForImageClassification", depths=[1, 1, 1, 1], hidden_sizes=[64, 128, 256, 512], layer_type="basic",
+        num_labels=3), "ResNet", 64, output=logits),
+    "hf-clip": Case("transformers", of_transformers("CLIPVisionModel", **CLIP), "CLIP-ViT", 32, classes=0,
+                    output=lambda o: o.pooler_output),
+    "open-clip-vit": Case("open_clip", lambda m: unprojected(m.transformer.VisionTransformer(
+        32, 8, 128, 2, 2, 2.0, output_dim=128)),
+                          "CLIP-ViT", 32, classes=0),
+    "open-clip-resnet": Case("open_clip", lambda m: m.modified_resnet.ModifiedResNet([1, 1, 1, 1], 16, 4, 64, 8),
+                             "CLIP-ResNet", 64, classes=0),
+    "monai-densenet": Case("monai.networks.nets", lambda m: m.DenseNet(
+        2, 1, 3, init_features=8, growth_rate=4, block_config=(1, 2, 2, 1)), "DenseNet", 64, 1),
+    "monai-resnet": Case("monai.networks.nets", lambda m: m.resnet10(spatial_dims=2, n_input_channels=1, num_classes=3),
+                         "ResNet", 32, 1),
+    "monai-seresnet": Case("monai.networks.nets", lambda m: m.senet.SENet(
+        2, 1, "se_resnet_bottleneck", (1, 1, 1, 1), 1, 16, None, inplanes=64, downsample_kernel_size=1, input_3x3=False,
+        num_classes=3), "SEResNet", 64, 1),
+    "monai-seresnext": Case("monai.networks.nets", lambda m: m.senet.SENet(
+        2, 3, "se_resnetxt_bottleneck", (1, 1, 1, 1), 32, 16, None, inplanes=64, downsample_kernel_size=1,
+        input_3x3=False, num_classes=3), "SEResNext", 64),
+    "monai-efficientnet": Case("monai.networks.nets", lambda m: m.EfficientNetBN(
+        "efficientnet-b0", pretrained=False, in_channels=1, num_classes=3), "EfficientNet-B0", 224, 1),
+    "monai-vit": Case("monai.networks.nets", lambda m: m.ViT(
+        1, (32, 32), (8, 8), 128, 96, 2, 2, classification=True, spatial_dims=2, num_classes=3), "ViT", 32, 1,
+        output=lambda o: o[0]),
+    "monai-vit-perceptron": Case("monai.networks.nets", lambda m: m.ViT(
+        1, (32, 32), (8, 8), 128, 96, 2, 2, proj_type="perceptron", spatial_dims=2), "ViT", 32, 1, 0,
+        output=lambda o: o[0].mean(dim=1)),
+    "monai-unet": Case("monai.networks.nets", lambda m: m.UNet(2, 1, 3, (4, 8, 16), (2, 2)), "UNet", 32, 1),
+    "monai-unet-residual": Case("monai.networks.nets", lambda m: m.UNet(
+        2, 1, 3, (4, 8, 16, 32), (2, 1, 2), num_res_units=2, norm="batch"), "UNet", 32, 1),
+    "monai-swin-unetr": Case("monai.networks.nets", lambda m: m.SwinUNETR(
+        1, 3, feature_size=12, spatial_dims=2, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2)), "SwinUNETR", 64, 1),
+    "nnunet-plain": Case("dynamic_network_architectures.architectures.unet", lambda m: m.PlainConvUNet(
+        1, 3, (4, 8, 16), nn.Conv2d, 3, (1, 2, 2), 2, num_classes=3, n_conv_per_stage_decoder=[2, 1], **NNUNET),
+        "PlainConvUNet", 32, 1),
+    "nnunet-residual": Case("dynamic_network_architectures.architectures.unet", lambda m: m.ResidualEncoderUNet(
+        1, 3, (4, 8, 16), nn.Conv2d, 3, (1, 2, 2), [1, 2, 2], num_classes=3, n_conv_per_stage_decoder=[1, 1], **NNUNET),
+        "ResidualEncoderUNet", 32, 1),
+    **{f"smp-{name}": Case("segmentation_models_pytorch", lambda m, name=name, options=options: getattr(m, name)(
+        "resnet18", encoder_weights=None, in_channels=1, classes=3, **options), f"{name}-resnet18", 128, 1)
+       for name, options in SMP.items()},
+    "smp-se": Case("segmentation_models_pytorch", lambda m: m.Unet(
+        "mobilenet_v2", encoder_depth=4, decoder_channels=(32, 16, 16, 16), decoder_attention_type="scse",
+        encoder_weights=None, classes=3), "Unet-mobilenet_v2", 64),
+}  # fmt: skip
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """Every weight and buffer different from its initial value, so that a lost or swapped entry shows."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, value in module.state_dict().items():
+            if value.is_floating_point() and value.dim() < 2:
+                value.copy_(torch.rand(value.shape, generator=generator) * 0.5 + (0.5 if "var" in name else 0.3))
+    return module.eval()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_round_trip_in_two_formats(case: Case) -> None:
+    library = pytest.importorskip(case.package, reason=f"{case.package} is an optional extra")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = randomised(case.build(library))
+    state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+    buffer = io.BytesIO()
+    torch.save({f"module.{k}": v for k, v in state.items()}, buffer)
+    buffer.seek(0)
+    images = torch.rand(2, case.channels, case.side, case.side, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = case.output(module(images))
+    for loaded in (load_safetensors(save_safetensors(state)), torch.load(buffer, weights_only=True)):
+        target = identify(loaded, side=case.side, config=case.config)
+        found = target.match
+        assert (found.name, found.classes, found.channels) == (case.name, case.classes, case.channels)
+        assert found.side == case.side
+        with torch.no_grad():
+            torch.testing.assert_close(target.module(images), expected, rtol=1e-4, atol=case.tolerance)
+
+
+def test_no_network_of_the_index_is_taken_for_a_family() -> None:
+    index = shipped()
+    for entry in index.entries:
+        state: Any = dict.fromkeys(index.described(entry))
+        family = recognise(state)
+        assert family is None, f"{entry.name} is taken for {family.label}"
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {
+        "swinViT.patch_embed.proj.weight": torch.zeros(12, 1, 2, 2),
+        "encoder1.layer.conv1.conv.weight": torch.zeros(12, 1, 3, 3),
+    }
+    monkeypatch.setattr("reid_audit.arch.families.table.find_spec", lambda name: None)
+    with pytest.raises(ArchitectureError) as caught:
+        match(state)
+    assert caught.value.remedy == "install reid-audit[monai]"
+    assert "monai/SwinUNETR" in caught.value.what
+    assert caught.value.exit_code == 3
+    assert len(caught.value.lines()) == 3
+
+
+def test_every_family_that_needs_a_library_names_an_extra() -> None:
+    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    offered = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
+    for family in FAMILIES:
+        assert (family.package is None) == (family.extra is None)
+        assert family.extra is None or family.extra in offered
