@@ -3,10 +3,10 @@
     python benchmarks/power.py run --data ../shared/data/nih_cxr14 [--grid core|full|small] [--device cuda]
     python benchmarks/power.py table --doc docs/power.md
 
-A cell is (architecture, side, training, seed, method). Finished cells are kept in ``--out`` (one JSON line each), so that a
-run can be stopped and continued. Targets learn the sex of NIH ChestX-ray14 patients of the `target` split, everybody else of
-it and of `holdout` are the non-members, the prior is fitted on the `prior` split. No patient here was used to choose the
-attack's settings: those were chosen on patients of the `prior` split (docs/power.md).
+A cell is (architecture, side, training, seed, method). Finished cells are kept in ``--out``, one JSON line each, so
+that a run can be stopped and continued. Targets learn the sex of NIH ChestX-ray14 patients of the `target` split,
+the patients of `holdout` are the non-members, the prior is fitted on the `prior` split. No patient here was used to
+choose the attack's settings: those were chosen on patients of the `prior` split (docs/power.md).
 """
 
 from __future__ import annotations

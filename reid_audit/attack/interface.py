@@ -28,6 +28,8 @@ class AttackTask:
     """Full-rank Gaussian in which the refinement runs; the same object as ``prior`` where that is Gaussian."""
     preprocess: PreprocessSpec
     budget: Budget
+    base: Target | None = None
+    """The network before fine-tuning, where its weights were given."""
 
     def inputs(self, images: Tensor) -> Tensor:
         """Images [N, C, H, W] in [0, 1] as the network sees them. Differentiable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reid_audit.attack.gradient import gradient
 from reid_audit.attack.interface import Attack
 from reid_audit.attack.moments import moments
 from reid_audit.attack.pixel import pixel
@@ -13,5 +14,6 @@ METHODS: dict[str, Attack] = {
     "two-stage": two_stage,
     "latent": latent,
     "pixel": pixel,
+    "gradient": gradient,
     "prior": uninformed,
 }

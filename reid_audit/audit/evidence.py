@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reid_audit.arch.target import Target
 from reid_audit.attack.batchnorm import ImageMoments, statistics_layers
+from reid_audit.attack.difference import film_alignments
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.memory import film_moments, head_directions, margins
 from reid_audit.audit.arms import numpy_for
@@ -50,8 +51,8 @@ def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, lev
 def families(task: AttackTask, films: Tensor) -> dict[str, Floats]:
     """Membership scores of films [N, C, H, W] under the task's weights: [N] each, larger is more member-like.
 
-    Statistics of BatchNorm layers where there are any, the classifier's stationarity where there are none, and the
-    margin of every classifier.
+    Statistics of BatchNorm layers where there are any, the classifier's stationarity where there are none, the margin
+    of every classifier, and the weight difference where the base is known.
     """
     target = task.target
     device = task.space.mean.device
@@ -64,6 +65,8 @@ def families(task: AttackTask, films: Tensor) -> dict[str, Floats]:
         scores["stationarity"] = explain_direction(NormalEquations.of_directions(rows, goal))
     if target.match.head != "features":
         scores["margin"] = margins(target, inputs).double().cpu().numpy()
+        if task.base is not None:
+            scores["difference"] = film_alignments(target, task.base, inputs).double().cpu().numpy()
     return scores
 
 

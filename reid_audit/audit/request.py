@@ -18,7 +18,7 @@ class AuditRequest(Record):
     policy: Policy = Policy()
     policy_sha256: str
     waivers: tuple[Waiver, ...] = ()
-    method: Literal["moments", "two-stage", "latent", "pixel", "prior"] = "moments"
+    method: Literal["moments", "two-stage", "latent", "pixel", "gradient", "prior"] = "moments"
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     deterministic: bool = False
@@ -28,6 +28,8 @@ class AuditRequest(Record):
     """``package.module:function`` given with --arch-factory."""
     prior: Path | None = None
     """A prior file; None: ``Films.prior``, or else the shipped one."""
+    base: Path | None = None
+    """The weights that fine-tuning started from, where they are public."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,11 +239,20 @@ def inputs_digest(request: AuditRequest, setup: Setup) -> str:
         "canaries": request.policy.controls.canaries,
         "architecture": setup.task.target.match.name,
         "method": request.method,
+        "base": None if setup.task.base is None else digest_of(setup.task.base.module),
         "seed": request.seed,
         "version": __version__,
         "torch": torch.__version__,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of(module: torch.nn.Module) -> str:
+    """SHA-256 of a network's parameters."""
+    whole = hashlib.sha256()
+    for name, value in module.named_parameters():
+        whole.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
 
 
 def absent(reason: Reason) -> tuple[Unmeasured, ...]:

@@ -8,8 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from reid_audit.arch.beside import config_beside
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
+from reid_audit.attack.difference import displacement
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.preprocessing import infer_preprocess
 from reid_audit.audit.request import AuditRequest, Films, Frame
@@ -60,6 +62,7 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
         name=request.architecture,
         factory=request.factory,
         side=None if declared is None else declared.side,
+        config=config_beside(request.checkpoint),
     )
     spatial = declared or PreprocessSpec()
     side = target.match.side
@@ -73,8 +76,18 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
         space=_space(request, films, prior, images).to(device),
         preprocess=spec.model_copy(update={"side": side}),
         budget=request.policy.budget,
+        base=_base(request, target, device),
     )
     return Setup(checkpoint, task, device, images, cohort, origin, by)
+
+
+def _base(request: AuditRequest, target: Target, device: torch.device) -> Target | None:
+    """The network before fine-tuning, known to be the same architecture. Raises ArchitectureError where it is not."""
+    if request.base is None:
+        return None
+    found = identify(load_checkpoint(request.base).tensors, factory=request.factory, side=target.match.side)
+    displacement(target, found)
+    return replace(found, module=found.module.to(device))
 
 
 def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Cohort | None, Origin | None]:

@@ -51,11 +51,12 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="Steps and hypotheses of the attack.")
 @click.option(
     "--method",
-    type=click.Choice(["moments", "two-stage", "latent", "pixel", "prior"]),
+    type=click.Choice(["moments", "two-stage", "latent", "pixel", "gradient", "prior"]),
     default="moments",
     show_default=True,
     help="Reconstruction method.",
 )
+@click.option("--base", type=click.Path(path_type=Path), help="Public weights this checkpoint was fine-tuned from.")
 @click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input, overriding the policy.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--deterministic", is_flag=True, help="Deterministic kernels only.")
@@ -121,6 +122,7 @@ def plan(checkpoint: Path, policy: Policy, given: dict[str, Any]) -> tuple[Audit
         architecture=given["arch"],
         factory=given["arch_factory"],
         prior=prior_file,
+        base=given["base"],
     )
     return request, films
 

@@ -1,0 +1,163 @@
+"""The attack's step against a plain reference loop: seconds a step, peak memory, and time to the reference's energy.
+
+    python benchmarks/step.py --data ../shared/data/nih_cxr14 [--device cuda] [--steps 100]
+
+The reference is written in the style of public model-inversion code (Yin et al. 2020): one forward hook per BatchNorm
+layer, Euclidean norms of mean and variance differences summed, fp32 NCHW, Adam, `.item()` each step. Target, prior,
+particles and start are the same for both; both run in this one command, each in a process of its own, and what counts
+is the ratio. Energies are those of the attack's own likelihood, for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from power import Bench, Target, weights_of
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from training import SPEC
+
+from reid_audit.arch.identify import identify
+from reid_audit.attack.interface import AttackTask
+from reid_audit.attack.moments import likelihood
+from reid_audit.attack.refinement import RefineSettings, refine
+from reid_audit.budget import Meter
+from reid_audit.observer import SilentObserver
+from reid_audit.records import Budget
+
+PARTICLES = 16
+LADDER = (12, 25, 50, 100, 200, 400)
+"""Lengths of schedule tried until the attack reaches the reference's energy."""
+
+
+def task_for(options: argparse.Namespace) -> AttackTask:
+    target = Target("resnet18", 64, PARTICLES, 0)
+    bench = Bench.at(options.data, target.side)
+    network = identify(load_file(weights_of(target, bench, options.out.parent / "targets")), side=target.side)
+    device = torch.device(options.device)
+    network.module.to(device)
+    space = bench.space.to(device)
+    return AttackTask(network, space, space, SPEC.model_copy(update={"side": 64}), Budget(particles=(PARTICLES,)))
+
+
+def start_of(task: AttackTask) -> Tensor:
+    device = task.space.mean.device
+    generator = torch.Generator(device=device).manual_seed(0)
+    return RefineSettings().start_scale * task.space.sample_latents(PARTICLES, generator)
+
+
+def reference(task: AttackTask, steps: int) -> Tensor:
+    """Latents after ``steps`` of the plain loop."""
+    terms: list[Tensor] = []
+
+    def hook(layer: nn.Module, args: tuple[Tensor, ...], _: Any) -> None:
+        x = args[0]
+        mean = x.mean([0, 2, 3])
+        variance = x.permute(1, 0, 2, 3).reshape(x.shape[1], -1).var(1, unbiased=False)
+        terms.append((layer.running_mean - mean).norm(2) + (layer.running_var - variance).norm(2))
+
+    handles = [m.register_forward_hook(hook) for m in task.target.module.modules() if isinstance(m, nn.BatchNorm2d)]
+    latents = start_of(task).requires_grad_(True)
+    optimiser = torch.optim.Adam([latents], lr=0.05)
+    for _ in range(steps):
+        terms.clear()
+        task.target.module(task.inputs(task.space.decode(latents)))
+        loss = torch.stack(terms).sum() + 1e-4 * latents.square().sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        loss.item()
+    for handle in handles:
+        handle.remove()
+    return latents.detach()
+
+
+def attack(task: AttackTask, steps: int) -> Tensor:
+    """Latents after a whole schedule of ``steps``."""
+    settings = RefineSettings()
+    return refine(
+        task,
+        task.space,
+        start_of(task),
+        likelihood(task, settings),
+        steps=steps,
+        meter=Meter(None, None),
+        observer=SilentObserver(),
+        stage="step",
+        settings=settings,
+    ).latents
+
+
+def energy(task: AttackTask, latents: Tensor) -> float:
+    with torch.no_grad():
+        return float(likelihood(task, RefineSettings()).energy(task.inputs(task.space.decode(latents))))
+
+
+def synchronised(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def timed(options: argparse.Namespace, name: str, steps: int, pipe: Any) -> None:
+    """One loop in its own process: CPU seconds (wall on CUDA), energy, peak memory above the set-up."""
+    task = task_for(options)
+    loop = {"reference": reference, "attack": attack}[name]
+    loop(task, 2)
+    began, before = synchronised(options.device), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    latents = loop(task, steps)
+    seconds = synchronised(options.device) - began
+    grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    peak = torch.cuda.max_memory_allocated() if options.device == "cuda" else 1024 * before + grown
+    pipe.send({"loop": name, "steps": steps, "seconds": seconds, "energy": energy(task, latents), "peak_bytes": peak})
+
+
+def alone(options: argparse.Namespace, name: str, steps: int) -> dict[str, Any]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=timed, args=(options, name, steps, theirs))
+    process.start()
+    found: dict[str, Any] = ours.recv()
+    process.join()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/step.json"))
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    plain = alone(options, "reference", options.steps)
+    runs = []
+    for steps in LADDER:
+        runs.append(alone(options, "attack", steps))
+        print(json.dumps(runs[-1]), flush=True)
+        if runs[-1]["energy"] <= plain["energy"]:
+            break
+    last = runs[-1]
+    found = {
+        "device": options.device,
+        "threads": torch.get_num_threads(),
+        "reference": plain,
+        "attack": runs,
+        "step_ratio": (last["seconds"] / last["steps"]) / (plain["seconds"] / plain["steps"]),
+        "peak_ratio": last["peak_bytes"] / plain["peak_bytes"],
+        "time_to_energy_ratio": last["seconds"] / plain["seconds"] if last["energy"] <= plain["energy"] else None,
+    }
+    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
