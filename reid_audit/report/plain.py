@@ -97,6 +97,8 @@ def sentence(finding: Finding, report: PublicReport) -> str:
             return stopped(f"Measured, but it {words.doubted(doubt)}")
         text = text.replace(f"{finding.metric.value} was not measured", "not measured")
         text = text.replace(f"control {finding.metric.value}:", "reached")
+        for sign, word in (("<=", "at most"), (">=", "at least"), ("needed >", "needed above")):
+            text = text.replace(sign, word)
     return stopped(named(text))
 
 
