@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 import torchvision
 from click.testing import CliRunner, Result
@@ -87,7 +88,7 @@ def test_the_json_document(tmp_path: Path, weights: dict[str, torch.Tensor]) -> 
 
 def test_a_transformer_carries_no_statistics(tmp_path: Path) -> None:
     path = tmp_path / "vit.pt"
-    torch.save(torchvision.models.vit_b_32(num_classes=2, image_size=64).state_dict(), path)
+    torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=2, img_size=64).state_dict(), path)
     shown = lines(inspected(path))
     assert shown["normalisation"] == ["25 LayerNorm, without statistics of the data"]
     assert shown["data statistics"][0].startswith("none stored")
