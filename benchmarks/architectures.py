@@ -4,6 +4,9 @@
 the index itself; builds nothing. A hit is the entry itself, or one reported as equal in coverage (the same by shape),
 with the number of classes and channels read rightly. One JSON line per network goes to ``--out``; networks that are
 there already, for the same index, are not tried again. Every miss is listed.
+
+``--forward N`` builds N networks of full size instead, identifies them and compares the outputs; those of more than
+100 million parameters are only built and matched on the meta device.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import random
 import statistics
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +27,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reid_audit.arch import match
+from reid_audit.arch import identify, match
+from reid_audit.arch.catalogue import Build, construct, construct_meta
 from reid_audit.arch.index import INDEX_PATH, Entry, shipped
 from reid_audit.errors import ArchitectureError
 
@@ -266,12 +271,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, default=0, help="entries to try; 0: all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--forward", type=int, default=0, help="build and run this many instead")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     digest = hashlib.sha256(INDEX_PATH.read_bytes()).hexdigest()[:12]
     start = time.perf_counter()
     entries = list(shipped().entries)
     print(f"{len(entries)} networks, index read in {1000 * (time.perf_counter() - start):.0f} ms, {shipped().versions}")
+    if arguments.forward:
+        forward(random.Random(arguments.seed).sample(entries, min(arguments.forward, len(entries))))
+        return
     if arguments.sample:
         entries = random.Random(arguments.seed).sample(entries, min(arguments.sample, len(entries)))
     done = {row["entry"]: row for row in finished(arguments.out, digest)}
@@ -284,6 +293,37 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
     summarise([done[f"{entry.library}/{entry.name}"] for entry in entries])
+
+
+def round_trip(entry: Entry, largest: float = 1e8) -> str:
+    """Build, identify by keys alone, run both; or match shapes only. Returns what was found."""
+    size = sum(math.prod(shape) for shape, _ in shipped().described(entry).values())
+    if size > largest:
+        built = construct_meta(Build(entry.library, entry.name)).state_dict()
+        problem = _problem({k: v.to("meta") for k, v in built.items()}, entry, Tolerance(lambda s, e: s))
+        return problem or "same by shape (meta device)"
+    module = construct(Build(entry.library, entry.name)).eval()
+    target = identify(module.state_dict())
+    images = torch.rand(1, 3, entry.side, entry.side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted, given = module(images), target.module(images)
+    wanted = wanted["out"] if isinstance(wanted, dict) else wanted
+    gap = float((wanted - given).abs().max() / wanted.abs().max().clamp_min(1e-12))
+    return "same output" if gap < 1e-3 else f"taken for {target.match.name}: outputs differ by {gap:.1%}"
+
+
+def forward(entries: list[Entry]) -> None:
+    """Round trips, one line each where something is to be said, and the count of each result."""
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        try:
+            result = round_trip(entry)
+        except (ArchitectureError, RuntimeError, TypeError, ValueError, AssertionError, AttributeError) as error:
+            result = f"{type(error).__name__}: {error}"[:160].replace("\n", " ")
+        counts[result if result.startswith("same") else "other"] += 1
+        if not result.startswith("same"):
+            print(f"{entry.library}/{entry.name}: {result}")
+    print(dict(counts))
 
 
 def summarise(rows: list[dict[str, Any]]) -> None:

@@ -16,8 +16,10 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from reid_audit.arch import identify, match
+from reid_audit.arch.beside import config_beside
 from reid_audit.arch.families import FAMILIES, recognise
 from reid_audit.arch.index import shipped
+from reid_audit.checkpoint import load_checkpoint
 from reid_audit.errors import ArchitectureError
 
 State = dict[str, Tensor]
@@ -175,6 +177,100 @@ def test_round_trip_in_two_formats(case: Case) -> None:
         assert found.side == case.side
         with torch.no_grad():
             torch.testing.assert_close(target.module(images), expected, rtol=1e-4, atol=case.tolerance)
+
+
+NARROW_HEADS = {"num_attention_heads": 4, "layer_norm_eps": 1e-3}
+"""Not one head per 64 channels, and an epsilon that shows: only config.json can tell."""
+SAVED = {
+    "ViT": ("ViTForImageClassification", SMALL | NARROW_HEADS),
+    "DeiT": ("DeiTForImageClassification", SMALL | NARROW_HEADS),
+    "BEiT": ("BeitForImageClassification", SMALL | NARROW_HEADS | {"use_relative_position_bias": True}),
+    "DINOv2": ("Dinov2ForImageClassification", {k: v for k, v in (SMALL | NARROW_HEADS).items() if k[:5] != "inter"}),
+    "Swin": ("SwinForImageClassification", SWIN | {"num_labels": 3, "layer_norm_eps": 1e-3}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", SAVED)
+def test_a_saved_folder_with_its_configuration(name: str, tmp_path: Path) -> None:
+    """``save_pretrained`` writes the names used before release 5, and config.json."""
+    library = pytest.importorskip("transformers", reason="transformers is the oracle of this test")
+    model, options = SAVED[name]
+    module = randomised(of_transformers(model, **options)(library))
+    module.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    target = identify(load_checkpoint(path).tensors, config=config_beside(path))
+    assert (target.match.name, target.match.side) == (name, 32)
+    assert target.match.coverage > 0.95
+    assert "config.json beside the file was read" in target.match.evidence
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = module(images).logits
+        torch.testing.assert_close(target.module(images), expected, rtol=1e-4, atol=1e-5)
+    assert target.match.evidence != match(load_checkpoint(path).tensors).evidence
+
+
+def huge_vit() -> State:
+    """Keys of transformers' ViT, as releases before 5 name them, on the meta device."""
+    width, state = 1280, dict[str, Tensor]()
+    shapes = {"attention.attention.query": (width, width), "attention.attention.key": (width, width),
+              "attention.attention.value": (width, width), "attention.output.dense": (width, width),
+              "intermediate.dense": (5120, width), "output.dense": (width, 5120), "layernorm_before": (width,),
+              "layernorm_after": (width,)}  # fmt: skip
+    for block in range(32):
+        for name, shape in shapes.items():
+            state[f"vit.encoder.layer.{block}.{name}.weight"] = torch.empty(shape, device="meta")
+            state[f"vit.encoder.layer.{block}.{name}.bias"] = torch.empty(shape[:1], device="meta")
+    top = {"embeddings.cls_token": (1, 1, width), "embeddings.position_embeddings": (1, 257, width),
+           "embeddings.patch_embeddings.projection.weight": (width, 3, 14, 14), "layernorm.weight": (width,),
+           "embeddings.patch_embeddings.projection.bias": (width,), "layernorm.bias": (width,)}  # fmt: skip
+    return state | {f"vit.{key}": torch.empty(shape, device="meta") for key, shape in top.items()}
+
+
+def test_a_huge_network_is_matched_without_storage() -> None:
+    state = huge_vit()
+    assert sum(value.numel() for value in state.values()) > 600e6
+    found = match(state, config={"num_attention_heads": 16})
+    assert (found.library, found.name, found.side, found.coverage) == ("transformers", "ViT", 224, 1.0)
+
+
+def monai_densenet() -> State:
+    import torchvision
+
+    module = torchvision.models.DenseNet(4, (1, 1, 1, 1), 8, num_classes=2)
+    renamed = {}
+    for key, value in module.state_dict().items():
+        short = key.replace("classifier.", "class_layers.out.")
+        renamed[short.replace("denselayer1.", "denselayer1.layers.")] = value
+    return renamed
+
+
+def test_a_family_by_name() -> None:
+    state = monai_densenet()
+    assert match(state, name="monai/densenet").by == "option"
+    with pytest.raises(ArchitectureError) as caught:
+        match(state, name="monai/SwinUNETR")
+    assert "the keys are not those of monai/SwinUNETR" in caught.value.what
+
+
+def test_a_near_miss_of_a_family_explains_itself() -> None:
+    state = monai_densenet()
+    del state["features.norm5.weight"]
+    state["features.attention.weight"] = torch.zeros(2, 2)
+    with pytest.raises(ArchitectureError) as caught:
+        match(state)
+    total = sum(value.is_floating_point() for value in state.values())
+    assert f"DenseNet (monai): {total - 1} of {total} keys" in caught.value.closest
+    assert "first missing features.norm5.weight" in caught.value.closest
+    assert "first unexpected features.attention.weight" in caught.value.closest
+
+
+def test_networks_for_volumes_are_named_and_refused() -> None:
+    state = {k: v.unsqueeze(-1) if v.dim() == 4 else v for k, v in monai_densenet().items()}
+    with pytest.raises(ArchitectureError) as caught:
+        match(state)
+    assert caught.value.what == "the state_dict is a monai/DenseNet for volumes"
+    assert "two-dimensional" in caught.value.remedy
 
 
 def test_no_network_of_the_index_is_taken_for_a_family() -> None:

@@ -160,7 +160,7 @@ def _signature(name: str, channels: int) -> dict[str, tuple[int, ...]]:
 
 FAMILIES = (
     Family(
-        "smp", "Unet", (r"segmentation_head\.0\.weight", r"encoder\..+", r"decoder\..+"), read,
+        "smp", "segmentation", (r"segmentation_head\.0\.weight", r"encoder\..+", r"decoder\..+"), read,
         package=PACKAGE, extra="smp",
     ),
 )  # fmt: skip

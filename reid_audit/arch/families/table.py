@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from torch import Tensor
 
-from reid_audit.arch.families import clip, monai, nnunet, smp, transformers
+from reid_audit.arch.families import clip, monai, nnunet, smp, transformers, transformers_cnn
 from reid_audit.arch.families.base import FACTORY, Config, Family, Given, Recipe
 from reid_audit.errors import ArchitectureError
 
@@ -16,6 +16,7 @@ FAMILIES: tuple[Family, ...] = (
     *smp.FAMILIES,
     *monai.FAMILIES,
     *transformers.FAMILIES,
+    *transformers_cnn.FAMILIES,
     *clip.FAMILIES,
 )
 

@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from reid_audit.arch.catalogue import replace_input
 from reid_audit.arch.families.base import (
     FACTORY,
     Family,
@@ -145,6 +144,7 @@ def _recipe(
     classes: int,
     options: dict[str, Any],
     evidence: list[str],
+    from_weights: bool = True,
 ) -> Recipe:
     return Recipe(
         name=name,
@@ -155,7 +155,7 @@ def _recipe(
         classes=classes,
         head=head_kind(classes),
         side=options["img_size"],
-        from_weights=True,
+        from_weights=from_weights,
         evidence=tuple(evidence),
     )
 
@@ -190,7 +190,8 @@ def beit(given: Given) -> Recipe:
     head, classes = classifier(given, "head")
     width, channels, _, patch = body["patch_embed.proj.weight"].shape
     table = body.get("blocks.0.attn.relative_position_bias_table")
-    grid = (square(int(table.shape[0]) - 3, "offsets") + 1) // 2 if table is not None else 224 // patch
+    known = table is not None or "pos_embed" in body
+    grid = (square(int(table.shape[0]) - 3, "offsets") + 1) // 2 if table is not None else (given.side or 224) // patch
     if "pos_embed" in body:
         grid = square(int(body["pos_embed"].shape[1]) - 1, "patches")
     options: dict[str, Any] = {
@@ -209,9 +210,8 @@ def beit(given: Given) -> Recipe:
         "norm_layer": layer_norm(given, 1e-12),
         "global_pool": "avg" if "fc_norm.weight" in body else "token",
     }
-    return _recipe(
-        "BEiT", partial(Beit, **options), body | head, len(useful(given)) + len(head), classes, options, evidence
-    )
+    used = len(useful(given)) + len(head)
+    return _recipe("BEiT", partial(Beit, **options), body | head, used, classes, options, evidence, known)
 
 
 class PooledTokens(nn.Module):
@@ -270,7 +270,7 @@ def swin(given: Given) -> Recipe:
     stages = given.count(r"encoder\.layers\.(\d+)\.")
     tables = [body[f"layers.{i}.blocks.0.attn.relative_position_bias_table"].shape for i in range(stages)]
     window = (square(int(tables[0][0]), "offsets") + 1) // 2
-    side = given.number("image_size", given.side or 32 * window)
+    side = given.side or given.number("image_size", 32 * window)
     options: dict[str, Any] = {
         "img_size": side,
         "patch_size": patch,
@@ -284,100 +284,15 @@ def swin(given: Given) -> Recipe:
         "norm_layer": layer_norm(given, 1e-5),
         "strict_img_size": True,
     }
-    return _recipe(
-        "Swin", partial(SwinTransformer, **options), body | head, len(given.own) + len(head), classes, options, evidence
-    )
-
-
-CONVNEXT = (
-    (r"^embeddings\.patch_embeddings\.", "stem.0."),
-    (r"^embeddings\.layernorm\.", "stem.1."),
-    (r"^encoder\.stages\.(\d+)\.downsampling_layer\.", r"stages.\1.downsample."),
-    (r"^encoder\.stages\.(\d+)\.layers\.", r"stages.\1.blocks."),
-    (r"\.layer_scale_parameter$", ".gamma"),
-    (r"\.dwconv\.", ".conv_dw."),
-    (r"(blocks\.\d+)\.layernorm\.", r"\1.norm."),
-    (r"\.pwconv([12])\.", r".mlp.fc\1."),
-    (r"^layernorm\.", "head.norm."),
-)
-
-
-def convnext(given: Given) -> Recipe:
-    """ConvNeXt: timm's ConvNeXt."""
-    from timm.models.convnext import ConvNeXt
-
-    only_gelu(given)
-    body = rename(given.own, CONVNEXT)
-    head, classes = classifier(given, "head.fc")
-    stages = given.count(r"encoder\.stages\.(\d+)\.")
-    _, channels, _, patch = body["stem.0.weight"].shape
 
     def build() -> nn.Module:
-        module = ConvNeXt(
-            in_chans=channels,
-            num_classes=classes,
-            depths=tuple(given.count(rf"encoder\.stages\.{i}\.layers\.(\d+)\.") for i in range(stages)),
-            dims=tuple(int(body[f"stages.{i}.blocks.0.gamma"].shape[0]) for i in range(stages)),
-            patch_size=patch,
-        )
-        last: Any = module.head.norm
-        last.eps = given.real("layer_norm_eps", 1e-12)
+        module: nn.Module = SwinTransformer(**options)
+        for path, child in module.named_modules():
+            if isinstance(child, nn.LayerNorm) and path.endswith(("patch_embed.norm", "downsample.norm")):
+                child.eps = 1e-5  # transformers leaves these two at torch's default
         return module
 
-    return Recipe(
-        name="ConvNeXt",
-        build=build,
-        state=body | head,
-        used=len(given.own) + len(head),
-        channels=channels,
-        classes=classes,
-        head=head_kind(classes),
-        side=given.side or given.number("image_size", 224),
-        evidence=from_config(given),
-    )
-
-
-RESNET: tuple[Rule, ...] = (
-    (r"^embedder\.embedder\.", "stem."),
-    (r"^stem\.convolution\.", "conv1."),
-    (r"^stem\.normalization\.", "bn1."),
-    (r"^encoder\.stages\.(\d+)\.layers\.", lambda m: f"layer{int(m.group(1)) + 1}."),
-    (r"\.layer\.(\d+)\.convolution\.", lambda m: f".conv{int(m.group(1)) + 1}."),
-    (r"\.layer\.(\d+)\.normalization\.", lambda m: f".bn{int(m.group(1)) + 1}."),
-    (r"\.shortcut\.convolution\.", ".downsample.0."),
-    (r"\.shortcut\.normalization\.", ".downsample.1."),
-)
-
-
-def resnet(given: Given) -> Recipe:
-    """ResNet: torchvision's, basic or bottleneck blocks."""
-    from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
-
-    body = rename(given.own, RESNET)
-    head, classes = classifier(given, "fc", "classifier.1", "classifier")
-    depths = [given.count(rf"encoder\.stages\.{i}\.layers\.(\d+)\.") for i in range(4)]
-    block = Bottleneck if "layer1.0.conv3.weight" in body else BasicBlock
-    channels = int(body["conv1.weight"].shape[1])
-
-    def build() -> nn.Module:
-        module: nn.Module = ResNet(block, depths, num_classes=classes or 1)
-        if channels != 3:
-            replace_input(module, channels)
-        if not classes:
-            module.fc = nn.Identity()
-        return module
-
-    return Recipe(
-        name="ResNet",
-        build=build,
-        state=body | head,
-        used=len(given.own) + len(head),
-        channels=channels,
-        classes=classes,
-        head=head_kind(classes),
-        side=given.side or 224,
-        evidence=from_config(given),
-    )
+    return _recipe("Swin", build, body | head, len(given.own) + len(head), classes, options, evidence, False)
 
 
 PATCHES = r"embeddings\.patch_embeddings\.projection\.weight"
@@ -394,17 +309,4 @@ FAMILIES = (
         beit,
     ),
     Family("transformers", "ViT", (PATCHES, r"(encoder\.layer|layers)\.0\.layernorm_before\.weight"), vit),
-    Family(
-        "transformers",
-        "ConvNeXt",
-        (r"embeddings\.patch_embeddings\.weight", r"encoder\.stages\.0\.layers\.0\.dwconv\.weight"),
-        convnext,
-        absent=(r".*\.grn\.",),
-    ),
-    Family(
-        "transformers",
-        "ResNet",
-        (r"embedder\.embedder\.convolution\.weight", r"encoder\.stages\.0\.layers\.0\.layer\.0\.convolution\.weight"),
-        resnet,
-    ),
 )
