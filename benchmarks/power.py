@@ -47,12 +47,13 @@ from reid_audit.score.exposure import exposure
 from reid_audit.score.linkage import link
 from reid_audit.score.similarity import MatchSpace, cosines, fit_match_space, match_scores, ssim_matrix
 
-ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
-    "resnet18": partial(torchvision.models.resnet18, num_classes=2),
-    "densenet121": partial(torchvision.models.densenet121, num_classes=2),
-    "convnext_atto": partial(timm.create_model, "convnext_atto", num_classes=2),
-    "vit_tiny_patch16_224": partial(timm.create_model, "vit_tiny_patch16_224", num_classes=2),
+ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
+    "resnet18": lambda _: torchvision.models.resnet18(num_classes=2),
+    "densenet121": lambda _: torchvision.models.densenet121(num_classes=2),
+    "convnext_atto": lambda _: timm.create_model("convnext_atto", num_classes=2),
+    "vit_tiny_patch16_224": lambda side: timm.create_model("vit_tiny_patch16_224", num_classes=2, img_size=side),
 }
+"""Untrained networks for a side in pixels."""
 GENERATOR = ("two-stage", "latent")
 
 
@@ -122,7 +123,9 @@ def weights_of(target: Target, bench: Bench, folder: Path) -> Path:
     if not path.exists():
         films = bench.members(target)
         train = overfit if target.members else regular
-        module = train(ARCHITECTURES[target.architecture], films.images, sex_labels(films), seed=target.seed)
+        module = train(
+            partial(ARCHITECTURES[target.architecture], target.side), films.images, sex_labels(films), seed=target.seed
+        )
         folder.mkdir(parents=True, exist_ok=True)
         save_file(module.state_dict(), path)
     return path

@@ -28,6 +28,8 @@ MEANING: dict[str, str] = {
     "policy.version": "of this format",
     "policy.evidence": "`checkpoint` accepts a screening without films; the report is then headed so",
     "policy.level": "false-discovery rate of `reidentified_patients`",
+    "policy.repeats": "attack seeds; the linkage tests are repeated with each",
+    "policy.agreement": "how many repeats must share an outcome, more than half; else INCONCLUSIVE. Not given: all",
     "gates.fail": "breached beyond this value; the end of the interval that is kinder to the model counts. "
     "`false`: never fails a model",
     "gates.clear": "supports a PASS only up to this value (above it for p-values); the harsher end counts. "

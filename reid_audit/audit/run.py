@@ -14,28 +14,16 @@ import torch
 from reid_audit import __version__
 from reid_audit.attack.interface import Reconstruction
 from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for, paced, summarise
-from reid_audit.audit.evidence import Found, compare, power, shifts
+from reid_audit.audit.court import COMPLETE, Court, agreed
+from reid_audit.audit.evidence import Found, compare, linkage, shifts
+from reid_audit.audit.power_arm import ControlCache, power_arm
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
 from reid_audit.audit.sides import Sides, open_films
 from reid_audit.budget import Clock, Meter, start
-from reid_audit.judge import Overlap, judge
 from reid_audit.observer import Noted, Observer, SilentObserver, StageEnded, StageStarted
-from reid_audit.prior.provenance import check_overlap
-from reid_audit.records import (
-    ArmSummary,
-    AuditResult,
-    Measurement,
-    Metric,
-    Outcome,
-    Reason,
-    Spend,
-    StoppedBy,
-    ToolInfo,
-    Unmeasured,
-    Verdict,
-)
+from reid_audit.records import ArmSummary, AuditResult, Measurement, Reason, Spend, ToolInfo, Verdict
 from reid_audit.report.evidence import Evidence
 from reid_audit.score.consensus import consensus
 from reid_audit.score.demographics import fit_predictors, without_demographics
@@ -43,10 +31,8 @@ from reid_audit.score.likelihood import screening_samples
 from reid_audit.score.similarity import MatchSpace, fit_match_space
 from reid_audit.store import RunStore
 
-POWER = (Metric.ATTACK_POWER, Metric.EXPOSURE_CONTROL)
-COMPLETE = (StoppedBy.COMPLETE, StoppedBy.CONVERGED)
-FRACTION, MARGIN = 0.45, 0.85
-"""Share of the time left that the target's arm may take; the power arm needs as much again."""
+ATTACKS, MARGIN = 0.90, 0.85
+"""Share of the time left that the attacks on target and canaries may take together, and how much of it is planned."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,46 +51,104 @@ def run_audit(
     clock: Clock,
     observer: Observer | None = None,
     store: RunStore | None = None,
+    cache: ControlCache | None = None,
 ) -> Audited:
     """Audit one checkpoint. Raises AuditError where no verdict can exist."""
     observer = observer or SilentObserver()
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
     meter = start(request.policy.budget, clock)
-    observer.notice(StageStarted("checkpoint and prior"))
-    setup = prepare(request, films)
-    found = f"{setup.task.target.match.name}, {setup.frame.side} px, {setup.device}"
-    observer.notice(StageEnded("checkpoint and prior", found))
-    task = paced(setup.task, request.method, meter, request.seed, share=FRACTION * MARGIN)
+    setup = planned(prepare(request, films), request, meter, observer)
+    desk = Desk(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
+    frozen = reconstruct(setup, request, desk, meter)
+
+    sides = open_films(films, setup.frame, request)
+    observer.notice(StageStarted("scoring"))
+    scored = score(setup, frozen.first, frozen.control, sides, request)
+    court = Court(request, setup, sides, now)
+    observer.notice(StageEnded("scoring", court.verdict(scored.measurements, frozen.arms).outcome.value))
+    extra, more = power_arm(scored.measurements, scored.space, court, frozen.arms, desk, meter, cache or ControlCache())
+    arms = (*frozen.arms, *more)
+    measurements = scored.measurements + extra
+    every = (measurements, *(relinked(measurements, made, scored, request) for made in frozen.repeats))
+    seeds = range(request.seed, request.seed + len(every))
+    verdict = agreed([court.verdict(m, arms) for m in every], seeds, request.policy.agreement or len(every))
+    result = recorded(court, scored, frozen, arms, measurements, verdict, desk, meter)
+    return Audited(result, evidence_of(setup, scored.found, frozen.first, sides, verdict) if scored.found else None)
+
+
+def planned(setup: Setup, request: AuditRequest, meter: Meter, observer: Observer) -> Setup:
+    """The setup with as many steps as the time budget allows."""
+    share = ATTACKS / (request.policy.repeats + 1)
+    task = paced(setup.task, request.method, meter, request.seed, share=share * MARGIN)
     if task.budget.steps < setup.task.budget.steps:
         observer.notice(Noted(f"steps: {task.budget.steps} of {setup.task.budget.steps}, to fit the time budget"))
-    setup = replace(setup, task=task)
-    desk = Desk(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
-    made = attack_target(setup.task, request.method, meter.share(FRACTION), desk)
-    control = attack_nothing(setup.task, meter.share(FRACTION), desk)
+    observer.notice(Noted(f"architecture: {task.target.match.name}, {setup.frame.side} px, {setup.device}"))
+    return replace(setup, task=task)
 
-    observer.notice(StageStarted("films"))
-    sides = open_films(films, setup.frame, request)
-    counts = [f"{c.summary.patients} {c.summary.role} patients" for c in sides.cohorts]
-    observer.notice(StageEnded("films", ", ".join(counts) or "none given"))
-    observer.notice(StageStarted("scoring"))
-    scored = score(setup, made, control, sides, request)
-    arms = [summarise("target", made), summarise("negative_control", control)]
-    court = Court(request, setup, sides, now)
-    observer.notice(StageEnded("scoring", court.verdict(scored.measurements, arms).outcome.value))
-    extra, more = power_arm(scored, sides, court, arms, desk, meter)
-    arms += more
-    measurements = scored.measurements + extra
-    verdict = court.verdict(measurements, arms)
-    result = AuditResult(
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frozen:
+    """Every reconstruction, made before a film is opened."""
+
+    first: Reconstruction
+    repeats: tuple[Reconstruction, ...]
+    """The same attack from other seeds."""
+    control: Reconstruction
+    arms: tuple[ArmSummary, ...]
+
+
+def reconstruct(setup: Setup, request: AuditRequest, desk: Desk, meter: Meter) -> Frozen:
+    """The attack from every seed, and the negative control."""
+    share = ATTACKS / (request.policy.repeats + 1)
+    made = [
+        attack_target(
+            setup.task,
+            request.method,
+            meter.share(share / (1.0 - share * k)),
+            replace(desk, seed=request.seed + k),
+            name=f"target_{k}" if k else "target",
+        )
+        for k in range(request.policy.repeats)
+    ]
+    control = attack_nothing(setup.task, meter.share(share), desk)
+    arms = (*(summarise("target", m) for m in made), summarise("negative_control", control))
+    return Frozen(made[0], tuple(made[1:]), control, arms)
+
+
+def relinked(
+    measurements: tuple[Measurement, ...], made: Reconstruction, scored: Scored, request: AuditRequest
+) -> tuple[Measurement, ...]:
+    """``measurements`` with the linkage tests of another seed's reconstructions in the place of the first's."""
+    if scored.found is None:
+        return measurements
+    level = request.policy.level
+    found = linkage(scored.space, made.images, scored.found.pooled, seed=request.seed, level=level).measurements
+    new = {m.metric: m for m in found}
+    return tuple(new.get(m.metric, m) for m in measurements)
+
+
+def recorded(
+    court: Court,
+    scored: Scored,
+    frozen: Frozen,
+    arms: Sequence[ArmSummary],
+    measurements: tuple[Measurement, ...],
+    verdict: Verdict,
+    desk: Desk,
+    meter: Meter,
+) -> AuditResult:
+    """Everything a report may be made from."""
+    request, setup = court.request, court.setup
+    return AuditResult(
         tool=tool_info(setup, request),
-        started=now,
+        started=court.now,
         method=request.method,
         checkpoint=setup.checkpoint.summary,
         architecture=setup.task.target.match,
         preprocess=setup.task.preprocess,
         preprocess_by=setup.preprocess_by,
         prior=setup.task.prior.card.model_copy(update={"overlap": court.overlap}),
-        cohorts=tuple(cohort.summary for cohort in sides.cohorts),
+        cohorts=tuple(cohort.summary for cohort in court.sides.cohorts),
         arms=tuple(arms),
         measurements=measurements,
         histograms=scored.found.histograms if scored.found else (),
@@ -119,10 +163,9 @@ def run_audit(
             stopped_by=next((a.spend.stopped_by for a in arms if a.spend.stopped_by not in COMPLETE), COMPLETE[0]),
         ),
         seed=request.seed,
-        digests=(("reconstructions", made.digest), ("inputs", desk.inputs)),
+        digests=(("reconstructions", frozen.first.digest), ("inputs", desk.inputs)),
         verdict=verdict,
     )
-    return Audited(result, evidence_of(setup, scored.found, made, sides, verdict) if scored.found else None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,39 +175,6 @@ class Scored:
     space: MatchSpace
     measurements: tuple[Measurement, ...]
     found: Found | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Court:
-    """Everything a verdict depends on beside the measurements."""
-
-    request: AuditRequest
-    setup: Setup
-    sides: Sides
-    now: datetime
-
-    @property
-    def overlap(self) -> Overlap:
-        """The worst of what the prior shares with each cohort; "unknown" without cohorts."""
-        origin = self.setup.prior_origin
-        found = {check_overlap(origin, c.images, c.patients.tolist()).overlap for c in self.sides.cohorts}
-        if "overlap" in found:
-            return "overlap"
-        return "disjoint" if found == {"disjoint"} else "unknown"
-
-    def verdict(self, measurements: tuple[Measurement, ...], arms: Sequence[ArmSummary]) -> Verdict:
-        """Judge under the request's policy and waivers."""
-        return judge(
-            measurements,
-            self.request.policy,
-            waivers=self.request.waivers,
-            checkpoint_sha256=self.setup.checkpoint.summary.sha256,
-            today=self.now.date(),
-            prior_overlap=self.overlap,
-            budget_complete=all(arm.spend.stopped_by in COMPLETE for arm in arms),
-            has_reference=self.sides.reference is not None,
-            has_holdout=self.sides.holdout is not None,
-        )
 
 
 def score(setup: Setup, made: Reconstruction, control: Reconstruction, sides: Sides, request: AuditRequest) -> Scored:
@@ -201,33 +211,6 @@ def restarts_agree(space: MatchSpace, made: Reconstruction, control: Reconstruct
     return consensus(space, runs, null, numpy_for(seed, "consensus"))
 
 
-def power_arm(
-    scored: Scored, sides: Sides, court: Court, arms: Sequence[ArmSummary], desk: Desk, meter: Meter
-) -> tuple[tuple[Measurement, ...], list[ArmSummary]]:
-    """Attack a copy that memorised the canaries, unless the verdict stands without it."""
-    request, setup = court.request, court.setup
-    wanted = request.policy.controls.attack_power or request.policy.controls.exposure_control
-    if sides.holdout is None:
-        return absent(Reason.NO_HOLDOUT), []
-    if sides.canaries is None:
-        return absent(Reason.TOO_FEW_HOLDOUT), []
-    if scored.found is None or not wanted:
-        return absent(Reason.CONTROL_NOT_RUN), []
-    if court.verdict(scored.measurements, arms).outcome is Outcome.FAIL:
-        return absent(Reason.NOT_NEEDED), []
-    desk.observer.notice(StageStarted("planting canaries"))
-    copy = sides.canaries.plant(setup.task, sides.holdout, request.seed)
-    desk.observer.notice(StageEnded("planting canaries", f"{len(sides.canaries.films)} patients"))
-    task = replace(setup.task, target=copy)
-    made = attack_target(task, request.method, meter.share(0.95), desk, name="attack_power")
-    desk.observer.notice(StageStarted("scoring canaries"))
-    found = power(
-        task, scored.space, sides.holdout, sides.canaries, made, seed=request.seed, level=request.policy.level
-    )
-    desk.observer.notice(StageEnded("scoring canaries"))
-    return found, [summarise("attack_power", made)]
-
-
 def inputs_digest(request: AuditRequest, setup: Setup) -> str:
     """SHA-256 of everything the arms depend on."""
     parts = {
@@ -253,11 +236,6 @@ def digest_of(module: torch.nn.Module) -> str:
     for name, value in module.named_parameters():
         whole.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return whole.hexdigest()
-
-
-def absent(reason: Reason) -> tuple[Unmeasured, ...]:
-    """The power arm's measurements when it did not run."""
-    return tuple(Unmeasured(metric=metric, reason=reason) for metric in POWER)
 
 
 def tool_info(setup: Setup, request: AuditRequest) -> ToolInfo:

@@ -57,6 +57,8 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
     help="Reconstruction method.",
 )
 @click.option("--base", type=click.Path(path_type=Path), help="Public weights this checkpoint was fine-tuned from.")
+@click.option("--repeats", type=click.IntRange(1, 20), help="Attack seeds that must agree, overriding the policy.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps control results between audits.")
 @click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input, overriding the policy.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--deterministic", is_flag=True, help="Deterministic kernels only.")
@@ -82,7 +84,10 @@ def check(checkpoint: Path, *, fail_on: FailOn, out: Path, quiet: bool, formats:
     for name in FILES.values():
         (out / name).unlink(missing_ok=True)
     screen(checkpoint)
-    from reid_audit.audit import run_audit  # brings torch, timm and torchvision: not before the file has passed
+    from reid_audit.audit import (  # brings torch, timm and torchvision: not before the file has passed
+        ControlCache,
+        run_audit,
+    )
     from reid_audit.store import RunStore
 
     request, films = plan(checkpoint, policy, given)
@@ -95,6 +100,7 @@ def check(checkpoint: Path, *, fail_on: FailOn, out: Path, quiet: bool, formats:
             clock=time.monotonic,
             observer=observer,
             store=RunStore(out / "restricted" / "arms", resume=given["resume"]),
+            cache=ControlCache(given["cache"]),
         )
     wanted = tuple(name for name in FORMATS if name in formats) or FORMATS
     deliver(audited, out, wanted)
@@ -133,6 +139,8 @@ def override(policy: Policy, given: dict[str, Any]) -> Policy:
     if given["budget"] is not None:
         changes["seconds"] = given["budget"]
     policy = policy.model_copy(update={"budget": Budget(**{**policy.budget.model_dump(), **changes})})
+    if given["repeats"] is not None:
+        policy = policy.model_copy(update={"repeats": given["repeats"], "agreement": None})
     if given["side"] is None:
         return policy
     stated = policy.preprocess

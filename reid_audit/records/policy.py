@@ -162,6 +162,16 @@ class Policy(Record):
     budget: Budget = Budget()
     level: Fraction = 0.10
     """False-discovery rate of ``reidentified_patients``."""
+    repeats: PositiveInt = 1
+    """Attack seeds; the linkage tests are repeated with each."""
+    agreement: PositiveInt | None = None
+    """How many of the repeats must share an outcome, or the verdict is INCONCLUSIVE; None: all."""
+
+    @model_validator(mode="after")
+    def _agreement_is_a_majority(self) -> Policy:
+        if self.agreement is not None and not self.repeats < 2 * self.agreement <= 2 * self.repeats:
+            raise ValueError("agreement must be more than half of repeats, and not more than all")
+        return self
 
     @model_validator(mode="after")
     def _can_fail(self) -> Policy:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from reid_audit.arch.identify import identify
 from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, run_audit
+from reid_audit.audit.power_arm import ControlCache
 from reid_audit.budget import Clock
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.demo.targets import SPEC, DemoCase, demo_case
@@ -65,6 +66,7 @@ def audit(
     films: bool = True,
     clock: Clock | None = None,
     store: RunStore | None = None,
+    cache: ControlCache | None = None,
 ) -> Audited:
     request = AuditRequest(
         checkpoint=checkpoint or case.checkpoint, policy=chosen, policy_sha256=policy_sha256(chosen), seed=seed
@@ -74,7 +76,7 @@ def audit(
         holdout=(lambda _: case.holdout) if films else None,
         prior=lambda _: PriorFilms(case.prior, declared="phantom-prior"),
     )
-    return run_audit(request, sides, now=NOW, clock=clock or StoppedClock(), store=store)
+    return run_audit(request, sides, now=NOW, clock=clock or StoppedClock(), store=store, cache=cache)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +197,29 @@ def test_resume_reuses_finished_arms_of_the_same_inputs_only(leaking: DemoCase, 
     changed = audit(leaking, policy(steps=4), store=RunStore(tmp_path, resume=True))
     assert changed.result.digests != first.result.digests
     assert (tmp_path / "target.safetensors").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_power_arm_is_paid_once_for_the_same_inputs(clean: DemoCase, tmp_path: Path) -> None:
+    cache = ControlCache(tmp_path / "cache")
+    first = audit(clean, policy(steps=3), cache=cache)
+    kept = list((tmp_path / "cache").iterdir())
+    assert len(kept) == 1
+    assert kept[0].stat().st_mode & 0o777 == 0o600
+    again = audit(clean, policy(steps=3), cache=cache)
+    assert again.result.arms[-1].note == "kept from an earlier audit"
+    assert again.result.measurements == first.result.measurements
+    kept[0].write_text("{}")
+    damaged = audit(clean, policy(steps=3), cache=cache)
+    assert damaged.result.arms[-1].note == ""
+    audit(clean, policy(steps=4), cache=cache)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_repeats_attack_from_other_seeds_and_say_so(leaking: DemoCase) -> None:
+    found = audit(leaking, policy(steps=3, repeats=3))
+    assert [arm.name for arm in found.result.arms] == ["target", "target", "target", "negative_control"]
+    assert found.result.verdict.outcome is Outcome.FAIL
+    assert found.result.verdict.warnings == ("repeats: seed 0 fail, seed 1 fail, seed 2 fail",)
 
 
 def test_a_file_by_another_name_gets_the_same_verdict(leaking: DemoCase, baseline: Audited, tmp_path: Path) -> None:

@@ -1,0 +1,145 @@
+"""The gate's confusion table: really trained targets, audited end to end, verdict by verdict.
+
+    python benchmarks/confusion.py run --data ../shared/data/nih_cxr14
+    python benchmarks/confusion.py table --doc docs/confusion.md
+
+Overfit networks have 8 to 64 training patients and no augmentation, regular ones are trained with augmentation and
+weight decay on every film of the `target` split. Finished audits are kept in ``--out``, one JSON line each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from power import BEGIN, END, Bench, Target, rows_of, weights_of
+from training import SPEC
+
+from reid_audit.audit import AuditRequest, Films, PriorFilms, run_audit
+from reid_audit.cohort import Cohort, load_cohort
+from reid_audit.policy import policy_sha256
+from reid_audit.records import Budget, Measured, Metric, Policy, PreprocessPolicy, find
+
+SIDE = 32
+OVERFIT = tuple(Target("resnet18", SIDE, n, seed) for seed in (0, 1) for n in (8, 16, 32, 64))
+REGULAR = tuple(Target("resnet18", SIDE, 0, seed) for seed in range(10))
+VIT = tuple(Target("vit_tiny_patch16_224", 2 * SIDE, n, 0) for n in (16, 0))
+TARGETS = (*OVERFIT[:4], *REGULAR[:2], *VIT, *OVERFIT[4:], *REGULAR[2:])
+"""In an order in which every kind has been seen early."""
+SHOWN = (
+    Metric.LINKAGE_P,
+    Metric.LINKAGE_AUC,
+    Metric.EXPOSURE_AUC,
+    Metric.EXPOSURE_TPR,
+    Metric.ATTACK_POWER,
+    Metric.EXPOSURE_CONTROL,
+    Metric.NEGATIVE_CONTROL_P,
+)
+
+
+def audited(target: Target, path: Path, bench: Bench, prior: Cohort, steps: int) -> dict[str, Any]:
+    """One audit under the default policy with ``steps``, as a row."""
+    spec = SPEC.model_copy(update={"side": target.side})
+    policy = Policy(preprocess=PreprocessPolicy(declared=spec), budget=Budget(steps=steps))
+    request = AuditRequest(
+        checkpoint=path,
+        policy=policy,
+        policy_sha256=policy_sha256(policy),
+        seed=target.seed,
+        architecture=target.architecture,
+    )
+    films = Films(
+        reference=lambda _: bench.members(target),
+        holdout=lambda _: bench.holdout,
+        prior=lambda _: PriorFilms(prior, declared="NIH ChestX-ray14, split prior"),
+    )
+    began = time.process_time()
+    result = run_audit(request, films, now=datetime.now(UTC), clock=time.monotonic).result
+    row: dict[str, Any] = {
+        "target": target.name,
+        "overfit": target.members > 0,
+        "architecture": target.architecture,
+        "outcome": result.verdict.outcome.value,
+        "exit_code": result.verdict.exit_code,
+        "reasons": [gap.text for gap in result.verdict.gaps],
+        "cpu_seconds": time.process_time() - began,
+    }
+    for metric in SHOWN:
+        found = find(result.measurements, metric)
+        row[metric.value] = [found.value, found.low, found.high] if isinstance(found, Measured) else found.reason.value
+    return row
+
+
+def run(options: argparse.Namespace) -> None:
+    benches: dict[int, tuple[Bench, Cohort]] = {}
+    done = {row["target"] for row in rows_of(options.out)}
+    for target in TARGETS:
+        if target.name in done:
+            continue
+        if target.side not in benches:
+            films = load_cohort(options.data, role="reference", spec=SPEC, side=target.side, where={"split": "prior"})
+            benches[target.side] = Bench.at(options.data, target.side), films
+        bench, prior = benches[target.side]
+        path = weights_of(target, bench, options.out.parent / "targets")
+        row = audited(target, path, bench, prior, options.steps) | {"steps": options.steps}
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{target.name}: {row['outcome']} {row['cpu_seconds']:.0f} s", flush=True)
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    number, low, high = value
+    return f"{number:.3g}" if low is None else f"{number:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The counts, then one line an audit."""
+    outcomes = ("fail", "inconclusive", "pass")
+    lines = ["| targets | FAIL | INCONCLUSIVE | PASS |", "|---|---|---|---|"]
+    for overfit in (True, False):
+        for architecture in sorted({row["architecture"] for row in rows}):
+            mine = [r["outcome"] for r in rows if r["overfit"] == overfit and r["architecture"] == architecture]
+            kind = "overfit" if overfit else "regular"
+            counts = " | ".join(str(mine.count(outcome)) for outcome in outcomes)
+            lines.append(f"| {architecture}, {kind} ({len(mine)}) | {counts} |")
+    head = ["target", "verdict (exit)", *(metric.value for metric in SHOWN), "CPU s"]
+    lines += ["", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in rows:
+        cells = [row["target"], f"{row['outcome']} ({row['exit_code']})", *(shown(row[m.value]) for m in SHOWN)]
+        lines.append("| " + " | ".join([*cells, f"{row['cpu_seconds']:.0f}"]) + " |")
+    return "\n".join(lines)
+
+
+def write(options: argparse.Namespace) -> None:
+    """Print the table, and replace it in the page between its two marks."""
+    text = table(rows_of(options.out))
+    print(text)
+    if options.doc is not None:
+        head, rest = options.doc.read_text(encoding="utf-8").split(BEGIN)
+        options.doc.write_text(head + BEGIN + "\n" + text + "\n" + END + rest.split(END)[1], encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/confusion.jsonl"))
+    commands = parser.add_subparsers(required=True)
+    running = commands.add_parser("run")
+    running.add_argument("--data", type=Path, required=True)
+    running.add_argument("--steps", type=int, default=300)
+    running.set_defaults(action=run)
+    writing = commands.add_parser("table")
+    writing.add_argument("--doc", type=Path)
+    writing.set_defaults(action=write)
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.action(options)
+
+
+if __name__ == "__main__":
+    main()

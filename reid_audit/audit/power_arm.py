@@ -1,0 +1,102 @@
+"""The positive control: the same attack on a copy that memorised canaries, run once per set of inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from reid_audit.audit.arms import Desk, attack_target, summarise
+from reid_audit.audit.court import Court
+from reid_audit.audit.evidence import power
+from reid_audit.budget import Meter
+from reid_audit.cohort import Cohort
+from reid_audit.observer import Noted
+from reid_audit.records import ArmSummary, Measurement, Metric, Outcome, Reason, Record, Unmeasured
+from reid_audit.score.similarity import MatchSpace
+from reid_audit.store import write_private
+
+POWER = (Metric.ATTACK_POWER, Metric.EXPOSURE_CONTROL)
+
+
+class PowerResult(Record):
+    """Scalars only: nothing of the canaries' films or of the reconstructions is kept."""
+
+    measurements: tuple[Measurement, ...]
+    arm: ArmSummary
+
+
+@dataclass(frozen=True, slots=True)
+class ControlCache:
+    """Results of the power arm by the digest of everything they depend on. None: nothing is kept."""
+
+    folder: Path | None = None
+
+    def load(self, key: str) -> PowerResult | None:
+        """The kept result, or None; a damaged file is worth no more than none."""
+        path = self._path(key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            return TypeAdapter(PowerResult).validate_json(path.read_bytes())
+        except (ValidationError, OSError):
+            return None
+
+    def save(self, key: str, result: PowerResult) -> None:
+        """Keep ``result``; the file appears whole or not at all."""
+        path = self._path(key)
+        if path is not None:
+            write_private(path, result.model_dump_json(indent=1))
+
+    def _path(self, key: str) -> Path | None:
+        return None if self.folder is None else self.folder / f"power-{key[:32]}.json"
+
+
+def power_arm(
+    measured: tuple[Measurement, ...],
+    space: MatchSpace,
+    court: Court,
+    arms: Sequence[ArmSummary],
+    desk: Desk,
+    meter: Meter,
+    cache: ControlCache,
+) -> tuple[tuple[Measurement, ...], list[ArmSummary]]:
+    """Attack a copy that memorised the canaries, unless the verdict stands without it. ``measured``: so far."""
+    request, setup, sides = court.request, court.setup, court.sides
+    wanted = request.policy.controls.attack_power or request.policy.controls.exposure_control
+    if sides.holdout is None:
+        return absent(Reason.NO_HOLDOUT), []
+    if sides.canaries is None:
+        return absent(Reason.TOO_FEW_HOLDOUT), []
+    if sides.reference is None or not wanted:
+        return absent(Reason.CONTROL_NOT_RUN), []
+    if court.verdict(measured, arms).outcome is Outcome.FAIL:
+        return absent(Reason.NOT_NEEDED), []
+    key = digest_of(desk.inputs, sides.holdout, request.policy.level)
+    known = cache.load(key)
+    if known is not None:
+        desk.observer.notice(Noted("attack_power: kept from an earlier audit of the same inputs"))
+        return known.measurements, [known.arm.model_copy(update={"note": "kept from an earlier audit"})]
+    copy = sides.canaries.plant(setup.task, sides.holdout, request.seed)
+    task = replace(setup.task, target=copy)
+    made = attack_target(task, request.method, meter.share(0.95), desk, name="attack_power")
+    found = power(task, space, sides.holdout, sides.canaries, made, seed=request.seed, level=request.policy.level)
+    result = PowerResult(measurements=found, arm=summarise("attack_power", made))
+    cache.save(key, result)
+    return result.measurements, [result.arm]
+
+
+def digest_of(inputs: str, holdout: Cohort, level: float) -> str:
+    """SHA-256 of all the power arm depends on: the attack's inputs, and the hold-out films with their patients."""
+    whole = hashlib.sha256(json.dumps([inputs, level, holdout.patients.tolist()]).encode())
+    whole.update(holdout.images.contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def absent(reason: Reason) -> tuple[Unmeasured, ...]:
+    """The power arm's measurements when it did not run."""
+    return tuple(Unmeasured(metric=metric, reason=reason) for metric in POWER)

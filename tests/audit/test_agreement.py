@@ -1,0 +1,40 @@
+"""Several attack seeds: an outcome counts where enough of them share it."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from reid_audit.audit.court import agreed
+from reid_audit.records import Breach, Gap, Metric, Outcome, Policy, Verdict
+
+FAIL = Verdict(outcome=Outcome.FAIL, reason="f.", breaches=(Breach(metric=Metric.LINKAGE_P, text="p"),))
+PASS = Verdict(outcome=Outcome.PASS, reason="p.")
+OPEN = Verdict(outcome=Outcome.INCONCLUSIVE, reason="i.", gaps=(Gap(text="a", remedy="b"),))
+
+
+def test_one_seed_speaks_for_itself() -> None:
+    assert agreed([FAIL], [3], 1) is FAIL
+
+
+@pytest.mark.parametrize("verdicts", [[PASS, FAIL], [FAIL, PASS], [PASS, OPEN], [FAIL, OPEN, PASS]])
+def test_disagreement_is_inconclusive_and_names_every_seed(verdicts: list[Verdict]) -> None:
+    found = agreed(verdicts, range(len(verdicts)), len(verdicts))
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert not found.breaches
+    assert all(f"seed {k} {v.outcome.value}" in found.gaps[0].text for k, v in enumerate(verdicts))
+
+
+@pytest.mark.parametrize(("verdicts", "expected"), [([PASS, PASS, FAIL], PASS), ([OPEN, FAIL, FAIL], FAIL)])
+def test_two_of_three(verdicts: list[Verdict], expected: Verdict) -> None:
+    found = agreed(verdicts, (5, 6, 7), 2)
+    assert found.outcome is expected.outcome
+    assert found.reason == expected.reason
+    assert "seed 7" in found.warnings[-1]
+    assert agreed(verdicts, (5, 6, 7), 3).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("repeats", "agreement"), [(3, 1), (2, 1), (3, 4)])
+def test_agreement_is_a_majority(repeats: int, agreement: int) -> None:
+    with pytest.raises(ValidationError, match="more than half"):
+        Policy(repeats=repeats, agreement=agreement)
