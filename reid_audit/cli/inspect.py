@@ -19,21 +19,27 @@ STRONG, DETECTABLE = 1.2, 0.15
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input.")
 @click.option("--arch", help="Architecture by name, instead of inferring it.")
+@click.option("--arch-factory", "factory", help="package.module:function that builds the network. Runs that code.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def inspect(checkpoint: Path, side: int | None, arch: str | None, as_json: bool) -> int:
+def inspect(checkpoint: Path, side: int | None, arch: str | None, factory: str | None, as_json: bool) -> int:
     """What CHECKPOINT is, how it was identified, and how much its stored statistics could give away.
 
     A file whose network is not known is still described; the exit code is 3 then.
     """
-    from reid_audit.arch import match
-    from reid_audit.arch.beside import config_beside
-    from reid_audit.checkpoint import load_checkpoint
+    from reid_audit.checkpoint import load_checkpoint, screen
     from reid_audit.errors import ArchitectureError
+
+    screen(checkpoint)
+    from reid_audit.arch import identify, match  # brings torch, timm and torchvision: not before the file has passed
+    from reid_audit.arch.beside import config_beside
 
     loaded = load_checkpoint(checkpoint)
     found, refusal = None, None
     try:
-        found = match(loaded.tensors, name=arch, side=side, config=config_beside(checkpoint))
+        if factory is not None:
+            found = identify(loaded.tensors, factory=factory, side=side).match
+        else:
+            found = match(loaded.tensors, name=arch, side=side, config=config_beside(checkpoint))
     except ArchitectureError as error:
         refusal = error
     if as_json:

@@ -133,3 +133,20 @@ def test_config_beside(tmp_path: Path) -> None:
         assert config_beside(path) == {}
     beside.write_text('{"model_type": "vit", "num_attention_heads": 3}')
     assert config_beside(path)["num_attention_heads"] == 3
+
+
+def test_ones_own_constructor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (
+        "from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())\n"
+    )
+    (tmp_path / "house_network.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "own.safetensors"
+    save_file(
+        torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU()).state_dict(), path
+    )
+    found = inspected(path, "--arch-factory", "house_network:net", "--side", "16", "--json")
+    assert found.exit_code == 0, found.output
+    document = json.loads(found.stdout)
+    assert document["architecture"]["by"] == "factory"
+    assert document["capacity"]["statistics"] == 8
