@@ -9,8 +9,9 @@ from torch import Tensor
 
 from reid_audit.attack.difference import Displacement, displacement
 from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.moments import from_noise
 from reid_audit.attack.objectives import logits_of
-from reid_audit.attack.refinement import RefineSettings, finish, hypothesis_groups, refine
+from reid_audit.attack.refinement import RefineSettings, hypothesis_groups
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
 from reid_audit.observer import Observer
@@ -57,24 +58,17 @@ def gradient(task: AttackTask, *, generator: torch.Generator, meter: Meter, obse
             closest="no base was given",
             remedy="give the public weights with --base FILE, or use --method moments",
         )
-    settings = RefineSettings()
     groups = hypothesis_groups(task.budget.particles).to(task.space.mean.device)
     with torch.no_grad():
         classes = logits_of(task.target.module(task.inputs(task.space.mean[None]))).shape[1]
     labels = torch.arange(len(groups), device=groups.device) % max(2, classes)
     objective = DifferenceObjective(displacement(task.target, task.base), groups, labels)
-    start = settings.start_scale * task.space.sample_latents(len(groups), generator)
-    refined = refine(
+    return from_noise(
         task,
-        task.space,
-        start,
         objective,
-        steps=task.budget.steps,
+        generator=generator,
         meter=meter,
         observer=observer,
         stage="gradient",
-        settings=settings,
+        settings=RefineSettings(),
     )
-    with torch.no_grad():
-        images = task.space.decode(refined.latents)
-    return finish(task, images, objective, refined.trajectory, meter, refined.stopped_by)

@@ -27,9 +27,29 @@ def moments(
 ) -> Reconstruction:
     """Reconstruct the batch from a random start in the full-rank space; [sum(particles), C, H, W] images."""
     settings = settings or RefineSettings()
-    groups = hypothesis_groups(task.budget.particles)
-    start = settings.start_scale * task.space.sample_latents(len(groups), generator)
-    objective = likelihood(task, settings)
+    return from_noise(
+        task,
+        likelihood(task, settings),
+        generator=generator,
+        meter=meter,
+        observer=observer,
+        stage="moments",
+        settings=settings,
+    )
+
+
+def from_noise(
+    task: AttackTask,
+    objective: Objective,
+    *,
+    generator: torch.Generator,
+    meter: Meter,
+    observer: Observer,
+    stage: str,
+    settings: RefineSettings,
+) -> Reconstruction:
+    """The most likely batch under ``objective`` and the full-rank prior, from a random start."""
+    start = settings.start_scale * task.space.sample_latents(sum(task.budget.particles), generator)
     refined = refine(
         task,
         task.space,
@@ -38,7 +58,7 @@ def moments(
         steps=task.budget.steps,
         meter=meter,
         observer=observer,
-        stage="moments",
+        stage=stage,
         settings=settings,
     )
     with torch.no_grad():
