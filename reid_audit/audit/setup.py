@@ -85,7 +85,13 @@ def _base(request: AuditRequest, target: Target, device: torch.device) -> Target
     """The network before fine-tuning, known to be the same architecture. Raises ArchitectureError where it is not."""
     if request.base is None:
         return None
-    found = identify(load_checkpoint(request.base).tensors, factory=request.factory, side=target.match.side)
+    found = identify(
+        load_checkpoint(request.base).tensors,
+        name=request.architecture,
+        factory=request.factory,
+        side=target.match.side,
+        config=config_beside(request.base),
+    )
     displacement(target, found)
     return replace(found, module=found.module.to(device))
 
