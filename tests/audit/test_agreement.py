@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from reid_audit.audit.court import agreed
+from reid_audit.audit.power_arm import digest_of
+from reid_audit.cohort import assemble
 from reid_audit.records import Breach, Gap, Metric, Outcome, Policy, Verdict
 
 FAIL = Verdict(outcome=Outcome.FAIL, reason="f.", breaches=(Breach(metric=Metric.LINKAGE_P, text="p"),))
@@ -38,3 +44,17 @@ def test_two_of_three(verdicts: list[Verdict], expected: Verdict) -> None:
 def test_agreement_is_a_majority(repeats: int, agreement: int) -> None:
     with pytest.raises(ValidationError, match="more than half"):
         Policy(repeats=repeats, agreement=agreement)
+
+
+def test_kept_controls_belong_to_the_attacks_inputs_and_to_the_films() -> None:
+    films = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    cohort = assemble(films, np.array(["a", "b", "c"]), np.full(3, np.nan), np.array(["", "", ""]), role="holdout")
+    known = digest_of("inputs", cohort, 0.1)
+    assert known == digest_of("inputs", cohort, 0.1)
+    others = (
+        digest_of("other inputs", cohort, 0.1),
+        digest_of("inputs", cohort, 0.2),
+        digest_of("inputs", replace(cohort, images=films.flip(0)), 0.1),
+        digest_of("inputs", replace(cohort, patients=np.array(["a", "b", "b"])), 0.1),
+    )
+    assert len({known, *others}) == 5
