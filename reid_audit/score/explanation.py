@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse.linalg import eigsh
 
 from reid_audit.score.calibration import Floats
 
@@ -74,11 +75,12 @@ class NormalEquations:
 
 def explain(equations: NormalEquations, *, steps: int = 3000) -> Explanation:
     """Which candidates explain the statistics: min |sum_i w_i m_i - stored|^2 with w >= 0 and sum w = 1."""
-    weights = _minimise(equations, _onto_simplex, steps)
+    step = _step(equations)
+    weights = _minimise(equations, _onto_simplex, step, steps)
     gradient = equations.gram @ weights - equations.linear
     support = weights > 0
     level = float(np.average(gradient[support], weights=weights[support]))
-    evidence = np.where(support, weights, np.minimum(0.0, -_step(equations) * (gradient - level)))
+    evidence = np.where(support, weights, np.minimum(0.0, -step * (gradient - level)))
     return Explanation(weights=weights, evidence=evidence, residual=equations.error(weights))
 
 
@@ -87,9 +89,10 @@ def explain_direction(equations: NormalEquations, *, steps: int = 3000) -> Float
 
     The weight where it is positive, else how far the film is from entering the solution (negative).
     """
-    weights = _minimise(equations, lambda values: np.maximum(values, 0.0), steps)
+    step = _step(equations)
+    weights = _minimise(equations, lambda values: np.maximum(values, 0.0), step, steps)
     gradient = equations.gram @ weights - equations.linear
-    return np.where(weights > 0, weights, np.minimum(0.0, -_step(equations) * gradient))
+    return np.where(weights > 0, weights, np.minimum(0.0, -step * gradient))
 
 
 def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -> Floats:
@@ -103,15 +106,21 @@ def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -
 
 
 def _step(equations: NormalEquations) -> float:
-    return 1.0 / max(float(np.linalg.eigvalsh(equations.gram)[-1]), 1e-12)
+    """One over the largest eigenvalue of the Gram matrix, by Lanczos iteration from a fixed start."""
+    n = equations.linear.size
+    if n < 3 or not equations.gram.any():
+        return 1.0 / max(float(np.linalg.eigvalsh(equations.gram)[-1]), 1e-12)
+    start = np.random.default_rng(0).standard_normal(n)
+    largest = eigsh(equations.gram, k=1, which="LA", v0=start, return_eigenvectors=False)
+    return 1.0 / max(float(largest[0]), 1e-12)
 
 
-def _minimise(equations: NormalEquations, project: Projection, steps: int) -> Floats:
+def _minimise(equations: NormalEquations, project: Projection, step: float, steps: int) -> Floats:
     """argmin_w w'Gw/2 - b'w over a convex set: accelerated projected gradient.
 
     Restarts after O'Donoghue and Candes (2015).
     """
-    n, step = equations.linear.size, _step(equations)
+    n = equations.linear.size
     weights = ahead = np.full(n, 1.0 / n)
     momentum = 1.0
     for _ in range(steps):
