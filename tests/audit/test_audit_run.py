@@ -187,6 +187,7 @@ def test_shared_patients_are_refused(clean: DemoCase) -> None:
         audit(clean._replace(holdout=clean.reference), policy(steps=2))
 
 
+@pytest.mark.timeout(900)
 def test_resume_reuses_finished_arms_of_the_same_inputs_only(leaking: DemoCase, tmp_path: Path) -> None:
     first = audit(leaking, policy(steps=3), store=RunStore(tmp_path))
     resumed = audit(leaking, policy(steps=3), store=RunStore(tmp_path, resume=True))
@@ -199,6 +200,7 @@ def test_resume_reuses_finished_arms_of_the_same_inputs_only(leaking: DemoCase, 
     assert (tmp_path / "target.safetensors").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.timeout(900)
 def test_the_power_arm_is_paid_once_for_the_same_inputs(clean: DemoCase, tmp_path: Path) -> None:
     cache = ControlCache(tmp_path / "cache")
     first = audit(clean, policy(steps=3), cache=cache)
@@ -214,6 +216,7 @@ def test_the_power_arm_is_paid_once_for_the_same_inputs(clean: DemoCase, tmp_pat
     assert cache.load(key) is None
 
 
+@pytest.mark.timeout(900)
 def test_repeats_attack_from_other_seeds_and_say_so(leaking: DemoCase) -> None:
     found = audit(leaking, policy(steps=3, repeats=3))
     assert [arm.name for arm in found.result.arms] == ["target", "target", "target", "negative_control"]
