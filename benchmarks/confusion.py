@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from power import BEGIN, END, Bench, Target, rows_of, weights_of
+from power import Bench, Target, publish, rows_of, weights_of
 from training import SPEC
 
 from reid_audit.audit import AuditRequest, Films, PriorFilms, run_audit
@@ -117,12 +117,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def write(options: argparse.Namespace) -> None:
-    """Print the table, and replace it in the page between its two marks."""
-    text = table(rows_of(options.out))
-    print(text)
-    if options.doc is not None:
-        head, rest = options.doc.read_text(encoding="utf-8").split(BEGIN)
-        options.doc.write_text(head + BEGIN + "\n" + text + "\n" + END + rest.split(END)[1], encoding="utf-8")
+    publish(table(rows_of(options.out)), options.doc)
 
 
 def main() -> None:

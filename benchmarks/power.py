@@ -278,14 +278,16 @@ def table(rows: list[dict[str, Any]]) -> str:
 BEGIN, END = "<!-- table -->", "<!-- /table -->"
 
 
-def write(options: argparse.Namespace) -> None:
-    """Print the table, and replace it in the page between its two marks."""
-    text = table(rows_of(options.out))
+def publish(text: str, page: Path | None) -> None:
+    """Print a table, and replace the one between the two marks of ``page``."""
     print(text)
-    if options.doc is not None:
-        page = options.doc.read_text(encoding="utf-8")
-        head, rest = page.split(BEGIN)
-        options.doc.write_text(head + BEGIN + "\n" + text + "\n" + END + rest.split(END)[1], encoding="utf-8")
+    if page is not None:
+        head, rest = page.read_text(encoding="utf-8").split(BEGIN)
+        page.write_text(head + BEGIN + "\n" + text + "\n" + END + rest.split(END)[1], encoding="utf-8")
+
+
+def write(options: argparse.Namespace) -> None:
+    publish(table(rows_of(options.out)), options.doc)
 
 
 def main() -> None:
