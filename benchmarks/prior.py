@@ -22,8 +22,9 @@ from reid_audit.prior.memorisation import measure_memorisation
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.provenance import check_overlap, origin_of
 from reid_audit.prior.resampling import prior_at
+from reid_audit.prior.sampling import write_grid
 from reid_audit.prior.storage import read_prior_file
-from reid_audit.prior.training import PRIOR_FILE, train_pggan, write_grid
+from reid_audit.prior.training import PRIOR_FILE, train_pggan
 
 DATASET = "NIH ChestX-ray14"
 LICENCE = "NIH Clinical Center: no restrictions on use; attribution in ATTRIBUTION.md"
@@ -79,8 +80,12 @@ def fit(data: Path, side: int, seed: int) -> None:
 @click.option("--seed", default=0)
 @click.option("--minutes", default=40.0)
 @click.option("--resume", is_flag=True)
-def train(data: Path, out: Path, side: int, seed: int, minutes: float, resume: bool) -> None:
-    """Train a PGGAN into folder OUT; ship it with the ``ship`` command."""
+@click.option("--start", type=click.Path(path_type=Path, exists=True), default=None)
+def train(data: Path, out: Path, side: int, seed: int, minutes: float, resume: bool, start: Path | None) -> None:
+    """Train a PGGAN into folder OUT, from new networks or those of START; ship it with the ``ship`` command."""
+    begun = None if start is None else load_prior(start)
+    if begun is not None and not isinstance(begun, PgganPrior):
+        raise click.UsageError(f"{start} holds no PGGAN")
     images, patients = films(data, "prior", side)
     result = train_pggan(
         images,
@@ -95,6 +100,7 @@ def train(data: Path, out: Path, side: int, seed: int, minutes: float, resume: b
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         resume=resume,
         origin=origin_of(images, patients, public=True),
+        start=begun,
     )
     for point in result.curve:
         print(point)

@@ -125,7 +125,7 @@ def sample(file: Path, out: Path, count: int, seed: int) -> int:
     import torch
 
     from reid_audit.prior.loading import load_prior
-    from reid_audit.prior.training import write_grid
+    from reid_audit.prior.sampling import write_grid
 
     loaded = load_prior(file)
     with torch.no_grad():

@@ -3,6 +3,7 @@
 ``pca``: whitened leading principal scores of the fitting images. Blind to what a Gaussian gets wrong: one with the
 right covariance is perfect in it. ``wavelet``: mean moduli of oriented Gabor responses on three scales and an
 8 x 8 grid (first-order scattering, Bruna and Mallat 2013), then whitened principal scores: it sees edges and texture.
+``random``: the same with random filters; training may use it, so that ``wavelet`` is left to measure.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Kind = Literal["pca", "wavelet"]
+Kind = Literal["pca", "wavelet", "random"]
 DIMENSIONS = 64
 SCALES, ORIENTATIONS, GRID = 3, 4, 8
+RANDOM_FILTERS = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,8 +31,12 @@ class FeatureSpace:
     axes: Tensor
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features [N, K] of images in [0, 1] of the side the space was fitted at."""
+        """Features [N, K] of images in [0, 1] of the side the space was fitted at. Differentiable."""
         return (_transform(images, self.kind) - self.mean) @ self.axes
+
+    def to(self, device: torch.device) -> FeatureSpace:
+        """The same space with its tensors on ``device``."""
+        return FeatureSpace(self.kind, self.mean.to(device), self.axes.to(device))
 
 
 def fit_features(images: Tensor, kind: Kind, *, dimensions: int = DIMENSIONS) -> FeatureSpace:
@@ -67,6 +73,18 @@ def kernel_distance(first: Tensor, second: Tensor) -> float:
     return float(within - 2 * kernel(a, b).mean())
 
 
+def energy_distance(first: Tensor, second: Tensor) -> Tensor:
+    """2 E|a - b| - E|a - a'| - E|b - b'| of two feature sets [N, K], without bias (Szekely and Rizzo 2013); a scalar.
+
+    Zero in expectation only where both come from one distribution. Differentiable.
+    """
+
+    def within(x: Tensor) -> Tensor:
+        return torch.cdist(x, x).sum() / (len(x) * (len(x) - 1))
+
+    return 2 * torch.cdist(first, second).mean() - within(first) - within(second)
+
+
 def precision_recall(real: Tensor, drawn: Tensor, *, neighbours: int = 3) -> tuple[float, float]:
     """Share of drawn inside the k-NN balls of the real, and of real inside those of the drawn (Kynkaanniemi 2019)."""
 
@@ -84,22 +102,34 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 def _transform(images: Tensor, kind: Kind) -> Tensor:
-    return images.flatten(1) if kind == "pca" else _wavelet_moduli(images)
+    if kind == "pca":
+        return images.flatten(1)
+    return _moduli(images, (_gabor() if kind == "wavelet" else _random_filters()).to(images))
 
 
-def _wavelet_moduli(images: Tensor) -> Tensor:
-    """[N, F] local means of |image * Gabor| per scale, orientation and grid cell, and of the image itself."""
-    grey = images.mean(1, keepdim=True)
-    filters = _gabor().to(images)
+def _moduli(images: Tensor, filters: Tensor) -> Tensor:
+    """[N, F] local means of |image * filter pair| per scale, pair and grid cell, and of the image itself.
+
+    filters [2 M, 1, 7, 7]: real parts, then imaginary parts, of M complex filters.
+    """
+    grey, pairs = images.mean(1, keepdim=True), len(filters) // 2
     features = [F.adaptive_avg_pool2d(grey, min(GRID, grey.shape[-1])).flatten(1)]
     for _ in range(SCALES):
         if grey.shape[-1] < GRID:
             break
         response = F.conv2d(F.pad(grey, (3, 3, 3, 3), mode="reflect"), filters)
-        modulus = (response[:, :ORIENTATIONS].square() + response[:, ORIENTATIONS:].square() + 1e-12).sqrt()
+        modulus = (response[:, :pairs].square() + response[:, pairs:].square() + 1e-12).sqrt()
         features.append(F.adaptive_avg_pool2d(modulus, GRID).flatten(1) * 4)
         grey = F.avg_pool2d(grey, 2)
     return torch.cat(features, dim=1)
+
+
+def _random_filters() -> Tensor:
+    """[2 * RANDOM_FILTERS, 1, 7, 7]: normal draws from a fixed seed, without a mean, of the Gabor filters' norm."""
+    drawn = torch.randn(2 * RANDOM_FILTERS, 1, 7, 7, generator=torch.Generator().manual_seed(7))
+    drawn = drawn - drawn.mean((2, 3), keepdim=True)
+    scale: Tensor = _gabor()[0].norm() / drawn.flatten(1).norm(dim=1)
+    return drawn * scale.view(-1, 1, 1, 1)
 
 
 def _gabor() -> Tensor:

@@ -1,26 +1,32 @@
-"""Training a PGGAN: progressive growing with fade-in, non-saturating loss with R1, EMA, differentiable augmentation."""
+"""Training a PGGAN: progressive growing with fade-in, non-saturating loss with R1, EMA, differentiable augmentation.
+
+At the last level the generator's loss also holds the energy distance to the films in fixed feature spaces.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from reid_audit.budget import Meter
 from reid_audit.errors import PriorError
 from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEnded, StageStarted
+from reid_audit.prior.augmentation import augment
+from reid_audit.prior.coverage import Coverage
 from reid_audit.prior.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import WIDTHS, Discriminator, Generator, PgganPrior, initialise, prior_of
 from reid_audit.prior.provenance import Origin
+from reid_audit.prior.sampling import draw, write_grid
 from reid_audit.prior.snapshot import read_state, write_state
 from reid_audit.prior.storage import tensor_digest
 from reid_audit.records import PriorCard
@@ -37,11 +43,18 @@ class TrainRecipe:
     """Channels per level from 4 px upwards; empty: the compact widths of the resolution."""
     latent: int = 128
     batch: int = 16
-    rate: float = 0.0025
+    rate: float = 0.002
+    settle: float = 0.5
+    """Last share of the budget over which the rate falls by a cosine to ``final_rate`` of itself."""
+    final_rate: float = 0.1
+    coverage: float = 1.0
+    """Weight of the energy distance to the films (prior/coverage.py) at the last level."""
+    samples: int = 32
+    """Images in a step of the generator; the discriminator judges the first ``batch`` of them."""
     gamma: float = 1.0
     """Weight of R1 (Mescheder et al. 2018), applied every ``penalty_every`` steps."""
     penalty_every: int = 8
-    half_life: float = 1000.0
+    half_life: float = 5000.0
     """Images after which the averaged generator has forgotten half."""
     growth: float = 1.5
     """Each level gets this many times the budget of the level before."""
@@ -88,12 +101,14 @@ def train_pggan(
     device: torch.device | None = None,
     resume: bool = False,
     origin: Origin | None = None,
+    start: PgganPrior | None = None,
 ) -> TrainResult:
     """Train on ``images`` [N, C, resolution, resolution] in [0, 1] until ``meter`` ends; write into folder ``out``.
 
     The best snapshot is ``out/prior.safetensors``. With ``resume`` a run that was killed goes on from its last
     snapshot, with ``meter`` as the ceiling of the whole; under a step ceiling the result is that of an unbroken run.
-    A finished run goes on at its last level when ``meter`` allows more than it had.
+    A finished run goes on at its last level when ``meter`` allows more than it had. ``start``: a prior of the same
+    resolution whose networks are trained on, at the last level, instead of growing new ones.
     Raises PriorError for unusable images or a meter without ceiling, RunStateError to resume with other inputs.
     """
     recipe, observer = recipe or TrainRecipe(), observer or SilentObserver()
@@ -111,6 +126,8 @@ def train_pggan(
     )
     out.mkdir(parents=True, exist_ok=True)
     run = _Run(images, patients, card, recipe, generator, device or torch.device("cpu"), out, origin)
+    if start is not None:
+        run.begin_from(start)
     if resume:
         run.restore()
     observer.notice(StageStarted(STAGE, meter.steps))
@@ -147,11 +164,14 @@ class _Run:
     average: Generator = field(init=False)
     optimisers: tuple[torch.optim.Adam, torch.optim.Adam] = field(init=False)
     pyramid: list[Tensor] = field(init=False)
+    coverage: Coverage = field(init=False)
     space: FeatureSpace = field(init=False)
     held_out: Tensor = field(init=False)
     place: tuple[int, float] = (0, 1.0)
     """Level and alpha of the last step."""
     seed: int = field(init=False)
+    begun: str = ""
+    """Digest of the prior whose networks the run began with."""
 
     def __post_init__(self) -> None:
         recipe, side = self.recipe, self.images.shape[-1]
@@ -172,6 +192,7 @@ class _Run:
             torch.optim.Adam(module.parameters(), lr=recipe.rate, betas=(0.0, 0.99))
             for module in (self.network, self.critic)
         )
+        self.coverage = Coverage.of(training, self.device)
         scaled = (training * 2 - 1).to(self.device)
         self.pyramid = [F.adaptive_avg_pool2d(scaled, 4 * 2**level) for level in range(len(widths))]
 
@@ -186,6 +207,8 @@ class _Run:
         due = schedule(fraction, len(self.pyramid), self.recipe)
         level, alpha = self.place = max(self.place, due)  # resuming with a larger budget shrinks no picture
         penalty = self.recipe.gamma if self.steps % self.recipe.penalty_every == 0 else 0.0
+        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
+            group["lr"] = rate_at(fraction, self.recipe)
         self._critic_step(level, alpha, penalty)
         loss = self._generator_step(level, alpha)
         self.steps += 1
@@ -199,7 +222,7 @@ class _Run:
     def _critic_step(self, level: int, alpha: float, penalty: float) -> None:
         real = augment(self._real(level, alpha), self.generator)
         with torch.no_grad(), self._mixed():
-            drawn = self.network(self._latents(), level, alpha)
+            drawn = self.network(self._latents(self.recipe.batch), level, alpha)
         drawn = augment(drawn.float(), self.generator)
         with self._mixed():
             loss = F.softplus(self.critic(drawn, level, alpha).float()).mean()
@@ -214,12 +237,16 @@ class _Run:
         self._descend(self.optimisers[1], loss)
 
     def _generator_step(self, level: int, alpha: float) -> float:
+        covering = self.recipe.coverage > 0 and level == len(self.pyramid) - 1
+        batch = self.recipe.batch
         with self._mixed():
-            drawn = self.network(self._latents(), level, alpha)
+            drawn = self.network(self._latents(max(batch, self.recipe.samples) if covering else batch), level, alpha)
         self.critic.requires_grad_(False)
         with self._mixed():
-            logits = self.critic(augment(drawn.float(), self.generator), level, alpha)
+            logits = self.critic(augment(drawn[:batch].float(), self.generator), level, alpha)
         loss = F.softplus(-logits.float()).mean()
+        if covering:
+            loss = loss + self.recipe.coverage * self.coverage((drawn.float() + 1) / 2, self.generator)
         self._descend(self.optimisers[0], loss)
         self.critic.requires_grad_(True)
         return float(loss.detach())
@@ -232,8 +259,8 @@ class _Run:
     def _mixed(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
-    def _latents(self) -> Tensor:
-        return torch.randn(self.recipe.batch, self.recipe.latent, generator=self.generator).to(self.device)
+    def _latents(self, count: int) -> Tensor:
+        return torch.randn(count, self.recipe.latent, generator=self.generator).to(self.device)
 
     def _real(self, level: int, alpha: float) -> Tensor:
         """A batch of training films at this level, faded as the generator's pictures are."""
@@ -271,7 +298,13 @@ class _Run:
         self.curve.append(point)
         if level > self.best[0] or point.fid < self.best[1]:
             self.best = (level, point.fid)
-            recipe = {**asdict(self.recipe), "seed": self.seed, "steps": self.steps, "torch": torch.__version__}
+            recipe = {
+                **asdict(self.recipe),
+                "seed": self.seed,
+                "start": self.begun,
+                "steps": self.steps,
+                "torch": torch.__version__,
+            }
             held_out = json.dumps({**asdict(point), "images": len(self.held_out), "space": self.space.kind})
             prior.save(self.out / PRIOR_FILE, recipe=json.dumps(recipe), validation=held_out)
         write_grid(drawn[:32], self.out / GRID_FILE)
@@ -304,9 +337,24 @@ class _Run:
         self.place = state["place"]
         self.curve = [CurvePoint(*values) for values in state["curve"]]
 
+    def begin_from(self, start: PgganPrior) -> None:
+        """Take over the networks of ``start``. Raises PriorError where they have another shape."""
+        try:
+            for module in (self.network, self.average):
+                module.load_state_dict(start.network.state_dict())
+            if start.discriminator is not None:
+                self.critic.load_state_dict(start.discriminator.state_dict())
+        except RuntimeError as error:
+            raise PriorError(
+                f"prior {start.card.id} cannot be trained on: its generator has other widths",
+                closest=f"{start.card.side} px, widths {start.network.widths}; wanted {self.network.widths}",
+                remedy="give a prior made by 'reid-audit prior train' at this resolution, or start without one",
+            ) from error
+        self.place, self.begun = (len(self.pyramid) - 1, 1.0), start.card.sha256
+
     def _inputs(self) -> str:
         """What a resumed run must share with the run it continues."""
-        return f"{tensor_digest({'images': self.images})} {self.seed} {self.recipe}"
+        return f"{tensor_digest({'images': self.images})} {self.seed} {self.begun} {self.recipe}"
 
 
 def schedule(fraction: float, levels: int, recipe: TrainRecipe) -> tuple[int, float]:
@@ -319,17 +367,10 @@ def schedule(fraction: float, levels: int, recipe: TrainRecipe) -> tuple[int, fl
     return level, 1.0 if level == 0 or recipe.fade <= 0 else min(1.0, into / recipe.fade)
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Differentiable augmentation (Zhao et al. 2020) of images in [-1, 1]: brightness, contrast, translation."""
-    draws = torch.rand(len(images), 4, generator=generator).to(images.device) * 2 - 1
-    bright, contrast = draws[:, 0].view(-1, 1, 1, 1) * 0.2, 1 + draws[:, 1].view(-1, 1, 1, 1) * 0.2
-    mean = images.mean((1, 2, 3), keepdim=True)
-    changed = (images - mean) * contrast + mean + bright
-    shift = (draws[:, 2:] * images.shape[-1] / 8).round() * 2 / images.shape[-1]  # whole pixels: nothing is blurred
-    theta = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
-    theta[:, :, 2] = shift
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(changed, grid, mode="nearest", padding_mode="reflection", align_corners=False)
+def rate_at(fraction: float, recipe: TrainRecipe) -> float:
+    """Learning rate when ``fraction`` of the budget is spent: constant, then falling by a cosine."""
+    into = max(0.0, (min(1.0, fraction) - (1 - recipe.settle)) / recipe.settle) if recipe.settle > 0 else 0.0
+    return recipe.rate * (recipe.final_rate + (1 - recipe.final_rate) * 0.5 * (1 + math.cos(math.pi * into)))
 
 
 def split_by_patient(patients: Sequence[str], share: float, generator: torch.Generator) -> Tensor:
@@ -338,22 +379,6 @@ def split_by_patient(patients: Sequence[str], share: float, generator: torch.Gen
     count = min(len(people) - 1, max(1, round(share * len(people))))
     chosen = {people[i] for i in torch.randperm(len(people), generator=generator)[:count].tolist()}
     return torch.tensor([patient in chosen for patient in patients])
-
-
-@torch.no_grad()
-def draw(prior: PgganPrior, n: int, side: int, seed: int) -> Tensor:
-    """[n, C, side, side] samples in [0, 1], enlarged where the prior is still smaller."""
-    latents = prior.sample_latents(n, torch.Generator().manual_seed(seed))
-    images = torch.cat([prior.decode(part) for part in torch.split(latents, 64)]).clamp(0, 1)
-    return F.interpolate(images, size=(side, side), mode="bilinear") if images.shape[-1] != side else images
-
-
-def write_grid(images: Tensor, path: Path, *, columns: int = 8) -> None:
-    """Images [N, C, S, S] in [0, 1] as one grey PNG of ``columns`` columns."""
-    rows = torch.split(images[: len(images) // columns * columns].mean(1), columns)
-    if rows and len(rows[0]) == columns:
-        picture = torch.cat([torch.cat(list(row), dim=1) for row in rows])
-        Image.fromarray((picture.numpy() * 255).round().astype(np.uint8)).save(path)
 
 
 def _check(images: Tensor, patients: Sequence[str], resolution: int, meter: Meter) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from torch.nn import functional as F
 from reid_audit.budget import Meter
 from reid_audit.errors import PriorError, RunStateError
 from reid_audit.observer import Event, StageAdvanced
+from reid_audit.prior.augmentation import augment
 from reid_audit.prior.loading import load_prior
+from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.storage import read_prior_file
-from reid_audit.prior.training import TrainRecipe, TrainResult, augment, schedule, split_by_patient, train_pggan
+from reid_audit.prior.training import TrainRecipe, TrainResult, rate_at, schedule, split_by_patient, train_pggan
 
 TINY = TrainRecipe(widths=(8, 8), latent=8, batch=8, rate=0.005, snapshot_every=20, half_life=100)
 
@@ -42,7 +45,16 @@ class Killer:
             raise KeyboardInterrupt
 
 
-def trained(out: Path, steps: int, *, resume: bool = False, killed_at: int = -1, seed: int = 0) -> TrainResult:
+def trained(
+    out: Path,
+    steps: int,
+    *,
+    resume: bool = False,
+    killed_at: int = -1,
+    seed: int = 0,
+    start: PgganPrior | None = None,
+    recipe: TrainRecipe = TINY,
+) -> TrainResult:
     images, patients = blobs()
     return train_pggan(
         images,
@@ -54,8 +66,9 @@ def trained(out: Path, steps: int, *, resume: bool = False, killed_at: int = -1,
         meter=Meter(seconds=None, steps=steps),
         out=out,
         observer=Killer(killed_at),
-        recipe=TINY,
+        recipe=recipe,
         resume=resume,
+        start=start,
     )
 
 
@@ -113,6 +126,24 @@ def test_a_finished_run_goes_on_with_more_budget(tmp_path: Path) -> None:
     longer = trained(tmp_path, 80, resume=True)
     assert [point.step for point in longer.curve] == [20, 40, 60, 80]
     assert all((point.side, point.alpha) == (8, 1.0) for point in longer.curve[1:])
+
+
+def test_rate_is_constant_then_falls() -> None:
+    recipe = TrainRecipe(rate=0.01, settle=0.5, final_rate=0.1)
+    rates = [rate_at(fraction, recipe) for fraction in (0.0, 0.5, 0.75, 1.0, 1.2)]
+    assert rates == pytest.approx([0.01, 0.01, 0.0055, 0.001, 0.001])
+    assert rate_at(1.0, TrainRecipe(rate=0.01, settle=0.0)) == pytest.approx(0.01)
+
+
+def test_training_goes_on_from_another_prior(tmp_path: Path) -> None:
+    first = trained(tmp_path / "first", 100)
+    second = trained(tmp_path / "second", 20, start=first.prior)
+    assert (second.curve[0].side, second.curve[0].alpha) == (8, 1.0)
+    assert second.curve[0].fid < 0.9 * trained(tmp_path / "fresh", 20).curve[0].fid
+    assert first.prior.card.sha256 in read_prior_file(tmp_path / "second" / "prior.safetensors").metadata["recipe"]
+    wide = replace(TINY, widths=(8, 12))
+    with pytest.raises(PriorError, match="other widths"):
+        trained(tmp_path / "wide", 20, start=first.prior, recipe=wide)
 
 
 def test_resuming_other_inputs_is_refused(tmp_path: Path) -> None:
