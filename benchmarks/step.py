@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from power import Bench, Target, weights_of
 from safetensors.torch import load_file
+from targets import Bench, Target, weights_of
 from torch import Tensor, nn
 from training import SPEC
 
