@@ -257,7 +257,8 @@ def write(options: argparse.Namespace) -> None:
     publish([name for name, _ in COLUMNS], table(rows_of(options.out)), options.doc, keys=KEYS)
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line; ``action`` is what it asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/power.jsonl"))
     commands = parser.add_subparsers(required=True)
@@ -273,7 +274,11 @@ def main() -> None:
     writing = commands.add_parser("table")
     writing.add_argument("--doc", type=Path)
     writing.set_defaults(action=write)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = parser().parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.action(options)
 
