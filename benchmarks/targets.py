@@ -71,6 +71,11 @@ class Bench:
             load_cohort(data, role=role, spec=SPEC, side=side, where={"split": split})
             for split, role in (("target", "reference"), ("holdout", "holdout"), ("prior", "reference"))
         )
+        return cls.of(target, holdout, prior)
+
+    @classmethod
+    def of(cls, target: Cohort, holdout: Cohort, prior: Cohort) -> Bench:
+        """The prior and the space of comparison are fitted on ``prior``."""
         space = fit_gaussian(
             prior.images,
             name="nih-cxr14-prior",
