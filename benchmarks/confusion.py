@@ -4,7 +4,8 @@
     python benchmarks/confusion.py table --doc docs/confusion.md
 
 Overfit networks have 8 to 64 training patients and no augmentation, regular ones are trained with augmentation and
-weight decay on every film of the `target` split. Finished audits are kept in ``--out``, one JSON line each.
+weight decay on every film of the `target` split. Finished audits are kept in ``--out``, one JSON line each; rows of
+the page that were not audited again stay.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from power import Bench, Target, publish, rows_of, weights_of
+from pages import Row, markdown, publish
+from power import rows_of
+from targets import Bench, Target, weights_of
 from training import SPEC
 
 from reid_audit.audit import AuditRequest, Films, PriorFilms, run_audit
-from reid_audit.cohort import Cohort, load_cohort
 from reid_audit.policy import policy_sha256
 from reid_audit.records import Budget, Measured, Metric, Policy, PreprocessPolicy, find
 
@@ -41,7 +44,7 @@ SHOWN = (
 )
 
 
-def audited(target: Target, path: Path, bench: Bench, prior: Cohort, steps: int) -> dict[str, Any]:
+def audited(target: Target, path: Path, bench: Bench, steps: int) -> dict[str, Any]:
     """One audit under the default policy with ``steps``, as a row."""
     spec = SPEC.model_copy(update={"side": target.side})
     policy = Policy(preprocess=PreprocessPolicy(declared=spec), budget=Budget(steps=steps))
@@ -55,7 +58,7 @@ def audited(target: Target, path: Path, bench: Bench, prior: Cohort, steps: int)
     films = Films(
         reference=lambda _: bench.members(target),
         holdout=lambda _: bench.holdout,
-        prior=lambda _: PriorFilms(prior, declared="NIH ChestX-ray14, split prior"),
+        prior=lambda _: PriorFilms(bench.prior, declared="NIH ChestX-ray14, split prior"),
     )
     began = time.process_time()
     result = run_audit(request, films, now=datetime.now(UTC), clock=time.monotonic).result
@@ -75,17 +78,16 @@ def audited(target: Target, path: Path, bench: Bench, prior: Cohort, steps: int)
 
 
 def run(options: argparse.Namespace) -> None:
-    benches: dict[int, tuple[Bench, Cohort]] = {}
+    benches: dict[int, Bench] = {}
     done = {row["target"] for row in rows_of(options.out)}
     for target in TARGETS:
         if target.name in done:
             continue
         if target.side not in benches:
-            films = load_cohort(options.data, role="reference", spec=SPEC, side=target.side, where={"split": "prior"})
-            benches[target.side] = Bench.at(options.data, target.side), films
-        bench, prior = benches[target.side]
+            benches[target.side] = Bench.at(options.data, target.side)
+        bench = benches[target.side]
         path = weights_of(target, bench, options.out.parent / "targets")
-        row = audited(target, path, bench, prior, options.steps) | {"steps": options.steps}
+        row = audited(target, path, bench, options.steps) | {"steps": options.steps}
         with options.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{target.name}: {row['outcome']} {row['cpu_seconds']:.0f} s", flush=True)
@@ -98,26 +100,32 @@ def shown(value: Any) -> str:
     return f"{number:.3g}" if low is None else f"{number:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The counts, then one line an audit."""
-    outcomes = ("fail", "inconclusive", "pass")
-    lines = ["| targets | FAIL | INCONCLUSIVE | PASS |", "|---|---|---|---|"]
-    for overfit in (True, False):
-        for architecture in sorted({row["architecture"] for row in rows}):
-            mine = [r["outcome"] for r in rows if r["overfit"] == overfit and r["architecture"] == architecture]
-            kind = "overfit" if overfit else "regular"
-            counts = " | ".join(str(mine.count(outcome)) for outcome in outcomes)
-            lines.append(f"| {architecture}, {kind} ({len(mine)}) | {counts} |")
-    head = ["target", "verdict (exit)", *(metric.value for metric in SHOWN), "CPU s"]
-    lines += ["", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for row in rows:
-        cells = [row["target"], f"{row['outcome']} ({row['exit_code']})", *(shown(row[m.value]) for m in SHOWN)]
-        lines.append("| " + " | ".join([*cells, f"{row['cpu_seconds']:.0f}"]) + " |")
-    return "\n".join(lines)
+HEAD = ("target", "verdict (exit)", *(metric.value for metric in SHOWN), "CPU s")
+OUTCOMES = ("fail", "inconclusive", "pass")
+
+
+def row_of(audit: dict[str, Any]) -> Row:
+    """One line an audit."""
+    cells = (shown(audit[metric.value]) for metric in SHOWN)
+    verdict = f"{audit['outcome']} ({audit['exit_code']})"
+    return (audit["target"], verdict, *cells, f"{audit['cpu_seconds']:.0f}")
+
+
+def counts(rows: Sequence[Row]) -> str:
+    """How often each kind of network got each verdict."""
+    found: dict[str, list[str]] = {}
+    for name, verdict, *_ in rows:
+        kind = "overfit" if "-overfit-" in name else "regular"
+        found.setdefault(f"{name.split('-')[0]}, {kind}", []).append(verdict.split()[0])
+    lines = [
+        (f"{kind} ({len(verdicts)})", *(str(verdicts.count(outcome)) for outcome in OUTCOMES))
+        for kind, verdicts in sorted(found.items(), key=lambda item: item[0].split(", ")[::-1])
+    ]
+    return markdown(("targets", *(outcome.upper() for outcome in OUTCOMES)), lines)
 
 
 def write(options: argparse.Namespace) -> None:
-    publish(table(rows_of(options.out)), options.doc)
+    publish(HEAD, [row_of(audit) for audit in rows_of(options.out)], options.doc, keys=1, above=counts)
 
 
 def main() -> None:

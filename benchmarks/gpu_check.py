@@ -1,6 +1,9 @@
-"""What to run once on a machine with a GPU: the demo on CUDA, and step times against the CPU, into one JSON.
+"""What to run once on a machine with a GPU: power (small), step and the demo on CUDA, into one JSON.
 
-python benchmarks/gpu_check.py --data ../shared/data/nih_cxr14 --out benchmarks/out/gpu-check.json
+    python benchmarks/gpu_check.py --data ../shared/data/nih_cxr14 --out benchmarks/out/gpu-check.json
+
+`--device cpu --steps 3` walks the same path without a GPU, in minutes and without a meaning. Exit 3 where the device
+is not there, 1 where a target of the demo gets another verdict than it should (not asked of a shortened run).
 """
 
 from __future__ import annotations
@@ -9,91 +12,82 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import power
+import step
 import torch
-import torchvision
-from real import few, sex_labels
-from training import SPEC, overfit
 
-from reid_audit.arch.target import Target
-from reid_audit.attack.interface import AttackTask
-from reid_audit.attack.moments import moments
 from reid_audit.audit import AuditRequest, run_audit
-from reid_audit.budget import Meter
-from reid_audit.cli.demo import POLICY, films_of
-from reid_audit.cohort import load_cohort
+from reid_audit.cli.demo import EXPECTED, POLICY, films_of
 from reid_audit.demo.targets import demo_case
-from reid_audit.observer import SilentObserver
 from reid_audit.policy import policy_sha256
-from reid_audit.prior.gaussian import fit_gaussian
-from reid_audit.records import ArchMatch, Budget
+
+STEP = 100
+"""Steps of the reference loop that `step` compares with."""
 
 
-def step_seconds(task: AttackTask, device: torch.device, steps: int) -> tuple[float, float]:
-    """Seconds of one optimiser step on ``device`` (after a warm-up) and the final energy."""
-    moved = replace(
-        task,
-        target=replace(task.target, module=task.target.module.to(device)),
-        prior=task.prior.to(device),
-        space=task.space.to(device),
+def power_rows(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """The small grid, measured anew; trained targets are kept."""
+    out = folder / "power.jsonl"
+    out.unlink(missing_ok=True)
+    line = ["--out", str(out), "run", "--data", str(options.data), "--grid", "small", "--device", options.device]
+    power.run(power.parser().parse_args([*line, *([] if options.steps is None else ["--steps", str(options.steps)])]))
+    return power.rows_of(out)
+
+
+def step_ratios(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The attack's step against the reference loop, both on the device."""
+    steps = options.steps or STEP
+    return step.measured(
+        argparse.Namespace(data=options.data, out=folder / "step.json", steps=steps, device=options.device)
     )
-    generator = torch.Generator(device=device).manual_seed(0)
-    for count in (3, steps):
-        meter = Meter(None, None)
-        timed = replace(moved, budget=moved.budget.model_copy(update={"steps": count}))
-        made = moments(timed, generator=generator, meter=meter, observer=SilentObserver())
-    return made.spend.seconds / steps, made.energy_end
 
 
-def demo_codes(device: str) -> dict[str, int]:
-    """Exit codes of the demo's two default targets on ``device``."""
-    codes = {}
-    for name in ("overfit_cnn", "cnn"):
-        case = demo_case(name)  # type: ignore[arg-type]
+def demo_verdicts(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Exit codes of the demo's two default targets, and what they should be."""
+    policy = POLICY
+    if options.steps is not None:
+        policy = POLICY.model_copy(update={"budget": POLICY.budget.model_copy(update={"steps": options.steps})})
+    found = {}
+    for name, expected in EXPECTED.items():
+        case = demo_case(name)
         request = AuditRequest(
-            checkpoint=case.checkpoint,
-            policy=POLICY,
-            policy_sha256=policy_sha256(POLICY),
-            device=device,  # type: ignore[arg-type]
+            checkpoint=case.checkpoint, policy=policy, policy_sha256=policy_sha256(policy), device=options.device
         )
-        found = run_audit(request, films_of(case), now=datetime.now(UTC), clock=time.monotonic)
-        codes[name] = found.result.verdict.exit_code
-    return codes
+        began = time.monotonic()
+        audited = run_audit(request, films_of(case), now=datetime.now(UTC), clock=time.monotonic)
+        code = audited.result.verdict.exit_code
+        found[name] = {"exit_code": code, "expected": expected, "seconds": time.monotonic() - began}
+    return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--steps", type=int, help="shorten every part to so many steps")
     options = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("gpu-check: no CUDA device here", file=sys.stderr)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("gpu-check: no CUDA device here; --device cpu --steps 3 walks the same path", file=sys.stderr)
         return 3
-    films, prior = (
-        load_cohort(options.data, role="reference", spec=SPEC, side=64, where={"split": split})
-        for split in ("target", "prior")
-    )
-    chosen = few(films, 16, 0)
-    module = overfit(lambda: torchvision.models.resnet18(num_classes=2), chosen.images, sex_labels(chosen), seed=0)
-    match = ArchMatch(name="resnet18", library="torchvision", family="resnet", coverage=1.0, classes=2, side=64)
-    space = fit_gaussian(prior.images, name="nih", declared=("nih",), generator=torch.Generator().manual_seed(0))
-    task = AttackTask(Target(module.requires_grad_(False), match), space, space, SPEC, Budget(particles=(16, 32)))
-    cpu, _ = step_seconds(task, torch.device("cpu"), options.steps)
-    cuda, _ = step_seconds(task, torch.device("cuda"), 10 * options.steps)
+    folder = options.out.parent / "gpu-check"
+    folder.mkdir(parents=True, exist_ok=True)
     found = {
-        "device": torch.cuda.get_device_name(),
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
         "torch": torch.__version__,
-        "step_seconds": {"cpu": cpu, "cuda": cuda, "ratio": cuda / cpu},
-        "demo_exit_codes": demo_codes("cuda"),
+        "steps": options.steps,
+        "power": power_rows(options, folder),
+        "step": step_ratios(options, folder),
+        "demo": demo_verdicts(options),
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
-    return 0
+    wrong = any(row["exit_code"] != row["expected"] for row in found["demo"].values())
+    return int(wrong and options.steps is None)
 
 
 if __name__ == "__main__":

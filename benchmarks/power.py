@@ -1,12 +1,14 @@
 """What each attack recovers from real targets: docs/power.md from measurements, cell by cell.
 
     python benchmarks/power.py run --data ../shared/data/nih_cxr14 [--grid core|full|small] [--device cuda]
+                                   [--only resnet18-64-overfit-8 ...] [--methods moments prior ...]
     python benchmarks/power.py table --doc docs/power.md
 
-A cell is (architecture, side, training, seed, method). Finished cells are kept in ``--out``, one JSON line each, so
-that a run can be stopped and continued. Targets learn the sex of NIH ChestX-ray14 patients of the `target` split,
-the patients of `holdout` are the non-members, the prior is fitted on the `prior` split. No patient here was used to
-choose the attack's settings: those were chosen on patients of the `prior` split (docs/power.md).
+A cell is (architecture, side, training, seed, method, budget). Finished cells are kept in ``--out``, one JSON line
+each, so that a run can be stopped and continued; rows of the page that were not measured again stay. Targets learn
+the sex of NIH ChestX-ray14 patients of the `target` split, the patients of `holdout` are the non-members, the prior
+is fitted on the `prior` split. No patient here was used to choose the attack's settings: those were chosen on
+patients of the `prior` split (docs/power.md). `prior-pggan` is `prior` with samples of the un-tuned generator.
 """
 
 from __future__ import annotations
@@ -16,136 +18,89 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
-import torchvision
-from real import few, sex_labels
-from safetensors.torch import load_file, save_file
-from torch import nn
+from pages import Row, publish
+from safetensors.torch import load_file
+from targets import Bench, Target, base_of, weights_of
 from torch.utils.flop_counter import FlopCounterMode
-from training import SPEC, overfit, regular
+from training import SPEC, NotKnownByHeart
 
 from reid_audit.arch.identify import identify
+from reid_audit.arch.target import Target as Network
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
 from reid_audit.audit.evidence import families
 from reid_audit.audit.sides import Pooled
 from reid_audit.budget import Meter
-from reid_audit.cohort import Cohort, load_cohort
 from reid_audit.errors import AuditError
 from reid_audit.observer import SilentObserver
-from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import shipped_prior
 from reid_audit.records import Budget, Metric, Unmeasured, find
 from reid_audit.score.exposure import exposure
 from reid_audit.score.linkage import link
-from reid_audit.score.similarity import MatchSpace, cosines, fit_match_space, match_scores, ssim_matrix
+from reid_audit.score.similarity import cosines, match_scores, ssim_matrix
 
-ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
-    "resnet18": lambda _: torchvision.models.resnet18(num_classes=2),
-    "densenet121": lambda _: torchvision.models.densenet121(num_classes=2),
-    "convnext_atto": lambda _: timm.create_model("convnext_atto", num_classes=2),
-    "vit_tiny_patch16_224": lambda side: timm.create_model("vit_tiny_patch16_224", num_classes=2, img_size=side),
-}
-"""Untrained networks for a side in pixels."""
-GENERATOR = ("two-stage", "latent")
+PRIOR_PGGAN = "prior-pggan"
+GENERATOR = ("two-stage", "latent", PRIOR_PGGAN)
+"""Methods whose prior is the shipped PGGAN."""
 
+Grid = tuple[tuple[Target, ...], tuple[str, ...]]
+"""Targets, and the methods tried on each."""
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One network to attack: ``members`` patients (0: all of the split, trained with care)."""
-
-    architecture: str
-    side: int
-    members: int
-    seed: int
-
-    @property
-    def name(self) -> str:
-        kind = f"overfit-{self.members}" if self.members else "regular"
-        return f"{self.architecture}-{self.side}-{kind}-{self.seed}"
-
-
-GRIDS: dict[str, tuple[tuple[Target, ...], tuple[str, ...]]] = {
+GRIDS: dict[str, Grid] = {
     "small": ((Target("resnet18", 64, 8, 0),), ("moments", "prior")),
     "core": (
         tuple(Target("resnet18", 64, n, seed) for seed in (0, 1) for n in (8, 16, 32, 0)),
-        ("moments", "prior", "two-stage"),
+        ("moments", "prior", "two-stage", PRIOR_PGGAN),
     ),
     "full": (
         (
             *(Target("resnet18", 64, n, seed) for seed in (0, 1, 2) for n in (8, 16, 32, 64, 0)),
-            *(Target(name, 64, n, seed) for name in ARCHITECTURES if name != "resnet18" for seed in (0, 1)
-              for n in (8, 16, 32, 0)),
+            *(Target("resnet18", 64, 0, seed, epochs=True) for seed in (0, 1)),
+            *(Target(name, 64, n, seed, base=True) for name in ("resnet18", "vit_tiny_patch16_224")
+              for seed in (0, 1) for n in (8, 16)),
+            *(Target(name, 64, n, seed) for name in ("densenet121", "convnext_atto", "vit_tiny_patch16_224")
+              for seed in (0, 1) for n in (8, 16, 32, 0)),
+            *(Target("resnet50_gn", 64, n, 0) for n in (8, 16, 0)),
             *(Target("resnet18", 128, n, 0) for n in (8, 16, 32)),
         ),
-        ("moments", "prior", "two-stage", "latent", "pixel"),
+        ("moments", "prior", "two-stage", PRIOR_PGGAN, "latent", "pixel", "gradient"),
     ),
 }  # fmt: skip
+NAMES = (*METHODS, PRIOR_PGGAN)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Bench:
-    """The films at one side, and what is fitted on the prior's."""
-
-    target: Cohort
-    holdout: Cohort
-    space: GaussianPrior
-    match: MatchSpace
-
-    @classmethod
-    def at(cls, data: Path, side: int) -> Bench:
-        target, holdout, prior = (
-            load_cohort(data, role=role, spec=SPEC, side=side, where={"split": split})
-            for split, role in (("target", "reference"), ("holdout", "holdout"), ("prior", "reference"))
-        )
-        space = fit_gaussian(
-            prior.images,
-            name="nih-cxr14-prior",
-            declared=("NIH ChestX-ray14, split prior",),
-            generator=torch.Generator().manual_seed(0),
-        )
-        return cls(target, holdout, space, fit_match_space(prior.images))
-
-    def members(self, target: Target) -> Cohort:
-        return few(self.target, target.members, target.seed) if target.members else self.target
+def fits(target: Target, method: str) -> bool:
+    """`gradient` needs the weights that training started from."""
+    return target.base or method != "gradient"
 
 
-def weights_of(target: Target, bench: Bench, folder: Path) -> Path:
-    """The trained checkpoint, made where it is missing."""
-    path = folder / f"{target.name}.safetensors"
-    if not path.exists():
-        films = bench.members(target)
-        train = overfit if target.members else regular
-        module = train(
-            partial(ARCHITECTURES[target.architecture], target.side), films.images, sex_labels(films), seed=target.seed
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(module.state_dict(), path)
-    return path
+def attack(target: Target, method: str, bench: Bench, budget: Budget, device: torch.device, folder: Path) -> Attacked:
+    """Identify the network from its weights alone, and its base where it has one, and reconstruct."""
 
+    def network(path: Path) -> Network:
+        found = identify(load_file(path), side=target.side)
+        return replace(found, module=found.module.to(device))
 
-def attack(target: Target, method: str, path: Path, bench: Bench, budget: Budget, device: torch.device) -> Attacked:
-    """Identify the network from its weights alone and reconstruct."""
-    network = identify(load_file(path), side=target.side)
     prior: Prior = shipped_prior(target.side, "pggan") if method in GENERATOR else bench.space
     task = AttackTask(
-        target=replace(network, module=network.module.to(device)),
+        target=network(weights_of(target, bench, folder)),
         prior=prior.to(device),
         space=bench.space.to(device),
         preprocess=SPEC.model_copy(update={"side": target.side}),
         budget=budget,
+        base=network(base_of(target, bench, folder)) if target.base else None,
     )
+    run = METHODS["prior" if method == PRIOR_PGGAN else method]
     generator = torch.Generator(device=device).manual_seed(1000 + target.seed)
     began = time.process_time()
     with FlopCounterMode(display=False) as counter:
-        made = METHODS[method](task, generator=generator, meter=Meter(None, None), observer=SilentObserver())
+        made = run(task, generator=generator, meter=Meter(None, None), observer=SilentObserver())
     return Attacked(task, made, counter.get_total_flops(), time.process_time() - began)
 
 
@@ -213,32 +168,32 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def pending(grid: str, rows: list[dict[str, Any]]) -> Iterator[tuple[Target, str]]:
+def budget_of(steps: int, particles: list[int]) -> str:
+    """How a cell's budget is written, and told from another's."""
+    return f"{steps} x {' + '.join(str(count) for count in particles)}"
+
+
+def pending(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Iterator[tuple[Target, str]]:
     """Cells that are still to run, method by method."""
-    done = {(row["target"], row["method"]) for row in rows}
-    targets, methods = GRIDS[grid]
-    yield from ((t, method) for method in methods for t in targets if (t.name, method) not in done)
+    done = {(row["target"], row["method"], row["budget"]) for row in rows}
+    budget = budget_of(options.steps, options.particles)
+    targets, methods = GRIDS[options.grid]
+    for method in options.methods or methods:
+        for target in targets:
+            wanted = target.name.startswith(tuple(options.only)) and fits(target, method)
+            if wanted and (target.name, method, budget) not in done:
+                yield target, method
 
 
 def run(options: argparse.Namespace) -> None:
     benches: dict[int, Bench] = {}
     budget = Budget(steps=options.steps, particles=tuple(options.particles))
-    for target, method in pending(options.grid, rows_of(options.out)):
+    for target, method in pending(options, rows_of(options.out)):
         if target.side not in benches:
             benches[target.side] = Bench.at(options.data, target.side)
-        bench = benches[target.side]
-        began = time.monotonic()
-        path = weights_of(target, bench, options.out.parent / "targets")
-        print(f"{target.name}: trained in {time.monotonic() - began:.0f} s", flush=True)
-        try:
-            found = attack(target, method, path, bench, budget, torch.device(options.device))
-        except AuditError as refusal:  # a method that does not fit this network must not cost the other cells
-            print(f"{target.name} {method}: {refusal}", flush=True)
+        row = cell(target, method, benches[target.side], budget, options)
+        if row is None:
             continue
-        pooled = Pooled.of(bench.members(target), bench.holdout)
-        row = {"target": target.name, "method": method, **asdict(target)} | measure(found, pooled, bench, target.seed)
-        row |= exposed(found.task, pooled, target.seed)
-        row |= {"particles": list(budget.particles), "threads": torch.get_num_threads()}
         with options.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(
@@ -247,9 +202,33 @@ def run(options: argparse.Namespace) -> None:
         )
 
 
+def cell(
+    target: Target, method: str, bench: Bench, budget: Budget, options: argparse.Namespace
+) -> dict[str, Any] | None:
+    """One row; None for a method that does not fit this network, which must not cost the other cells."""
+    folder = options.out.parent / "targets"
+    began = time.monotonic()
+    try:
+        weights_of(target, bench, folder)
+        print(f"{target.name}: trained in {time.monotonic() - began:.0f} s", flush=True)
+        found = attack(target, method, bench, budget, torch.device(options.device), folder)
+    except (AuditError, NotKnownByHeart) as refusal:
+        print(f"{target.name} {method}: {refusal}", flush=True)
+        return None
+    pooled = Pooled.of(bench.members(target), bench.holdout)
+    return (
+        {"target": target.name, "method": method, "budget": budget_of(options.steps, options.particles)}
+        | asdict(target)
+        | measure(found, pooled, bench, target.seed)
+        | exposed(found.task, pooled, target.seed)
+        | {"threads": torch.get_num_threads(), "device": options.device}
+    )
+
+
 COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("target", lambda r: r["target"]),
     ("method", lambda r: r["method"]),
+    ("steps x particles", lambda r: r["budget"]),
     ("linkage_p", lambda r: f"{r['linkage_p']:.2g}"),
     ("linkage_auc", lambda r: f"{r['linkage_auc']:.2f} [{r['auc_low']:.2f}, {r['auc_high']:.2f}]"),
     ("TPR at 1 % FPR", lambda r: f"{r['linkage_tpr_at_1pct_fpr']:.2f}"),
@@ -265,32 +244,21 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
 )  # fmt: skip
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown, one line a cell."""
-    lines = ["| " + " | ".join(name for name, _ in COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    for row in sorted(
-        rows, key=lambda r: (r["architecture"], r["side"], r["members"] or 10**6, r["seed"], r["method"])
-    ):
-        lines.append("| " + " | ".join(cell(row) for _, cell in COLUMNS) + " |")
-    return "\n".join(lines)
+KEYS = 3
+"""How many columns say which cell a row is."""
 
 
-BEGIN, END = "<!-- table -->", "<!-- /table -->"
-
-
-def publish(text: str, page: Path | None) -> None:
-    """Print a table, and replace the one between the two marks of ``page``."""
-    print(text)
-    if page is not None:
-        head, rest = page.read_text(encoding="utf-8").split(BEGIN)
-        page.write_text(head + BEGIN + "\n" + text + "\n" + END + rest.split(END)[1], encoding="utf-8")
+def table(rows: list[dict[str, Any]]) -> list[Row]:
+    """One row a cell."""
+    return [tuple(text(row) for _, text in COLUMNS) for row in rows]
 
 
 def write(options: argparse.Namespace) -> None:
-    publish(table(rows_of(options.out)), options.doc)
+    publish([name for name, _ in COLUMNS], table(rows_of(options.out)), options.doc, keys=KEYS)
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line; ``action`` is what it asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/power.jsonl"))
     commands = parser.add_subparsers(required=True)
@@ -299,12 +267,18 @@ def main() -> None:
     running.add_argument("--grid", choices=sorted(GRIDS), default="core")
     running.add_argument("--steps", type=int, default=Budget().steps)
     running.add_argument("--particles", type=int, nargs="+", default=list(Budget().particles))
+    running.add_argument("--only", nargs="+", default=[""], metavar="TARGET-PREFIX")
+    running.add_argument("--methods", nargs="+", choices=sorted(NAMES))
     running.add_argument("--device", default="cpu")
     running.set_defaults(action=run)
     writing = commands.add_parser("table")
     writing.add_argument("--doc", type=Path)
     writing.set_defaults(action=write)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = parser().parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.action(options)
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from power import Bench, Target, weights_of
 from safetensors.torch import load_file
+from targets import Bench, Target, weights_of
 from torch import Tensor, nn
 from training import SPEC
 
@@ -121,13 +121,36 @@ def timed(options: argparse.Namespace, name: str, steps: int, pipe: Any) -> None
 
 
 def alone(options: argparse.Namespace, name: str, steps: int) -> dict[str, Any]:
+    """What ``timed`` found in a process of its own. Raises EOFError where that process died."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=timed, args=(options, name, steps, theirs))
     process.start()
+    theirs.close()
     found: dict[str, Any] = ours.recv()
     process.join()
     return found
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Both loops and their ratios; ``data``, ``out`` (whose folder keeps the target), ``steps`` and ``device``."""
+    plain = alone(options, "reference", options.steps)
+    runs = []
+    for steps in LADDER:
+        runs.append(alone(options, "attack", steps))
+        print(json.dumps(runs[-1]), flush=True)
+        if runs[-1]["energy"] <= plain["energy"]:
+            break
+    last = runs[-1]
+    return {
+        "device": options.device,
+        "threads": torch.get_num_threads(),
+        "reference": plain,
+        "attack": runs,
+        "step_ratio": (last["seconds"] / last["steps"]) / (plain["seconds"] / plain["steps"]),
+        "peak_ratio": last["peak_bytes"] / plain["peak_bytes"],
+        "time_to_energy_ratio": last["seconds"] / plain["seconds"] if last["energy"] <= plain["energy"] else None,
+    }
 
 
 def main() -> None:
@@ -138,23 +161,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    plain = alone(options, "reference", options.steps)
-    runs = []
-    for steps in LADDER:
-        runs.append(alone(options, "attack", steps))
-        print(json.dumps(runs[-1]), flush=True)
-        if runs[-1]["energy"] <= plain["energy"]:
-            break
-    last = runs[-1]
-    found = {
-        "device": options.device,
-        "threads": torch.get_num_threads(),
-        "reference": plain,
-        "attack": runs,
-        "step_ratio": (last["seconds"] / last["steps"]) / (plain["seconds"] / plain["steps"]),
-        "peak_ratio": last["peak_bytes"] / plain["peak_bytes"],
-        "time_to_energy_ratio": last["seconds"] / plain["seconds"] if last["energy"] <= plain["energy"] else None,
-    }
+    found = measured(options)
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 

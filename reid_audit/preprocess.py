@@ -34,5 +34,7 @@ UNIT = PreprocessSpec(mean=(0.0,), std=(1.0,))
 XRV = PreprocessSpec(mean=(0.5,), std=(1.0 / 2048.0,))
 """torchxrayvision: pixel range -1024 to 1024 (Cohen et al. 2022)."""
 
-CONVENTIONS: tuple[PreprocessSpec, ...] = (UNIT, HALF, IMAGENET, XRV)
-"""Value conventions tried when none is declared."""
+NAMED: dict[str, PreprocessSpec] = {"unit": UNIT, "half": HALF, "imagenet": IMAGENET, "xrv": XRV}
+"""Value conventions by the names ``--preprocess`` knows them under; all are tried when none is declared."""
+
+CONVENTIONS: tuple[PreprocessSpec, ...] = tuple(NAMED.values())

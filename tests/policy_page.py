@@ -30,6 +30,8 @@ MEANING: dict[str, str] = {
     "policy.level": "false-discovery rate of `reidentified_patients`",
     "policy.repeats": "attack seeds; the linkage tests are repeated with each",
     "policy.agreement": "how many repeats must share an outcome, more than half; else INCONCLUSIVE. Not given: all",
+    "policy.head": "what the outputs are: exclusive classes, independent yes/no answers, or numbers. Not given: "
+    "`sigmoid` for one output, `softmax` for more",
     "gates.fail": "breached beyond this value; the end of the interval that is kinder to the model counts. "
     "`false`: never fails a model",
     "gates.clear": "supports a PASS only up to this value (above it for p-values); the harsher end counts. "

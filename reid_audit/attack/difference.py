@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from reid_audit.arch.target import Target
-from reid_audit.attack.objectives import logits_of
+from reid_audit.attack.heads import HeadKind, decisions, logits_of, meaning, summed_loss
 from reid_audit.errors import ArchitectureError
 
 LEAST_SHARED = 0.5
@@ -27,17 +27,22 @@ class Displacement:
     """How far fine-tuning moved each parameter, and the network half-way."""
 
     module: nn.Module
+    head: HeadKind
     middle: dict[str, Tensor]
     """Every parameter of the network at the midpoint of the path (those the base lacks: as the target has them)."""
     moved: dict[str, Tensor]
     """theta_base - theta of the parameters both have: the direction of the summed gradients."""
 
-    def gradients(self, inputs: Tensor, labels: Tensor, *, differentiable: bool = False) -> dict[str, Tensor]:
-        """Gradient of the summed loss of ``inputs`` [N, C, H, W] with ``labels`` [N] int64 at the midpoint."""
+    def gradients(self, inputs: Tensor, wanted: Tensor, *, differentiable: bool = False) -> dict[str, Tensor]:
+        """Gradient of the summed loss of ``inputs`` [N, C, H, W] with answers ``wanted`` [N, K] at the midpoint."""
         leaves = {name: value.detach().requires_grad_(name in self.moved) for name, value in self.middle.items()}
-        logits = logits_of(functional_call(self.module, leaves, (inputs,)))
-        wanted = [leaves[name] for name in self.moved]
-        found = torch.autograd.grad(summed_loss(logits, labels), wanted, create_graph=differentiable, allow_unused=True)
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+            logits = logits_of(functional_call(self.module, leaves, (inputs,)))
+        loss, moving = (
+            summed_loss(meaning(self.head, logits.shape[1]), logits, wanted),
+            [leaves[name] for name in self.moved],
+        )
+        found = torch.autograd.grad(loss, moving, create_graph=differentiable, allow_unused=True)
         return {name: g for name, g in zip(self.moved, found, strict=True) if g is not None}
 
     def alignment(self, gradients: dict[str, Tensor]) -> Tensor:
@@ -68,26 +73,22 @@ def displacement(target: Target, base: Target) -> Displacement:
             remedy="give the weights before fine-tuning with --base, or leave --base out",
         )
     middle = {name: value + 0.5 * moved[name] if name in moved else value for name, value in ours.items()}
-    return Displacement(target.module, middle, moved)
+    return Displacement(target.module, target.match.head, middle, moved)
 
 
-def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy summed over images; binary where the network has one output."""
-    if logits.shape[1] == 1:
-        return functional.binary_cross_entropy_with_logits(logits[:, 0], labels.float(), reduction="sum")
-    return functional.cross_entropy(logits, labels, reduction="sum")
-
-
-def film_alignments(target: Target, base: Target, inputs: Tensor) -> Tensor:
+def film_alignments(target: Target, base: Target, inputs: Tensor) -> Tensor | None:
     """[N] cosine between each film's own gradient and the displacement; larger is more member-like.
 
-    The label is the network's own decision. One backward pass per film: inputs [N, C, H, W].
+    The label is the network's own decision; None for a regression, whose own answer has no gradient. One backward
+    pass per film: inputs [N, C, H, W].
     """
+    if target.match.head == "regression":
+        return None
     path = displacement(target, base)
     values = []
     for film in torch.split(inputs, 1):
         with torch.no_grad():
             logits = logits_of(target.module(film))
-        label = logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
-        values.append(path.alignment(path.gradients(film, label)))
+        own = decisions(meaning(path.head, logits.shape[1]), logits)
+        values.append(path.alignment(path.gradients(film, own)))
     return torch.stack(values)

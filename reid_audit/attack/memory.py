@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from reid_audit.arch.target import Target
 from reid_audit.attack.batchnorm import ImageMoments, batched_moments, statistics_layers
-from reid_audit.attack.objectives import features_and_logits, final_linear, logits_of
+from reid_audit.attack.heads import certainty, decisions, logits_of, meaning, residual, rows
+from reid_audit.attack.objectives import classifier, features_and_logits
 
 BATCH = 64
 
@@ -27,29 +28,27 @@ def head_directions(target: Target, inputs: Tensor) -> tuple[Tensor, Tensor] | N
     """Unit rows [N, K D] of what each film adds to the classifier's gradient, and the classifier itself [K D].
 
     At a weight-decayed optimum the head is proportional to sum_i (y_i - p_i) h_i^T (KKT conditions; Haim et al. 2022);
-    y is the network's own decision. None where there is no linear head with two or more outputs.
+    y is the network's own decision. None where there is no linear head with residuals: for a regression y - z is zero
+    at the network's own answer.
     """
-    head = final_linear(target.module)
-    if head is None or head.out_features < 2 or target.match.head == "features":
+    head = classifier(target)
+    if head is None or target.match.head == "regression":
         return None
-    rows = []
+    kind = meaning(target.match.head, head.out_features)
+    found = []
     with torch.no_grad():
         for part in torch.split(inputs, BATCH):
             features, logits = features_and_logits(target.module, part, head)
-            residual = functional.one_hot(logits.argmax(1), logits.shape[1]) - logits.softmax(1)
-            rows.append(functional.normalize((residual[:, :, None] * features[:, None, :]).flatten(1), dim=1))
-    centred = head.weight - head.weight.mean(0, keepdim=True)
-    return torch.cat(rows), centred.flatten()
+            own = residual(kind, logits, decisions(kind, logits))
+            found.append(functional.normalize((own[:, :, None] * features[:, None, :]).flatten(1), dim=1))
+    return torch.cat(found), rows(kind, head).flatten()
 
 
-def margins(target: Target, inputs: Tensor) -> Tensor:
-    """[N] certainty of the network about each film: best minus second-best logit, or |logit| for one output.
+def margins(target: Target, inputs: Tensor) -> Tensor | None:
+    """[N] certainty of the network about each film; None where its outputs are numbers, not answers.
 
     Label-free membership score (Salem et al. 2019): training films are decided more firmly.
     """
     with torch.no_grad():
         logits = torch.cat([logits_of(target.module(part)) for part in torch.split(inputs, BATCH)])
-    if logits.shape[1] == 1:
-        return logits[:, 0].abs()
-    best = logits.topk(2, dim=1).values
-    return best[:, 0] - best[:, 1]
+    return certainty(target.match.head, logits)

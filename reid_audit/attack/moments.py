@@ -8,6 +8,7 @@ which matches the same statistics without a noise model, in pixel space.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.objectives import Objective, objective_for
@@ -24,8 +25,12 @@ def moments(
     meter: Meter,
     observer: Observer,
     settings: RefineSettings | None = None,
+    start: Tensor | None = None,
 ) -> Reconstruction:
-    """Reconstruct the batch from a random start in the full-rank space; [sum(particles), C, H, W] images."""
+    """Reconstruct the batch in the full-rank space; [sum(particles), C, H, W] images.
+
+    ``start`` [sum(particles), D]: latents to begin with; random without.
+    """
     settings = settings or RefineSettings()
     return from_noise(
         task,
@@ -35,6 +40,7 @@ def moments(
         observer=observer,
         stage="moments",
         settings=settings,
+        start=start,
     )
 
 
@@ -47,9 +53,11 @@ def from_noise(
     observer: Observer,
     stage: str,
     settings: RefineSettings,
+    start: Tensor | None = None,
 ) -> Reconstruction:
-    """The most likely batch under ``objective`` and the full-rank prior, from a random start."""
-    start = settings.start_scale * task.space.sample_latents(sum(task.budget.particles), generator)
+    """The most likely batch under ``objective`` and the full-rank prior, from ``start`` or a random one."""
+    if start is None:
+        start = settings.start_scale * task.space.sample_latents(sum(task.budget.particles), generator)
     refined = refine(
         task,
         task.space,
@@ -71,7 +79,9 @@ def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
     groups = hypothesis_groups(task.budget.particles)
     with torch.no_grad():
         probe = task.inputs(task.space.mean[None])
-    objective = objective_for(task.target, groups, probe, skipped=settings.skipped)
+    objective = objective_for(
+        task.target, groups, probe, skipped=settings.skipped, floors=settings.floors, deep=settings.deep
+    )
     if objective is None:
         raise ArchitectureError(
             f"{task.target.match.name} holds neither data statistics nor a classifier to reconstruct from",

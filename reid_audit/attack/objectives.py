@@ -12,14 +12,27 @@ from torch.nn import functional
 
 from reid_audit.arch.target import Target
 from reid_audit.attack.batchnorm import ImageMoments, execution_order, image_moments
+from reid_audit.attack.heads import (
+    HeadKind,
+    class_mean_alignment,
+    head_stationarity,
+    labels_of,
+    logits_of,
+    meaning,
+    rows,
+)
 from reid_audit.attack.schedules import noise_floors
+from reid_audit.attack.stationarity import layer_stationarity, weights_below
 
 
 class Objective(Protocol):
     """A negative log-likelihood of what the parameters remember, up to a constant."""
 
-    def energy(self, inputs: Tensor) -> Tensor:
-        """[G] energy of each group of images; inputs [N, C, H, W] as the network sees them. Differentiable."""
+    def energy(self, inputs: Tensor, mixture: Tensor | None = None) -> Tensor:
+        """[G] energy of each group of images; inputs [N, C, H, W] as the network sees them. Differentiable.
+
+        ``mixture`` [N]: logits of each image's share in its group; equal shares without. Only statistics weigh images.
+        """
 
     def image_energy(self, inputs: Tensor) -> Tensor:
         """[N] energy of single images (lower: more plausible under the parameters), without gradients."""
@@ -38,10 +51,12 @@ class StatisticsObjective:
     last: str
     """Layer after which the forward pass stops."""
 
-    def energy(self, inputs: Tensor) -> Tensor:
+    def energy(self, inputs: Tensor, mixture: Tensor | None = None) -> Tensor:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        layers = image_moments(self.module, inputs, last=self.last, batches=self.batches)
-        return moment_energy(layers, self.weights, self.floors)
+        weights = self.weights if mixture is None else shares(self.weights, mixture)
+        batches = self.batches if mixture is None else (self.weights > 0).to(weights).T @ effective_sizes(weights)
+        layers = image_moments(self.module, inputs, last=self.last, batches=batches)
+        return moment_energy(layers, weights, self.floors)
 
     def image_energy(self, inputs: Tensor) -> Tensor:
         with torch.no_grad():
@@ -54,36 +69,53 @@ class HeadObjective:
 
     module: nn.Module
     head: nn.Linear
+    kind: HeadKind
     weights: Tensor
     """[G, N] rows that average within each group."""
     labels: Tensor
-    """[N] int64 class each particle stands for."""
+    """[N] int64 label each particle stands for (heads.py); of no meaning for a regression."""
+    deep: tuple[str, ...] = ()
+    """Weights below the head that are asked to be stationary too; not asked of a regression."""
     precision: float = 1e3
 
-    def energy(self, inputs: Tensor) -> Tensor:
+    def energy(self, inputs: Tensor, mixture: Tensor | None = None) -> Tensor:
         features, logits = features_and_logits(self.module, inputs, self.head)
         terms = []
         for row in self.weights:
             mine = row > 0
             h, z, y = features[mine], logits[mine], self.labels[mine]
-            terms.append(head_stationarity(h, z, y, self.head) + class_mean_alignment(h, y, self.head))
+            term = head_stationarity(self.kind, h, z, y, self.head)
+            if self.kind != "regression":
+                term = term + class_mean_alignment(self.kind, h, y, self.head)
+                if self.deep:
+                    term = term + layer_stationarity(self.module, self.kind, inputs[mine], y, self.deep)
+            terms.append(term)
         return self.precision * torch.stack(terms)
 
     def image_energy(self, inputs: Tensor) -> Tensor:
-        """1 - cosine between an image's residual-weighted features and the classifier row of its own class."""
+        """1 - cosine between an image's features, centred, and the row of its strongest output, in either sense."""
         with torch.no_grad():
             parts = [features_and_logits(self.module, part, self.head) for part in torch.split(inputs, 64)]
         features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
-        rows = self.head.weight - self.head.weight.mean(0)
-        centred = features - features.mean(0)
-        return 1.0 - functional.cosine_similarity(centred, rows[logits.argmax(1)], dim=1)
+        strongest = logits.argmax(1) if self.kind == "softmax" else logits.abs().argmax(1)
+        cosine = functional.cosine_similarity(features - features.mean(0), rows(self.kind, self.head)[strongest], dim=1)
+        return 1.0 - (cosine if self.kind == "softmax" else cosine.abs())
 
 
-def objective_for(target: Target, groups: Tensor, probe: Tensor, *, skipped: int = 0) -> Objective | None:
+def objective_for(
+    target: Target,
+    groups: Tensor,
+    probe: Tensor,
+    *,
+    skipped: int = 0,
+    floors: Sequence[float] | None = None,
+    deep: int = 0,
+) -> Objective | None:
     """The likelihood this network offers; None where its parameters say nothing about images.
 
     groups [N] int64 counts from 0; probe [1, C, H, W] finds the order of the layers; ``skipped`` leaves out the last
-    statistics layers.
+    statistics layers; ``floors`` replace the generic ramp, one for each layer in execution order; ``deep``
+    counts the weights below the head that are asked to be stationary where there are no statistics.
     """
     weights = group_weights(groups).to(probe)
     order = execution_order(target.module, probe)
@@ -91,18 +123,30 @@ def objective_for(target: Target, groups: Tensor, probe: Tensor, *, skipped: int
         used = order[: max(1, len(order) - skipped)]
         batches = torch.bincount(groups)[groups].to(probe)
         module = target.module.to(memory_format=torch.channels_last)
-        return StatisticsObjective(module, weights, batches, tuple(noise_floors(len(used))), used[-1])
-    head = final_linear(target.module)
-    if head is None or head.out_features < 2 or target.match.head == "features":
+        ramp = tuple(floors)[: len(used)] if floors is not None else tuple(noise_floors(len(used)))
+        return StatisticsObjective(module, weights, batches, ramp, used[-1])
+    head = classifier(target)
+    if head is None:
         return None
-    labels = torch.arange(len(groups), device=probe.device) % head.out_features
-    return HeadObjective(target.module, head, weights, labels)
+    kind = meaning(target.match.head, head.out_features)
+    labels = torch.arange(len(groups), device=probe.device) % max(1, labels_of(kind, head.out_features))
+    return HeadObjective(target.module, head, kind, weights, labels, weights_below(target.module, head, deep))
 
 
 def group_weights(groups: Tensor) -> Tensor:
     """[G, N] rows that average within each group; groups [N] int64 counts from 0."""
     onehot = functional.one_hot(groups).T.float()
     return onehot / onehot.sum(1, keepdim=True)
+
+
+def shares(weights: Tensor, mixture: Tensor) -> Tensor:
+    """[G, N] rows that average with learned shares: a softmax of ``mixture`` [N] within each group of ``weights``."""
+    return (weights.log() + mixture).softmax(1)
+
+
+def effective_sizes(weights: Tensor) -> Tensor:
+    """[G] how many equally weighted images average as sharply as rows of ``weights`` [G, N]: 1 / sum w^2."""
+    return 1.0 / weights.square().sum(1)
 
 
 def moment_energy(layers: Sequence[ImageMoments], weights: Tensor, floors: Sequence[float]) -> Tensor:
@@ -113,17 +157,19 @@ def moment_energy(layers: Sequence[ImageMoments], weights: Tensor, floors: Seque
     r_s = log((v + eps) / (s2 + eps)), v the unbiased variance N/(N-1) over the group's positions.
     Returns [G].
     """
-    sizes = 1.0 / weights.square().sum(1, keepdim=True)
     energy = weights.new_zeros(weights.shape[0])
     for layer, floor in zip(layers, floors, strict=True):
-        mean = weights @ layer.first
-        count = sizes * layer.positions
-        variance = (weights @ layer.second - mean.square()).clamp_min(0.0) * (count / (count - 1.0).clamp_min(1.0))
-        scale = layer.stored.variance + layer.stored.eps
-        r_mean = mean / scale.sqrt()
-        r_log = torch.log((variance + layer.stored.eps) / scale)
-        energy = energy + (0.5 / floor) * (r_mean.square() + r_log.square()).sum(1)
+        energy = energy + (0.5 / floor) * squared_deviations(layer, weights).sum(1)
     return energy
+
+
+def squared_deviations(layer: ImageMoments, weights: Tensor) -> Tensor:
+    """[G, C] r_mu^2 + r_s^2 of each channel of one layer, as in ``moment_energy``."""
+    mean = weights @ layer.first
+    count = effective_sizes(weights)[:, None] * layer.positions
+    variance = (weights @ layer.second - mean.square()).clamp_min(0.0) * (count / (count - 1.0).clamp_min(1.0))
+    scale = layer.stored.variance + layer.stored.eps
+    return (mean / scale.sqrt()).square() + torch.log((variance + layer.stored.eps) / scale).square()
 
 
 def image_energy(layers: Sequence[ImageMoments]) -> Tensor:
@@ -146,6 +192,11 @@ def final_linear(module: nn.Module) -> nn.Linear | None:
     return linears[-1] if linears else None
 
 
+def classifier(target: Target) -> nn.Linear | None:
+    """The linear head; None for features and dense outputs."""
+    return None if target.match.head in ("features", "segmentation") else final_linear(target.module)
+
+
 def features_and_logits(module: nn.Module, inputs: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
     """Penultimate features [N, D] (the head's input) and logits [N, K]."""
     seen: list[Tensor] = []
@@ -155,39 +206,3 @@ def features_and_logits(module: nn.Module, inputs: Tensor, head: nn.Linear) -> t
     finally:
         handle.remove()
     return seen[-1].flatten(1), logits_of(logits)
-
-
-def logits_of(output: object) -> Tensor:
-    """[N, K] logits from whatever a network returns: a tensor, the first of a tuple, or a dict's first value.
-
-    Dense outputs [N, K, H, W] are averaged over positions.
-    """
-    if isinstance(output, dict):
-        output = next(iter(output.values()))
-    if isinstance(output, (tuple, list)):
-        output = output[0]
-    if not isinstance(output, Tensor):
-        raise TypeError(f"a network output of type {type(output).__name__} has no logits")
-    return output.flatten(2).mean(-1) if output.dim() > 2 else output.reshape(len(output), -1)
-
-
-def head_stationarity(features: Tensor, logits: Tensor, labels: Tensor, head: nn.Linear) -> Tensor:
-    """1 - cos(W, sum_i (y_i - p_i) h_i^T): at a weight-decayed optimum the head is its own gradient (KKT).
-
-    features [N, D], logits [N, K], labels [N] int64. Returns a scalar in [0, 2].
-    """
-    residual = functional.one_hot(labels, logits.shape[1]).to(logits) - logits.softmax(1)
-    direction = residual.T @ features
-    centred = head.weight - head.weight.mean(0, keepdim=True)
-    return 1.0 - functional.cosine_similarity(direction.flatten(), centred.flatten(), dim=0)
-
-
-def class_mean_alignment(features: Tensor, labels: Tensor, head: nn.Linear) -> Tensor:
-    """Mean over classes of 1 - cos(class mean of features - overall mean, classifier row - mean row); scalar."""
-    centre = features.mean(0)
-    rows = head.weight - head.weight.mean(0)
-    terms = [
-        1.0 - functional.cosine_similarity(features[labels == k].mean(0) - centre, rows[k], dim=0)
-        for k in torch.unique(labels)
-    ]
-    return torch.stack(terms).mean()

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from reid_audit.attack.batchnorm import ImageMoments, image_moments
 from reid_audit.attack.generator_tuning import total_variation
+from reid_audit.attack.heads import logits_of
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.moments import likelihood
-from reid_audit.attack.objectives import logits_of
 from reid_audit.attack.refinement import RefineSettings, finish
 from reid_audit.attack.schedules import cosine_ramp
 from reid_audit.budget import Meter

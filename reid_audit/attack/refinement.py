@@ -30,6 +30,12 @@ class RefineSettings:
     coldest: float = 0.05
     skipped: int = 0
     """How many of the last statistics layers are left out."""
+    floors: tuple[float, ...] | None = None
+    """Noise floors of the statistics layers in execution order; None: the generic ramp."""
+    deep: int = 0
+    """How many weights below the head are asked to be stationary, in networks without statistics (slow)."""
+    weighted: bool = False
+    """Whether each particle's share in its group is learned, so that a group may stand for fewer films than it has."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +45,8 @@ class Refined:
     latents: Tensor
     trajectory: tuple[tuple[int, float], ...]
     stopped_by: StoppedBy
+    mixture: Tensor | None = None
+    """[N] logits of the particles' shares, where they were learned."""
 
 
 def refine(
@@ -58,7 +66,9 @@ def refine(
     Adam with a cosine rate; the temperature falls geometrically over the first 80 % of the steps.
     """
     latents = latents.clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([latents], lr=settings.rate, betas=settings.betas)
+    mixture = torch.zeros_like(latents[:, 0]).requires_grad_(True) if settings.weighted else None
+    moving = [latents] if mixture is None else [latents, mixture]
+    optimiser = torch.optim.Adam(moving, lr=settings.rate, betas=settings.betas)
     schedule = zip(
         cosine_ramp(steps, peak=settings.rate),
         tempering(steps, start=settings.hottest, end=settings.coldest),
@@ -69,7 +79,7 @@ def refine(
     observer.notice(StageStarted(stage, steps))
     for step, (rate, heat) in enumerate(schedule):
         optimiser.param_groups[0]["lr"] = rate
-        energies = objective.energy(task.inputs(prior.decode(latents)))
+        energies = objective.energy(task.inputs(prior.decode(latents)), mixture)
         loss = energies.sum() / heat + 0.5 * latents.square().sum()
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -82,7 +92,7 @@ def refine(
             stopped = ended
             break
     observer.notice(StageEnded(stage, f"energy {trajectory[0][1]:.3g} to {trajectory[-1][1]:.3g}"))
-    return Refined(latents.detach(), tuple(trajectory), stopped)
+    return Refined(latents.detach(), tuple(trajectory), stopped, None if mixture is None else mixture.detach())
 
 
 def hypothesis_groups(particles: Sequence[int]) -> Tensor:

@@ -63,10 +63,12 @@ def families(task: AttackTask, films: Tensor) -> dict[str, Floats]:
     elif (directions := head_directions(target, inputs)) is not None:
         rows, goal = (part.double().cpu().numpy() for part in directions)
         scores["stationarity"] = explain_direction(NormalEquations.of_directions(rows, goal))
-    if target.match.head != "features":
-        scores["margin"] = margins(target, inputs).double().cpu().numpy()
-        if task.base is not None:
-            scores["difference"] = film_alignments(target, task.base, inputs).double().cpu().numpy()
+    if target.match.head == "features":
+        return scores
+    if (firm := margins(target, inputs)) is not None:
+        scores["margin"] = firm.double().cpu().numpy()
+    if task.base is not None and (aligned := film_alignments(target, task.base, inputs)) is not None:
+        scores["difference"] = aligned.double().cpu().numpy()
     return scores
 
 

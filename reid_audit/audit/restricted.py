@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reid_audit.attack.heads import logits_of
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.objectives import logits_of
 from reid_audit.audit.evidence import Found
 from reid_audit.audit.setup import Setup
 from reid_audit.audit.sides import Sides

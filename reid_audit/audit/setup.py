@@ -17,14 +17,14 @@ from reid_audit.attack.preprocessing import infer_preprocess
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort
-from reid_audit.errors import PriorError
+from reid_audit.errors import ArchitectureError, PriorError
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior, shipped_prior
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.provenance import Origin, origin_of
 from reid_audit.prior.resampling import ResampledPrior, prior_at
-from reid_audit.records import PreprocessPolicy, PreprocessSpec
+from reid_audit.records import ArchMatch, PreprocessPolicy, PreprocessSpec
 
 PreprocessBy = Literal["policy", "statistics", "default"]
 GENERATOR_METHODS = ("two-stage", "latent")
@@ -64,6 +64,8 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
         side=None if declared is None else declared.side,
         config=config_beside(request.checkpoint),
     )
+    if request.policy.head is not None:
+        target = replace(target, match=stated_head(target.match, request.policy.head))
     spatial = declared or PreprocessSpec()
     side = target.match.side
     prior, cohort, origin = _prior(request, films, Frame(spatial, side, 1))
@@ -79,6 +81,17 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
         base=_base(request, target, device),
     )
     return Setup(checkpoint, task, device, images, cohort, origin, by)
+
+
+def stated_head(match: ArchMatch, head: Literal["softmax", "sigmoid", "regression"]) -> ArchMatch:
+    """``match`` with the meaning of its outputs as the policy states it. Raises ArchitectureError without a head."""
+    if match.head in ("features", "segmentation"):
+        raise ArchitectureError(
+            f"the policy states a {head} head, but the network has none",
+            closest=f"{match.name}: {match.head}",
+            remedy="leave --head and the policy's head out, or give the checkpoint with its classifier",
+        )
+    return match.model_copy(update={"head": head})
 
 
 def _base(request: AuditRequest, target: Target, device: torch.device) -> Target | None:

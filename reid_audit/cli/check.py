@@ -60,6 +60,14 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
 @click.option("--repeats", type=click.IntRange(1, 20), help="Attack seeds that must agree, overriding the policy.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps control results between audits.")
 @click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input, overriding the policy.")
+@click.option(
+    "--preprocess",
+    type=click.Choice(["infer", "unit", "half", "imagenet", "xrv"]),
+    help="Grey values in training: 0 to 1, -1 to 1, ImageNet's, -1024 to 1024; overriding the policy.",
+)
+@click.option(
+    "--head", type=click.Choice(["softmax", "sigmoid", "regression"]), help="What the outputs are, if not guessed."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--deterministic", is_flag=True, help="Deterministic kernels only.")
 @click.option("--arch", help="Architecture by name, instead of inferring it.")
@@ -134,19 +142,33 @@ def plan(checkpoint: Path, policy: Policy, given: dict[str, Any]) -> tuple[Audit
 
 
 def override(policy: Policy, given: dict[str, Any]) -> Policy:
-    """The policy with the command line's budget, profile and side."""
+    """The policy with the command line's budget, profile, repeats, head and preprocessing."""
     changes: dict[str, Any] = dict(PROFILES[given["profile"]]) if given["profile"] else {}
     if given["budget"] is not None:
         changes["seconds"] = given["budget"]
     policy = policy.model_copy(update={"budget": Budget(**{**policy.budget.model_dump(), **changes})})
     if given["repeats"] is not None:
         policy = policy.model_copy(update={"repeats": given["repeats"], "agreement": None})
-    if given["side"] is None:
-        return policy
-    stated = policy.preprocess
-    declared = (stated.declared or PreprocessSpec()).model_copy(update={"side": given["side"]})
-    values = "inferred" if stated.declared is None else stated.values
-    return policy.model_copy(update={"preprocess": PreprocessPolicy(declared=declared, values=values)})
+    if given["head"] is not None:
+        policy = policy.model_copy(update={"head": given["head"]})
+    return policy.model_copy(
+        update={"preprocess": preprocessing(policy.preprocess, given["preprocess"], given["side"])}
+    )
+
+
+def preprocessing(stated: PreprocessPolicy, values: str | None, side: int | None) -> PreprocessPolicy:
+    """The policy's table with grey values by name (``infer``: asked of the first layers) and another side."""
+    from reid_audit.preprocess import NAMED
+
+    if values == "infer":
+        stated = PreprocessPolicy(declared=stated.declared, values="inferred")
+    elif values is not None:
+        named = NAMED[values].model_dump(include={"mean", "std", "invert"})
+        stated = PreprocessPolicy(declared=(stated.declared or PreprocessSpec()).model_copy(update=named))
+    if side is None:
+        return stated
+    declared = (stated.declared or PreprocessSpec()).model_copy(update={"side": side})
+    return PreprocessPolicy(declared=declared, values="inferred" if stated.declared is None else stated.values)
 
 
 def sources(given: dict[str, Any]) -> tuple[Films, Path | None]:

@@ -159,6 +159,8 @@ class Policy(Record):
     gates: tuple[Gate, ...] = Field(default_factory=default_gates, min_length=1)
     controls: Controls = Controls()
     preprocess: PreprocessPolicy = PreprocessPolicy()
+    head: Literal["softmax", "sigmoid", "regression"] | None = None
+    """What the outputs are: exclusive classes, independent answers, numbers. Weights do not tell; None: a guess."""
     budget: Budget = Budget()
     level: Fraction = 0.10
     """False-discovery rate of ``reidentified_patients``."""

@@ -1,0 +1,277 @@
+"""Variants of the `moments` recipe on patients of the `prior` split that are withheld from the prior.
+
+    python benchmarks/tuning.py run --data ../shared/data/nih_cxr14 [--seeds 0 1] [--only "learned weights" ...]
+                                    [--architecture vit_tiny_patch16_224 --sides 64]
+    python benchmarks/tuning.py table --doc docs/power.md
+
+What is chosen here is reported on other people: `target` and `holdout` films are never opened. Each row is one attack
+on a network that was overfit on 16 of 100 patients, among 200 others; the remaining patients of the split make the
+prior. Energies are those of the recipe's own likelihood (its floors, equal shares), so that variants compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pages import publish
+from power import budget_of, rows_of
+from real import few, sex_labels
+from safetensors.torch import load_file
+from targets import ARCHITECTURES, Bench, Target, kept, weights_of
+from torch import Tensor, nn
+from training import SPEC, overfit
+
+from reid_audit.arch.identify import identify
+from reid_audit.attack.batchnorm import batched_moments
+from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.moments import likelihood, moments
+from reid_audit.attack.objectives import squared_deviations
+from reid_audit.attack.refinement import RefineSettings, refine
+from reid_audit.attack.schedules import noise_floors
+from reid_audit.audit.sides import Pooled
+from reid_audit.budget import Meter
+from reid_audit.cohort import Cohort, assemble, load_cohort
+from reid_audit.observer import SilentObserver
+from reid_audit.preprocess import to_network
+from reid_audit.prior.gaussian import GaussianPrior
+from reid_audit.records import Budget, Metric, find
+from reid_audit.score.linkage import link
+from reid_audit.score.similarity import match_scores
+
+MEMBERS, OTHERS = 100, 200
+"""Patients withheld from the prior: those that targets may learn, and their non-members."""
+COARSE_SHARE = 0.4
+"""Share of the steps spent on low frequencies in the coarse-to-fine variant."""
+
+
+def withheld(data: Path, side: int) -> Bench:
+    """The `prior` split in three, by patient; the same three for every side and seed."""
+    films = load_cohort(data, role="reference", spec=SPEC, side=side, where={"split": "prior"})
+    order = np.random.default_rng(0).permutation(np.unique(films.patients))
+
+    def part(people: np.ndarray) -> Cohort:
+        rows = np.flatnonzero(np.isin(films.patients, people))
+        return assemble(
+            films.images[torch.from_numpy(rows)], films.patients[rows], films.ages[rows], films.sexes[rows],
+            role="reference",
+        )  # fmt: skip
+
+    return Bench.of(*(part(people) for people in np.split(order, [MEMBERS, MEMBERS + OTHERS])))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One network to try the variants on."""
+
+    target: Target
+    bench: Bench
+    task: AttackTask
+    folder: Path
+
+    def shadow_floors(self) -> tuple[float, ...]:
+        """Noise of a network of the same kind overfit on films of the prior, scaled to the ramp's geometric mean.
+
+        The scale is left to the temperature, so that the variant differs in the shape of the floors alone.
+        """
+        films = few(self.bench.prior, self.target.members, self.target.seed)
+        make = partial(ARCHITECTURES[self.target.architecture], self.target.side)
+        path = kept(
+            self.folder / f"shadow-{self.target.name}.safetensors",
+            lambda: overfit(make, films.images, sex_labels(films), seed=100 + self.target.seed),
+        )
+        module: nn.Module = make()
+        module.load_state_dict(load_file(path))
+        layers = batched_moments(module.eval(), to_network(films.images, SPEC, 3), trained_with=len(films.images))
+        equal = torch.full((1, len(films.images)), 1.0 / len(films.images))
+        noise = torch.stack([0.5 * squared_deviations(layer, equal).mean() for layer in layers]).clamp_min(1e-14).log()
+        ramp = torch.tensor(noise_floors(len(layers))).log()
+        return tuple((noise - noise.mean() + ramp.mean()).exp().tolist())
+
+    def coarse_start(self, generator: torch.Generator) -> Tensor:
+        """Latents after the low frequencies alone have been optimised; the others as at a random start."""
+        settings, space = RefineSettings(), self.task.space
+        noise = settings.start_scale * space.sample_latents(sum(self.task.budget.particles), generator)
+        low = LowFrequencies(space, lowest(space))
+        found = refine(
+            self.task,
+            low,
+            noise,
+            likelihood(self.task, settings),
+            steps=max(2, round(COARSE_SHARE * self.task.budget.steps)),
+            meter=Meter(None, None),
+            observer=SilentObserver(),
+            stage="coarse",
+            settings=settings,
+        )
+        return torch.where(low.free, found.latents, noise)
+
+
+def lowest(space: GaussianPrior) -> Tensor:
+    """[D] bool: latents of the lower half of the frequencies of each axis, or of as large a share of components."""
+    side, rank = space.mean.shape[-1], space.factor.shape[0]
+    if space.dct_std is None:
+        return torch.arange(rank) < rank // 4
+    frequencies = torch.zeros_like(space.dct_std, dtype=torch.bool)
+    frequencies[:, : side // 2, : side // 2] = True
+    return torch.cat([torch.ones(rank, dtype=torch.bool), frequencies.flatten()])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LowFrequencies:
+    """A prior whose other latents are held at zero."""
+
+    inner: GaussianPrior
+    free: Tensor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.inner.decode(latents * self.free)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What differs from the recipe."""
+
+    settings: Callable[[Case], RefineSettings] = lambda _: RefineSettings()
+    particles: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda particles: particles
+    coarse: bool = False
+
+    def run(self, case: Case, generator: torch.Generator) -> Reconstruction:
+        budget, start = case.task.budget, None
+        if self.coarse:
+            start = case.coarse_start(generator)
+            budget = budget.model_copy(update={"steps": max(2, round((1.0 - COARSE_SHARE) * budget.steps))})
+        return moments(
+            replace(case.task, budget=budget),
+            generator=generator,
+            meter=Meter(None, None),
+            observer=SilentObserver(),
+            settings=self.settings(case),
+            start=start,
+        )
+
+
+VARIANTS: dict[str, Variant] = {
+    "recipe": Variant(),
+    "learned weights": Variant(settings=lambda _: RefineSettings(weighted=True)),
+    "shadow floors": Variant(settings=lambda case: RefineSettings(floors=case.shadow_floors())),
+    "coarse to fine": Variant(coarse=True),
+    "two restarts in one batch": Variant(particles=lambda particles: 2 * particles),
+    "twice the particles": Variant(particles=lambda particles: tuple(2 * count for count in particles)),
+}
+HEAD_VARIANTS: dict[str, Variant] = {
+    "recipe": Variant(),
+    "four weights below the head": Variant(settings=lambda _: RefineSettings(deep=4)),
+    "two restarts in one batch": VARIANTS["two restarts in one batch"],
+}
+"""For networks without BatchNorm."""
+
+
+def variants_of(architecture: str) -> dict[str, Variant]:
+    return VARIANTS if architecture in ("resnet18", "densenet121") else HEAD_VARIANTS
+
+
+def row(case: Case, name: str, steps: int) -> dict[str, Any]:
+    """One attack, scored against the withheld patients."""
+    torch.manual_seed(case.target.seed)
+    variant = variants_of(case.target.architecture)[name]
+    if name == "shadow floors":
+        case.shadow_floors()  # trained before the clock starts
+    began = time.process_time()
+    made = variant.run(case, torch.Generator().manual_seed(1000 + case.target.seed))
+    seconds = time.process_time() - began
+    with torch.no_grad():
+        energy = likelihood(case.task, RefineSettings()).energy(case.task.inputs(made.images))
+    pooled = Pooled.of(case.bench.members(case.target), case.bench.holdout)
+    found = link(
+        match_scores(case.bench.match, made.images, pooled.films).double().numpy(),
+        pooled.patients,
+        pooled.is_member,
+        pooled.strata,
+        np.random.default_rng(case.target.seed),
+    ).measurements
+    auc = find(found, Metric.LINKAGE_AUC)
+    return {
+        "target": case.target.name,
+        "variant": name,
+        "budget": budget_of(steps, list(case.task.budget.particles)),
+        "energy": float(energy.mean()),
+        "auc": [auc.value, auc.low, auc.high],
+        "p": find(found, Metric.LINKAGE_P).value,
+        "cpu_seconds": seconds,
+    }
+
+
+def case_of(target: Target, bench: Bench, budget: Budget, folder: Path) -> Case:
+    """The network as the attack identifies it, trained where it is missing."""
+    network = identify(load_file(weights_of(target, bench, folder)), side=target.side)
+    spec = SPEC.model_copy(update={"side": target.side})
+    return Case(target, bench, AttackTask(network, bench.space, bench.space, spec, budget), folder)
+
+
+def run(options: argparse.Namespace) -> None:
+    done = {(row["target"], row["variant"], row["asked"]) for row in rows_of(options.out)}
+    asked = budget_of(options.steps, options.particles)
+    for side in options.sides:
+        bench = withheld(options.data, side)
+        for seed in options.seeds:
+            target = Target(options.architecture, side, options.members, seed)
+            for name, variant in variants_of(options.architecture).items():
+                if (target.name, name, asked) in done or (options.only and name not in options.only):
+                    continue
+                particles = variant.particles(tuple(options.particles))
+                budget = Budget(steps=options.steps, particles=particles)
+                found = row(case_of(target, bench, budget, options.out.parent / "tuning"), name, options.steps)
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(found | {"asked": asked}) + "\n")
+                print(json.dumps(found), flush=True)
+
+
+COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
+    ("target", lambda r: r["target"]),
+    ("variant", lambda r: r["variant"]),
+    ("steps x particles", lambda r: r["budget"]),
+    ("energy", lambda r: f"{r['energy']:.1e}"),
+    ("linkage_auc", lambda r: f"{r['auc'][0]:.2f} [{r['auc'][1]:.2f}, {r['auc'][2]:.2f}]"),
+    ("linkage_p", lambda r: f"{r['p']:.2g}"),
+    ("CPU s", lambda r: f"{r['cpu_seconds']:.0f}"),
+)
+
+
+def write(options: argparse.Namespace) -> None:
+    rows = [tuple(text(row) for _, text in COLUMNS) for row in rows_of(options.out)]
+    publish([name for name, _ in COLUMNS], rows, options.doc, keys=3, mark="tuning")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/tuning.jsonl"))
+    commands = parser.add_subparsers(required=True)
+    running = commands.add_parser("run")
+    running.add_argument("--data", type=Path, required=True)
+    running.add_argument("--sides", type=int, nargs="+", default=[32, 64])
+    running.add_argument("--seeds", type=int, nargs="+", default=[0])
+    running.add_argument("--members", type=int, default=16)
+    running.add_argument("--steps", type=int, default=300)
+    running.add_argument("--particles", type=int, nargs="+", default=[16, 32])
+    running.add_argument("--only", nargs="+", choices=sorted(VARIANTS | HEAD_VARIANTS))
+    running.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="resnet18")
+    running.set_defaults(action=run)
+    writing = commands.add_parser("table")
+    writing.add_argument("--doc", type=Path)
+    writing.set_defaults(action=write)
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.action(options)
+
+
+if __name__ == "__main__":
+    main()

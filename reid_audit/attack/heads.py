@@ -1,0 +1,124 @@
+"""What a classifier's outputs mean: softmax classes, independent yes/no answers, or numbers.
+
+The loss decides what a weight-decayed head has to be: its gradient is sum_i r_i h_i^T with residual r = y - softmax(z),
+y - sigmoid(z) or y - z. Labels of particles are numbers, 0 to K - 1 for one of K outputs; a sigmoid head has one label
+more, K, for a film on which every answer is no.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+HeadKind = Literal["softmax", "sigmoid", "regression", "segmentation", "features"]
+
+
+def logits_of(output: object) -> Tensor:
+    """[N, K] logits from whatever a network returns: a tensor, the first of a tuple, or a dict's first value.
+
+    Dense outputs [N, K, H, W] are averaged over positions.
+    """
+    if isinstance(output, dict):
+        output = next(iter(output.values()))
+    if isinstance(output, (tuple, list)):
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise TypeError(f"a network output of type {type(output).__name__} has no logits")
+    return output.flatten(2).mean(-1) if output.dim() > 2 else output.reshape(len(output), -1)
+
+
+def meaning(kind: HeadKind, width: int) -> HeadKind:
+    """One output answers yes or no, unless it is a number."""
+    return "sigmoid" if width == 1 and kind != "regression" else kind
+
+
+def labels_of(kind: HeadKind, width: int) -> int:
+    """How many labels a head of ``width`` outputs tells apart; 0 where its outputs are not answers."""
+    return {"softmax": width, "segmentation": width, "sigmoid": width + 1}.get(kind, 0)
+
+
+def answers(labels: Tensor, width: int) -> Tensor:
+    """[N, width] zeros with a one at each label [N]; all zeros for label ``width``."""
+    return functional.one_hot(labels, width + 1)[:, :width].float()
+
+
+def decisions(kind: HeadKind, logits: Tensor) -> Tensor:
+    """[N, K] the network's own answers: the largest output alone, or every positive one."""
+    if kind == "sigmoid":
+        return (logits > 0).to(logits)
+    return answers(logits.argmax(1), logits.shape[1]).to(logits)
+
+
+def residual(kind: HeadKind, logits: Tensor, wanted: Tensor) -> Tensor:
+    """[N, K] y - p, the head's gradient at each film, for answers ``wanted`` [N, K]."""
+    return wanted.to(logits) - (logits.sigmoid() if kind == "sigmoid" else logits.softmax(1))
+
+
+def rows(kind: HeadKind, head: nn.Linear) -> Tensor:
+    """[K, D] classifier rows; centred for softmax, where their mean is not determined by the loss."""
+    weight: Tensor = head.weight
+    return weight if kind in ("sigmoid", "regression") else weight - weight.mean(0, keepdim=True)
+
+
+def summed_loss(kind: HeadKind, logits: Tensor, wanted: Tensor) -> Tensor:
+    """Training loss summed over films: cross-entropy, binary cross-entropy or half the squared error; scalar.
+
+    logits, wanted [N, K]: answers, or numbers for a regression.
+    """
+    wanted = wanted.to(logits)
+    if kind == "regression":
+        return 0.5 * (logits - wanted).square().sum()
+    if kind == "sigmoid":
+        return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+    return functional.cross_entropy(logits, wanted, reduction="sum")
+
+
+def head_stationarity(kind: HeadKind, features: Tensor, logits: Tensor, labels: Tensor, head: nn.Linear) -> Tensor:
+    """1 - cos(W, sum_i r_i h_i^T): at a weight-decayed optimum the head is its own gradient (KKT).
+
+    features [N, D], logits [N, K], labels [N] int64. Returns a scalar in [0, 2].
+    """
+    if kind == "regression":
+        return regression_stationarity(features, head)
+    direction = residual(kind, logits, answers(labels, logits.shape[1])).T @ features
+    return 1.0 - functional.cosine_similarity(direction.flatten(), rows(kind, head).flatten(), dim=0)
+
+
+def regression_stationarity(features: Tensor, head: nn.Linear, *, ridge: float = 1e-3) -> Tensor:
+    """1 - |P W| / |W| with P the projection onto the span of features [N, D]; scalar in [0, 1].
+
+    What the films were labelled is not known, so the residuals are free: the rows only have to lie in the span.
+    """
+    gram = features @ features.T
+    gram = gram + ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    weights: Tensor = torch.linalg.solve(gram, features @ head.weight.T)
+    explained: Tensor = (head.weight * (weights.T @ features)).sum() / head.weight.square().sum()
+    return 1.0 - explained.clamp(1e-12, 1.0).sqrt()
+
+
+def class_mean_alignment(kind: HeadKind, features: Tensor, labels: Tensor, head: nn.Linear) -> Tensor:
+    """Mean over labels of 1 - cos(mean of their features - overall mean, classifier row); scalar."""
+    centre = features.mean(0)
+    goals = rows(kind, head)
+    terms = [
+        1.0 - functional.cosine_similarity(features[labels == k].mean(0) - centre, goals[k], dim=0)
+        for k in torch.unique(labels)
+        if k < len(goals)
+    ]
+    return torch.stack(terms).mean() if terms else features.new_zeros(())
+
+
+def certainty(kind: HeadKind, logits: Tensor) -> Tensor | None:
+    """[N] how firmly each film is decided: best minus second-best logit, or the mean |logit| of yes/no answers.
+
+    None for a regression: a large number is no certainty.
+    """
+    if kind == "regression":
+        return None
+    if kind == "sigmoid" or logits.shape[1] == 1:
+        return logits.abs().mean(1)
+    best = logits.topk(2, dim=1).values
+    return best[:, 0] - best[:, 1]

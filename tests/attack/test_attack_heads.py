@@ -1,0 +1,158 @@
+"""Every kind of head: what its weights say of training films, and an attack that runs or refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small import SPEC, blobs, convnet, task_of
+from torch import Tensor, nn
+
+from reid_audit.attack.canary import with_canaries
+from reid_audit.attack.heads import (
+    HeadKind,
+    answers,
+    certainty,
+    class_mean_alignment,
+    decisions,
+    head_stationarity,
+    labels_of,
+    residual,
+    summed_loss,
+)
+from reid_audit.attack.interface import AttackTask
+from reid_audit.attack.memory import head_directions, margins
+from reid_audit.attack.methods import METHODS
+from reid_audit.budget import Meter
+from reid_audit.errors import ArchitectureError
+from reid_audit.observer import SilentObserver
+from reid_audit.preprocess import to_network
+
+KINDS: tuple[HeadKind, ...] = ("softmax", "sigmoid", "regression")
+WIDTH = 3
+
+
+def trained(kind: HeadKind) -> tuple[Tensor, Tensor, nn.Linear]:
+    """Features, labels and a head at the optimum of its weight-decayed loss, found by L-BFGS."""
+    torch.manual_seed(1)
+    features, head = torch.randn(12, 20), nn.Linear(20, WIDTH)
+    labels = torch.arange(12) % (labels_of(kind, WIDTH) or WIDTH)
+    wanted = torch.randn(12, WIDTH) if kind == "regression" else answers(labels, WIDTH)
+    optimiser = torch.optim.LBFGS(head.parameters(), max_iter=500, line_search_fn="strong_wolfe", tolerance_grad=1e-7)
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        value = summed_loss(kind, head(features), wanted) + 0.05 * head.weight.square().sum()
+        value.backward()
+        return value
+
+    optimiser.step(loss)  # type: ignore[arg-type]
+    return features, labels, head.requires_grad_(False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_optimal_head_is_the_gradient_of_its_training_films_and_of_no_others(kind: HeadKind) -> None:
+    features, labels, head = trained(kind)
+    others = torch.randn(12, 20, generator=torch.Generator().manual_seed(5))
+    assert float(head_stationarity(kind, features, head(features), labels, head)) < 5e-3
+    assert float(head_stationarity(kind, others, head(others), labels, head)) > 0.05
+
+
+def test_each_kind_needs_its_own_residual() -> None:
+    features, labels, head = trained("sigmoid")
+    own = head_stationarity("sigmoid", features, head(features), labels, head)
+    wrong = head_stationarity("softmax", features, head(features), labels.clamp_max(WIDTH - 1), head)
+    assert float(wrong) > float(own) + 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_residuals_are_what_autograd_finds(kind: HeadKind) -> None:
+    logits = torch.randn(4, WIDTH, requires_grad=True)
+    wanted = torch.randn(4, WIDTH) if kind == "regression" else answers(torch.tensor([0, 1, 2, 0]), WIDTH)
+    (gradient,) = torch.autograd.grad(summed_loss(kind, logits, wanted), logits)
+    expected = wanted - logits if kind == "regression" else residual(kind, logits, wanted)
+    assert torch.allclose(-gradient, expected, atol=1e-6)
+
+
+def test_class_means_point_along_the_rows() -> None:
+    features = torch.randn(8, 5)
+    labels = torch.arange(8) % 2
+    head = nn.Linear(5, 2)
+    head.weight.data = torch.stack([features[labels == k].mean(0) - features.mean(0) for k in (0, 1)])
+    assert float(class_mean_alignment("softmax", features, labels, head)) == pytest.approx(0.0, abs=1e-4)
+    assert float(class_mean_alignment("softmax", features, 1 - labels, head)) == pytest.approx(2.0, abs=1e-4)
+
+
+def test_answers_and_certainty_of_each_kind() -> None:
+    logits = torch.tensor([[3.0, 1.0, -2.0]])
+    assert decisions("softmax", logits).tolist() == [[1, 0, 0]]
+    assert decisions("sigmoid", logits).tolist() == [[1, 1, 0]]
+    assert answers(torch.tensor([3]), 3).tolist() == [[0, 0, 0]]
+    assert certainty("softmax", logits).tolist() == [2.0]  # type: ignore[union-attr]
+    assert certainty("sigmoid", logits).tolist() == [2.0]  # type: ignore[union-attr]
+    assert certainty("regression", logits) is None
+
+
+class Dense(nn.Module):
+    """An encoder with statistics and one decision per position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(*list(convnet())[:6])
+        self.outputs = nn.Conv2d(48, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.outputs(self.encoder(x))
+        return found
+
+
+def network(kind: HeadKind, normalised: bool) -> nn.Module:
+    if kind == "segmentation":
+        return Dense()
+    body = list(convnet(normalised=normalised))
+    return nn.Sequential(*body[:-1], *([] if kind == "features" else [nn.Linear(64, 1 if kind == "regression" else 3)]))
+
+
+def task(kind: HeadKind, normalised: bool) -> AttackTask:
+    made = task_of(network(kind, normalised), steps=15, particles=(4, 5))
+    return replace(made, target=replace(made.target, match=made.target.match.model_copy(update={"head": kind})))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "segmentation", "features"])
+def test_every_head_over_statistics_is_attacked_and_keeps_its_canaries(kind: HeadKind) -> None:
+    made = task(kind, True)
+    found = METHODS["moments"](
+        made, generator=torch.Generator().manual_seed(0), meter=Meter(None, None), observer=SilentObserver()
+    )
+    assert found.energy_end < found.energy_start
+    films = to_network(blobs(6, 1), SPEC, 1)
+    planted = with_canaries(made.target, films, torch.Generator().manual_seed(0), steps=3, rate=1e-2)
+    moved = [not torch.equal(a, b) for a, b in zip(made.target.module.parameters(), planted.module.parameters())]  # noqa: B905
+    assert all(moved) or kind == "features"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_statistics_the_head_is_all_there_is(kind: HeadKind) -> None:
+    made = task(kind, False)
+    found = METHODS["moments"](
+        made, generator=torch.Generator().manual_seed(0), meter=Meter(None, None), observer=SilentObserver()
+    )
+    assert found.energy_end < found.energy_start
+    assert bool(found.energies.isfinite().all())
+    films = to_network(blobs(6, 1), SPEC, 1)
+    assert (head_directions(made.target, films) is None) == (kind == "regression")
+    assert (margins(made.target, films) is None) == (kind == "regression")
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "features"])
+def test_without_statistics_and_classifier_there_is_nothing_to_go_by(kind: HeadKind) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    made = task(kind, True)
+    with pytest.raises(ArchitectureError) as refused:
+        METHODS["moments"](
+            replace(made, target=replace(made.target, module=module)),
+            generator=torch.Generator(), meter=Meter(None, None), observer=SilentObserver(),
+        )  # fmt: skip
+    assert refused.value.closest
+    assert refused.value.remedy
