@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from prior import films
@@ -33,6 +34,8 @@ from reid_audit.prior.training import PRIOR_FILE, TrainRecipe, draw, train_pggan
 
 SIDE, FILMS = 32, 200
 STATE = "state.pt"
+POLL = 5.0
+"""Seconds between two looks at the child's state."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,24 +102,28 @@ def started() -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, __file__, "--child", *sys.argv[1:]])
 
 
-def state_of(run: Path) -> dict[str, object]:
-    """The training state on disk, empty before the first snapshot."""
-    path = run / STATE
-    return dict(torch.load(path, weights_only=True)) if path.exists() else {}
+def state_of(run: Path) -> dict[str, Any]:
+    """The training state on disk."""
+    return dict(torch.load(run / STATE, weights_only=True, mmap=True))
+
+
+def spent(run: Path) -> float:
+    """CPU seconds of training up to the last snapshot."""
+    return float(state_of(run)["spent"][1]) if (run / STATE).exists() else 0.0
 
 
 def killed_once(options: argparse.Namespace) -> tuple[int, int]:
     """Train with one SIGKILL after half the budget. Returns the steps known then, and those at the end."""
     child = started()
-    while child.poll() is None and state_of(options.run).get("spent", (0, 0.0))[1] < options.seconds / 2:  # type: ignore[index]
-        time.sleep(1)
+    while child.poll() is None and spent(options.run) < options.seconds / 2:
+        time.sleep(POLL)
     child.send_signal(signal.SIGKILL)
     if child.wait() != -signal.SIGKILL:
         raise SystemExit("the training ended before it could be killed")
-    before = state_of(options.run)["steps"]
+    before = int(state_of(options.run)["steps"])
     if started().wait():
         raise SystemExit("the resumed training failed")
-    return int(str(before)), int(str(state_of(options.run)["steps"]))
+    return before, int(state_of(options.run)["steps"])
 
 
 def table(options: argparse.Namespace, killed: int, steps: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -21,6 +22,7 @@ from reid_audit.errors import PriorError
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior, shipped_prior
+from reid_audit.prior.patient_file import beside, read_patient_file
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.provenance import Origin, origin_of
 from reid_audit.prior.resampling import ResampledPrior, prior_at
@@ -69,7 +71,7 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
     prior, cohort, origin = _prior(request, films, Frame(spatial, side, 1))
     images = cohort.images if cohort is not None else _samples(prior, request.seed)
     spec, by = _preprocess(target, request.policy.preprocess, images)
-    device = _device(request.device)
+    device = usable_device(request.device)
     task = AttackTask(
         target=replace(target, module=target.module.to(device)),
         prior=prior.to(device),
@@ -99,7 +101,8 @@ def _base(request: AuditRequest, target: Target, device: torch.device) -> Target
 def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Cohort | None, Origin | None]:
     """A given file, films to fit on, or the shipped prior; with its films and its origin where they are known."""
     if request.prior is not None:
-        return _at(load_prior(request.prior), frame.side)
+        prior, cohort, public = _at(load_prior(request.prior), frame.side)
+        return prior, cohort, public or _private_origin(request.prior, request.prior_patients, prior)
     if films.prior is None:
         return _at(
             shipped_prior(frame.side, "pggan" if request.method in GENERATOR_METHODS else "gaussian"), frame.side
@@ -113,7 +116,13 @@ def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Co
         patients=given.cohort.summary.patients,
         generator=torch.Generator().manual_seed(request.seed),
     )
-    return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.patients.tolist())
+    return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.named_patients())
+
+
+def _private_origin(file: Path, given: Path | None, prior: Prior) -> Origin | None:
+    """What the patient file of a prior says, where one is given or lies beside it."""
+    path = given or beside(file)
+    return read_patient_file(path, prior=prior.card.sha256) if given or path.is_file() else None
 
 
 def _at(prior: Prior, side: int) -> tuple[Prior, None, Origin | None]:
@@ -160,7 +169,8 @@ def _preprocess(target: Target, policy: PreprocessPolicy, images: Tensor) -> tup
     return spec, "statistics" if found is not None else "default"
 
 
-def _device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
+def usable_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """The device to work on. Raises PriorError for CUDA where there is none."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise PriorError(
             "--device cuda was asked for, but no CUDA device is usable here",
