@@ -18,7 +18,7 @@ from reid_audit.attack.preprocessing import infer_preprocess
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort
-from reid_audit.errors import PriorError
+from reid_audit.device import usable_device
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior, shipped_prior
@@ -102,7 +102,7 @@ def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Co
     """A given file, films to fit on, or the shipped prior; with its films and its origin where they are known."""
     if request.prior is not None:
         prior, cohort, public = _at(load_prior(request.prior), frame.side)
-        return prior, cohort, public or _private_origin(request.prior, request.prior_patients, prior)
+        return prior, cohort, _file_origin(request, request.prior, prior, public)
     if films.prior is None:
         return _at(
             shipped_prior(frame.side, "pggan" if request.method in GENERATOR_METHODS else "gaussian"), frame.side
@@ -119,10 +119,12 @@ def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Co
     return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.named_patients())
 
 
-def _private_origin(file: Path, given: Path | None, prior: Prior) -> Origin | None:
-    """What the patient file of a prior says, where one is given or lies beside it."""
-    path = given or beside(file)
-    return read_patient_file(path, prior=prior.card.sha256) if given or path.is_file() else None
+def _file_origin(request: AuditRequest, file: Path, prior: Prior, public: Origin | None) -> Origin | None:
+    """What is known of a prior file's films: by the patient file given, by itself, by a patient file beside it."""
+    private = request.prior_patients or beside(file)
+    if request.prior_patients is None and (public is not None or not private.is_file()):
+        return public
+    return read_patient_file(private, prior=prior.card.sha256)
 
 
 def _at(prior: Prior, side: int) -> tuple[Prior, None, Origin | None]:
@@ -167,14 +169,3 @@ def _preprocess(target: Target, policy: PreprocessPolicy, images: Tensor) -> tup
     values = found or PreprocessSpec(mean=(0.5,), std=(0.5,))
     spec = geometry.model_copy(update={"mean": values.mean, "std": values.std, "invert": values.invert})
     return spec, "statistics" if found is not None else "default"
-
-
-def usable_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device to work on. Raises PriorError for CUDA where there is none."""
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise PriorError(
-            "--device cuda was asked for, but no CUDA device is usable here",
-            closest="cpu",
-            remedy="use --device auto or cpu, or install a torch build for this machine's GPU",
-        )
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

@@ -103,15 +103,16 @@ def train(
     """
     import torch
 
-    from reid_audit.audit.setup import usable_device
     from reid_audit.budget import Meter
     from reid_audit.console import ConsoleObserver, console_for
+    from reid_audit.device import usable_device
     from reid_audit.prior.storage import write_atomically
     from reid_audit.prior.training import PRIOR_FILE, train_pggan
 
     run, file = places(out, PRIOR_FILE)
     refuse_other_run(run, resume)
-    writable(file)
+    for path in (file, run / PRIOR_FILE):
+        writable(path)
     where = usable_device(device)
     side = int(resolution)
     films, declared = read_films(images, side, name)

@@ -1,4 +1,4 @@
-"""``reid-audit prior`` as a user meets it: what it writes, whom it names, what it refuses, what ``check`` makes of it."""
+"""``reid-audit prior`` as a user meets it: what it writes and names, what it refuses, what ``check`` makes of it."""
 
 from __future__ import annotations
 
