@@ -49,7 +49,7 @@ class Origin:
     def known(self, patients: Sequence[str]) -> set[str]:
         """Those of ``patients`` that the prior was made from."""
         if not self.key:
-            return self.patients & set(patients)
+            return set(patients) & self.patients
         return {patient for patient in set(patients) if keyed_id(patient, self.key) in self.patients}
 
 

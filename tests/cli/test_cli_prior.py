@@ -73,13 +73,13 @@ def test_a_private_prior_names_nobody_and_its_patient_file_is_keyed(private: Pat
 
 def test_a_public_prior_carries_its_ids_and_needs_no_patient_file(films: Path, tmp_path: Path) -> None:
     path = tmp_path / "public.safetensors"
-    source = f"{films / 'mine' / 'manifest.csv'}?sex=F"
+    source = f"{films / 'mine' / 'manifest.csv'}?sex=M"
     assert run("prior", "fit", source, "--out", path, "--resolution", "16", "--public", "--licence", "CC0") == 0
     prior = load_prior(path)
     assert isinstance(prior, GaussianPrior)
     assert prior.origin is not None
     assert all(patient.startswith("phantom1-") for patient in prior.origin.patients)
-    assert (prior.card.declared_training_sets, prior.card.licence) == (("mine (sex: F)",), "CC0")
+    assert (prior.card.declared_training_sets, prior.card.licence) == (("mine (sex: M)",), "CC0")
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -102,8 +102,8 @@ def test_check_caps_at_inconclusive_and_names_the_overlap(
     )
     if not known:
         private.with_name("prior.safetensors.patients.json").unlink()
-    sides = ("--reference", films / "mine", "--holdout", films / "others")
-    assert run("check", checkpoint_path("cnn"), *sides, "--prior", private, "--out", "out", "--quiet") == 4
+    mine = ("--reference", films / "mine", "--prior", private)
+    assert run("check", checkpoint_path("cnn"), *mine, "--out", "out", "--quiet") == 4
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["prior"]["overlap"] == ("overlap" if known else "unknown")
     assert words in json.dumps(report["verdict"])
