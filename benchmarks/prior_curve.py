@@ -30,7 +30,8 @@ from reid_audit.observer import Event
 from reid_audit.prior.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import PgganPrior
-from reid_audit.prior.training import PRIOR_FILE, TrainRecipe, draw, train_pggan
+from reid_audit.prior.sampling import draw
+from reid_audit.prior.training import PRIOR_FILE, TrainRecipe, train_pggan
 
 SIDE, FILMS = 32, 200
 STATE = "state.pt"

@@ -15,6 +15,7 @@ from reid_audit.errors import PriorError, RunStateError
 
 if TYPE_CHECKING:
     from reid_audit.cohort import Cohort
+    from reid_audit.prior.pggan import PgganPrior
     from reid_audit.prior.provenance import Origin
 
 DEFAULT_SECONDS = 3600.0
@@ -79,6 +80,7 @@ def fit(images: str, out: Path, resolution: int, name: str | None, licence: str,
 @click.option("--steps", type=click.IntRange(1), help="Steps of the whole training.")
 @click.option("--public", is_flag=True, help="The films are public: perceptual hashes and ids may be written.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--start", type=click.Path(path_type=Path), help="PGGAN prior file to train on from, at its own side.")
 @click.option("--resume", is_flag=True, help="Go on from the last snapshot; --budget and --steps count from the start.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
@@ -92,6 +94,7 @@ def train(
     steps: int | None,
     public: bool,
     device: Literal["auto", "cpu", "cuda"],
+    start: Path | None,
     resume: bool,
     seed: int,
     quiet: bool,
@@ -106,6 +109,7 @@ def train(
     from reid_audit.budget import Meter
     from reid_audit.console import ConsoleObserver, console_for
     from reid_audit.device import usable_device
+    from reid_audit.prior.provenance import joined
     from reid_audit.prior.storage import write_atomically
     from reid_audit.prior.training import PRIOR_FILE, train_pggan
 
@@ -115,8 +119,12 @@ def train(
         writable(path)
     where = usable_device(device)
     side = int(resolution)
+    first = None if start is None else starting_prior(start)
     films, declared = read_films(images, side, name)
-    origin = origin_of_films(films, public=public)
+    origin: Origin | None = origin_of_films(films, public=public)
+    known = (declared,)
+    if first is not None and origin is not None:
+        origin, known = joined(first.origin, origin), (*first.card.declared_training_sets, declared)
     seconds = DEFAULT_SECONDS if budget is None and steps is None else budget
     with ConsoleObserver(console_for(quiet=quiet), ceiling=seconds) as observer:
         made = train_pggan(
@@ -124,7 +132,7 @@ def train(
             films.patients.tolist(),
             resolution=side,
             name=name or declared,
-            declared=(declared,),
+            declared=known,
             licence=licence,
             origin=origin,
             generator=torch.Generator().manual_seed(seed),
@@ -133,6 +141,7 @@ def train(
             out=run,
             device=where,
             resume=resume,
+            start=first,
         )
     if file != run / PRIOR_FILE:
         write_atomically(file, (run / PRIOR_FILE).read_bytes())
@@ -197,13 +206,30 @@ def origin_of_films(films: Cohort, *, public: bool) -> Origin:
     return origin_of(films.images, films.named_patients(), public=public)
 
 
-def keep_patients(file: Path, origin: Origin) -> None:
-    """For private films, the patient file beside the prior."""
+def starting_prior(file: Path) -> PgganPrior:
+    """The PGGAN in ``file``. Raises PriorError for a prior of another kind."""
+    from reid_audit.prior.loading import load_prior
+    from reid_audit.prior.pggan import PgganPrior
+
+    found = load_prior(file)
+    if not isinstance(found, PgganPrior):
+        raise PriorError(
+            f"{file} cannot be trained on",
+            closest=f"it is a {found.card.kind} prior; a pggan is wanted",
+            remedy="give --start a prior of 'reid-audit prior train', or leave it out",
+        )
+    if found.origin is None:
+        click.echo(f"{file} does not know its films: the overlap of what comes from it will be unknown", err=True)
+    return found
+
+
+def keep_patients(file: Path, origin: Origin | None) -> None:
+    """For private films that are known, the patient file beside the prior."""
     import hashlib
 
     from reid_audit.prior.patient_file import beside, write_patient_file
 
-    if origin.public:
+    if origin is None or origin.public:
         return
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     write_patient_file(beside(file), origin, key=secrets.token_bytes(32), prior=digest)

@@ -76,6 +76,14 @@ def origin_of(images: Tensor, patients: Sequence[str] = (), *, public: bool = Fa
     return Origin(perceptual_hashes(images), frozenset(patients), thumbnails(images), public)
 
 
+def joined(before: Origin | None, now: Origin) -> Origin | None:
+    """What is known of a prior trained on ``now`` from a prior of ``before``: both, or nothing where one is unknown."""
+    if before is None or before.key or before.hashes is None or now.hashes is None:
+        return None
+    hashes = torch.cat([before.hashes, now.hashes])
+    return Origin(hashes, before.patients | now.patients, public=before.public and now.public)
+
+
 def check_overlap(origin: Origin | None, images: Tensor, patients: Sequence[str] = ()) -> Contamination:
     """Compare a prior's origin with a cohort's films [N, C, S, S] in [0, 1] and its patient ids.
 

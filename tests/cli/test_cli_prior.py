@@ -140,6 +140,13 @@ def test_train_writes_a_file_resumes_and_overwrites_nothing(
     assert "another seed" in refused(capsys, 3, *command, "--steps", "3", "--resume", "--seed", "1")
     assert run(*command, "--steps", "3", "--resume") == 0
     assert "after 3 steps" in capsys.readouterr().out
+    second = out.with_name("second.safetensors")
+    more = ("prior", "train", films / "others", "--out", second, "--resolution", "32", "--quiet", "--steps", "1")
+    assert run(*more, "--start", out) == 0
+    assert load_prior(second).card.declared_training_sets == ("mine", "others")
+    assert not second.with_name("second.safetensors.patients.json").exists()
+    gaussian = SHIPPED / "gaussian-64.safetensors"
+    assert "a pggan is wanted" in refused(capsys, 3, *more, "--resume", "--start", gaussian)
 
 
 def test_train_into_a_folder_and_wrong_options(films: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from reid_audit.prior.provenance import (
     Origin,
     check_overlap,
     hamming,
+    joined,
     keyed_id,
     origin_of,
     perceptual_hashes,
@@ -58,6 +59,15 @@ def test_planted_copies_are_found(known: str, change: str) -> None:
 def test_shared_patients_are_found_without_a_shared_film() -> None:
     found = check_overlap(origin_of(MINE, ["a", "b"]), OTHERS, ["b"] * 30)
     assert (found.overlap, found.films, found.patients) == ("overlap", 0, 1)
+
+
+def test_a_prior_trained_on_from_another_has_seen_the_films_of_both() -> None:
+    both = joined(origin_of(MINE, ["a"], public=True), origin_of(OTHERS, ["b"]))
+    assert both is not None
+    assert not both.public
+    assert both.known(["a", "b", "c"]) == {"a", "b"}
+    assert check_overlap(both, torch.cat([MINE[:2], OTHERS[:1]])).films == 3
+    assert joined(None, origin_of(MINE)) is None
 
 
 def test_unknown_origin_is_said() -> None:
