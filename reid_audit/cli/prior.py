@@ -109,22 +109,17 @@ def train(
     from reid_audit.budget import Meter
     from reid_audit.console import ConsoleObserver, console_for
     from reid_audit.device import usable_device
-    from reid_audit.prior.provenance import joined
     from reid_audit.prior.storage import write_atomically
     from reid_audit.prior.training import PRIOR_FILE, train_pggan
 
     run, file = places(out, PRIOR_FILE)
     refuse_other_run(run, resume)
-    for path in (file, run / PRIOR_FILE):
-        writable(path)
+    writable(file, run / PRIOR_FILE)
     where = usable_device(device)
     side = int(resolution)
     first = None if start is None else starting_prior(start)
     films, declared = read_films(images, side, name)
-    origin: Origin | None = origin_of_films(films, public=public)
-    known = (declared,)
-    if first is not None and origin is not None:
-        origin, known = joined(first.origin, origin), (*first.card.declared_training_sets, declared)
+    known, origin = history(first, declared, origin_of_films(films, public=public))
     seconds = DEFAULT_SECONDS if budget is None and steps is None else budget
     with ConsoleObserver(console_for(quiet=quiet), ceiling=seconds) as observer:
         made = train_pggan(
@@ -145,8 +140,7 @@ def train(
         )
     if file != run / PRIOR_FILE:
         write_atomically(file, (run / PRIOR_FILE).read_bytes())
-    last = made.curve[-1]
-    click.echo(f"wrote {file}: {made.prior.card.side} px after {last.step} steps, {len(made.curve)} snapshots in {run}")
+    click.echo(f"wrote {file}: {made.prior.card.side} px, {made.curve[-1].step} steps, snapshots in {run}")
     keep_patients(file, origin)
     return 0
 
@@ -168,20 +162,21 @@ def refuse_other_run(run: Path, resume: bool) -> None:
         )
 
 
-def writable(file: Path) -> None:
-    """Raise PriorError where ``file`` cannot be written: said before the work, not after it."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if file.is_dir():
-            raise IsADirectoryError(f"{file} is a folder")
-        with tempfile.TemporaryFile(dir=file.parent):
-            pass
-    except OSError as error:
-        raise PriorError(
-            f"{file} cannot be written",
-            closest=str(error),
-            remedy="give --out a file in a folder that can be written",
-        ) from error
+def writable(*files: Path) -> None:
+    """Raise PriorError where a file cannot be written: said before the work, not after it."""
+    for file in files:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_dir():
+                raise IsADirectoryError(f"{file} is a folder")
+            with tempfile.TemporaryFile(dir=file.parent):
+                pass
+        except OSError as error:
+            raise PriorError(
+                f"{file} cannot be written",
+                closest=str(error),
+                remedy="give --out a file in a folder that can be written",
+            ) from error
 
 
 def read_films(images: str, side: int, name: str | None) -> tuple[Cohort, str]:
@@ -221,6 +216,15 @@ def starting_prior(file: Path) -> PgganPrior:
     if found.origin is None:
         click.echo(f"{file} does not know its films: the overlap of what comes from it will be unknown", err=True)
     return found
+
+
+def history(first: PgganPrior | None, declared: str, origin: Origin) -> tuple[tuple[str, ...], Origin | None]:
+    """Data sets and films of a training, those of the prior it starts from included."""
+    from reid_audit.prior.provenance import joined
+
+    if first is None:
+        return (declared,), origin
+    return (*first.card.declared_training_sets, declared), joined(first.origin, origin)
 
 
 def keep_patients(file: Path, origin: Origin | None) -> None:
