@@ -51,6 +51,11 @@ def write_private(path: Path, content: bytes | str) -> None:
     """Write a file of mode 0600 in a folder of mode 0700; it appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.parent.chmod(0o700)
+    write_secret(path, content)
+
+
+def write_secret(path: Path, content: bytes | str) -> None:
+    """Write a file of mode 0600 into a folder as it is; it appears whole or not at all."""
     draft = path.with_suffix(".part")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -358,3 +358,15 @@ def test_dicom_without_pydicom_says_what_to_install(tmp_path: Path, monkeypatch:
     with pytest.raises(CohortError, match="pydicom is not installed") as refusal:
         load(tmp_path)
     assert "reid-audit[dicom]" in refusal.value.remedy
+
+
+def test_names_of_files_are_no_ids(tmp_path: Path) -> None:
+    for index in range(3):
+        Image.fromarray(np.random.default_rng(index).integers(0, 255, (16, 16), dtype=np.uint8)).save(
+            tmp_path / f"{index}.png"
+        )
+    unnamed = load_cohort(tmp_path, role="reference", spec=PreprocessSpec(), side=16)
+    assert unnamed.named_patients() == []
+    (tmp_path / "manifest.csv").write_text("path,patient_id\n0.png,a\n1.png,b\n2.png,b\n")
+    named = load_cohort(tmp_path, role="reference", spec=PreprocessSpec(), side=16)
+    assert sorted(named.named_patients()) == ["a", "b", "b"]

@@ -14,6 +14,7 @@ FLOORS: dict[str, int] = {
     "observer": 0,
     "checkpoint": 1,
     "budget": 1,
+    "device": 1,
     "store": 1,
     "preprocess": 1,
     "policy": 1,

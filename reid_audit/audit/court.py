@@ -30,7 +30,7 @@ class Court:
     def overlap(self) -> Overlap:
         """The worst of what the prior shares with each cohort; "unknown" without cohorts."""
         origin = self.setup.prior_origin
-        found = {check_overlap(origin, c.images, c.patients.tolist()).overlap for c in self.sides.cohorts}
+        found = {check_overlap(origin, c.images, c.named_patients()).overlap for c in self.sides.cohorts}
         if "overlap" in found:
             return "overlap"
         return "disjoint" if found == {"disjoint"} else "unknown"

@@ -28,6 +28,8 @@ class AuditRequest(Record):
     """``package.module:function`` given with --arch-factory."""
     prior: Path | None = None
     """A prior file; None: ``Films.prior``, or else the shipped one."""
+    prior_patients: Path | None = None
+    """Patient file of ``prior``; None: the one beside it, where there is one."""
     base: Path | None = None
     """The weights that fine-tuning started from, where they are public."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -17,10 +18,12 @@ from reid_audit.attack.preprocessing import infer_preprocess
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort
-from reid_audit.errors import ArchitectureError, PriorError
+from reid_audit.device import usable_device
+from reid_audit.errors import ArchitectureError
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior, shipped_prior
+from reid_audit.prior.patient_file import beside, read_patient_file
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.provenance import Origin, origin_of
 from reid_audit.prior.resampling import ResampledPrior, prior_at
@@ -71,7 +74,7 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
     prior, cohort, origin = _prior(request, films, Frame(spatial, side, 1))
     images = cohort.images if cohort is not None else _samples(prior, request.seed)
     spec, by = _preprocess(target, request.policy.preprocess, images)
-    device = _device(request.device)
+    device = usable_device(request.device)
     task = AttackTask(
         target=replace(target, module=target.module.to(device)),
         prior=prior.to(device),
@@ -112,7 +115,8 @@ def _base(request: AuditRequest, target: Target, device: torch.device) -> Target
 def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Cohort | None, Origin | None]:
     """A given file, films to fit on, or the shipped prior; with its films and its origin where they are known."""
     if request.prior is not None:
-        return _at(load_prior(request.prior), frame.side)
+        prior, cohort, public = _at(load_prior(request.prior), frame.side)
+        return prior, cohort, _file_origin(request, request.prior, prior, public)
     if films.prior is None:
         return _at(
             shipped_prior(frame.side, "pggan" if request.method in GENERATOR_METHODS else "gaussian"), frame.side
@@ -126,7 +130,15 @@ def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Co
         patients=given.cohort.summary.patients,
         generator=torch.Generator().manual_seed(request.seed),
     )
-    return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.patients.tolist())
+    return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.named_patients())
+
+
+def _file_origin(request: AuditRequest, file: Path, prior: Prior, public: Origin | None) -> Origin | None:
+    """What is known of a prior file's films: by the patient file given, by itself, by a patient file beside it."""
+    private = request.prior_patients or beside(file)
+    if request.prior_patients is None and (public is not None or not private.is_file()):
+        return public
+    return read_patient_file(private, prior=prior.card.sha256)
 
 
 def _at(prior: Prior, side: int) -> tuple[Prior, None, Origin | None]:
@@ -171,13 +183,3 @@ def _preprocess(target: Target, policy: PreprocessPolicy, images: Tensor) -> tup
     values = found or PreprocessSpec(mean=(0.5,), std=(0.5,))
     spec = geometry.model_copy(update={"mean": values.mean, "std": values.std, "invert": values.invert})
     return spec, "statistics" if found is not None else "default"
-
-
-def _device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise PriorError(
-            "--device cuda was asked for, but no CUDA device is usable here",
-            closest="cpu",
-            remedy="use --device auto or cpu, or install a torch build for this machine's GPU",
-        )
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

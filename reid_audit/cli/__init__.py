@@ -73,7 +73,7 @@ def exit_code(args: list[str] | None = None) -> int:
         error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
-        return _refuse("interrupted", "no verdict was reached", "run again; --resume continues from the finished arms")
+        return _refuse("interrupted", "no verdict was reached", "run again; --resume goes on from what was finished")
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
             return _refuse(

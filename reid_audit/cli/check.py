@@ -24,6 +24,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "standard": {"steps": 500, "particles": (16, 32)},
     "deep": {"steps": 1000, "particles": (16, 32, 64)},
 }
+PRIOR_FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
+"""Suffixes of a --prior that is a file of weights, not films. All but the first are refused by the prior's reader."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -44,6 +46,11 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
 @click.option("--reference", help="Training films: folder, CSV, NPZ; filter with ?column=value.")
 @click.option("--holdout", help="Films of other patients from the same source.")
 @click.option("--prior", help="Prior file, or public films to fit one on; default: the shipped chest prior.")
+@click.option(
+    "--prior-patients",
+    type=click.Path(path_type=Path),
+    help="Patient file of a prior of private films; default: the one beside the prior.",
+)
 @click.option("--strata", multiple=True, help="Manifest column the tests are stratified by; repeatable.")
 @click.option(
     "--budget", callback=duration, help="Ceiling of the whole command, such as 10m; default: none, steps decide."
@@ -136,6 +143,7 @@ def plan(checkpoint: Path, policy: Policy, given: dict[str, Any]) -> tuple[Audit
         architecture=given["arch"],
         factory=given["arch_factory"],
         prior=prior_file,
+        prior_patients=given["prior_patients"],
         base=given["base"],
     )
     return request, films
@@ -193,7 +201,10 @@ def sources(given: dict[str, Any]) -> tuple[Films, Path | None]:
         return open_cohort
 
     prior = given["prior"]
-    if prior is not None and Path(prior).suffix == ".safetensors":
+    named_file = prior is not None and Path(prior).suffix.lower() in PRIOR_FILES
+    if given["prior_patients"] is not None and not named_file:
+        raise click.UsageError("--prior-patients goes with a --prior file")
+    if named_file:
         open_prior, prior_file = None, Path(prior)
     elif prior is not None:
         read, name = opener(prior, "reference"), parse_source(prior)[0].name

@@ -1,10 +1,24 @@
-"""``reid-audit prior``."""
+"""``reid-audit prior``: make priors. ``prior_show`` describes and draws them."""
 
 from __future__ import annotations
 
+import secrets
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
+
+from reid_audit.cli.check import duration
+from reid_audit.cli.prior_show import info, sample
+from reid_audit.errors import PriorError, RunStateError
+
+if TYPE_CHECKING:
+    from reid_audit.cohort import Cohort
+    from reid_audit.prior.pggan import PgganPrior
+    from reid_audit.prior.provenance import Origin
+
+DEFAULT_SECONDS = 3600.0
 
 
 @click.group()
@@ -12,124 +26,215 @@ def prior() -> None:
     """Fit, train, describe and sample priors."""
 
 
+prior.add_command(info)
+prior.add_command(sample)
+
+
 @prior.command()
 @click.argument("images")
-@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write, .safetensors.")
 @click.option("--resolution", type=click.IntRange(8, 1024), default=64, show_default=True)
-@click.option("--name", required=True, help="Name of the data set, declared in the file.")
+@click.option("--name", help="Name of the data set, declared in the file; default: the folder's.")
 @click.option("--licence", default="", help="Licence of the data set.")
 @click.option("--public", is_flag=True, help="The films are public: perceptual hashes and ids may be written.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def fit(images: str, out: Path, resolution: int, name: str, licence: str, public: bool, seed: int) -> int:
-    """Fit a full-rank Gaussian to IMAGES (folder, CSV, NPZ; filter with ?column=value). Seconds."""
+def fit(images: str, out: Path, resolution: int, name: str | None, licence: str, public: bool, seed: int) -> int:
+    """Fit a full-rank Gaussian to IMAGES (folder, CSV, NPZ; filter with ?column=value). Seconds.
+
+    Without --public the file names no patient; keyed ids go to a patient file beside it, which is never shipped.
+    """
     import torch
 
-    from reid_audit.cohort import load_cohort, parse_source
     from reid_audit.prior.gaussian import fit_gaussian
-    from reid_audit.prior.provenance import origin_of
-    from reid_audit.records import PreprocessSpec
 
-    path, where = parse_source(images)
-    films = load_cohort(path, role="reference", spec=PreprocessSpec(), side=resolution, where=where)
+    writable(out)
+    films, declared = read_films(images, resolution, name)
+    origin = origin_of_films(films, public=public)
     made = fit_gaussian(
         films.images,
-        name=name,
-        declared=(name,),
+        name=name or declared,
+        declared=(declared,),
         licence=licence,
         patients=films.summary.patients,
         generator=torch.Generator().manual_seed(seed),
-        origin=origin_of(films.images, films.patients.tolist(), public=public),
+        origin=origin,
     )
-    made.save(out, half=True)
+    made.save(out, half=True, recipe=f"fit_gaussian(seed={seed})")
     click.echo(f"wrote {out}: {made.card.images} films of {made.card.patients} patients at {resolution} px")
+    keep_patients(out, origin)
     return 0
 
 
 @prior.command()
 @click.argument("images")
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for snapshots and prior.safetensors."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File to write, with the run's state beside it (prior.safetensors: prior.train/), or a folder for both.",
 )
 @click.option("--resolution", type=click.Choice(["32", "64", "128", "256"]), default="64", show_default=True)
-@click.option("--name", required=True, help="Name of the data set, declared in the file.")
+@click.option("--name", help="Name of the data set, declared in the file; default: the folder's.")
 @click.option("--licence", default="", help="Licence of the data set.")
-@click.option("--minutes", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Time budget.")
+@click.option("--budget", callback=duration, help="Time of the whole training, such as 45m.  [default: 1h, or --steps]")
+@click.option("--steps", type=click.IntRange(1), help="Steps of the whole training.")
 @click.option("--public", is_flag=True, help="The films are public: perceptual hashes and ids may be written.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--resume", is_flag=True, help="Go on from the last snapshot in --out.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--start", type=click.Path(path_type=Path), help="PGGAN prior file to train on from, at its own side.")
+@click.option("--resume", is_flag=True, help="Go on from the last snapshot; --budget and --steps count from the start.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def train(
     images: str,
     out: Path,
     resolution: str,
-    name: str,
+    name: str | None,
     licence: str,
-    minutes: float,
+    budget: float | None,
+    steps: int | None,
     public: bool,
-    device: str,
-    seed: int,
+    device: Literal["auto", "cpu", "cuda"],
+    start: Path | None,
     resume: bool,
+    seed: int,
+    quiet: bool,
 ) -> int:
-    """Train a PGGAN on IMAGES within the time given; the best snapshot is OUT/prior.safetensors."""
+    """Train a PGGAN on IMAGES (folder, CSV, NPZ; filter with ?column=value) and keep its best snapshot.
+
+    A part of the patients is kept out and measures FID and KID. A run that was killed goes on with --resume. Without
+    --public the file names no patient; keyed ids go to a patient file beside it, which is never shipped.
+    """
     import torch
 
     from reid_audit.budget import Meter
-    from reid_audit.cohort import load_cohort, parse_source
     from reid_audit.console import ConsoleObserver, console_for
-    from reid_audit.prior.provenance import origin_of
-    from reid_audit.prior.training import train_pggan
-    from reid_audit.records import PreprocessSpec
+    from reid_audit.device import usable_device
+    from reid_audit.prior.storage import write_atomically
+    from reid_audit.prior.training import PRIOR_FILE, train_pggan
 
-    path, where = parse_source(images)
+    run, file = places(out, PRIOR_FILE)
+    refuse_other_run(run, resume)
+    writable(file, run / PRIOR_FILE)
+    where = usable_device(device)
     side = int(resolution)
-    films = load_cohort(path, role="reference", spec=PreprocessSpec(), side=side, where=where)
-    with ConsoleObserver(console_for(quiet=False)) as observer:
+    first = None if start is None else starting_prior(start)
+    films, declared = read_films(images, side, name)
+    known, origin = history(first, declared, origin_of_films(films, public=public))
+    seconds = DEFAULT_SECONDS if budget is None and steps is None else budget
+    with ConsoleObserver(console_for(quiet=quiet), ceiling=seconds) as observer:
         made = train_pggan(
             films.images,
             films.patients.tolist(),
             resolution=side,
-            name=name,
-            declared=(name,),
+            name=name or declared,
+            declared=known,
             licence=licence,
-            origin=origin_of(films.images, films.patients.tolist(), public=public),
+            origin=origin,
             generator=torch.Generator().manual_seed(seed),
-            meter=Meter(seconds=minutes * 60, steps=None),
+            meter=Meter(seconds=seconds, steps=steps),
             observer=observer,
-            out=out,
-            device=torch.device(device),
+            out=run,
+            device=where,
             resume=resume,
+            start=first,
         )
-    click.echo(f"wrote {out / 'prior.safetensors'}: {len(made.curve)} snapshots measured")
+    if file != run / PRIOR_FILE:
+        write_atomically(file, (run / PRIOR_FILE).read_bytes())
+    click.echo(f"wrote {file}: {made.prior.card.side} px, {made.curve[-1].step} steps, snapshots in {run}")
+    keep_patients(file, origin)
     return 0
 
 
-@prior.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def info(file: Path) -> int:
-    """Describe the prior in FILE."""
+def places(out: Path, name: str) -> tuple[Path, Path]:
+    """Folder of a training run, and the file its result goes to: beside each other, or one in the other."""
+    return (out.with_suffix(".train"), out) if out.suffix == ".safetensors" else (out, out / name)
+
+
+def refuse_other_run(run: Path, resume: bool) -> None:
+    """Raise RunStateError where hours of training would be overwritten."""
+    from reid_audit.prior.snapshot import STATE_FILE
+
+    if (run / STATE_FILE).exists() and not resume:
+        raise RunStateError(
+            f"{run} holds a training run",
+            closest=f"{STATE_FILE} in it",
+            remedy="go on with --resume, give another --out, or remove the folder",
+        )
+
+
+def writable(*files: Path) -> None:
+    """Raise PriorError where a file cannot be written: said before the work, not after it."""
+    for file in files:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_dir():
+                raise IsADirectoryError(f"{file} is a folder")
+            with tempfile.TemporaryFile(dir=file.parent):
+                pass
+        except OSError as error:
+            raise PriorError(
+                f"{file} cannot be written",
+                closest=str(error),
+                remedy="give --out a file in a folder that can be written",
+            ) from error
+
+
+def read_films(images: str, side: int, name: str | None) -> tuple[Cohort, str]:
+    """Films to make a prior from, and the name and rows they are declared under."""
+    from reid_audit.cohort import load_cohort, parse_source
+    from reid_audit.records import PreprocessSpec
+
+    path, where = parse_source(images)
+    films = load_cohort(path, role="reference", spec=PreprocessSpec(), side=side, where=where)
+    if not films.known_patients:
+        click.echo(f"no patient ids: each of {len(films.images)} films counts as its own patient", err=True)
+    place = path.resolve()
+    known = name or (place.name if place.is_dir() else place.parent.name)
+    rows = ", ".join(f"{column}: {value}" for column, value in where.items())
+    return films, f"{known} ({rows})" if rows else known
+
+
+def origin_of_films(films: Cohort, *, public: bool) -> Origin:
+    """What the prior will know of its films; ids only where somebody named the patients."""
+    from reid_audit.prior.provenance import origin_of
+
+    return origin_of(films.images, films.named_patients(), public=public)
+
+
+def starting_prior(file: Path) -> PgganPrior:
+    """The PGGAN in ``file``. Raises PriorError for a prior of another kind."""
     from reid_audit.prior.loading import load_prior
+    from reid_audit.prior.pggan import PgganPrior
 
-    card = load_prior(file).card
-    for name, value in card.model_dump(mode="json").items():
-        click.echo(f"{name:24} {value}")
-    return 0
+    found = load_prior(file)
+    if not isinstance(found, PgganPrior):
+        raise PriorError(
+            f"{file} cannot be trained on",
+            closest=f"it is a {found.card.kind} prior; a pggan is wanted",
+            remedy="give --start a prior of 'reid-audit prior train', or leave it out",
+        )
+    if found.origin is None:
+        click.echo(f"{file} does not know its films: the overlap of what comes from it will be unknown", err=True)
+    return found
 
 
-@prior.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="PNG to write.")
-@click.option("--count", type=click.IntRange(1, 1024), default=64, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def sample(file: Path, out: Path, count: int, seed: int) -> int:
-    """Draw a grid of images from the prior in FILE."""
-    import torch
+def history(first: PgganPrior | None, declared: str, origin: Origin) -> tuple[tuple[str, ...], Origin | None]:
+    """Data sets and films of a training, those of the prior it starts from included."""
+    from reid_audit.prior.provenance import joined
 
-    from reid_audit.prior.loading import load_prior
-    from reid_audit.prior.sampling import write_grid
+    if first is None:
+        return (declared,), origin
+    return (*first.card.declared_training_sets, declared), joined(first.origin, origin)
 
-    loaded = load_prior(file)
-    with torch.no_grad():
-        images = loaded.decode(loaded.sample_latents(count, torch.Generator().manual_seed(seed))).clamp(0.0, 1.0)
-    write_grid(images, out)
-    click.echo(f"wrote {out}: {count} samples of {loaded.card.id}")
-    return 0
+
+def keep_patients(file: Path, origin: Origin | None) -> None:
+    """For private films that are known, the patient file beside the prior."""
+    import hashlib
+
+    from reid_audit.prior.patient_file import beside, write_patient_file
+
+    if origin is None or origin.public:
+        return
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    write_patient_file(beside(file), origin, key=secrets.token_bytes(32), prior=digest)
+    click.echo(f"wrote {beside(file)}: keyed patient ids and film hashes for 'check'; keep it in the house")

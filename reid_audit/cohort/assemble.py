@@ -32,6 +32,10 @@ class Cohort:
     known_patients: bool = True
     """False where nobody named the patients: each film counts as its own person, and ids mean nothing elsewhere."""
 
+    def named_patients(self) -> list[str]:
+        """[N] patient ids that mean something elsewhere; empty where nobody named the patients."""
+        return self.patients.tolist() if self.known_patients else []
+
     def patient_index(self) -> NDArray[np.int64]:
         """[N] number of each film's patient, 0 for the first one met.
 

@@ -36,6 +36,12 @@ class Memorisation:
 
 
 @torch.no_grad()
+def draw_samples(prior: Prior, count: int, generator: torch.Generator) -> Tensor:
+    """[count, C, S, S] draws in [0, 1]."""
+    latents = prior.sample_latents(count, generator)
+    return torch.cat([prior.decode(part) for part in torch.split(latents, 64)]).clamp(0, 1)
+
+
 def measure_memorisation(
     prior: Prior,
     training: Tensor,
@@ -51,8 +57,7 @@ def measure_memorisation(
     Nearest is meant in the wavelet space fitted on both sides alike, so that the space favours neither. The null moves
     whole patients between the sides, which is exact where patients of both sides are exchangeable.
     """
-    latents = prior.sample_latents(samples, generator)
-    drawn = torch.cat([prior.decode(part) for part in torch.split(latents, 64)]).clamp(0, 1)
+    drawn = draw_samples(prior, samples, generator)
     films = torch.cat([training, held_out])
     space = fit_features(films, "wavelet")
     nearest = torch.cdist(space(drawn), space(films)).argmin(1).numpy()

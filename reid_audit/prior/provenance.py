@@ -13,7 +13,6 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -22,7 +21,7 @@ from torch.nn import functional as F
 
 from reid_audit.errors import PriorError
 from reid_audit.prior.dct import dct
-from reid_audit.prior.storage import PriorFile, write_atomically
+from reid_audit.prior.storage import PriorFile
 
 THUMBNAIL, FREQUENCIES = 32, 16
 HASH_DISTANCE = 40
@@ -44,6 +43,19 @@ class Origin:
     """[N, 1024] centred, unit length; in memory only."""
     public: bool = False
     """True only for public data: then hashes and patient ids may be written into the prior's file."""
+    key: bytes = b""
+    """Where it is given, ``patients`` holds HMACs of the ids under this key, not the ids."""
+
+    def known(self, patients: Sequence[str]) -> set[str]:
+        """Those of ``patients`` that the prior was made from."""
+        if not self.key:
+            return set(patients) & self.patients
+        return {patient for patient in set(patients) if keyed_id(patient, self.key) in self.patients}
+
+
+def keyed_id(patient: str, key: bytes) -> str:
+    """HMAC-SHA-256 of a patient id. Without the key it cannot be enumerated, as a plain or salted hash can."""
+    return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,14 @@ class Contamination:
 def origin_of(images: Tensor, patients: Sequence[str] = (), *, public: bool = False) -> Origin:
     """What to remember of ``images`` [N, C, S, S] in [0, 1]; ``public`` allows it into files."""
     return Origin(perceptual_hashes(images), frozenset(patients), thumbnails(images), public)
+
+
+def joined(before: Origin | None, now: Origin) -> Origin | None:
+    """What is known of a prior trained on ``now`` from a prior of ``before``: both, or nothing where one is unknown."""
+    if before is None or before.key or before.hashes is None or now.hashes is None:
+        return None
+    hashes = torch.cat([before.hashes, now.hashes])
+    return Origin(hashes, before.patients | now.patients, public=before.public and now.public)
 
 
 def check_overlap(origin: Origin | None, images: Tensor, patients: Sequence[str] = ()) -> Contamination:
@@ -83,7 +103,7 @@ def check_overlap(origin: Origin | None, images: Tensor, patients: Sequence[str]
         evidence.append("hashes")
     if origin.patients and patients:
         evidence.append("patients")
-    people = set(patients) & origin.patients
+    people = origin.known(patients)
     films = int(seen.sum())
     if len(patients) == len(images):
         people |= {patient for patient, hit in zip(patients, seen.tolist(), strict=True) if hit}
@@ -146,30 +166,3 @@ def read_origin(file: PriorFile) -> Origin | None:
             remedy="write the prior again from its images",
         )
     return Origin(hashes, people, None, public=True)
-
-
-def keyed_ids(patients: Sequence[str], key: bytes) -> frozenset[str]:
-    """HMAC-SHA-256 of patient ids. Without the key they cannot be enumerated, as plain or salted hashes can."""
-    return frozenset(hmac.new(key, patient.encode(), hashlib.sha256).hexdigest() for patient in set(patients))
-
-
-def write_patient_file(path: Path, patients: Sequence[str], key: bytes) -> None:
-    """Keep keyed ids and their key beside a prior of private data (mode 0600). Never ship this file."""
-    content = {"key": key.hex(), "patients": sorted(keyed_ids(patients, key))}
-    path.touch(mode=0o600)
-    write_atomically(path, json.dumps(content).encode())
-    path.chmod(0o600)
-
-
-def shared_patients(path: Path, patients: Sequence[str]) -> frozenset[str]:
-    """Those of ``patients`` that a file of ``write_patient_file`` holds. Raises PriorError where it is unreadable."""
-    try:
-        content = json.loads(path.read_text())
-        key, known = bytes.fromhex(content["key"]), set(content["patients"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PriorError(
-            "the prior's patient file cannot be read",
-            closest=str(error),
-            remedy="leave it out: the overlap is then judged by films alone",
-        ) from error
-    return frozenset(patient for patient in patients if keyed_ids([patient], key) <= known)

@@ -14,11 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from reid_audit.errors import PriorError
+from reid_audit.errors import PriorError, UnsafeCheckpointError
 from reid_audit.records import PriorCard
 
 FORMAT = "reid-audit-prior-1"
 KEY = "reid_audit"
+PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How torch's archives and bare pickles begin; a safetensors file begins with the length of its header."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +63,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def read_prior_file(path: Path) -> PriorFile:
-    """Read any safetensors file. Raises PriorError where it is missing or is not one."""
+    """Read any safetensors file. Raises PriorError where it is missing or is not one, UnsafeCheckpointError for a
+    pickle, which is not opened."""
+    _refuse_pickle(path)
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(str(path), framework="pt") as handle:
@@ -74,6 +78,21 @@ def read_prior_file(path: Path) -> PriorFile:
             remedy="give a .safetensors prior; convert other files with safetensors.torch.save_file",
         ) from error
     return PriorFile(tensors, metadata, digest)
+
+
+def _refuse_pickle(path: Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(9)
+    except OSError:
+        return  # said by the reader below
+    if start.startswith(PICKLES) and not start.endswith(b"{"):  # a header of 640 bytes begins as a pickle does
+        raise UnsafeCheckpointError(
+            f"the prior {path.name} is a pickle, which can run code when it is read",
+            closest="priors are read from safetensors only",
+            remedy="where you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'prior"
+            ".safetensors'), with the generator's state_dict alone",
+        )
 
 
 def _header(metadata: dict[str, str]) -> dict[str, str]:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,6 +24,7 @@ from reid_audit.prior.features import FeatureSpace, fit_features, frechet_distan
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import WIDTHS, Discriminator, Generator, PgganPrior, initialise, prior_of
 from reid_audit.prior.provenance import Origin
+from reid_audit.prior.recipe import TrainRecipe, rate_at, schedule
 from reid_audit.prior.sampling import draw, write_grid
 from reid_audit.prior.snapshot import read_state, write_state
 from reid_audit.prior.storage import tensor_digest
@@ -33,37 +32,6 @@ from reid_audit.records import PriorCard
 
 STAGE = "train pggan"
 PRIOR_FILE, GRID_FILE = "prior.safetensors", "samples.png"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainRecipe:
-    """What a training run is made of, beside its images, its seed and its budget."""
-
-    widths: tuple[int, ...] = ()
-    """Channels per level from 4 px upwards; empty: the compact widths of the resolution."""
-    latent: int = 128
-    batch: int = 16
-    rate: float = 0.002
-    settle: float = 0.5
-    """Last share of the budget over which the rate falls by a cosine to ``final_rate`` of itself."""
-    final_rate: float = 0.1
-    coverage: float = 1.0
-    """Weight of the energy distance to the films (prior/coverage.py) at the last level."""
-    samples: int = 32
-    """Images in a step of the generator; the discriminator judges the first ``batch`` of them."""
-    gamma: float = 1.0
-    """Weight of R1 (Mescheder et al. 2018), applied every ``penalty_every`` steps."""
-    penalty_every: int = 8
-    half_life: float = 5000.0
-    """Images after which the averaged generator has forgotten half."""
-    growth: float = 1.5
-    """Each level gets this many times the budget of the level before."""
-    fade: float = 0.4
-    """Share of a level's budget spent fading in."""
-    validation: float = 0.15
-    """Share of the patients kept out for FID and KID."""
-    snapshot_every: int = 200
-    """Steps between snapshots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,22 +323,6 @@ class _Run:
     def _inputs(self) -> str:
         """What a resumed run must share with the run it continues."""
         return f"{tensor_digest({'images': self.images})} {self.seed} {self.begun} {self.recipe}"
-
-
-def schedule(fraction: float, levels: int, recipe: TrainRecipe) -> tuple[int, float]:
-    """Level and alpha when ``fraction`` of the budget is spent: each level ``growth`` times as long as the last."""
-    lengths = np.array([recipe.growth**level for level in range(levels)])
-    ends = np.cumsum(lengths) / lengths.sum()
-    level = min(int(np.searchsorted(ends, fraction, side="right")), levels - 1)
-    begin = 0.0 if level == 0 else float(ends[level - 1])
-    into = (fraction - begin) / (float(ends[level]) - begin)
-    return level, 1.0 if level == 0 or recipe.fade <= 0 else min(1.0, into / recipe.fade)
-
-
-def rate_at(fraction: float, recipe: TrainRecipe) -> float:
-    """Learning rate when ``fraction`` of the budget is spent: constant, then falling by a cosine."""
-    into = max(0.0, (min(1.0, fraction) - (1 - recipe.settle)) / recipe.settle) if recipe.settle > 0 else 0.0
-    return recipe.rate * (recipe.final_rate + (1 - recipe.final_rate) * 0.5 * (1 + math.cos(math.pi * into)))
 
 
 def split_by_patient(patients: Sequence[str], share: float, generator: torch.Generator) -> Tensor:

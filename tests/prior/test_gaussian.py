@@ -56,6 +56,28 @@ def test_full_rank_even_with_few_images(form: Form) -> None:
     assert torch.linalg.matrix_rank(matrix.double(), rtol=1e-9) == 144
 
 
+@pytest.mark.parametrize("side", [128, 256])
+def test_above_96_pixels_it_stays_full_rank_without_a_square_matrix(side: int, tmp_path: Path) -> None:
+    """Every image is reached, so the map is onto; and the variance along any direction has a floor."""
+    generator = torch.Generator().manual_seed(1)
+    images = smooth_images(n=8, side=side)
+    fitted = fit_gaussian(images, name="toy", declared=(), generator=generator, augment=2)
+    assert fitted.dct_std is not None
+    assert fitted.factor.shape[0] < 16
+    fitted.save(tmp_path / "prior.safetensors", half=True)
+    prior = load_prior(tmp_path / "prior.safetensors")
+    assert isinstance(prior, GaussianPrior)
+    noise = torch.rand(2, 1, side, side, generator=generator)
+    latents = prior.encode(noise)
+    assert bool(latents.isfinite().all())
+    torch.testing.assert_close(prior.decode(latents), noise, atol=2e-3, rtol=0)
+    zero = torch.zeros(1, prior.latent_dim, requires_grad=True)
+    direction = F.normalize(torch.randn(side * side, generator=generator), dim=0)
+    (back,) = torch.autograd.grad(prior.decode(zero).flatten() @ direction, zero)
+    assert prior.dct_std is not None
+    assert float(back.square().sum()) >= 0.99 * float(prior.dct_std.min()) ** 2 > 0
+
+
 @pytest.mark.parametrize("form", ["exact", "pca"])
 def test_encode_is_the_most_probable_inverse(form: Form) -> None:
     prior = fitted(form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -13,15 +14,15 @@ from torch.nn import functional as F
 from reid_audit.errors import PriorError
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.loading import load_prior
+from reid_audit.prior.patient_file import read_patient_file, write_patient_file
 from reid_audit.prior.provenance import (
     Origin,
     check_overlap,
     hamming,
-    keyed_ids,
+    joined,
+    keyed_id,
     origin_of,
     perceptual_hashes,
-    shared_patients,
-    write_patient_file,
 )
 
 
@@ -60,6 +61,15 @@ def test_shared_patients_are_found_without_a_shared_film() -> None:
     assert (found.overlap, found.films, found.patients) == ("overlap", 0, 1)
 
 
+def test_a_prior_trained_on_from_another_has_seen_the_films_of_both() -> None:
+    both = joined(origin_of(MINE, ["a"], public=True), origin_of(OTHERS, ["b"]))
+    assert both is not None
+    assert not both.public
+    assert both.known(["a", "b", "c"]) == {"a", "b"}
+    assert check_overlap(both, torch.cat([MINE[:2], OTHERS[:1]])).films == 3
+    assert joined(None, origin_of(MINE)) is None
+
+
 def test_unknown_origin_is_said() -> None:
     assert check_overlap(None, OTHERS).overlap == "unknown"
     assert check_overlap(Origin(), OTHERS).overlap == "unknown"
@@ -87,13 +97,36 @@ def test_public_origin_travels_and_private_origin_stays(tmp_path: Path) -> None:
         assert (b"origin" in path.read_bytes()) is public
 
 
-def test_patient_file_is_keyed_and_private(tmp_path: Path) -> None:
-    path = tmp_path / "patients.json"
-    write_patient_file(path, ["anna", "bob"], b"0123456789abcdef")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert "anna" not in path.read_text()
-    assert shared_patients(path, ["bob", "carl"]) == {"bob"}
-    assert keyed_ids(["anna"], b"one key") != keyed_ids(["anna"], b"another")
-    path.write_text("{}")
-    with pytest.raises(PriorError):
-        shared_patients(path, ["bob"])
+@pytest.fixture
+def patient_file(tmp_path: Path) -> Path:
+    path = tmp_path / "prior.safetensors.patients.json"
+    write_patient_file(path, origin_of(MINE, ["anna", "bob"]), key=b"0123456789abcdef", prior="a" * 64)
+    return path
+
+
+def test_patient_file_is_keyed_and_private(patient_file: Path) -> None:
+    assert stat.S_IMODE(patient_file.stat().st_mode) == 0o600
+    assert "anna" not in patient_file.read_text()
+    assert keyed_id("anna", b"one key") != keyed_id("anna", b"another")
+
+
+def test_patient_file_finds_people_and_films(patient_file: Path) -> None:
+    origin = read_patient_file(patient_file, prior="a" * 64)
+    assert origin.known(["bob", "carl"]) == {"bob"}
+    strangers = check_overlap(origin, OTHERS, ["carl"] * 30)
+    assert (strangers.overlap, set(strangers.evidence)) == ("disjoint", {"hashes", "patients"})
+    assert check_overlap(origin, OTHERS, ["bob"] * 30).patients == 1
+    assert check_overlap(origin, MINE[:2]).films == 2
+
+
+@pytest.mark.parametrize("change", [{}, {"films": [[1, 2]]}, {"key": "no hex"}, {"patients": None}])
+def test_damaged_patient_files_are_refused(change: dict[str, object], patient_file: Path) -> None:
+    content = json.loads(patient_file.read_text()) | change if change else {}
+    patient_file.write_text(json.dumps(content))
+    with pytest.raises(PriorError, match="cannot be read"):
+        read_patient_file(patient_file, prior="a" * 64)
+
+
+def test_a_patient_file_serves_its_own_prior_only(patient_file: Path) -> None:
+    with pytest.raises(PriorError, match="another prior"):
+        read_patient_file(patient_file, prior="b" * 64)
