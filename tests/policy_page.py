@@ -30,6 +30,8 @@ MEANING: dict[str, str] = {
     "policy.level": "false-discovery rate of `reidentified_patients`",
     "policy.repeats": "attack seeds; the linkage tests are repeated with each",
     "policy.agreement": "how many repeats must share an outcome, more than half; else INCONCLUSIVE. Not given: all",
+    "policy.demographics": "what reads age and sex: the prior's labelled films, or the shipped predictor beside the "
+    "shipped chest prior; the shipped one whatever the prior; nothing. A file given with `--demographics` comes first",
     "gates.fail": "breached beyond this value; the end of the interval that is kinder to the model counts. "
     "`false`: never fails a model",
     "gates.clear": "supports a PASS only up to this value (above it for p-values); the harsher end counts. "

@@ -28,6 +28,8 @@ class AuditRequest(Record):
     """``package.module:function`` given with --arch-factory."""
     prior: Path | None = None
     """A prior file; None: ``Films.prior``, or else the shipped one."""
+    predictor: Path | None = None
+    """An age and sex predictor file; None: what the policy's ``demographics`` says."""
     base: Path | None = None
     """The weights that fine-tuning started from, where they are public."""
 

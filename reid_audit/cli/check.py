@@ -24,6 +24,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "standard": {"steps": 500, "particles": (16, 32)},
     "deep": {"steps": 1000, "particles": (16, 32, 64)},
 }
+READERS = ("auto", "shipped", "off")
+"""Words of the policy's ``demographics``; anything else is a file."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -44,6 +46,10 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
 @click.option("--reference", help="Training films: folder, CSV, NPZ; filter with ?column=value.")
 @click.option("--holdout", help="Films of other patients from the same source.")
 @click.option("--prior", help="Prior file, or public films to fit one on; default: the shipped chest prior.")
+@click.option(
+    "--demographics",
+    help="What reads age and sex: a predictor file, or auto, shipped or off, overriding the policy.",
+)
 @click.option("--strata", multiple=True, help="Manifest column the tests are stratified by; repeatable.")
 @click.option(
     "--budget", callback=duration, help="Ceiling of the whole command, such as 10m; default: none, steps decide."
@@ -128,19 +134,22 @@ def plan(checkpoint: Path, policy: Policy, given: dict[str, Any]) -> tuple[Audit
         architecture=given["arch"],
         factory=given["arch_factory"],
         prior=prior_file,
+        predictor=None if given["demographics"] in (None, *READERS) else Path(given["demographics"]),
         base=given["base"],
     )
     return request, films
 
 
 def override(policy: Policy, given: dict[str, Any]) -> Policy:
-    """The policy with the command line's budget, profile and side."""
+    """The policy with the command line's budget, profile, demographics and side."""
     changes: dict[str, Any] = dict(PROFILES[given["profile"]]) if given["profile"] else {}
     if given["budget"] is not None:
         changes["seconds"] = given["budget"]
     policy = policy.model_copy(update={"budget": Budget(**{**policy.budget.model_dump(), **changes})})
     if given["repeats"] is not None:
         policy = policy.model_copy(update={"repeats": given["repeats"], "agreement": None})
+    if given["demographics"] in READERS:
+        policy = policy.model_copy(update={"demographics": given["demographics"]})
     if given["side"] is None:
         return policy
     stated = policy.preprocess

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -104,12 +105,69 @@ def train(
 
 
 @prior.command()
+@click.argument("images")
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--name", required=True, help="Name of the data set, declared in the file.")
+@click.option("--holdout", help="Films of other patients on which age and sex readings are measured.")
+@click.option("--resolution", type=click.IntRange(8, 64), default=64, show_default=True)
+@click.option("--licence", default="", help="Licence of the data set.")
+@click.option("--public", is_flag=True, help="The films are public: perceptual hashes and ids may be written.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def demographics(
+    images: str, out: Path, name: str, holdout: str | None, resolution: int, licence: str, public: bool, seed: int
+) -> int:
+    """Fit an age and sex predictor to IMAGES, whose manifest tells ages and sexes. For 'check --demographics'."""
+    import torch
+
+    from reid_audit.cohort import Cohort, load_cohort, parse_source, require_disjoint
+    from reid_audit.errors import CohortError
+    from reid_audit.prior.provenance import origin_of
+    from reid_audit.records import PreprocessSpec
+    from reid_audit.score.predictor_file import save_predictors
+    from reid_audit.score.predictors import FILMS, fit_predictors, measured_on
+
+    def read(text: str, role: Literal["reference", "holdout"]) -> Cohort:
+        path, where = parse_source(text)
+        return load_cohort(path, role=role, spec=PreprocessSpec(), side=resolution, where=where)
+
+    films = read(images, "reference")
+    made = fit_predictors(
+        films.images,
+        films.ages,
+        films.sexes,
+        films.patients,
+        torch.Generator().manual_seed(seed),
+        name=out.stem,
+        declared=(name,),
+        licence=licence,
+        origin=origin_of(films.images, films.patients.tolist(), public=public),
+    )
+    if made is None:
+        raise CohortError(
+            f"too few of {len(films.images)} films tell an age or a sex",
+            closest=f"{FILMS} films with an age, of 5 patients; or {FILMS} with a sex, of 10 men and 10 women",
+            remedy="give a manifest with the columns age and sex (M or F)",
+        )
+    if holdout is not None:
+        others, where = read(holdout, "holdout"), parse_source(holdout)[1]
+        require_disjoint(films, others)
+        chosen = ", ".join(f"{column} {value}" for column, value in where.items()) or "not named"
+        made = measured_on(made, f"other patients ({chosen})", others.images, others.ages, others.sexes)
+    save_predictors(made, out, recipe=f"prior demographics, resolution {resolution}, seed {seed}")
+    click.echo(f"wrote {out}: {made.card.images} films of {made.card.patients} patients at {made.card.side} px")
+    return 0
+
+
+@prior.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def info(file: Path) -> int:
-    """Describe the prior in FILE."""
+    """Describe the prior, or the age and sex predictor, in FILE."""
     from reid_audit.prior.loading import load_prior
+    from reid_audit.prior.storage import read_prior_file
+    from reid_audit.score.predictor_file import FORMAT, load_predictors
 
-    card = load_prior(file).card
+    ours = read_prior_file(file).metadata.get("format") == FORMAT
+    card = load_predictors(file).card if ours else load_prior(file).card
     for name, value in card.model_dump(mode="json").items():
         click.echo(f"{name:24} {value}")
     return 0
