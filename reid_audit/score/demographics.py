@@ -132,7 +132,9 @@ def _read(predictors: Predictors | None, images: Tensor, films: Tensor) -> list[
     (made_age, made_sex), (seen_age, seen_sex) = predictors.read(images), predictors.read(films)
     return [
         None if made_age is None or seen_age is None else (made_age, seen_age),
-        None if made_sex is None or seen_sex is None else ((made_sex > 0) * 1.0, (seen_sex > 0) * 1.0),
+        None
+        if made_sex is None or seen_sex is None
+        else ((made_sex > 0).astype(np.float64), (seen_sex > 0).astype(np.float64)),
     ]
 
 
