@@ -2,7 +2,8 @@
 
     python benchmarks/demographics.py --data ../shared/data/nih_cxr14 [--draws 200] [--doc docs/demographics.md]
 
-Predictors: fitted on the split ``prior`` as in an audit, measured on the split ``holdout``, which they never saw.
+Predictors: the shipped ones, fitted on the split ``prior``, measured on the split ``holdout``, which they never saw,
+and on softened and noisy copies of its films. ``--draws 0`` stops there and keeps the second table of ``--doc``.
 False alarms: patients of ``target`` and ``holdout`` are pooled and split anew in every draw; the reconstructions are
 samples of a Gaussian prior, which know nothing of either side. Power: the reconstructions are films of training
 patients blended with samples of the prior.
@@ -11,7 +12,7 @@ patients blended with samples of the prior.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,13 @@ from reid_audit.cohort import Cohort, load_cohort
 from reid_audit.judge import exceeds_fail
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.records import Measured, Metric, Policy, PreprocessSpec, find
-from reid_audit.score.demographics import Predictors, demographics, fit_predictors
-from reid_audit.score.similarity import MatchSpace, fit_match_space
+from reid_audit.score.demographics import demographics
+from reid_audit.score.predictor_file import shipped_predictors
+from reid_audit.score.predictors import Predictors, quality
+from reid_audit.score.similarity import MatchSpace, fit_match_space, resized
 
 GATE = next(gate for gate in Policy().gates if gate.metric is Metric.SEX_ACCURACY_RECONSTRUCTION)
-START, END = "<!-- figures -->", "<!-- end of figures -->"
+MARKS = {name: (f"<!-- {name} -->", f"<!-- end of {name} -->") for name in ("figures", "draws")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,12 +55,6 @@ class Bench:
     sexes: NDArray[np.str_]
     patients: NDArray[np.str_]
 
-    def read(self, films: Tensor) -> Read:
-        if self.predictors.age is None or self.predictors.sex is None:
-            raise SystemExit("the prior's films tell too little")
-        scores = self.space.scores(films).double().numpy()
-        return Read(self.predictors.age.predict(scores), self.predictors.sex.predict(scores))
-
     def samples(self, n: int, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
@@ -78,14 +75,23 @@ class Bench:
             self.sexes[chosen], self.patients[chosen], is_member, rng, permutations=199, draws=200,
         )  # fmt: skip
         sex = find(found.measurements, Metric.SEX_ACCURACY_RECONSTRUCTION)
-        if not isinstance(sex, Measured) or found.sex_p is None or found.age_p is None:
-            raise SystemExit(f"not measured: {sex}")
-        return sex, found.sex_p, found.age_p
+        age = find(found.measurements, Metric.AGE_MAE_RECONSTRUCTION)
+        if not isinstance(sex, Measured) or not isinstance(age, Measured) or sex.p is None or age.p is None:
+            raise SystemExit(f"not measured: {sex}, {age}")
+        return sex, sex.p, age.p
 
 
-def predictor_table(bench: Bench, prior: Cohort, holdout: Cohort) -> list[str]:
+def read_by(predictors: Predictors, films: Tensor) -> Read:
+    """Both readings of every film."""
+    age, sex = predictors.read(films)
+    if age is None or sex is None:
+        raise SystemExit("the predictor reads only one of age and sex")
+    return Read(age, sex)
+
+
+def predictor_table(predictors: Predictors, prior: Cohort, holdout: Cohort) -> list[str]:
     """Figures on the hold-out, with a patient-bootstrap interval."""
-    read, men = bench.read(holdout.images), holdout.sexes == "M"
+    read, men = read_by(predictors, holdout.images), holdout.sexes == "M"
     owner, rng = holdout.patient_index(), np.random.default_rng(0)
     rows_of = [np.flatnonzero(owner == person) for person in range(int(owner.max()) + 1)]
     error = np.abs(read.age - holdout.ages)
@@ -106,7 +112,31 @@ def predictor_table(bench: Bench, prior: Cohort, holdout: Cohort) -> list[str]:
         f"| sex, guessing the prior's majority | {majority:.3g} | |",
         f"| age, correlation with the truth | {correlation:.3g} | |",
     ]
-    return ["| figure | hold-out | 95 % (patients) |", "|---|---|---|", *lines]
+    return [
+        "| figure | hold-out | 95 % (patients) |",
+        "|---|---|---|",
+        *lines,
+        "",
+        *degraded_table(predictors, holdout),
+    ]
+
+
+def degraded_table(predictors: Predictors, holdout: Cohort) -> list[str]:
+    """The same figures on films as soft or noisy as reconstructions are."""
+    films, side = holdout.images, holdout.images.shape[-1]
+    noise = torch.randn(films.shape, generator=torch.Generator().manual_seed(0))
+    kinds = {
+        "as they are": films,
+        f"at {side // 2} px": resized(films, side // 2),
+        f"at {side // 4} px": resized(films, side // 4),
+        "noise of 0.05": (films + 0.05 * noise).clamp(0, 1),
+        "noise of 0.1": (films + 0.1 * noise).clamp(0, 1),
+    }
+    lines = ["| hold-out films | age, mean absolute error | sex, AUC | sex, accuracy |", "|---|---|---|---|"]
+    for name, images in kinds.items():
+        found = quality(*predictors.read(images), holdout.ages, holdout.sexes)
+        lines.append(f"| {name} | {found['age_mae']:.1f} | {found['sex_auc']:.3f} | {found['sex_accuracy']:.2f} |")
+    return lines
 
 
 def draw_table(bench: Bench, cells: list[tuple[int, int, int, float]], draws: int) -> list[str]:
@@ -141,27 +171,39 @@ def main() -> None:
         load_cohort(options.data, role="reference", spec=PreprocessSpec(), side=options.side, where={"split": split})
         for split in ("prior", "holdout", "target")
     )
-    space = fit_match_space(prior.images)
-    predictors = fit_predictors(space, prior.images, prior.ages, prior.sexes, prior.patients)
-    if predictors is None:
-        raise SystemExit("the prior's films tell too little")
+    predictors = shipped_predictors()
+    quality_lines = predictor_table(predictors, prior, holdout)
+    print("\n".join(quality_lines), flush=True)
+    if options.doc:
+        publish(options.doc, "figures", quality_lines)
+    if not options.draws:
+        return
     gaussian = fit_gaussian(
         prior.images, name="prior", declared=("split prior",), licence="", patients=prior.summary.patients,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
+    films, ages = torch.cat([target.images, holdout.images]), np.r_[target.ages, holdout.ages]
     bench = Bench(
-        space, predictors, gaussian, torch.cat([target.images, holdout.images]),
-        np.r_[target.ages, holdout.ages], np.r_[target.sexes, holdout.sexes], np.r_[target.patients, holdout.patients],
+        fit_match_space(prior.images), known(predictors), gaussian, films, ages,
+        np.r_[target.sexes, holdout.sexes], np.r_[target.patients, holdout.patients],
     )  # fmt: skip
-    quality = predictor_table(bench, prior, holdout)
-    print("\n".join(quality), flush=True)
     null = draw_table(bench, [(388, 387, 32, 0.0), (100, 100, 16, 0.0), (16, 387, 32, 0.0)], options.draws)
     power = draw_table(bench, [(388, 387, 32, 1.0), (388, 387, 32, 0.5), (16, 387, 32, 0.5)], options.power_draws)
     if options.doc:
-        before, rest = options.doc.read_text().split(START)
-        after = rest.split(END)[1]
-        figures = "\n".join([*quality, "", *null, *power[2:]])
-        options.doc.write_text(f"{before}{START}\n{figures}\n{END}{after}")
+        publish(options.doc, "draws", [*null, *power[2:]])
+
+
+def known(predictors: Predictors) -> Predictors:
+    """The predictors, said to have seen neither side: their films are of the split ``prior``."""
+    return replace(predictors, card=predictors.card.model_copy(update={"overlap": "disjoint"}))
+
+
+def publish(page: Path, name: str, lines: list[str]) -> None:
+    """Replace the tables between the marks of ``name``."""
+    start, end = MARKS[name]
+    before, rest = page.read_text().split(start)
+    after = rest.split(end)[1]
+    page.write_text(f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{after}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ POLICY_FILE = "reid-audit.toml"
 WAIVER_FILE = "reid-audit-waivers.toml"
 R = TypeVar("R", bound=BaseModel)
 _TABLES = ("gates", "controls", "preprocess", "budget")
-_PLAIN = ("version", "evidence", "level")
+_PLAIN = tuple(name for name in Policy.model_fields if name not in _TABLES)
 
 
 def load_policy(path: Path | None, cwd: Path) -> tuple[Policy, Path | None, str]:
@@ -108,6 +108,8 @@ def policy_template() -> str:
         f"version = {policy.version}",
         '# "calibrated" needs training and hold-out films; "checkpoint" accepts a screening without them.',
         f'evidence = "{policy.evidence}"',
+        "# What reads age and sex: auto, shipped (the chest predictor, whatever the prior) or off.",
+        f'demographics = "{policy.demographics}"',
         "# False-discovery rate of reidentified_patients.",
         f"level = {policy.level}",
         "",

@@ -32,6 +32,8 @@ MEANING: dict[str, str] = {
     "policy.agreement": "how many repeats must share an outcome, more than half; else INCONCLUSIVE. Not given: all",
     "policy.head": "what the outputs are: exclusive classes, independent yes/no answers, or numbers. Not given: "
     "`sigmoid` for one output, `softmax` for more",
+    "policy.demographics": "what reads age and sex: the prior's labelled films, or the shipped predictor beside the "
+    "shipped chest prior; the shipped one whatever the prior; nothing. A file given with `--demographics` comes first",
     "gates.fail": "breached beyond this value; the end of the interval that is kinder to the model counts. "
     "`false`: never fails a model",
     "gates.clear": "supports a PASS only up to this value (above it for p-values); the harsher end counts. "

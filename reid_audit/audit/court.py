@@ -11,7 +11,6 @@ from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.setup import Setup
 from reid_audit.audit.sides import Sides
 from reid_audit.judge import Overlap, judge
-from reid_audit.prior.provenance import check_overlap
 from reid_audit.records import ArmSummary, Gap, Measurement, Outcome, StoppedBy, Verdict
 
 COMPLETE = (StoppedBy.COMPLETE, StoppedBy.CONVERGED)
@@ -29,11 +28,7 @@ class Court:
     @property
     def overlap(self) -> Overlap:
         """The worst of what the prior shares with each cohort; "unknown" without cohorts."""
-        origin = self.setup.prior_origin
-        found = {check_overlap(origin, c.images, c.named_patients()).overlap for c in self.sides.cohorts}
-        if "overlap" in found:
-            return "overlap"
-        return "disjoint" if found == {"disjoint"} else "unknown"
+        return self.sides.overlap(self.setup.prior_origin)
 
     def verdict(self, measurements: tuple[Measurement, ...], arms: Sequence[ArmSummary]) -> Verdict:
         """The verdict on one attack seed."""

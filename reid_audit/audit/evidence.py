@@ -19,13 +19,14 @@ from reid_audit.audit.sides import Canaries, Pooled
 from reid_audit.cohort import Cohort
 from reid_audit.records import Curve, Histogram, Measurement
 from reid_audit.score.calibration import Floats
-from reid_audit.score.demographics import DemographicOutcome, Predictors, demographics
+from reid_audit.score.demographics import DemographicOutcome, demographics
 from reid_audit.score.distribution import distribution
 from reid_audit.score.exchangeability import exchangeability
 from reid_audit.score.explanation import NormalEquations, explain, explain_direction, stored_moments
 from reid_audit.score.exposure import ExposureOutcome, exposure, exposure_control
 from reid_audit.score.likelihood import LikelyOutcome, likely_samples
 from reid_audit.score.linkage import LinkageOutcome, attack_power, link, negative_control
+from reid_audit.score.predictors import Predictors
 from reid_audit.score.sensitivity import scorer_sensitivity
 from reid_audit.score.similarity import MatchSpace, aligned_ncc, match_scores
 

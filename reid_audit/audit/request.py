@@ -30,6 +30,8 @@ class AuditRequest(Record):
     """A prior file; None: ``Films.prior``, or else the shipped one."""
     prior_patients: Path | None = None
     """Patient file of ``prior``; None: the one beside it, where there is one."""
+    predictor: Path | None = None
+    """An age and sex predictor file; None: what the policy's ``demographics`` says."""
     base: Path | None = None
     """The weights that fine-tuning started from, where they are public."""
 

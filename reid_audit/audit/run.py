@@ -17,6 +17,7 @@ from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for
 from reid_audit.audit.court import COMPLETE, Court, agreed
 from reid_audit.audit.evidence import Found, compare, linkage, shifts
 from reid_audit.audit.power_arm import ControlCache, power_arm
+from reid_audit.audit.readers import reader
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
@@ -26,7 +27,7 @@ from reid_audit.observer import Noted, Observer, SilentObserver, StageEnded, Sta
 from reid_audit.records import ArmSummary, AuditResult, Measurement, Reason, Spend, ToolInfo, Verdict
 from reid_audit.report.evidence import Evidence
 from reid_audit.score.consensus import consensus
-from reid_audit.score.demographics import fit_predictors, without_demographics
+from reid_audit.score.demographics import without_demographics
 from reid_audit.score.likelihood import screening_samples
 from reid_audit.score.similarity import MatchSpace, fit_match_space
 from reid_audit.store import RunStore
@@ -148,6 +149,7 @@ def recorded(
         preprocess=setup.task.preprocess,
         preprocess_by=setup.preprocess_by,
         prior=setup.task.prior.card.model_copy(update={"overlap": court.overlap}),
+        predictor=scored.found.demographics.predictor if scored.found else None,
         cohorts=tuple(cohort.summary for cohort in court.sides.cohorts),
         arms=tuple(arms),
         measurements=measurements,
@@ -188,7 +190,6 @@ def score(setup: Setup, made: Reconstruction, control: Reconstruction, sides: Si
         agree = restarts_agree(space, made, control, request.seed)
         unread = without_demographics(Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT)
         return Scored(space, (*likely.measurements, agree, *unread, *moved), None)
-    told = setup.prior_cohort
     found = compare(
         setup.task,
         space,
@@ -198,7 +199,7 @@ def score(setup: Setup, made: Reconstruction, control: Reconstruction, sides: Si
         control,
         seed=request.seed,
         level=request.policy.level,
-        predictors=None if told is None else fit_predictors(space, told.images, told.ages, told.sexes, told.patients),
+        predictors=reader(setup.predictors, setup.prior_cohort, setup.prior_origin, sides, request),
     )
     return Scored(space, (*found.measurements, *moved), found)
 

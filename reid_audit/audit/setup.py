@@ -15,6 +15,7 @@ from reid_audit.arch.target import Target
 from reid_audit.attack.difference import displacement
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.preprocessing import infer_preprocess
+from reid_audit.audit.readers import loaded_predictors
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort
@@ -28,6 +29,7 @@ from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.provenance import Origin, origin_of
 from reid_audit.prior.resampling import ResampledPrior, prior_at
 from reid_audit.records import ArchMatch, PreprocessPolicy, PreprocessSpec
+from reid_audit.score.predictors import Predictors
 
 PreprocessBy = Literal["policy", "statistics", "default"]
 GENERATOR_METHODS = ("two-stage", "latent")
@@ -49,6 +51,8 @@ class Setup:
     prior_origin: Origin | None
     """What is known of the prior's training images, for the comparison with the cohorts."""
     preprocess_by: PreprocessBy
+    predictors: Predictors | None = None
+    """What reads age and sex, where it is not fitted on the prior's films."""
 
     @property
     def frame(self) -> Frame:
@@ -83,7 +87,7 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
         budget=request.policy.budget,
         base=_base(request, target, device),
     )
-    return Setup(checkpoint, task, device, images, cohort, origin, by)
+    return Setup(checkpoint, task, device, images, cohort, origin, by, loaded_predictors(request, films))
 
 
 def stated_head(match: ArchMatch, head: Literal["softmax", "sigmoid", "regression"]) -> ArchMatch:

@@ -15,6 +15,7 @@ from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.arms import generator_for, numpy_for
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.cohort import Cohort, require_disjoint
+from reid_audit.prior.provenance import Origin, Overlap, check_overlap
 from reid_audit.score.calibration import Bools
 
 
@@ -101,6 +102,13 @@ class Sides:
     def cohorts(self) -> tuple[Cohort, ...]:
         """The cohorts that were given."""
         return tuple(cohort for cohort in (self.reference, self.holdout) if cohort is not None)
+
+    def overlap(self, origin: Origin | None) -> Overlap:
+        """The worst of what films of ``origin`` share with each cohort; "unknown" without cohorts."""
+        found = {check_overlap(origin, c.images, c.named_patients()).overlap for c in self.cohorts}
+        if "overlap" in found:
+            return "overlap"
+        return "disjoint" if found == {"disjoint"} else "unknown"
 
     def pooled(self) -> Pooled | None:
         """Both sides without the canaries; None where one side is missing."""

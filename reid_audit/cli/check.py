@@ -26,6 +26,8 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 PRIOR_FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 """Suffixes of a --prior that is a file of weights, not films. All but the first are refused by the prior's reader."""
+READERS = ("auto", "shipped", "off")
+"""Words of the policy's ``demographics``; anything else is a file."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -50,6 +52,10 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
     "--prior-patients",
     type=click.Path(path_type=Path),
     help="Patient file of a prior of private films; default: the one beside the prior.",
+)
+@click.option(
+    "--demographics",
+    help="What reads age and sex: a predictor file, or auto, shipped or off, overriding the policy.",
 )
 @click.option("--strata", multiple=True, help="Manifest column the tests are stratified by; repeatable.")
 @click.option(
@@ -144,13 +150,14 @@ def plan(checkpoint: Path, policy: Policy, given: dict[str, Any]) -> tuple[Audit
         factory=given["arch_factory"],
         prior=prior_file,
         prior_patients=given["prior_patients"],
+        predictor=None if given["demographics"] in (None, *READERS) else Path(given["demographics"]),
         base=given["base"],
     )
     return request, films
 
 
 def override(policy: Policy, given: dict[str, Any]) -> Policy:
-    """The policy with the command line's budget, profile, repeats, head and preprocessing."""
+    """The policy with the command line's budget, profile, repeats, head, demographics and preprocessing."""
     changes: dict[str, Any] = dict(PROFILES[given["profile"]]) if given["profile"] else {}
     if given["budget"] is not None:
         changes["seconds"] = given["budget"]
@@ -159,6 +166,8 @@ def override(policy: Policy, given: dict[str, Any]) -> Policy:
         policy = policy.model_copy(update={"repeats": given["repeats"], "agreement": None})
     if given["head"] is not None:
         policy = policy.model_copy(update={"head": given["head"]})
+    if given["demographics"] in READERS:
+        policy = policy.model_copy(update={"demographics": given["demographics"]})
     return policy.model_copy(
         update={"preprocess": preprocessing(policy.preprocess, given["preprocess"], given["side"])}
     )

@@ -21,7 +21,7 @@ COLUMNS = 8
 @click.option("--samples", type=click.IntRange(32, 4096), default=512, show_default=True, help="Draws for --audit.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def info(file: Path, training: str | None, holdout: str | None, samples: int, seed: int) -> int:
-    """Describe the prior in FILE, ours or a PGGAN of a known foreign layout.
+    """Describe the prior in FILE, ours or a PGGAN of a known foreign layout; or an age and sex predictor.
 
     With --audit exit code 1 says that it repeats its training films, 4 that the two sets of films cannot be compared.
     """
@@ -46,7 +46,10 @@ def described(path: Path) -> dict[str, str]:
     from reid_audit.prior.loading import load_prior
     from reid_audit.prior.pggan import PgganPrior, forward_flops
     from reid_audit.prior.storage import read_prior_file
+    from reid_audit.score.predictor_file import FORMAT, load_predictors
 
+    if read_prior_file(path).metadata.get("format") == FORMAT:
+        return {name: str(value) for name, value in load_predictors(path).card.model_dump(mode="json").items()}
     prior, file = load_prior(path), read_prior_file(path)
     card, foreign = prior.card, None if "kind" in file.metadata else layout_of(file)
     shown = {
@@ -151,7 +154,7 @@ def sample(file: Path, out: Path, count: int, seed: int) -> int:
         raise click.BadParameter(f"{out} is not a .png file", param_hint="--out")
     import torch
 
-    from reid_audit.cli.prior import writable
+    from reid_audit.cli.prior_films import writable
     from reid_audit.prior.loading import load_prior
     from reid_audit.prior.memorisation import draw_samples
     from reid_audit.prior.sampling import write_grid

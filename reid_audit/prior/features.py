@@ -104,7 +104,12 @@ def _root(matrix: Tensor) -> Tensor:
 def _transform(images: Tensor, kind: Kind) -> Tensor:
     if kind == "pca":
         return images.flatten(1)
-    return _moduli(images, (_gabor() if kind == "wavelet" else _random_filters()).to(images))
+    return wavelet_moduli(images) if kind == "wavelet" else _moduli(images, _random_filters().to(images))
+
+
+def wavelet_moduli(images: Tensor) -> Tensor:
+    """[N, C, S, S] -> [N, F], not whitened: local means of Gabor moduli, and of the image itself."""
+    return _moduli(images, _gabor().to(images))
 
 
 def _moduli(images: Tensor, filters: Tensor) -> Tensor:

@@ -46,9 +46,13 @@ class PriorFile:
 def write_prior(path: Path, tensors: dict[str, Tensor], card: PriorCard, **metadata: str) -> None:
     """Write tensors and card atomically: a reader sees the old file or the new one, never a part."""
     fields = card.model_dump(mode="json", exclude={"sha256", "overlap"})
+    write_tensors(path, tensors, format=FORMAT, kind=card.kind, card=json.dumps(fields, sort_keys=True), **metadata)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], **header: str) -> None:
+    """Write tensors with ``header`` as metadata under our key, atomically."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {"format": FORMAT, "kind": card.kind, "card": json.dumps(fields, sort_keys=True), **metadata}
-    # One entry only: safetensors writes several in no fixed order, and equal priors should be equal files.
+    # One entry only: safetensors writes several in no fixed order, and equal content should be equal files.
     write_atomically(path, save(plain, metadata={KEY: json.dumps(header, sort_keys=True)}))
 
 
@@ -62,9 +66,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def read_prior_file(path: Path) -> PriorFile:
-    """Read any safetensors file. Raises PriorError where it is missing or is not one, UnsafeCheckpointError for a
-    pickle, which is not opened."""
+def read_prior_file(path: Path, *, noun: str = "prior") -> PriorFile:
+    """Read any safetensors file, called ``noun`` in refusals. Raises PriorError where it is missing or is not one,
+    UnsafeCheckpointError for a pickle, which is not opened."""
     _refuse_pickle(path)
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -73,9 +77,9 @@ def read_prior_file(path: Path) -> PriorFile:
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
         raise PriorError(
-            f"the prior {path.name} cannot be read as safetensors",
+            f"the {noun} {path.name} cannot be read as safetensors",
             closest=str(error),
-            remedy="give a .safetensors prior; convert other files with safetensors.torch.save_file",
+            remedy=f"give a .safetensors {noun}; convert other files with safetensors.torch.save_file",
         ) from error
     return PriorFile(tensors, metadata, digest)
 

@@ -60,6 +60,7 @@ class Reason(StrEnum):
     NO_SEXES = "no_sexes"
     SMALL_CELL = "small_cell"
     NO_PREDICTOR = "no_predictor"
+    PREDICTOR_OVERLAP = "predictor_overlap"
     NO_DATA_STATISTICS = "no_data_statistics"
     NO_HEAD = "no_head"
     BUDGET_ENDED = "budget_ended"
@@ -82,7 +83,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NO_AGES: "the manifests give no ages",
     Reason.NO_SEXES: "the manifests give no sexes",
     Reason.SMALL_CELL: "fewer than 10 people: suppressed in the public report",
-    Reason.NO_PREDICTOR: "no age and sex predictor is available for this prior",
+    Reason.NO_PREDICTOR: "no age and sex predictor is known to suit these films (--demographics)",
+    Reason.PREDICTOR_OVERLAP: "the age and sex predictor has seen films of these patients and would favour their side",
     Reason.NO_DATA_STATISTICS: "the network stores no data statistics (no BatchNorm)",
     Reason.NO_HEAD: "the network has no classification head",
     Reason.BUDGET_ENDED: "the budget ended before this could be measured",
@@ -112,6 +114,8 @@ class Measured(Record):
     """The same quantity where nothing can have leaked (chance, hold-out, or negative control)."""
     n: int | None = None
     """Patients (or images, for distribution metrics) behind the value."""
+    p: FiniteFloat | None = None
+    """One-sided permutation p, over patients, of the excess over the control, where the metric has one."""
     indicator: bool = False
     """True where the number is shown but must not decide (an assumption of the test is not met)."""
 

@@ -168,6 +168,9 @@ class Policy(Record):
     """Attack seeds; the linkage tests are repeated with each."""
     agreement: PositiveInt | None = None
     """How many of the repeats must share an outcome, or the verdict is INCONCLUSIVE; None: all."""
+    demographics: Literal["auto", "shipped", "off"] = "auto"
+    """What reads age and sex: the prior's labelled films, or the shipped chest predictor beside the shipped chest
+    prior (``auto``); the shipped one whatever the prior (``shipped``); nothing (``off``). A given file comes first."""
 
     @model_validator(mode="after")
     def _agreement_is_a_majority(self) -> Policy:

@@ -131,6 +131,31 @@ class PriorCard(Record):
     overlap: Literal["disjoint", "overlap", "unknown"] = "unknown"
 
 
+class PredictorCard(Record):
+    """What read age and sex from images, and on what it was fitted."""
+
+    id: str
+    source: Literal["shipped", "given", "fitted"] = "fitted"
+    """Packaged, from a file given with --demographics, or fitted in the audit on its prior's films."""
+    sha256: Sha256
+    side: int
+    """Pixels at which it reads; images of other sides are resized."""
+    declared_training_sets: tuple[str, ...] = ()
+    images: int = 0
+    patients: int = 0
+    licence: str = ""
+    measured_on: str = "cross-validation"
+    """Films the figures below are about."""
+    age_mae: FiniteFloat | None = None
+    """Mean absolute error in years."""
+    age_mae_base: FiniteFloat | None = None
+    """The same when guessing the median."""
+    sex_auc: FiniteFloat | None = None
+    sex_accuracy: FiniteFloat | None = None
+    overlap: Literal["disjoint", "overlap", "unknown"] = "unknown"
+    """Whether it has seen films or people of the cohorts."""
+
+
 class CohortSummary(Record):
     """How many people and films were used on one side."""
 
@@ -223,6 +248,8 @@ class AuditResult(Record):
     preprocess: PreprocessSpec
     preprocess_by: Literal["policy", "statistics", "default"] = "default"
     prior: PriorCard
+    predictor: PredictorCard | None = None
+    """What read age and sex; None where nothing did."""
     cohorts: tuple[CohortSummary, ...] = ()
     arms: tuple[ArmSummary, ...] = ()
     measurements: tuple[Measurement, ...] = ()

@@ -63,11 +63,21 @@ class DemographicRow:
         return abs(self.age_reconstruction - self.age_true)
 
     @property
+    def age_error_nearest(self) -> float | None:
+        """Absolute error of the age read from the nearest film, in years."""
+        return None if self.age_nearest is None or self.age_true is None else abs(self.age_nearest - self.age_true)
+
+    @property
     def sex_correct(self) -> bool | None:
         """Whether the reconstruction shows the true sex; None where either is unknown."""
         if not self.sex_reconstruction or not self.sex_true:
             return None
         return self.sex_reconstruction == self.sex_true
+
+    @property
+    def sex_correct_nearest(self) -> bool | None:
+        """Whether the nearest film's true sex is read from it; None where either is unknown."""
+        return None if not self.sex_nearest or not self.sex_true else self.sex_nearest == self.sex_true
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from reid_audit.records import (
     Measurement,
     Metric,
     Policy,
+    PredictorCard,
     Reason,
     Unmeasured,
     Waiver,
@@ -32,6 +33,7 @@ from reid_audit.report.wire import (
     PublicHistogram,
     PublicMeasured,
     PublicMeasurement,
+    PublicPredictor,
     PublicPreprocess,
     PublicPrior,
     PublicReport,
@@ -111,6 +113,7 @@ def publish(result: AuditResult) -> PublicReport:
         architecture=_architecture(result.architecture),
         preprocess=_preprocess(result),
         prior=_prior(result),
+        predictor=None if result.predictor is None else _predictor(result.predictor),
         seeds=Seeds(master=result.seed),
         false_discovery_rate=result.policy.level,
         policy_sha256=result.policy_sha256,
@@ -158,6 +161,7 @@ def _measurement(measurement: Measurement, policy: Policy, doubts: dict[Metric, 
         control=measurement.control,
         threshold=gate.fail if gate else None,
         n=measurement.n,
+        p=measurement.p,
         indicator=measurement.indicator,
         doubt=doubts.get(measurement.metric),
     )
@@ -300,4 +304,24 @@ def _prior(result: AuditResult) -> PublicPrior:
         patients=p.patients,
         licence=scrub(p.licence, 120),
         overlap=p.overlap,
+    )
+
+
+def _predictor(card: PredictorCard) -> PublicPredictor:
+    few = card.patients < SMALL_CELL
+    return PublicPredictor(
+        id=scrub(card.id, 120),
+        source=card.source,
+        sha256=card.sha256,
+        side=card.side,
+        declared_training_sets=tuple(scrub(s, 120) for s in card.declared_training_sets[:12]),
+        images=card.images,
+        patients=card.patients,
+        licence=scrub(card.licence, 120),
+        measured_on=scrub(card.measured_on, 120),
+        age_mae=None if few else card.age_mae,
+        age_mae_base=None if few else card.age_mae_base,
+        sex_auc=None if few else card.sex_auc,
+        sex_accuracy=None if few else card.sex_accuracy,
+        overlap=card.overlap,
     )

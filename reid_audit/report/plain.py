@@ -151,3 +151,29 @@ def _breach(row: GateRow, report: PublicReport) -> str:
         return f"{reached} reconstructions name one training patient on their own; the policy allows {allowed}."
     beyond = " over the control" if row.basis == "excess" else ""
     return f"{words.METRICS[row.metric].label} {reached}{beyond}; the policy allows {allowed}."
+
+
+_SOURCES = {
+    "shipped": "the shipped predictor",
+    "given": "a given predictor",
+    "fitted": "a predictor fitted in this audit",
+}
+
+
+def reader(report: PublicReport) -> str:
+    """What read age and sex, and how well, in one or two sentences; empty where nothing did."""
+    used = report.predictor
+    if used is None:
+        return ""
+    sets = "; ".join(used.declared_training_sets) or "undeclared films"
+    text = f"Read by {_SOURCES[used.source]}, fitted on {used.images} films of {used.patients} patients ({sets})."
+    figures = []
+    if used.age_mae is not None and used.age_mae_base is not None:
+        figures.append(f"age error {used.age_mae:.1f} years (guessing {used.age_mae_base:.1f})")
+    if used.sex_auc is not None:
+        figures.append(f"sex AUC {used.sex_auc:.2f}")
+    if figures:
+        text += f" Measured on {used.measured_on}: {', '.join(figures)}."
+    if used.overlap == "unknown":
+        text += " Whether it has seen these patients is not known, so its figures do not decide."
+    return text

@@ -144,6 +144,25 @@ class PublicPrior(Wire):
     overlap: Literal["disjoint", "overlap", "unknown"]
 
 
+class PublicPredictor(Wire):
+    """What read age and sex, and how well it reads films of people it had not seen."""
+
+    id: Label
+    source: Literal["shipped", "given", "fitted"]
+    sha256: Sha256
+    side: NonNegativeInt
+    declared_training_sets: tuple[Label, ...] = ()
+    images: NonNegativeInt = 0
+    patients: NonNegativeInt = 0
+    licence: Label = ""
+    measured_on: Label = ""
+    age_mae: FiniteFloat | None = None
+    age_mae_base: FiniteFloat | None = None
+    sex_auc: FiniteFloat | None = None
+    sex_accuracy: FiniteFloat | None = None
+    overlap: Literal["disjoint", "overlap", "unknown"]
+
+
 class PublicCohort(Wire):
     """How many people stood on one side. Its digest stays private: it would confirm a guessed member."""
 
@@ -164,6 +183,8 @@ class PublicMeasured(Wire):
     control: FiniteFloat | None = None
     threshold: FiniteFloat | None = None
     n: NonNegativeInt | None = None
+    p: FiniteFloat | None = None
+    """One-sided permutation p of the excess over the control, where the metric has one."""
     indicator: bool = False
     doubt: Reason | None = None
     """Why an indicator must not decide, where the judge found an assumption broken."""
@@ -344,6 +365,7 @@ class PublicReport(Wire):
     architecture: PublicArchitecture
     preprocess: PublicPreprocess
     prior: PublicPrior
+    predictor: PublicPredictor | None = None
     seeds: Seeds
     false_discovery_rate: Fraction
     policy_sha256: Sha256

@@ -10,57 +10,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedGroupKFold
 from torch import Tensor
 
-from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.records import Measured, Measurement, Metric, PredictorCard, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, Floats, exceedance_p, permuted_labels
 from reid_audit.score.likelihood import matched_nearest
 from reid_audit.score.linkage import FEWEST
 from reid_audit.score.patients import Pool, pool
+from reid_audit.score.predictors import OLDEST, Predictors, known_ages, sex_codes
 from reid_audit.score.similarity import MatchSpace, cosines
 
-FILMS = 50
-"""Films with a known age (or sex) below which no predictor is fitted."""
-FOLDS = 5
 SMALL = 10
 """Reconstructions below which agreement is shown to the auditor but decides nothing."""
-OLDEST = 120.0
-"""Larger ages are codes for unknown."""
-_PENALTIES = np.logspace(0, 4, 9)
-"""Ridge penalties tried."""
-_INVERSE_PENALTIES = np.logspace(-3, 0, 7)
-"""Values of C tried in the logistic regression."""
 AGE = (Metric.AGE_MAE_RECONSTRUCTION, Metric.AGE_MAE_NEAREST, Metric.AGE_MAE_BASE)
 SEX = (Metric.SEX_ACCURACY_RECONSTRUCTION, Metric.SEX_ACCURACY_NEAREST, Metric.SEX_ACCURACY_BASE)
 DEMOGRAPHICS = (*AGE, *SEX)
 """The metrics ``demographics`` produces, in its order."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LinearModel:
-    """weights * scores + intercept, kept within the range seen in fitting."""
-
-    weights: Floats
-    """[K]"""
-    intercept: float
-    low: float
-    high: float
-
-    def predict(self, scores: Floats) -> Floats:
-        """[N, K] match-space scores -> [N]."""
-        return np.clip(scores @ self.weights + self.intercept, self.low, self.high)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Predictors:
-    """What can be read from an image; None where the prior's films did not say enough."""
-
-    age: LinearModel | None
-    """Years."""
-    sex: LinearModel | None
-    """Log-odds of M."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,71 +50,8 @@ class DemographicOutcome:
 
     measurements: tuple[Measurement, ...]
     readings: tuple[Reading, ...] = ()
-    age_p: float | None = None
-    """Permutation p, over patients, that the age error is no smaller for training patients."""
-    sex_p: float | None = None
-    """The same for agreement in sex."""
-
-
-def fit_predictors(
-    space: MatchSpace, films: Tensor, ages: Floats, sexes: NDArray[np.str_], patients: NDArray[np.str_]
-) -> Predictors | None:
-    """Ridge regression for age, logistic regression for sex, on the match-space scores of the prior's films.
-
-    Penalties by patient-grouped 5-fold cross-validation. Never fitted on T or H: that would favour the side it saw.
-    films [N, C, H, W]; ages [N] years, NaN where unknown; sexes [N] "M", "F" or ""; patients [N].
-    Each is None below ``FILMS`` films that tell it, ages of 5 patients, or 10 patients of either sex; both: None.
-    """
-    scores = space.scores(films).double().numpy()
-    groups = _by_appearance(patients)
-    age = _fit_age(scores, known_ages(ages), groups)
-    sex = _fit_sex(scores, sex_codes(sexes), groups)
-    return None if age is None and sex is None else Predictors(age, sex)
-
-
-def known_ages(ages: Floats) -> Floats:
-    """[N] years, NaN for everything that cannot be an age."""
-    values = np.asarray(ages, dtype=np.float64)
-    return np.where((values >= 0) & (values <= OLDEST), values, np.nan)
-
-
-def sex_codes(sexes: NDArray[np.str_]) -> Floats:
-    """[N] 1 for M, 0 for F, NaN for anything else."""
-    return np.where(sexes == "M", 1.0, np.where(sexes == "F", 0.0, np.nan))
-
-
-def _by_appearance(patients: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Patients numbered as they are met, so that folds do not depend on names."""
-    _, first, codes = np.unique(patients, return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(first))[codes.reshape(-1)], dtype=np.int64)
-
-
-def _fit_age(scores: Floats, ages: Floats, groups: NDArray[np.int64]) -> LinearModel | None:
-    known = np.isfinite(ages)
-    if known.sum() < FILMS or np.unique(groups[known]).size < FOLDS:
-        return None
-    search = GridSearchCV(
-        Ridge(), {"alpha": _PENALTIES}, cv=GroupKFold(FOLDS), scoring="neg_mean_absolute_error", n_jobs=1
-    ).fit(scores[known], ages[known], groups=groups[known])
-    best = search.best_estimator_
-    low, high = float(ages[known].min()), float(ages[known].max())
-    return LinearModel(np.asarray(best.coef_, dtype=np.float64), float(best.intercept_), low, high)
-
-
-def _fit_sex(scores: Floats, codes: Floats, groups: NDArray[np.int64]) -> LinearModel | None:
-    known = np.isfinite(codes)
-    people = min(np.unique(groups[codes == code]).size for code in (0.0, 1.0))
-    if known.sum() < FILMS or people < 2 * FOLDS:
-        return None
-    search = GridSearchCV(
-        LogisticRegression(max_iter=2000),
-        {"C": _INVERSE_PENALTIES},
-        cv=StratifiedGroupKFold(FOLDS),
-        scoring="roc_auc",
-        n_jobs=1,
-    ).fit(scores[known], codes[known].astype(np.int64), groups=groups[known])
-    best = search.best_estimator_
-    return LinearModel(np.asarray(best.coef_[0], dtype=np.float64), float(best.intercept_[0]), -np.inf, np.inf)
+    predictor: PredictorCard | None = None
+    """What read them."""
 
 
 def demographics(
@@ -176,33 +78,37 @@ def demographics(
     patient-permutation interval (shared neighbours) and the bootstrap over reconstructions.
 
     images [R, C, H, W]; films [N, C, H, W] pooled; the other arrays [N] per film. One film per patient.
+    ``p`` of ``*_reconstruction``: the excess over the control against labels permuted over patients.
     n: the smaller of reconstructions and distinct patients nearest to them, so that no published figure is about
-    fewer than 10 people. An indicator below ``SMALL`` reconstructions.
+    fewer than 10 people. An indicator below ``SMALL`` reconstructions, or where nobody knows whether the predictor
+    has seen T or H; unmeasured where it has, because it would favour that side.
     """
+    card = None if predictors is None else predictors.card
+    if predictors is not None and predictors.card.overlap == "overlap":
+        return DemographicOutcome(without_demographics(Reason.PREDICTOR_OVERLAP), predictor=card)
     truths = known_ages(ages), sex_codes(sexes)
-    models = (None, None) if predictors is None else (predictors.age, predictors.sex)
     near = cosines(space, images, films).double().numpy() if len(images) else np.zeros((0, len(films)))
-    read = [_read(model, space, images, films, code) for model, code in zip(models, (False, True), strict=True)]
-    found: list[tuple[tuple[Measurement, ...], float | None]] = []
+    read = _read(predictors, images, films)
+    weak = len(images) < SMALL or (card is not None and card.overlap == "unknown")
+    found: list[tuple[Measurement, ...]] = []
     for metrics, none, truth, readings in zip((AGE, SEX), (Reason.NO_AGES, Reason.NO_SEXES), truths, read, strict=True):
         known = np.isfinite(truth)
         missing = _missing(known, is_member, near, readings is None, none)
         if missing is not None or readings is None:
-            found.append((without_demographics(missing or Reason.NO_PREDICTOR, metrics), None))
+            found.append(without_demographics(missing or Reason.NO_PREDICTOR, metrics))
             continue
         people = pool(
             patients[known], is_member[known], None if strata is None else strata[known], near[:, known], rng, most=1
         )
         if min(people.members, people.others) < FEWEST:
             short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
-            found.append((without_demographics(short, metrics), None))
+            found.append(without_demographics(short, metrics))
             continue
         columns = np.flatnonzero(known)[people.films]
         table = _Table(near[:, columns], truth[columns], readings[0], readings[1][columns], people)
-        found.append(_agreement(metrics, table, permutations, draws, rng))
-    (age, age_p), (sex, sex_p) = found
+        found.append(_agreement(metrics, table, permutations, draws, rng, weak))
     rows = _readings(near, is_member, truths, read) if predictors is not None else ()
-    return DemographicOutcome((*age, *sex), rows, age_p, sex_p)
+    return DemographicOutcome((*found[0], *found[1]), rows, card)
 
 
 def without_demographics(reason: Reason, metrics: tuple[Metric, ...] = DEMOGRAPHICS) -> tuple[Measurement, ...]:
@@ -219,14 +125,17 @@ def _missing(known: Bools, is_member: Bools, near: Floats, no_model: bool, none:
     return None if len(near) else Reason.NOT_COMPUTED
 
 
-def _read(
-    model: LinearModel | None, space: MatchSpace, images: Tensor, films: Tensor, code: bool
-) -> tuple[Floats, Floats] | None:
-    """Readings of reconstructions [R] and films [N]: years, or as ``code`` 1 for M and 0 for F."""
-    if model is None:
-        return None
-    made, seen = (model.predict(space.scores(part).double().numpy()) for part in (images, films))
-    return ((made > 0).astype(np.float64), (seen > 0).astype(np.float64)) if code else (made, seen)
+def _read(predictors: Predictors | None, images: Tensor, films: Tensor) -> list[tuple[Floats, Floats] | None]:
+    """Age, then sex (1 for M, 0 for F), of reconstructions [R] and films [N]; None where nothing reads it."""
+    if predictors is None:
+        return [None, None]
+    (made_age, made_sex), (seen_age, seen_sex) = predictors.read(images), predictors.read(films)
+    return [
+        None if made_age is None or seen_age is None else (made_age, seen_age),
+        None
+        if made_sex is None or seen_sex is None
+        else ((made_sex > 0).astype(np.float64), (seen_sex > 0).astype(np.float64)),
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,9 +167,9 @@ class _Table:
 
 
 def _agreement(
-    metrics: tuple[Metric, ...], table: _Table, permutations: int, draws: int, rng: np.random.Generator
-) -> tuple[tuple[Measurement, ...], float]:
-    """The three measurements of one question and the one-sided p of the first."""
+    metrics: tuple[Metric, ...], table: _Table, permutations: int, draws: int, rng: np.random.Generator, weak: bool
+) -> tuple[Measurement, ...]:
+    """The three measurements of one question, the first with its one-sided p; ``weak``: indicators only."""
     people, sex = table.people, metrics is SEX
     of_members = table.truth[people.is_member]
     base = float(of_members.mean() >= 0.5) if sex else float(np.median(of_members))
@@ -282,16 +191,17 @@ def _agreement(
     nearest = np.where(people.is_member, table.near, -np.inf).argmax(axis=1)
     n = min(count, np.unique(nearest).size)
     measured = [
-        _beside_control(metric, training[i], holdout[i], weights, n, count < SMALL, 1.0 if sex else OLDEST)
+        _beside_control(metric, training[i], holdout[i], weights, n, weak, 1.0 if sex else OLDEST)
         for i, metric in enumerate(metrics[:2])
     ]
     low, high = np.quantile(weights @ training[2, :, 0], (0.025, 0.975))
     guess = Measured(
         metric=metrics[2], value=float(training[2, :, 0].mean()), low=float(low), high=float(high), n=n,
-        indicator=count < SMALL,
+        indicator=weak,
     )  # fmt: skip
     excess = (training[0] - holdout[0]).mean(axis=0) * (1 if sex else -1)
-    return (*measured, guess), exceedance_p(float(excess[0]), excess[1:])
+    first = measured[0].model_copy(update={"p": exceedance_p(float(excess[0]), excess[1:])})
+    return (first, *measured[1:], guess)
 
 
 def _beside_control(

@@ -24,6 +24,7 @@ from reid_audit.records import (
     Metric,
     Outcome,
     Policy,
+    PredictorCard,
     PreprocessSpec,
     PriorCard,
     Reason,
@@ -97,11 +98,17 @@ def _controls() -> tuple[Measurement, ...]:
 
 def _demographics(n: int, age: float, sex: float) -> tuple[Measurement, ...]:
     return (
-        Measured(metric=Metric.AGE_MAE_RECONSTRUCTION, value=age, control=12.6, n=n),
+        Measured(metric=Metric.AGE_MAE_RECONSTRUCTION, value=age, control=12.6, n=n, p=0.12),
         Measured(metric=Metric.AGE_MAE_NEAREST, value=age - 0.8, control=12.1, n=n),
         Measured(metric=Metric.AGE_MAE_BASE, value=13.4, n=n),
         Measured(
-            metric=Metric.SEX_ACCURACY_RECONSTRUCTION, value=sex, low=sex - 0.04, high=sex + 0.04, control=0.58, n=n
+            metric=Metric.SEX_ACCURACY_RECONSTRUCTION,
+            value=sex,
+            low=sex - 0.04,
+            high=sex + 0.04,
+            control=0.58,
+            n=n,
+            p=0.04,
         ),
         Measured(metric=Metric.SEX_ACCURACY_NEAREST, value=sex + 0.02, control=0.6, n=n),
         Measured(metric=Metric.SEX_ACCURACY_BASE, value=0.56, n=n),
@@ -148,6 +155,22 @@ def _base() -> dict[str, object]:
             images=1213,
             patients=824,
             licence="NIH Clinical Center terms",
+            overlap="disjoint",
+        ),
+        "predictor": PredictorCard(
+            id="age-sex-64",
+            source="shipped",
+            sha256=sha("a9e"),
+            side=64,
+            declared_training_sets=("NIH ChestX-ray14 (split: prior)",),
+            images=1213,
+            patients=824,
+            licence="NIH Clinical Center terms",
+            measured_on="other patients (split holdout)",
+            age_mae=9.8,
+            age_mae_base=12.8,
+            sex_auc=0.91,
+            sex_accuracy=0.82,
             overlap="disjoint",
         ),
         "policy": Policy(),
@@ -347,6 +370,7 @@ def screening() -> AuditResult:
         {
             **base,
             "prior": prior,
+            "predictor": None,
             "policy": Policy(evidence="checkpoint"),
             "arms": arms,
             "measurements": measurements,

@@ -64,5 +64,10 @@ def test_errors_of_a_row() -> None:
     row = DemographicRow("r", "p", 61.0, None, 63.5, "F", "", "M")
     assert row.age_error == 2.5
     assert row.sex_correct is False
+    assert row.age_error_nearest is None
+    assert row.sex_correct_nearest is None
+    seen = replace(row, age_nearest=60.0, sex_nearest="M")
+    assert seen.age_error_nearest == 3.5
+    assert seen.sex_correct_nearest is True
     assert DemographicRow("r", "p").age_error is None
     assert DemographicRow("r", "p").sex_correct is None

@@ -262,3 +262,21 @@ def test_every_outcome_can_be_published(outcome: Outcome) -> None:
 def test_golden_json(example: Any) -> None:
     golden = GOLDEN / f"{example.__name__}.json"
     assert dumps(publish(example())) == golden.read_text(encoding="utf-8")
+
+
+def test_the_report_says_what_read_age_and_sex() -> None:
+    report = publish(results.failing())
+    assert report.predictor is not None
+    for text in (render(report, "html"), render(report, "markdown")):
+        assert "the shipped predictor, fitted on 1213 films of 824 patients" in text
+        assert "age error 9.8 years (guessing 12.8), sex AUC 0.91" in text
+    assert "p 0.12" in render(report, "html").replace("\u00a0", " ")
+    card = results.failing().predictor
+    assert card is not None
+    changed = {"patients": 9, "overlap": "unknown"}
+    few = publish(results.failing().model_copy(update={"predictor": card.model_copy(update=changed)}))
+    assert few.predictor is not None
+    assert few.predictor.sex_auc is None
+    assert "figures do not decide" in render(few, "html")
+    nobody = publish(results.failing().model_copy(update={"predictor": None}))
+    assert "Read by" not in render(nobody, "html")

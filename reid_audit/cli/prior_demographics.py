@@ -1,0 +1,64 @@
+"""``reid-audit prior demographics``: an age and sex predictor of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from reid_audit.cli.prior_films import origin_of_films, read_films, writable
+from reid_audit.errors import CohortError
+
+
+@click.command()
+@click.argument("images")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write, .safetensors.")
+@click.option("--name", help="Name of the data set, declared in the file; default: the folder's.")
+@click.option("--holdout", help="Films of other patients on which age and sex readings are measured.")
+@click.option("--resolution", type=click.IntRange(8, 64), default=64, show_default=True)
+@click.option("--licence", default="", help="Licence of the data set.")
+@click.option("--public", is_flag=True, help="The films are public: perceptual hashes and ids may be written.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def demographics(
+    images: str,
+    out: Path,
+    name: str | None,
+    holdout: str | None,
+    resolution: int,
+    licence: str,
+    public: bool,
+    seed: int,
+) -> int:
+    """Fit an age and sex predictor to IMAGES, whose manifest tells ages and sexes. For 'check --demographics'."""
+    import torch
+
+    from reid_audit.cohort import require_disjoint
+    from reid_audit.score.predictor_file import save_predictors
+    from reid_audit.score.predictors import FILMS, fit_predictors, measured_on
+
+    writable(out)
+    films, declared = read_films(images, resolution, name)
+    made = fit_predictors(
+        films.images,
+        films.ages,
+        films.sexes,
+        films.patients,
+        torch.Generator().manual_seed(seed),
+        name=out.stem,
+        declared=(declared,),
+        licence=licence,
+        origin=origin_of_films(films, public=public),
+    )
+    if made is None:
+        raise CohortError(
+            f"too few of {len(films.images)} films tell an age or a sex",
+            closest=f"{FILMS} films with an age, of 5 patients; or {FILMS} with a sex, of 10 men and 10 women",
+            remedy="give a manifest with the columns age and sex (M or F)",
+        )
+    if holdout is not None:
+        others, called = read_films(holdout, resolution, None)
+        require_disjoint(films, others)
+        made = measured_on(made, f"other patients: {called}", others.images, others.ages, others.sexes)
+    save_predictors(made, out, recipe=f"prior demographics, resolution {resolution}, seed {seed}")
+    click.echo(f"wrote {out}: {made.card.images} films of {made.card.patients} patients at {made.card.side} px")
+    return 0
