@@ -28,7 +28,7 @@ POLICY_FILE = "reid-audit.toml"
 WAIVER_FILE = "reid-audit-waivers.toml"
 R = TypeVar("R", bound=BaseModel)
 _TABLES = ("gates", "controls", "preprocess", "budget")
-_PLAIN = ("version", "evidence", "level")
+_PLAIN = tuple(name for name in Policy.model_fields if name not in _TABLES)
 
 
 def load_policy(path: Path | None, cwd: Path) -> tuple[Policy, Path | None, str]:
@@ -110,6 +110,9 @@ def policy_template() -> str:
         f'evidence = "{policy.evidence}"',
         "# False-discovery rate of reidentified_patients.",
         f"level = {policy.level}",
+        "# Attack seeds, and how many of them must share an outcome (not given: all).",
+        f"repeats = {policy.repeats}",
+        "# agreement = 2",
         "",
     ]
     for gate in policy.gates:

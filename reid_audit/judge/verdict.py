@@ -375,6 +375,17 @@ def _waived_text(text: str, waiver: Waiver) -> str:
     return f"{text}; waived by {waiver.approved_by} until {waiver.expires.isoformat()}: {waiver.reason}"
 
 
+def with_gaps(verdict: Verdict, gaps: Sequence[Gap]) -> Verdict:
+    """``verdict`` lacking more evidence: no longer a PASS, and a FAIL all the same."""
+    if not gaps:
+        return verdict
+    every = (*verdict.gaps, *gaps)
+    if verdict.outcome is not Outcome.PASS:
+        return verdict.model_copy(update={"gaps": every})
+    reason = _reason(Outcome.INCONCLUSIVE, (), every, (), verdict.screening)
+    return verdict.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "gaps": every, "reason": reason})
+
+
 def _warnings(waivers: Sequence[Waiver], used: set[Metric], digest: str) -> tuple[str, ...]:
     warnings = []
     for waiver in waivers:
