@@ -128,6 +128,25 @@ def test_a_missed_control_withholds_the_pass(missed: Measured) -> None:
     assert missed.metric in {gap.metric for gap in verdict.gaps}
 
 
+SWITCHES = [name for name, field in Controls.model_fields.items() if field.annotation is bool]
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_every_control_of_the_policy_is_asked_for(name: str) -> None:
+    """Over the fields of ``Controls``, so that a control added later cannot be forgotten by the judge."""
+    asked = Policy(controls=Controls(**{other: other == name for other in SWITCHES}))
+    if name == "prior_disjoint":
+        verdict = _judge(policy=asked, prior_overlap="unknown")
+    else:
+        metric = Metric(
+            {"exchangeability": "exchangeability_p", "negative_control": "negative_control_p"}.get(name, name)
+        )
+        verdict = _judge(tuple(m for m in CLEAN if m.metric is not metric), asked)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert len(verdict.gaps) == 1
+    assert _judge(policy=asked).outcome is Outcome.PASS
+
+
 @pytest.mark.parametrize("overlap", ["overlap", "unknown"])
 def test_an_undeclared_prior_withholds_the_pass(overlap: Overlap) -> None:
     assert _judge(prior_overlap=overlap).outcome is Outcome.INCONCLUSIVE

@@ -15,7 +15,7 @@ from reid_audit import __version__
 from reid_audit.attack.interface import Reconstruction
 from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for, paced, summarise
 from reid_audit.audit.court import COMPLETE, Court
-from reid_audit.audit.evidence import Found, compare, linkage, shifts
+from reid_audit.audit.evidence import COMPARED, Found, compare, linkage, shifts
 from reid_audit.audit.power_arm import ControlCache, power_arm
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
@@ -24,7 +24,17 @@ from reid_audit.audit.sides import Sides, open_films
 from reid_audit.budget import Clock, Meter, start
 from reid_audit.judge import agreed
 from reid_audit.observer import Noted, Observer, SilentObserver, StageEnded, StageStarted
-from reid_audit.records import ArmSummary, AuditResult, Measurement, Reason, Spend, ToolInfo, Verdict, replaced
+from reid_audit.records import (
+    ArmSummary,
+    AuditResult,
+    Measurement,
+    Reason,
+    Spend,
+    ToolInfo,
+    Unmeasured,
+    Verdict,
+    replaced,
+)
 from reid_audit.report.evidence import Evidence
 from reid_audit.score.consensus import consensus
 from reid_audit.score.demographics import fit_predictors, without_demographics
@@ -185,9 +195,10 @@ def score(setup: Setup, made: Reconstruction, control: Reconstruction, sides: Si
     moved = shifts(setup.task, setup.prior_films, made, reference, seed=request.seed)
     pooled = sides.pooled()
     if pooled is None:
-        likely = screening_samples(made.images, made.energies, control.energies)
+        reason = Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT
+        likely = screening_samples(space, made.images, made.energies, control.images, control.energies, reference)
         agree = restarts_agree(space, made, control, request.seed)
-        unread = without_demographics(Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT)
+        unread = (*(Unmeasured(metric=m, reason=reason) for m in COMPARED), *without_demographics(reason))
         return Scored(space, (*likely.measurements, agree, *unread, *moved), None)
     told = setup.prior_cohort
     found = compare(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import date
 
 from reid_audit.judge.agreement import agreed
-from reid_audit.judge.verdict import judge, with_gaps
-from reid_audit.records import AuditResult, Gap, Policy, PreprocessPolicy, StoppedBy, Verdict, Waiver
+from reid_audit.judge.verdict import judge, reason_for
+from reid_audit.records import AuditResult, Gap, Outcome, Policy, PreprocessPolicy, StoppedBy, Verdict, Waiver
 
 COMPLETE = (StoppedBy.COMPLETE, StoppedBy.CONVERGED)
 
@@ -37,6 +37,17 @@ def judge_again(found: AuditResult, policy: Policy, *, waivers: Sequence[Waiver]
     needed = policy.agreement if policy.agreement is not None and policy.repeats == len(seeds) else len(seeds)
     verdict = agreed(verdicts, range(found.seed, found.seed + len(seeds)), needed)
     return with_gaps(verdict, differences(found.policy, policy, len(seeds)))
+
+
+def with_gaps(verdict: Verdict, gaps: Sequence[Gap]) -> Verdict:
+    """``verdict`` lacking more evidence: no longer a PASS, and a FAIL all the same."""
+    if not gaps:
+        return verdict
+    every = (*verdict.gaps, *gaps)
+    if verdict.outcome is not Outcome.PASS:
+        return verdict.model_copy(update={"gaps": every})
+    reason = reason_for(Outcome.INCONCLUSIVE, (), every, (), verdict.screening)
+    return verdict.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "gaps": every, "reason": reason})
 
 
 def differences(ran: Policy, asked: Policy, seeds: int) -> tuple[Gap, ...]:

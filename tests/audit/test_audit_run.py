@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from reid_audit.preprocess import to_network
 from reid_audit.records import (
     Budget,
     Controls,
+    Gap,
     Measured,
     Metric,
     Outcome,
@@ -63,7 +65,7 @@ def audit(
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
-    films: bool = True,
+    films: tuple[str, ...] = ("reference", "holdout"),
     clock: Clock | None = None,
     store: RunStore | None = None,
     cache: ControlCache | None = None,
@@ -72,8 +74,8 @@ def audit(
         checkpoint=checkpoint or case.checkpoint, policy=chosen, policy_sha256=policy_sha256(chosen), seed=seed
     )
     sides = Films(
-        reference=(lambda _: case.reference) if films else None,
-        holdout=(lambda _: case.holdout) if films else None,
+        reference=(lambda _: case.reference) if "reference" in films else None,
+        holdout=(lambda _: case.holdout) if "holdout" in films else None,
         prior=lambda _: PriorFilms(case.prior, declared="phantom-prior"),
     )
     return run_audit(request, sides, now=NOW, clock=clock or StoppedClock(), store=store, cache=cache)
@@ -120,7 +122,13 @@ def test_the_overfit_network_fails_and_the_power_arm_is_spared(baseline: Audited
         metric=Metric.ATTACK_POWER, reason=Reason.NOT_NEEDED
     )
     assert found.evidence is not None
-    assert {p.patient_id[:2] for p in found.evidence.patients} == {"T:", "H:"}
+    rows = found.evidence.patients
+    assert {p.patient_id[:2] for p in rows} == {"T:", "H:"}
+    assert sum(p.reidentified for p in rows) == value(found, Metric.REIDENTIFIED_PATIENTS).value
+    assert all((p.exposure_p is not None) == p.member == (p.linkage_p is not None) for p in rows)
+    assert found.evidence.family == "moments"
+    assert found.evidence.explaining is not None
+    assert 8 <= found.evidence.explaining <= 40
 
 
 def test_same_seed_same_document_and_other_seed_another(leaking: DemoCase, baseline: Audited) -> None:
@@ -146,15 +154,43 @@ def test_statistics_of_other_people_lower_exposure(leaking: DemoCase, baseline: 
 
 
 def test_without_films_nothing_passes(clean: DemoCase) -> None:
-    found = audit(clean, policy(particles=(4, 8)), films=False)
+    found = audit(clean, policy(particles=(4, 8)), films=())
     assert found.result.verdict.outcome is Outcome.INCONCLUSIVE
     assert found.evidence is None
     assert value(found, Metric.CONSENSUS).indicator
     assert isinstance(find(found.result.measurements, Metric.LINKAGE_P), Unmeasured)
 
 
+def gaps(found: Audited) -> dict[Metric | None, Gap]:
+    return {gap.metric: gap for gap in found.result.verdict.gaps}
+
+
+def test_training_films_alone_give_indicators(leaking: DemoCase) -> None:
+    found = audit(leaking, policy(particles=(8, 8)), films=("reference",))
+    assert (found.result.verdict.outcome, found.result.verdict.exit_code) == (Outcome.INCONCLUSIVE, 4)
+    for metric in (Metric.LINKAGE_P, Metric.EXPOSURE_TPR, Metric.EXCHANGEABILITY_P):
+        assert "--holdout" in gaps(found)[metric].remedy
+    for metric in (Metric.NEAREST_SSIM, Metric.NEAREST_NN, Metric.LIKELY_SAMPLES, Metric.CONSENSUS):
+        assert value(found, metric).indicator
+    assert not found.result.verdict.breaches
+
+
+def test_films_of_another_site_demote_what_compares_with_them(leaking: DemoCase) -> None:
+    """The overfit network, whose exposure FAILs it beside films of the same source: here nothing may count."""
+    elsewhere = replace(leaking.holdout, images=0.8 * leaking.holdout.images)
+    found = audit(leaking._replace(holdout=elsewhere), policy(steps=2))
+    verdict = found.result.verdict
+    assert (verdict.outcome, verdict.exit_code) == (Outcome.INCONCLUSIVE, 4)
+    assert value(found, Metric.EXCHANGEABILITY_P).value <= 0.01
+    demoted = {d.metric: d.reason for d in verdict.demoted}
+    for metric in (Metric.LINKAGE_P, Metric.LINKAGE_AUC, Metric.EXPOSURE_TPR, Metric.EXPOSURE_AUC):
+        assert demoted[metric] is Reason.NOT_EXCHANGEABLE
+    assert "from the same source" in gaps(found)[Metric.EXCHANGEABILITY_P].remedy
+    assert not verdict.breaches
+
+
 def test_screening_is_headed_as_such(clean: DemoCase) -> None:
-    verdict = audit(clean, policy(particles=(4, 8), evidence="checkpoint"), films=False).result.verdict
+    verdict = audit(clean, policy(particles=(4, 8), evidence="checkpoint"), films=()).result.verdict
     assert verdict.screening
 
 
