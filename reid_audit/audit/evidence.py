@@ -13,7 +13,7 @@ from reid_audit.arch.target import Target
 from reid_audit.attack.batchnorm import ImageMoments, statistics_layers
 from reid_audit.attack.difference import film_alignments
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.memory import film_moments, head_directions, margins
+from reid_audit.attack.memory import film_moments, head_directions, losses, margins
 from reid_audit.audit.arms import numpy_for
 from reid_audit.audit.sides import Canaries, Pooled
 from reid_audit.cohort import Cohort
@@ -60,11 +60,11 @@ class Membership:
     """How many films, effectively, share the explanation of the stored statistics; None without BatchNorm."""
 
 
-def families(task: AttackTask, films: Tensor) -> Membership:
+def families(task: AttackTask, films: Tensor, labels: NDArray[np.str_]) -> Membership:
     """Membership scores of films [N, C, H, W] under the task's weights.
 
     Statistics of BatchNorm layers where there are any, the classifier's stationarity where there are none, the margin
-    of every classifier, and the weight difference where the base is known.
+    of every classifier, the loss where training labels [N] are given, the weight difference where the base is known.
     """
     target = task.target
     device = task.space.mean.device
@@ -81,6 +81,8 @@ def families(task: AttackTask, films: Tensor) -> Membership:
         return Membership(scores, explaining)
     if (firm := margins(target, inputs)) is not None:
         scores["margin"] = firm.double().cpu().numpy()
+    if (loss := losses(target, inputs, labels)) is not None:
+        scores["loss"] = -loss.double().cpu().numpy()
     if task.base is not None and (aligned := film_alignments(target, task.base, inputs)) is not None:
         scores["difference"] = aligned.double().cpu().numpy()
     return Membership(scores, explaining)
@@ -159,7 +161,7 @@ def compare(
         numpy_for(seed, "likely"),
     )
     read, shown = readings(predictors, space, pooled, made, likely, seed=seed)
-    known = families(task, pooled.films)
+    known = families(task, pooled.films, pooled.labels)
     exposed = exposure(
         known.scores,
         pooled.patients,
@@ -232,7 +234,7 @@ def power(
     """
     pooled = Pooled.canaries(holdout, canaries)
     linked = linkage(space, made.images, pooled, seed=seed, level=level)
-    scores = families(task, pooled.films).scores
+    scores = families(task, pooled.films, pooled.labels).scores
     return attack_power(linked), exposure_control(scores, pooled.patients, pooled.is_member)
 
 

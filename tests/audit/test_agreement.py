@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from reid_audit.audit import AuditRequest
+from reid_audit.audit.arms import FEWEST_STEPS, rounded
 from reid_audit.audit.power_arm import digest_of
 from reid_audit.audit.run import inputs_digest
 from reid_audit.audit.setup import Setup
@@ -62,8 +63,9 @@ def test_kept_controls_belong_to_the_attacks_inputs_and_to_the_films() -> None:
         digest_of("inputs", replace(cohort, images=films.flip(0)), 0.1),
         digest_of("inputs", replace(cohort, patients=np.array(["a", "b", "b"])), 0.1),
         digest_of("inputs", replace(cohort, strata=np.array(["PA", "AP", "PA"])), 0.1),
+        digest_of("inputs", replace(cohort, labels=np.array(["well", "ill", "ill"])), 0.1),
     )
-    assert len({known, *others}) == 6
+    assert len({known, *others}) == 7
 
 
 def _setup(**changed: object) -> Setup:
@@ -125,3 +127,12 @@ def test_kept_arms_belong_to_one_version_of_the_tool(monkeypatch: pytest.MonkeyP
     known = inputs_digest(REQUEST, _setup())
     monkeypatch.setattr("reid_audit.audit.run.__version__", "0.0.0")
     assert known != inputs_digest(REQUEST, _setup())
+
+
+def test_steps_that_fit_a_time_budget_lie_on_a_coarse_grid() -> None:
+    """So that two machines of nearly the same speed have the same key."""
+    found = [rounded(steps) for steps in range(FEWEST_STEPS, 1000)]
+    assert found[0] == FEWEST_STEPS
+    assert all(0.89 * steps <= kept <= steps for steps, kept in enumerate(found, start=FEWEST_STEPS))
+    assert found == sorted(found)
+    assert len(set(found)) < 35
