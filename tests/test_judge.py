@@ -7,7 +7,9 @@ from datetime import date
 import pytest
 
 from reid_audit.judge import Overlap, judge
+from reid_audit.judge.remedies import REMEDIES
 from reid_audit.records import (
+    REASON_TEXT,
     Controls,
     Corroboration,
     Gate,
@@ -207,6 +209,9 @@ def test_the_verdict_names_what_it_did_not_count(
     assert (Metric.EXPOSURE_TPR in found) is others
     assert change.metric not in found
     assert _judge().demoted == ()
+    gap = next(g for g in verdict.gaps if g.metric is Metric.LINKAGE_P)
+    assert REASON_TEXT[reason] in gap.text
+    assert gap.remedy == REMEDIES[reason]
 
 
 @pytest.mark.parametrize("metric", [m for m in Metric if m.value.startswith("age_mae_")])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from reid_audit.judge.remedies import REMEDIES, unmeasured_gap
+from reid_audit.judge.remedies import REMEDIES, doubtful_gap, unmeasured_gap
 from reid_audit.records import (
     REASON_TEXT,
     Breach,
@@ -63,6 +63,8 @@ class _Case:
     measurements: tuple[Measurement, ...]
     policy: Policy
     screening: bool
+    doubts: dict[Metric, Reason]
+    """Why a demoted measurement must not decide."""
 
     def of(self, metric: Metric) -> Measurement:
         return find(self.measurements, metric)
@@ -89,7 +91,7 @@ def judge(
     """
     screening = policy.evidence == "checkpoint" and not (has_reference and has_holdout)
     demotions = _demotions(tuple(measurements), policy, prior_overlap)
-    case = _Case(_demoted(measurements, demotions), policy, screening)
+    case = _Case(_demoted(measurements, demotions), policy, screening, {d.metric: d.reason for d in demotions})
     mine = [waiver for waiver in waivers if waiver.checkpoint_sha256 == checkpoint_sha256]
     valid = {waiver.gate: waiver for waiver in mine if waiver.expires >= today}
     lapsed = {waiver.gate for waiver in mine if waiver.expires < today} - set(valid)
@@ -217,6 +219,8 @@ def _gate_gap(case: _Case, gate: Gate) -> Gap | None:
         if gate.clear is None or (case.screening and gate.metric in LINKAGE | EXPOSURE):
             return None
         return unmeasured_gap(measurement)
+    if gate.metric in case.doubts and gate.clear is not None and gate.metric is not Metric.SINGLE_HIT:
+        return doubtful_gap(gate.metric, case.doubts[gate.metric])
     if gate.clear is not None and not is_clear(measurement, gate):
         return Gap(
             metric=gate.metric,
@@ -284,6 +288,8 @@ def _core_gaps(case: _Case, known: Sequence[Gap]) -> list[Gap]:
             continue
         if isinstance(measurement, Unmeasured):
             gaps.append(unmeasured_gap(measurement))
+        elif metric in case.doubts:
+            gaps.append(doubtful_gap(metric, case.doubts[metric]))
         elif measurement.indicator:
             gaps.append(
                 Gap(

@@ -91,16 +91,16 @@ def test_logits_of_every_output_form() -> None:
         logits_of("nothing")
 
 
-@pytest.mark.parametrize("words", [("ill", "well"), ("well", "ill"), ("0", "1")])
-def test_losses_find_out_which_word_means_which_output(words: tuple[str, str]) -> None:
+def test_losses_find_out_which_word_means_which_output() -> None:
     """Films in training lose little, others much, whatever the classes are called; nobody says who was in training."""
     members, others = (to_network(blobs(n, seed), SPEC, 1) for n, seed in ((12, 3), (12, 4)))
-    target = target_of(memorise(convnet(normalised=False), members, steps=200))
-    told = np.array([words[i % 2] for i in range(24)])
-    found = losses(target, torch.cat([members, others]), told)
-    assert found is not None
-    assert found[:12].mean() < 0.2 < found[12:].mean()
-    assert float(found.min()) >= 0
+    target = target_of(memorise(convnet(normalised=False), members))
+    for words in (("ill", "well"), ("well", "ill"), ("0", "1")):
+        told = np.array([words[i % 2] for i in range(24)])
+        found = losses(target, torch.cat([members, others]), told)
+        assert found is not None
+        assert found[:12].mean() < 0.2 < found[12:].mean()
+        assert float(found.min()) >= 0
 
 
 def test_losses_need_a_label_for_every_film_and_an_output_for_every_label() -> None:
