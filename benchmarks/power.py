@@ -147,7 +147,7 @@ def measure(found: Attacked, pooled: Pooled, bench: Bench, seed: int) -> dict[st
 def exposed(task: AttackTask, pooled: Pooled, seed: int) -> dict[str, Any]:
     """Owner-side exposure of the target itself; the same for every method."""
     found = exposure(
-        families(task, pooled.films),
+        families(task, pooled.films, pooled.labels).scores,
         pooled.patients,
         pooled.is_member,
         pooled.strata,

@@ -25,10 +25,11 @@ from torch import Tensor
 
 from reid_audit.judge import judge
 from reid_audit.records import Measured, Measurement, Metric, Outcome, Policy, find
-from reid_audit.score.calibration import holdout_needed, members_needed, tpr_estimate
+from reid_audit.score.calibration import holdout_needed, tpr_estimate
 from reid_audit.score.exposure import exposure
 from reid_audit.score.likelihood import likely_samples
 from reid_audit.score.linkage import LinkageOutcome, link
+from reid_audit.score.needs import clean_chance, needs, smallest
 from reid_audit.score.similarity import MatchSpace, aligned_ncc, fit_match_space, match_scores
 
 SIDE = 16
@@ -274,9 +275,9 @@ def _print_nulls(tally: Tally) -> None:
 
 
 def _print_rates(seed: int) -> None:
-    print("\n| n_T | n_H | leak-free: low > 0.05 | leak-free: high <= 0.10 | true TPR 0.20: low > 0.05 | covered |")
+    print("\n| n_T | n_H | leak-free: low > 0.05 | high <= 0.10 (calculator) | true TPR 0.20: low > 0.05 | covered |")
     print("|---|---|---|---|---|---|")
-    for members, others in ((50, 100), (100, 100), (200, 200), (388, 395)):
+    for members, others in ((54, 100), (100, 100), (150, 150), (200, 200), (388, 395)):
         rng = np.random.default_rng((seed, members))
         blind = [
             tpr_estimate(rng.standard_normal(members), rng.standard_normal(others), rng, draws=500) for _ in range(200)
@@ -288,13 +289,17 @@ def _print_rates(seed: int) -> None:
         ]
         print(
             f"| {members} | {others} | {np.mean([e.low > 0.05 for e in blind]):.3f}"
-            f" | {np.mean([e.high <= 0.10 for e in blind]):.3f} | {np.mean([e.low > 0.05 for e in leaky]):.3f}"
+            f" | {np.mean([e.high <= 0.10 for e in blind]):.3f} ({clean_chance(members, others, 0.10):.3f})"
+            f" | {np.mean([e.low > 0.05 for e in leaky]):.3f}"
             f" | {np.mean([e.low <= 0.20 <= e.high for e in leaky]):.3f} |"
         )
 
 
 def _print_needs() -> None:
-    print(f"\ntraining patients so that a clean model's rate can be bounded by 0.10: {members_needed(0.10)}")
+    print("\ndefault policy: | gate or control | training | hold-out with the canaries | |\n|---|---|---|---|")
+    for need in needs(Policy()):
+        print(f"| {need.metric.value} | {need.members} | {need.others} | {need.note} |")
+    print("together:", *smallest(Policy()))
     print("| training patients | hold-out patients for reidentified_patients to report 1 | 4 | 8 |\n|---|---|---|---|")
     for members in (8, 16, 64, 388):
         print(f"| {members} | " + " | ".join(str(holdout_needed(members, 0.10, k)) for k in (1, 4, 8)) + " |")

@@ -112,6 +112,9 @@ def policy_template() -> str:
         f'demographics = "{policy.demographics}"',
         "# False-discovery rate of reidentified_patients.",
         f"level = {policy.level}",
+        "# Attack seeds, and how many of them must share an outcome (not given: all).",
+        f"repeats = {policy.repeats}",
+        "# agreement = 2",
         "",
     ]
     for gate in policy.gates:

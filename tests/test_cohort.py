@@ -135,7 +135,11 @@ def test_archive_columns(tmp_path: Path) -> None:
         sex=np.array(["F", "F", "M", ""]),
         site=np.array(["x", "x", "y", "y"]),
     )
-    cohort = load(tmp_path / "a.npz", where={"site": "y"}, strata=("site",))
+    cohort = load(tmp_path / "a.npz", where={"site": "y"}, strata=("site",), label="Sex")
+    assert dict(zip(cohort.patients, cohort.labels, strict=True)) == {"2": "M", "3": ""}
+    assert set(load(tmp_path / "a.npz").labels) == {""}
+    with pytest.raises(CohortError, match="no column finding"):
+        load(tmp_path / "a.npz", label="finding")
     assert set(cohort.patients) == {"2", "3"}
     assert np.isnan(cohort.ages[cohort.patients == "2"]).all()
     assert cohort.ages[cohort.patients == "3"].tolist() == [51.5]

@@ -7,7 +7,9 @@ from datetime import date
 import pytest
 
 from reid_audit.judge import Overlap, judge
+from reid_audit.judge.remedies import REMEDIES
 from reid_audit.records import (
+    REASON_TEXT,
     Controls,
     Corroboration,
     Gate,
@@ -128,6 +130,25 @@ def test_a_missed_control_withholds_the_pass(missed: Measured) -> None:
     assert missed.metric in {gap.metric for gap in verdict.gaps}
 
 
+SWITCHES = [name for name, field in Controls.model_fields.items() if field.annotation is bool]
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_every_control_of_the_policy_is_asked_for(name: str) -> None:
+    """Over the fields of ``Controls``, so that a control added later cannot be forgotten by the judge."""
+    asked = Policy(controls=Controls(**{other: other == name for other in SWITCHES}))
+    if name == "prior_disjoint":
+        verdict = _judge(policy=asked, prior_overlap="unknown")
+    else:
+        metric = Metric(
+            {"exchangeability": "exchangeability_p", "negative_control": "negative_control_p"}.get(name, name)
+        )
+        verdict = _judge(tuple(m for m in CLEAN if m.metric is not metric), asked)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert len(verdict.gaps) == 1
+    assert _judge(policy=asked).outcome is Outcome.PASS
+
+
 @pytest.mark.parametrize("overlap", ["overlap", "unknown"])
 def test_an_undeclared_prior_withholds_the_pass(overlap: Overlap) -> None:
     assert _judge(prior_overlap=overlap).outcome is Outcome.INCONCLUSIVE
@@ -188,6 +209,9 @@ def test_the_verdict_names_what_it_did_not_count(
     assert (Metric.EXPOSURE_TPR in found) is others
     assert change.metric not in found
     assert _judge().demoted == ()
+    gap = next(g for g in verdict.gaps if g.metric is Metric.LINKAGE_P)
+    assert REASON_TEXT[reason] in gap.text
+    assert gap.remedy == REMEDIES[reason]
 
 
 @pytest.mark.parametrize("metric", [m for m in Metric if m.value.startswith("age_mae_")])

@@ -79,6 +79,13 @@ def test_preprocessing_and_budget_are_read(tmp_path: Path) -> None:
     assert _policy(tmp_path, "[budget]\nseconds = false\n").budget.seconds is None
 
 
+def test_every_key_of_the_policy_can_be_written(tmp_path: Path) -> None:
+    policy = _policy(tmp_path, 'evidence = "checkpoint"\nlevel = 0.2\nrepeats = 3\nagreement = 2\n')
+    assert (policy.evidence, policy.level, policy.repeats, policy.agreement) == ("checkpoint", 0.2, 3, 2)
+    with pytest.raises(PolicyError, match="more than half"):
+        _policy(tmp_path, "repeats = 4\nagreement = 2\n")
+
+
 @pytest.mark.parametrize(
     ("text", "key", "nearest"),
     [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
@@ -49,6 +52,34 @@ def margins(target: Target, inputs: Tensor) -> Tensor | None:
 
     Label-free membership score (Salem et al. 2019): training films are decided more firmly.
     """
+    return certainty(target.match.head, outputs(target, inputs))
+
+
+def losses(target: Target, inputs: Tensor, labels: NDArray[np.str_]) -> Tensor | None:
+    """[N] cross entropy of each film under its training label (Yeom et al. 2018); None where that cannot be said.
+
+    labels [N] are the manifest's words. Which word means which output is not in the file: the assignment under which
+    the films given are decided best is taken, whoever of them was in training. None where a label is missing,
+    there are more words than outputs, or several outputs may be true at once.
+    """
+    if target.match.head not in ("softmax", "sigmoid"):
+        return None
+    logits = outputs(target, inputs)
+    if logits.shape[1] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    elif target.match.head == "sigmoid":
+        return None
+    words, numbers = np.unique(labels, return_inverse=True)
+    if "" in words or not 1 < words.size <= logits.shape[1]:
+        return None
+    told = torch.from_numpy(numbers.reshape(-1)).to(logits.device)
+    chances = logits.log_softmax(1)
+    gains = torch.stack([chances[told == number].sum(0) for number in range(words.size)])
+    _, classes = linear_sum_assignment(gains.double().cpu().numpy(), maximize=True)
+    return -chances[torch.arange(len(told)), torch.from_numpy(classes).to(told.device)[told]]
+
+
+def outputs(target: Target, inputs: Tensor) -> Tensor:
+    """[N, K] logits."""
     with torch.no_grad():
-        logits = torch.cat([logits_of(target.module(part)) for part in torch.split(inputs, BATCH)])
-    return certainty(target.match.head, logits)
+        return torch.cat([logits_of(target.module(part)) for part in torch.split(inputs, BATCH)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,7 @@ NEGATIVE_SIZE = 4
 
 PROBE_STEPS = 3
 FEWEST_STEPS = 60
+GRID = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +79,12 @@ def paced(task: AttackTask, method: str, meter: Meter, seed: int, *, share: floa
     affordable = int(share * meter.left() / per_step)
     if affordable >= task.budget.steps or affordable < FEWEST_STEPS:
         return task
-    return replace(task, budget=task.budget.model_copy(update={"steps": affordable}))
+    return replace(task, budget=task.budget.model_copy(update={"steps": rounded(affordable)}))
+
+
+def rounded(steps: int) -> int:
+    """The next lower of 60, 66, 73, ... (10 % apart): a machine a little slower today still finds kept results."""
+    return int(FEWEST_STEPS * GRID ** math.floor(math.log(steps / FEWEST_STEPS, GRID) + 1e-9))
 
 
 def attack_target(task: AttackTask, method: str, meter: Meter, desk: Desk, *, name: str = "target") -> Reconstruction:

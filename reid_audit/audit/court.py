@@ -1,8 +1,7 @@
-"""Everything a verdict depends on beside the measurements, and what several attack seeds say together."""
+"""Everything a verdict depends on beside the measurements."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,7 @@ from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.setup import Setup
 from reid_audit.audit.sides import Sides
 from reid_audit.judge import Overlap, judge
-from reid_audit.records import ArmSummary, Gap, Measurement, Outcome, StoppedBy, Verdict
+from reid_audit.records import ArmSummary, Measurement, StoppedBy, Verdict
 
 COMPLETE = (StoppedBy.COMPLETE, StoppedBy.CONVERGED)
 
@@ -43,30 +42,3 @@ class Court:
             has_reference=self.sides.reference is not None,
             has_holdout=self.sides.holdout is not None,
         )
-
-
-def agreed(verdicts: Sequence[Verdict], seeds: Sequence[int], needed: int) -> Verdict:
-    """One verdict from those of several attack seeds: the outcome that ``needed`` of them share, else INCONCLUSIVE.
-
-    The first verdict with that outcome is returned, with a warning that says how each seed judged.
-    """
-    if len(verdicts) == 1:
-        return verdicts[0]
-    told = ", ".join(f"seed {seed} {v.outcome.value}" for seed, v in zip(seeds, verdicts, strict=True))
-    outcome, count = Counter(v.outcome for v in verdicts).most_common(1)[0]
-    if count >= needed:
-        first = next(v for v in verdicts if v.outcome is outcome)
-        return first.model_copy(update={"warnings": (*first.warnings, f"repeats: {told}")})
-    gap = Gap(
-        text=f"the attack seeds disagree ({told}); {needed} of {len(verdicts)} must agree",
-        remedy="repeat with more seeds and more steps; a seed that fails is evidence of a leak",
-    )
-    gaps = (gap, *(g for v in verdicts for g in v.gaps))
-    return verdicts[0].model_copy(
-        update={
-            "outcome": Outcome.INCONCLUSIVE,
-            "reason": f"No agreement: {gap.text}.",
-            "breaches": (),
-            "gaps": tuple(dict.fromkeys(gaps)),
-        }
-    )

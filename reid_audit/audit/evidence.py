@@ -13,19 +13,19 @@ from reid_audit.arch.target import Target
 from reid_audit.attack.batchnorm import ImageMoments, statistics_layers
 from reid_audit.attack.difference import film_alignments
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.memory import film_moments, head_directions, margins
+from reid_audit.attack.memory import film_moments, head_directions, losses, margins
 from reid_audit.audit.arms import numpy_for
 from reid_audit.audit.sides import Canaries, Pooled
 from reid_audit.cohort import Cohort
-from reid_audit.records import Curve, Histogram, Measurement
+from reid_audit.records import Curve, Histogram, Measurement, Metric
 from reid_audit.score.calibration import Floats
 from reid_audit.score.demographics import DemographicOutcome, demographics
 from reid_audit.score.distribution import distribution
 from reid_audit.score.exchangeability import exchangeability
-from reid_audit.score.explanation import NormalEquations, explain, explain_direction, stored_moments
-from reid_audit.score.exposure import ExposureOutcome, exposure, exposure_control
+from reid_audit.score.explanation import Explanation, NormalEquations, explain, explain_direction, stored_moments
+from reid_audit.score.exposure import EXPOSURE, ExposureOutcome, exposure, exposure_control
 from reid_audit.score.likelihood import LikelyOutcome, likely_samples
-from reid_audit.score.linkage import LinkageOutcome, attack_power, link, negative_control
+from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, link, negative_control
 from reid_audit.score.predictors import Predictors
 from reid_audit.score.sensitivity import scorer_sensitivity
 from reid_audit.score.similarity import MatchSpace, aligned_ncc, match_scores
@@ -33,6 +33,8 @@ from reid_audit.score.similarity import MatchSpace, aligned_ncc, match_scores
 BATCHES = (8, 16, 32, 64)
 """Batch sizes tried for the unbiased-variance correction; the best explanation wins."""
 PERMUTATIONS = 9999
+COMPARED = (*LINKAGE, *EXPOSURE, Metric.NEGATIVE_CONTROL_P, Metric.EXCHANGEABILITY_P, Metric.SCORER_SENSITIVITY)
+"""What needs films of both sides, beside the likely samples and the demographics."""
 
 
 def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, level: float) -> LinkageOutcome:
@@ -49,38 +51,52 @@ def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, lev
     )
 
 
-def families(task: AttackTask, films: Tensor) -> dict[str, Floats]:
-    """Membership scores of films [N, C, H, W] under the task's weights: [N] each, larger is more member-like.
+@dataclass(frozen=True, slots=True, eq=False)
+class Membership:
+    """What the weights say of given films."""
+
+    scores: dict[str, Floats]
+    """Score families, [N] each, larger is more member-like."""
+    explaining: float | None = None
+    """How many films, effectively, share the explanation of the stored statistics; None without BatchNorm."""
+
+
+def families(task: AttackTask, films: Tensor, labels: NDArray[np.str_]) -> Membership:
+    """Membership scores of films [N, C, H, W] under the task's weights.
 
     Statistics of BatchNorm layers where there are any, the classifier's stationarity where there are none, the margin
-    of every classifier, and the weight difference where the base is known.
+    of every classifier, the loss where training labels [N] are given, the weight difference where the base is known.
     """
     target = task.target
     device = task.space.mean.device
     inputs = torch.cat([task.inputs(part.to(device)) for part in torch.split(films, 256)])
     scores: dict[str, Floats] = {}
+    explaining = None
     if statistics_layers(target.module):
-        scores["moments"] = collective(target, inputs)
+        found = collective(target, inputs)
+        scores["moments"], explaining = found.evidence, found.explaining
     elif (directions := head_directions(target, inputs)) is not None:
         rows, goal = (part.double().cpu().numpy() for part in directions)
         scores["stationarity"] = explain_direction(NormalEquations.of_directions(rows, goal))
     if target.match.head == "features":
-        return scores
+        return Membership(scores, explaining)
     if (firm := margins(target, inputs)) is not None:
         scores["margin"] = firm.double().cpu().numpy()
+    if (loss := losses(target, inputs, labels)) is not None:
+        scores["loss"] = -loss.double().cpu().numpy()
     if task.base is not None and (aligned := film_alignments(target, task.base, inputs)) is not None:
         scores["difference"] = aligned.double().cpu().numpy()
-    return scores
+    return Membership(scores, explaining)
 
 
-def collective(target: Target, inputs: Tensor) -> Floats:
-    """[N] evidence that a film is one of those that together explain the stored statistics.
+def collective(target: Target, inputs: Tensor) -> Explanation:
+    """Which of N films together explain the stored statistics, and how much evidence there is for each.
 
     The training batch size is not known: the one whose correction explains the statistics best is used.
     """
     candidates = [statistics_equations(film_moments(target, inputs, trained_with=b), b) for b in BATCHES]
     best = min(candidates, key=lambda equations: explain(equations, steps=400).residual)
-    return explain(best).evidence
+    return explain(best)
 
 
 def statistics_equations(layers: list[ImageMoments], batch: int) -> NormalEquations:
@@ -111,6 +127,8 @@ class Found:
     linkage: LinkageOutcome
     likely: LikelyOutcome
     exposure: ExposureOutcome
+    explaining: float | None
+    """``Membership.explaining`` of the pooled films."""
     demographics: DemographicOutcome
     read: NDArray[np.int64]
     """Rows of the reconstructions whose age and sex were read: the likely samples, or all where there are none."""
@@ -144,8 +162,9 @@ def compare(
         numpy_for(seed, "likely"),
     )
     read, shown = readings(predictors, space, pooled, made, likely, seed=seed)
+    known = families(task, pooled.films, pooled.labels)
     exposed = exposure(
-        families(task, pooled.films),
+        known.scores,
         pooled.patients,
         pooled.is_member,
         pooled.strata,
@@ -167,6 +186,7 @@ def compare(
         linkage=linked,
         likely=likely,
         exposure=exposed,
+        explaining=known.explaining,
         demographics=shown,
         read=read,
         pooled=pooled,
@@ -215,7 +235,7 @@ def power(
     """
     pooled = Pooled.canaries(holdout, canaries)
     linked = linkage(space, made.images, pooled, seed=seed, level=level)
-    scores = families(task, pooled.films)
+    scores = families(task, pooled.films, pooled.labels).scores
     return attack_power(linked), exposure_control(scores, pooled.patients, pooled.is_member)
 
 

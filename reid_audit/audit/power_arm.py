@@ -91,8 +91,9 @@ def power_arm(
 
 
 def digest_of(inputs: str, holdout: Cohort, level: float) -> str:
-    """SHA-256 of all the power arm depends on: the attack's inputs, and the hold-out films with their patients."""
-    whole = hashlib.sha256(json.dumps([inputs, level, holdout.patients.tolist()]).encode())
+    """SHA-256 of all the power arm depends on: the attack's inputs, and the hold-out films with all said of them."""
+    people = [holdout.patients.tolist(), holdout.strata.tolist(), holdout.labels.tolist()]
+    whole = hashlib.sha256(json.dumps([inputs, level, people]).encode())
     whole.update(holdout.images.contiguous().numpy().tobytes())
     return whole.hexdigest()
 

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from reid_audit.audit.setup import Setup
 from reid_audit.audit.sides import Sides
 from reid_audit.records import Verdict
 from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, Pair, PatientScore
+from reid_audit.score.calibration import Floats
 from reid_audit.score.similarity import cosines, fit_match_space, ssim
 
 PAIRS = 32
@@ -32,6 +34,8 @@ def evidence_of(setup: Setup, found: Found, made: Reconstruction, sides: Sides, 
         grid=grid(setup.task, made),
         demographics=demographic_rows(found),
         patients=patient_scores(found),
+        family=found.exposure.family,
+        explaining=found.explaining,
     )
 
 
@@ -125,20 +129,33 @@ def _known(age: float) -> float | None:
 
 
 def patient_scores(found: Found) -> tuple[PatientScore, ...]:
-    """Link score and exposure of every training and hold-out patient."""
+    """Link score and exposure of every training and hold-out patient, with each one's conformal p."""
     linked, exposed = found.linkage, found.exposure
     if linked.ids is None or linked.scores is None or linked.is_member is None:
         return ()
-    shown = {} if exposed.ids is None or exposed.scores is None else dict(zip(exposed.ids, exposed.scores, strict=True))
+    seen = _by_name(exposed.ids, exposed.scores)
+    certain = _by_name(exposed.ids, exposed.patient_p)
+    p = _by_name(linked.ids, linked.patient_p)
+    reported = set() if linked.reported is None else set(linked.ids[linked.reported].tolist())
     return tuple(
         PatientScore(
-            patient_id=str(name),
+            patient_id=name,
             member=bool(member),
             linkage=float(value),
-            exposure=None if name not in shown else float(shown[name]),
+            linkage_p=p.get(name),
+            exposure=seen.get(name),
+            reidentified=name in reported,
+            exposure_p=certain.get(name),
         )
-        for name, member, value in zip(linked.ids, linked.is_member, linked.scores, strict=True)
+        for name, member, value in zip(linked.ids.tolist(), linked.is_member, linked.scores, strict=True)
     )
+
+
+def _by_name(ids: NDArray[np.str_] | None, values: Floats | None) -> dict[str, float]:
+    """Numbers by patient, without those that are NaN."""
+    if ids is None or values is None:
+        return {}
+    return {name: value for name, value in zip(ids.tolist(), values.tolist(), strict=True) if not np.isnan(value)}
 
 
 def png(image: Tensor) -> bytes:

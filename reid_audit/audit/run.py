@@ -14,8 +14,8 @@ import torch
 from reid_audit import __version__
 from reid_audit.attack.interface import Reconstruction
 from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for, paced, summarise
-from reid_audit.audit.court import COMPLETE, Court, agreed
-from reid_audit.audit.evidence import Found, compare, linkage, shifts
+from reid_audit.audit.court import COMPLETE, Court
+from reid_audit.audit.evidence import COMPARED, Found, compare, linkage, shifts
 from reid_audit.audit.power_arm import ControlCache, power_arm
 from reid_audit.audit.readers import reader
 from reid_audit.audit.request import AuditRequest, Films
@@ -23,8 +23,19 @@ from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
 from reid_audit.audit.sides import Sides, open_films
 from reid_audit.budget import Clock, Meter, start
+from reid_audit.judge import agreed
 from reid_audit.observer import Noted, Observer, SilentObserver, StageEnded, StageStarted
-from reid_audit.records import ArmSummary, AuditResult, Measurement, Reason, Spend, ToolInfo, Verdict
+from reid_audit.records import (
+    ArmSummary,
+    AuditResult,
+    Measurement,
+    Reason,
+    Spend,
+    ToolInfo,
+    Unmeasured,
+    Verdict,
+    replaced,
+)
 from reid_audit.report.evidence import Evidence
 from reid_audit.score.consensus import consensus
 from reid_audit.score.demographics import without_demographics
@@ -70,10 +81,11 @@ def run_audit(
     extra, more = power_arm(scored.measurements, scored.space, court, frozen.arms, desk, meter, cache or ControlCache())
     arms = (*frozen.arms, *more)
     measurements = scored.measurements + extra
-    every = (measurements, *(relinked(measurements, made, scored, request) for made in frozen.repeats))
+    repeats = tuple(relinked(made, scored, request) for made in frozen.repeats) if scored.found else ()
+    every = (measurements, *(replaced(measurements, found) for found in repeats))
     seeds = range(request.seed, request.seed + len(every))
     verdict = agreed([court.verdict(m, arms) for m in every], seeds, request.policy.agreement or len(every))
-    result = recorded(court, scored, frozen, arms, measurements, verdict, desk, meter)
+    result = recorded(court, scored, frozen, arms, measurements, repeats, verdict, desk, meter)
     return Audited(result, evidence_of(setup, scored.found, frozen.first, sides, verdict) if scored.found else None)
 
 
@@ -116,16 +128,13 @@ def reconstruct(setup: Setup, request: AuditRequest, desk: Desk, meter: Meter) -
     return Frozen(made[0], tuple(made[1:]), control, arms)
 
 
-def relinked(
-    measurements: tuple[Measurement, ...], made: Reconstruction, scored: Scored, request: AuditRequest
-) -> tuple[Measurement, ...]:
-    """``measurements`` with the linkage tests of another seed's reconstructions in the place of the first's."""
+def relinked(made: Reconstruction, scored: Scored, request: AuditRequest) -> tuple[Measurement, ...]:
+    """The linkage tests of another seed's reconstructions."""
     if scored.found is None:
-        return measurements
-    level = request.policy.level
-    found = linkage(scored.space, made.images, scored.found.pooled, seed=request.seed, level=level).measurements
-    new = {m.metric: m for m in found}
-    return tuple(new.get(m.metric, m) for m in measurements)
+        return ()
+    return linkage(
+        scored.space, made.images, scored.found.pooled, seed=request.seed, level=request.policy.level
+    ).measurements
 
 
 def recorded(
@@ -134,6 +143,7 @@ def recorded(
     frozen: Frozen,
     arms: Sequence[ArmSummary],
     measurements: tuple[Measurement, ...],
+    repeats: tuple[tuple[Measurement, ...], ...],
     verdict: Verdict,
     desk: Desk,
     meter: Meter,
@@ -153,6 +163,7 @@ def recorded(
         cohorts=tuple(cohort.summary for cohort in court.sides.cohorts),
         arms=tuple(arms),
         measurements=measurements,
+        repeats=repeats,
         histograms=scored.found.histograms if scored.found else (),
         curves=scored.found.curves if scored.found else (),
         policy=request.policy,
@@ -186,9 +197,10 @@ def score(setup: Setup, made: Reconstruction, control: Reconstruction, sides: Si
     moved = shifts(setup.task, setup.prior_films, made, reference, seed=request.seed)
     pooled = sides.pooled()
     if pooled is None:
-        likely = screening_samples(made.images, made.energies, control.energies)
+        reason = Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT
+        likely = screening_samples(space, made.images, made.energies, control.images, control.energies, reference)
         agree = restarts_agree(space, made, control, request.seed)
-        unread = without_demographics(Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT)
+        unread = (*(Unmeasured(metric=m, reason=reason) for m in COMPARED), *without_demographics(reason))
         return Scored(space, (*likely.measurements, agree, *unread, *moved), None)
     found = compare(
         setup.task,
@@ -222,11 +234,13 @@ def inputs_digest(request: AuditRequest, setup: Setup) -> str:
         "budget": setup.task.budget.model_dump(mode="json"),
         "canaries": request.policy.controls.canaries,
         "architecture": setup.task.target.match.name,
+        "factory": request.factory,
         "method": request.method,
         "base": None if setup.task.base is None else digest_of(setup.task.base.module),
         "seed": request.seed,
         "version": __version__,
         "torch": torch.__version__,
+        "device": [str(setup.device.type), request.deterministic],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

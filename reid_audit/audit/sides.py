@@ -57,6 +57,8 @@ class Pooled:
     """[N] years, NaN where unknown."""
     sexes: NDArray[np.str_]
     """[N] "M", "F" or ""."""
+    labels: NDArray[np.str_]
+    """[N] training labels, "" where unknown."""
 
     @staticmethod
     def of(reference: Cohort, holdout: Cohort, rows: NDArray[np.int64] | None = None) -> Pooled:
@@ -69,6 +71,7 @@ class Pooled:
             strata=np.concatenate([reference.strata, holdout.strata[kept]]),
             ages=np.concatenate([reference.ages, holdout.ages[kept]]),
             sexes=np.concatenate([reference.sexes, holdout.sexes[kept]]),
+            labels=np.concatenate([reference.labels, holdout.labels[kept]]),
         )
 
     @staticmethod
@@ -82,6 +85,7 @@ class Pooled:
             strata=holdout.strata[rows],
             ages=holdout.ages[rows],
             sexes=holdout.sexes[rows],
+            labels=holdout.labels[rows],
         )
 
 

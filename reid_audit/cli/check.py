@@ -58,6 +58,7 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
     help="What reads age and sex: a predictor file, or auto, shipped or off, overriding the policy.",
 )
 @click.option("--strata", multiple=True, help="Manifest column the tests are stratified by; repeatable.")
+@click.option("--label", help="Manifest column the network was trained on: adds the loss to the exposure.")
 @click.option(
     "--budget", callback=duration, help="Ceiling of the whole command, such as 10m; default: none, steps decide."
 )
@@ -193,7 +194,7 @@ def sources(given: dict[str, Any]) -> tuple[Films, Path | None]:
     from reid_audit.audit import Films, Frame, PriorFilms
     from reid_audit.cohort import Cohort, load_cohort, parse_source
 
-    def opener(text: str, role: Literal["reference", "holdout"]) -> Any:
+    def opener(text: str, role: Literal["reference", "holdout"], *, named: bool = True) -> Any:
         path, where = parse_source(text)
 
         def open_cohort(frame: Frame) -> Cohort:
@@ -205,6 +206,7 @@ def sources(given: dict[str, Any]) -> tuple[Films, Path | None]:
                 channels=frame.channels,
                 where=where,
                 strata=given["strata"],
+                label=given["label"] if named else None,
             )
 
         return open_cohort
@@ -216,7 +218,7 @@ def sources(given: dict[str, Any]) -> tuple[Films, Path | None]:
     if named_file:
         open_prior, prior_file = None, Path(prior)
     elif prior is not None:
-        read, name = opener(prior, "reference"), parse_source(prior)[0].name
+        read, name = opener(prior, "reference", named=False), parse_source(prior)[0].name
         open_prior, prior_file = (lambda frame: PriorFilms(read(frame), declared=name)), None
     else:
         open_prior, prior_file = None, None

@@ -30,16 +30,16 @@ def init(out: Path) -> int:
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 def check(path: Path | None) -> int:
     """Validate a policy and say what it asks for."""
-    from reid_audit.score.calibration import members_needed
+    from reid_audit.score.needs import needs, smallest, to_report_one
 
     found, source, digest = load_policy(path, Path.cwd())
     click.echo(f"{source or 'built-in defaults'}: valid, sha256 {digest[:16]}")
     for gate in found.gates:
         click.echo(f"  {gate.metric.value}: fail {gate.fail}, clear {gate.clear}, on {gate.basis}")
-    rates = [g for g in found.gates if g.metric.value.endswith("tpr_at_1pct_fpr") and g.clear is not None]
-    for gate in rates:
-        needed = members_needed(gate.clear or 0.0)
-        click.echo(
-            f"  to clear {gate.metric.value} <= {gate.clear}: at least {needed} training and 100 hold-out patients"
-        )
+    click.echo("patients a clean model needs to PASS, by gate and control (training, hold-out with the canaries):")
+    for need in needs(found):
+        click.echo(f"  {need.metric.value}: {need.members}, {need.others}{'; ' if need.note else ''}{need.note}")
+    members, others = smallest(found)
+    click.echo(f"  together: {members}, {others}; more make it likelier (docs/validity.md)")
+    click.echo(f"  reidentified_patients can be other than 0 from {to_report_one(found, members)} hold-out patients on")
     return 0

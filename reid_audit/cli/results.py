@@ -26,25 +26,13 @@ if TYPE_CHECKING:
 def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | None) -> int:
     """Judge the finished run in RESULT again, under another policy; no attack, no GPU."""
     from reid_audit.console import console_for, show_result
-    from reid_audit.judge import judge
-    from reid_audit.records import StoppedBy
+    from reid_audit.judge import judge_again
     from reid_audit.report import publish, write_reports
 
     found = load_result(result)
     chosen, _, _ = load_policy(policy, Path.cwd())
-    roles = {cohort.role for cohort in found.cohorts}
     accepted = load_waivers(waivers, Path.cwd())
-    verdict = judge(
-        found.measurements,
-        chosen,
-        waivers=accepted,
-        checkpoint_sha256=found.checkpoint.sha256,
-        today=datetime.now(UTC).date(),
-        prior_overlap=found.prior.overlap,
-        budget_complete=found.spend.stopped_by in (StoppedBy.COMPLETE, StoppedBy.CONVERGED),
-        has_reference="reference" in roles,
-        has_holdout="holdout" in roles,
-    )
+    verdict = judge_again(found, chosen, waivers=accepted, today=datetime.now(UTC).date())
     again = found.model_copy(
         update={"policy": chosen, "policy_sha256": policy_sha256(chosen), "waivers": accepted, "verdict": verdict}
     )

@@ -29,6 +29,8 @@ class Cohort:
     strata: NDArray[np.str_]
     """[N] one label per film made of the manifest's stratum columns, "" where there are none."""
     summary: CohortSummary
+    labels: NDArray[np.str_]
+    """[N] what the network was trained to say of each film, "" where no column was named."""
     known_patients: bool = True
     """False where nobody named the patients: each film counts as its own person, and ids mean nothing elsewhere."""
 
@@ -51,6 +53,7 @@ def assemble(
     ages: NDArray[np.float64],
     sexes: NDArray[np.str_],
     strata: NDArray[np.str_] | None = None,
+    labels: NDArray[np.str_] | None = None,
     *,
     role: Literal["reference", "holdout"],
     stratum_names: tuple[str, ...] = (),
@@ -62,8 +65,9 @@ def assemble(
     The digest is a SHA-256 over the films' contents grouped by patient: names of files and patients do not enter it.
     Raises CohortError without films or where the lengths differ.
     """
-    labels = np.full(len(images), "", dtype=np.str_) if strata is None else strata
-    if not len(images) or any(len(column) != len(images) for column in (patients, ages, sexes, labels)):
+    unnamed = np.full(len(images), "", dtype=np.str_)
+    groups, taught = unnamed if strata is None else strata, unnamed if labels is None else labels
+    if not len(images) or any(len(column) != len(images) for column in (patients, ages, sexes, groups, taught)):
         raise CohortError(
             f"{len(images)} films, {len(patients)} patient ids, {len(ages)} ages, {len(sexes)} sexes",
             closest="every film needs one entry in each",
@@ -76,9 +80,9 @@ def assemble(
     persons = {name: hashlib.sha256(b"".join(sorted(own))).digest() for name, own in people.items()}
     # Equal films are ordered by whose they are, then by what is known of them: still no names.
     keys = [
-        (film, persons[patient], str(age), sex, label)
-        for film, patient, age, sex, label in zip(
-            films, patients.tolist(), ages.tolist(), sexes.tolist(), labels.tolist(), strict=True
+        (film, persons[patient], str(age), sex, *rest)
+        for film, patient, age, sex, *rest in zip(
+            films, patients.tolist(), ages.tolist(), sexes.tolist(), groups.tolist(), taught.tolist(), strict=True
         )
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__)
@@ -89,7 +93,8 @@ def assemble(
         patients=patients[order],
         ages=ages[order],
         sexes=sexes[order],
-        strata=labels[order],
+        strata=groups[order],
+        labels=taught[order],
         summary=CohortSummary(role=role, patients=len(people), images=len(images), digest=digest, strata=stratum_names),
         known_patients=known_patients,
     )

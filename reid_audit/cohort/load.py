@@ -31,15 +31,17 @@ def load_cohort(
     channels: int = 1,
     where: Mapping[str, str] | None = None,
     strata: tuple[str, ...] = (),
+    label: str | None = None,
     observer: Observer | None = None,
 ) -> Cohort:
     """Read one side of the audit.
 
     path: folder, CSV, NPZ, NPY or one image (see ``list_rows``). side: pixels of the square films in the result.
     channels: 1 (grey) or 3. where: row filters. strata: manifest columns the tests are stratified by.
+    label: the manifest column the network was trained on, for the loss.
     Without patient ids every film is its own patient; the observer is told. Raises CohortError.
     """
-    listing = list_rows(path, where, strata)
+    listing = list_rows(path, where, strata, label)
     images = _read(listing.rows, spec, side, channels)
     _refuse_constant(images, path)
     if not listing.known_patients:
@@ -51,6 +53,7 @@ def load_cohort(
         np.array([row.age for row in listing.rows], dtype=np.float64),
         np.array([row.sex for row in listing.rows], dtype=np.str_),
         np.array([row.stratum for row in listing.rows], dtype=np.str_),
+        np.array([row.label for row in listing.rows], dtype=np.str_),
         role=role,
         stratum_names=strata,
         known_patients=listing.known_patients,

@@ -39,6 +39,8 @@ class Row:
     age: float
     sex: str
     stratum: str
+    label: str
+    """What the network was trained to say, "" where no column is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,14 @@ def parse_source(text: str) -> tuple[Path, dict[str, str]]:
     return Path(path), dict(pairs)
 
 
-def list_rows(source: Path, where: Mapping[str, str] | None = None, strata: tuple[str, ...] = ()) -> Listing:
+def list_rows(
+    source: Path, where: Mapping[str, str] | None = None, strata: tuple[str, ...] = (), label: str | None = None
+) -> Listing:
     """Every film of ``source`` that passes the filters.
 
     source: a folder (searched recursively; a manifest.csv inside is used), a CSV, an NPZ or NPY file, or one image.
-    where: column -> value, several values joined by commas. Raises CohortError for everything a row can get wrong.
+    where: column -> value, several values joined by commas. label: the column of the training labels.
+    Raises CohortError for everything a row can get wrong.
     """
     if not source.exists():
         raise CohortError(f"{source} does not exist", closest=_similar(source), remedy="give a folder, CSV, NPZ or NPY")
@@ -93,11 +98,12 @@ def list_rows(source: Path, where: Mapping[str, str] | None = None, strata: tupl
         )
     columns = {_column(key): key for key in entries[0].cells}
     kept = _filter(entries, where or {}, columns, source)
-    for stratum in strata:
-        _require(stratum, columns, source)
+    for name in (*strata, *(() if label is None else (label,))):
+        _require(name, columns, source)
     _refuse_duplicates(kept)
     names = {field: _alias(field, columns) for field in ALIASES}
-    rows = tuple(_row(entry, names, tuple(columns[_column(name)] for name in strata)) for entry in kept)
+    taught = None if label is None else columns[_column(label)]
+    rows = tuple(_row(entry, names, tuple(columns[_column(name)] for name in strata), taught) for entry in kept)
     return Listing(rows=rows, known_patients=names["patient_id"] is not None)
 
 
@@ -223,7 +229,7 @@ def _refuse_duplicates(entries: list[_Entry]) -> None:
         first[place] = entry.where
 
 
-def _row(entry: _Entry, names: Mapping[str, str | None], strata: tuple[str, ...]) -> Row:
+def _row(entry: _Entry, names: Mapping[str, str | None], strata: tuple[str, ...], label: str | None) -> Row:
     def cell(field: str) -> str:
         key = names[field]
         return "" if key is None else entry.cells[key].strip()
@@ -241,6 +247,7 @@ def _row(entry: _Entry, names: Mapping[str, str | None], strata: tuple[str, ...]
         age=_age(cell("age"), entry.where),
         sex=_sex(cell("sex"), entry.where),
         stratum="|".join(f"{_column(name)}={entry.cells[name]}" for name in strata),
+        label="" if label is None else entry.cells[label].strip(),
     )
 
 

@@ -9,6 +9,7 @@ from reid_audit.records.metrics import (
     Reason,
     Unmeasured,
     find,
+    replaced,
 )
 from reid_audit.records.policy import (
     Budget,
@@ -86,4 +87,5 @@ __all__ = [
     "default_gates",
     "direction_of",
     "find",
+    "replaced",
 ]

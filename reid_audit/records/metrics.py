@@ -137,3 +137,9 @@ def find(measurements: tuple[Measurement, ...], metric: Metric) -> Measurement:
         if measurement.metric is metric:
             return measurement
     return Unmeasured(metric=metric, reason=Reason.NOT_COMPUTED)
+
+
+def replaced(measurements: tuple[Measurement, ...], others: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+    """``measurements`` with those that ``others`` measures too taken from there."""
+    new = {measurement.metric: measurement for measurement in others}
+    return tuple(new.get(measurement.metric, measurement) for measurement in measurements)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import FiniteFloat
 
 from reid_audit.records.base import Record, Sha256
-from reid_audit.records.metrics import Measurement, Metric, Reason
+from reid_audit.records.metrics import Measurement, Metric, Reason, replaced
 from reid_audit.records.policy import Budget, Policy, PreprocessSpec, Waiver
 
 
@@ -253,6 +253,8 @@ class AuditResult(Record):
     cohorts: tuple[CohortSummary, ...] = ()
     arms: tuple[ArmSummary, ...] = ()
     measurements: tuple[Measurement, ...] = ()
+    repeats: tuple[tuple[Measurement, ...], ...] = ()
+    """What the attack's other seeds gave instead, one tuple a seed."""
     histograms: tuple[Histogram, ...] = ()
     curves: tuple[Curve, ...] = ()
     policy: Policy
@@ -264,3 +266,7 @@ class AuditResult(Record):
     digests: tuple[tuple[str, str], ...] = ()
     """(name, SHA-256), for example ("reconstructions", "...")."""
     verdict: Verdict
+
+    def by_seed(self) -> tuple[tuple[Measurement, ...], ...]:
+        """All measurements as each attack seed has them, the first seed first."""
+        return (self.measurements, *(replaced(self.measurements, other) for other in self.repeats))

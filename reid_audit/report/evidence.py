@@ -90,6 +90,8 @@ class PatientScore:
     linkage_p: float | None = None
     exposure: float | None = None
     reidentified: bool = False
+    exposure_p: float | None = None
+    """Conformal p of the exposure score among the hold-out patients; one minus it is the certainty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +104,10 @@ class Evidence:
     grid: tuple[GridCell, ...] = ()
     demographics: tuple[DemographicRow, ...] = ()
     patients: tuple[PatientScore, ...] = ()
+    family: str = ""
+    """The exposure score family shown."""
+    explaining: float | None = None
+    """How many films, effectively, share the explanation of the stored statistics."""
 
 
 def render_evidence(evidence: Evidence) -> str:

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
@@ -28,13 +29,12 @@ def consensus(
     count = min(run.shape[0] for run in (*runs, *control_runs))
     agreement = _agreement(space, runs, count)
     control = _agreement(space, control_runs, count)
-    draws = rng.choice(agreement, size=(1000, agreement.size)).mean(axis=1)
-    low, high = np.quantile(draws, (0.025, 0.975))
+    ends = stats.bootstrap((agreement,), np.mean, n_resamples=1000, method="percentile", rng=rng).confidence_interval
     return Measured(
         metric=Metric.CONSENSUS,
         value=float(agreement.mean()),
-        low=float(low),
-        high=float(high),
+        low=float(ends.low),
+        high=float(ends.high),
         control=float(control.mean()),
         n=int(agreement.size),
         indicator=True,

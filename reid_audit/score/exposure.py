@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_audit.records import Curve, Measured, Measurement, Metric, Reason, Unmeasured
-from reid_audit.score.calibration import Bools, Estimate, Floats, auc_estimate, familywise_p, tpr_at, tpr_estimate
+from reid_audit.score.calibration import (
+    Bools,
+    Estimate,
+    Floats,
+    auc_estimate,
+    conformal_p,
+    familywise_p,
+    tpr_at,
+    tpr_estimate,
+)
 from reid_audit.score.patients import Pool, pool
 
 FAMILIES = ("moments", "loss", "margin", "stationarity", "difference")
@@ -34,6 +43,9 @@ class ExposureOutcome:
     is_member: Bools | None = None
     scores: Floats | None = None
     """[P] scores of ``family``."""
+    patient_p: Floats | None = None
+    """[P] conformal p of each training patient under ``family``: one minus it is how certainly this patient looks
+    like a member. NaN for hold-out patients."""
 
 
 def exposure(
@@ -78,6 +90,7 @@ def exposure(
         ids=people.ids,
         is_member=people.is_member,
         scores=people.by_patient(films)[most],
+        patient_p=_each(table[most], people),
     )
 
 
@@ -130,6 +143,12 @@ def _most_exposed(table: Floats, people: Pool) -> Measurement:
     return Measured(
         metric=Metric.EXPOSURE_MAX_P, value=p, n=people.members, indicator=any(tail.extrapolated for tail in tails)
     )
+
+
+def _each(scores: Floats, people: Pool) -> Floats:
+    p = np.full(scores.size, np.nan)
+    p[people.is_member] = conformal_p(scores[people.is_member], scores[~people.is_member])
+    return p
 
 
 def _measured(metric: Metric, estimate: Estimate, control: float, people: Pool) -> Measurement:

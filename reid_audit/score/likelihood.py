@@ -44,8 +44,20 @@ def likely_indices(images: Tensor, energies: Tensor, control_energies: Tensor) -
     return np.asarray(ordered[distinct(images[ordered])].numpy(), dtype=np.int64)
 
 
-def screening_samples(images: Tensor, energies: Tensor, control_energies: Tensor) -> LikelyOutcome:
-    """Without films: how many likely samples there are, an indicator (every optimiser lowers its own objective)."""
+def screening_samples(
+    space: MatchSpace,
+    images: Tensor,
+    energies: Tensor,
+    control: Tensor,
+    control_energies: Tensor,
+    films: Tensor | None = None,
+) -> LikelyOutcome:
+    """Without both sides: indicators only (every optimiser lowers its own objective, and somebody is always nearest).
+
+    How many likely samples there are; and, where training films [N, C, H, W] are given, how alike they are to their
+    nearest one on average, beside the same of untuned samples, as the study compares them.
+    images, energies: [R, C, H, W], [R] of the target's arm; control, control_energies: of the negative control.
+    """
     indices = likely_indices(images, energies, control_energies)
     count = Measured(
         metric=Metric.LIKELY_SAMPLES,
@@ -54,8 +66,27 @@ def screening_samples(images: Tensor, energies: Tensor, control_energies: Tensor
         n=int(images.shape[0]),
         indicator=True,
     )
-    missing = tuple(Unmeasured(metric=m, reason=Reason.NO_REFERENCE) for m in (Metric.NEAREST_SSIM, Metric.NEAREST_NN))
-    return LikelyOutcome((count, *missing), indices, np.zeros(0, dtype=np.int64))
+    if films is None or indices.size == 0:
+        reason = Reason.NO_REFERENCE if films is None else Reason.NOT_COMPUTED
+        missing = tuple(Unmeasured(metric=m, reason=reason) for m in LIKELY[1:])
+        return LikelyOutcome((count, *missing), indices, np.zeros(0, dtype=np.int64))
+    shown = indices[:SHOWN]
+    found, columns = _alike(space, images[shown], films)
+    untuned, _ = _alike(space, control[: shown.size], films)
+    near = tuple(
+        Measured(metric=metric, value=found[k], control=untuned[k], n=shown.size, indicator=True)
+        for k, metric in enumerate(LIKELY[1:])
+    )
+    return LikelyOutcome((count, *near), indices, columns)
+
+
+def _alike(space: MatchSpace, images: Tensor, films: Tensor) -> tuple[tuple[float, float], NDArray[np.int64]]:
+    """((mean SSIM, mean cosine) with the most similar film, its column [R]) of images [R, C, H, W]."""
+    near = cosines(space, images, films).double().numpy()
+    columns = near.argmax(axis=1)
+    each = np.arange(columns.size)
+    alike = _ssims(space, images, films[torch.from_numpy(columns)])[each, each]
+    return (float(alike.mean()), float(near[each, columns].mean())), columns
 
 
 def likely_samples(

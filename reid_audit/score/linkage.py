@@ -47,6 +47,10 @@ class LinkageOutcome:
     """[P] best match score of each patient."""
     best: NDArray[np.int64] | None = None
     """[P] the reconstruction that gave it."""
+    patient_p: Floats | None = None
+    """[P] T2: conformal p of each training patient, NaN for hold-out patients."""
+    reported: Bools | None = None
+    """[P] T2: who is counted in ``reidentified_patients``."""
 
 
 def link(
@@ -77,6 +81,7 @@ def link(
     raw = matrix.max(axis=0)
     levelled = people.levelled(raw)
     first, histogram = _label_test(levelled, people, rng, permutations)
+    p, reported = discoveries(levelled, people.is_member, people.classes, level)
     rank = auc_estimate(levelled, people.is_member, people.strata, rng, draws=draws)
     measurements = (
         Measured(metric=Metric.LINKAGE_P, value=first, n=people.members),
@@ -84,7 +89,7 @@ def link(
             metric=Metric.LINKAGE_AUC, value=rank.value, low=rank.low, high=rank.high, control=0.5, n=people.members
         ),
         nearest_share(matrix, people, rng),
-        reidentified(levelled, people, level, rng),
+        reidentified(levelled, people, int(reported.sum()), level, rng),
         single_hits(matrix, None if second is None else people.by_patient(np.asarray(second, np.float64)), people),
         linkage_tpr(levelled, people, rng, 2 * draws),
     )
@@ -98,6 +103,8 @@ def link(
         is_member=people.is_member,
         scores=raw,
         best=matrix.argmax(axis=0),
+        patient_p=p,
+        reported=reported,
     )
 
 
@@ -164,7 +171,10 @@ def scan_statistic(scores: Floats, people: Pool, labels: Bools) -> Floats:
 
 
 def nearest_share(matrix: Floats, people: Pool, rng: np.random.Generator) -> Measurement:
-    """Share of reconstructions whose nearest patient was in training, beside chance; patients bootstrapped."""
+    """Share of reconstructions whose nearest patient was in training, beside chance.
+
+    Patients are bootstrapped, each with all its reconstructions, as weights of one matrix product.
+    """
     nearest = matrix.argmax(axis=1)
     patients, counts = np.unique(nearest, return_counts=True)
     hits = people.is_member[patients]
@@ -200,24 +210,25 @@ def chance_of_member(people: Pool) -> Floats:
     return chance
 
 
-def reidentified(scores: Floats, people: Pool, level: float, rng: np.random.Generator) -> Measurement:
-    """T2: training patients found at false-discovery rate ``level``.
+def reidentified(scores: Floats, people: Pool, found: int, level: float, rng: np.random.Generator) -> Measurement:
+    """T2: ``found`` training patients at false-discovery rate ``level``.
 
     The control repeats the count with hold-out patients playing the training patients (half of them at most).
     """
-    found = discoveries(scores, people.is_member, people.classes, level)
     others = np.flatnonzero(~people.is_member)
     pretend = np.zeros(scores.size, dtype=bool)
     pretend[rng.permutation(others)[: min(people.members, others.size // 2)]] = True
     keep = ~people.is_member
-    control = discoveries(scores[keep], pretend[keep], people.classes[keep], level)
-    return Measured(metric=Metric.REIDENTIFIED_PATIENTS, value=found, control=control, n=people.members)
+    _, control = discoveries(scores[keep], pretend[keep], people.classes[keep], level)
+    return Measured(metric=Metric.REIDENTIFIED_PATIENTS, value=found, control=int(control.sum()), n=people.members)
 
 
-def discoveries(scores: Floats, is_member: Bools, classes: NDArray[np.int64], level: float) -> int:
-    """Rejections of Benjamini-Hochberg over conformal p-values within film classes."""
-    p = class_conformal_p(scores, is_member, classes)
-    return int(np.count_nonzero(stats.false_discovery_control(p, method="bh") <= level))
+def discoveries(scores: Floats, is_member: Bools, classes: NDArray[np.int64], level: float) -> tuple[Floats, Bools]:
+    """([P] conformal p within film classes, NaN for hold-out; [P] rejections of Benjamini-Hochberg at ``level``)."""
+    p, reported = np.full(scores.size, np.nan), np.zeros(scores.size, dtype=bool)
+    p[is_member] = class_conformal_p(scores, is_member, classes)
+    reported[is_member] = stats.false_discovery_control(p[is_member], method="bh") <= level
+    return p, reported
 
 
 def single_hits(matrix: Floats, second: Floats | None, people: Pool) -> Measurement:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from small import SPEC, blobs, convnet, memorise, target_of
@@ -12,7 +13,7 @@ from small import SPEC, blobs, convnet, memorise, target_of
 from reid_audit.attack.batchnorm import image_moments
 from reid_audit.attack.canary import with_canaries
 from reid_audit.attack.heads import logits_of
-from reid_audit.attack.memory import margins
+from reid_audit.attack.memory import losses, margins
 from reid_audit.attack.preprocessing import infer_preprocess
 from reid_audit.attack.schedules import cosine_ramp, noise_floors, tempering
 from reid_audit.preprocess import HALF, IMAGENET, UNIT, XRV, from_network, to_network
@@ -88,3 +89,22 @@ def test_logits_of_every_output_form() -> None:
     assert logits_of((torch.zeros(2, 5),)).shape == (2, 5)
     with pytest.raises(TypeError):
         logits_of("nothing")
+
+
+def test_losses_find_out_which_word_means_which_output() -> None:
+    """Films in training lose little, others much, whatever the classes are called; nobody says who was in training."""
+    members, others = (to_network(blobs(n, seed), SPEC, 1) for n, seed in ((12, 3), (12, 4)))
+    target = target_of(memorise(convnet(normalised=False), members))
+    for words in (("ill", "well"), ("well", "ill"), ("0", "1")):
+        told = np.array([words[i % 2] for i in range(24)])
+        found = losses(target, torch.cat([members, others]), told)
+        assert found is not None
+        assert found[:12].mean() < 0.2 < found[12:].mean()
+        assert float(found.min()) >= 0
+
+
+def test_losses_need_a_label_for_every_film_and_an_output_for_every_label() -> None:
+    target, inputs = target_of(convnet()), to_network(blobs(6, 3), SPEC, 1)
+    assert losses(target, inputs, np.array(["a", "b", "a", "b", "a", ""])) is None
+    assert losses(target, inputs, np.array(["a", "b", "c", "b", "a", "c"])) is None
+    assert losses(target, inputs, np.full(6, "")) is None

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
-from reid_audit.audit.court import agreed
+from reid_audit.audit import AuditRequest
+from reid_audit.audit.arms import FEWEST_STEPS, rounded
 from reid_audit.audit.power_arm import digest_of
+from reid_audit.audit.run import inputs_digest
+from reid_audit.audit.setup import Setup
 from reid_audit.cohort import assemble
-from reid_audit.records import Breach, Gap, Metric, Outcome, Policy, Verdict
+from reid_audit.judge import agreed
+from reid_audit.records import Breach, Budget, Controls, Gap, Metric, Outcome, Policy, PreprocessSpec, Verdict
 
 FAIL = Verdict(outcome=Outcome.FAIL, reason="f.", breaches=(Breach(metric=Metric.LINKAGE_P, text="p"),))
 PASS = Verdict(outcome=Outcome.PASS, reason="p.")
@@ -56,5 +62,77 @@ def test_kept_controls_belong_to_the_attacks_inputs_and_to_the_films() -> None:
         digest_of("inputs", cohort, 0.2),
         digest_of("inputs", replace(cohort, images=films.flip(0)), 0.1),
         digest_of("inputs", replace(cohort, patients=np.array(["a", "b", "b"])), 0.1),
+        digest_of("inputs", replace(cohort, strata=np.array(["PA", "AP", "PA"])), 0.1),
+        digest_of("inputs", replace(cohort, labels=np.array(["well", "ill", "ill"])), 0.1),
     )
-    assert len({known, *others}) == 5
+    assert len({known, *others}) == 7
+
+
+def _setup(**changed: object) -> Setup:
+    """The parts of a setup that enter the key of what is kept."""
+    given: dict[str, object] = {
+        "checkpoint": "a",
+        "prior": "b",
+        "space": "c",
+        "preprocess": PreprocessSpec(side=32),
+        "budget": Budget(),
+        "architecture": "resnet18",
+        "base": None,
+        "device": "cpu",
+        **changed,
+    }
+    part = SimpleNamespace
+    task = part(
+        prior=part(card=part(sha256=given["prior"])),
+        space=part(card=part(sha256=given["space"])),
+        preprocess=given["preprocess"],
+        budget=given["budget"],
+        target=part(match=part(name=given["architecture"])),
+        base=given["base"],
+    )
+    checkpoint = part(summary=part(sha256=given["checkpoint"]))
+    return part(checkpoint=checkpoint, task=task, device=torch.device(str(given["device"])))  # type: ignore[return-value]
+
+
+REQUEST = AuditRequest(checkpoint=Path("model.pt"), policy_sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("request_changes", "setup_changes"),
+    [
+        ({}, {"checkpoint": "other"}),
+        ({}, {"prior": "other"}),
+        ({}, {"space": "other"}),
+        ({}, {"preprocess": PreprocessSpec(side=32, mean=(0.5,))}),
+        ({}, {"preprocess": PreprocessSpec(side=64)}),
+        ({}, {"budget": Budget(steps=100)}),
+        ({}, {"budget": Budget(particles=(8,))}),
+        ({}, {"architecture": "resnet50"}),
+        ({}, {"base": SimpleNamespace(module=torch.nn.Linear(2, 2))}),
+        ({}, {"device": "cuda"}),
+        ({"seed": 1}, {}),
+        ({"method": "pixel"}, {}),
+        ({"deterministic": True}, {}),
+        ({"factory": "package.module:function"}, {}),
+        ({"policy": Policy(controls=Controls(canaries=16))}, {}),
+    ],
+)
+def test_kept_arms_belong_to_every_input(request_changes: dict[str, object], setup_changes: dict[str, object]) -> None:
+    known = inputs_digest(REQUEST, _setup())
+    assert known == inputs_digest(REQUEST, _setup())
+    assert known != inputs_digest(REQUEST.model_copy(update=request_changes), _setup(**setup_changes))
+
+
+def test_kept_arms_belong_to_one_version_of_the_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = inputs_digest(REQUEST, _setup())
+    monkeypatch.setattr("reid_audit.audit.run.__version__", "0.0.0")
+    assert known != inputs_digest(REQUEST, _setup())
+
+
+def test_steps_that_fit_a_time_budget_lie_on_a_coarse_grid() -> None:
+    """So that two machines of nearly the same speed have the same key."""
+    found = [rounded(steps) for steps in range(FEWEST_STEPS, 1000)]
+    assert found[0] == FEWEST_STEPS
+    assert all(0.89 * steps <= kept <= steps for steps, kept in enumerate(found, start=FEWEST_STEPS))
+    assert found == sorted(found)
+    assert len(set(found)) < 35

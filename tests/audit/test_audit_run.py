@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, run_audit
 from reid_audit.audit.power_arm import ControlCache
 from reid_audit.budget import Clock
 from reid_audit.checkpoint import load_checkpoint
+from reid_audit.cohort import Cohort, assemble
 from reid_audit.demo.targets import SPEC, DemoCase, demo_case
 from reid_audit.errors import CohortError
 from reid_audit.policy import policy_sha256
@@ -21,6 +23,7 @@ from reid_audit.preprocess import to_network
 from reid_audit.records import (
     Budget,
     Controls,
+    Gap,
     Measured,
     Metric,
     Outcome,
@@ -63,7 +66,7 @@ def audit(
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
-    films: bool = True,
+    films: tuple[str, ...] = ("reference", "holdout"),
     clock: Clock | None = None,
     store: RunStore | None = None,
     cache: ControlCache | None = None,
@@ -72,8 +75,8 @@ def audit(
         checkpoint=checkpoint or case.checkpoint, policy=chosen, policy_sha256=policy_sha256(chosen), seed=seed
     )
     sides = Films(
-        reference=(lambda _: case.reference) if films else None,
-        holdout=(lambda _: case.holdout) if films else None,
+        reference=(lambda _: case.reference) if "reference" in films else None,
+        holdout=(lambda _: case.holdout) if "holdout" in films else None,
         prior=lambda _: PriorFilms(case.prior, declared="phantom-prior"),
     )
     return run_audit(request, sides, now=NOW, clock=clock or StoppedClock(), store=store, cache=cache)
@@ -120,7 +123,13 @@ def test_the_overfit_network_fails_and_the_power_arm_is_spared(baseline: Audited
         metric=Metric.ATTACK_POWER, reason=Reason.NOT_NEEDED
     )
     assert found.evidence is not None
-    assert {p.patient_id[:2] for p in found.evidence.patients} == {"T:", "H:"}
+    rows = found.evidence.patients
+    assert {p.patient_id[:2] for p in rows} == {"T:", "H:"}
+    assert sum(p.reidentified for p in rows) == value(found, Metric.REIDENTIFIED_PATIENTS).value
+    assert all((p.exposure_p is not None) == p.member == (p.linkage_p is not None) for p in rows)
+    assert found.evidence.family == "moments"
+    assert found.evidence.explaining is not None
+    assert 8 <= found.evidence.explaining <= 40
 
 
 def test_same_seed_same_document_and_other_seed_another(leaking: DemoCase, baseline: Audited) -> None:
@@ -146,33 +155,65 @@ def test_statistics_of_other_people_lower_exposure(leaking: DemoCase, baseline: 
 
 
 def test_without_films_nothing_passes(clean: DemoCase) -> None:
-    found = audit(clean, policy(particles=(4, 8)), films=False)
+    found = audit(clean, policy(particles=(4, 8)), films=())
     assert found.result.verdict.outcome is Outcome.INCONCLUSIVE
     assert found.evidence is None
     assert value(found, Metric.CONSENSUS).indicator
     assert isinstance(find(found.result.measurements, Metric.LINKAGE_P), Unmeasured)
 
 
+def gaps(found: Audited) -> dict[Metric | None, Gap]:
+    return {gap.metric: gap for gap in found.result.verdict.gaps}
+
+
+def test_training_films_alone_give_indicators(leaking: DemoCase) -> None:
+    light = leaking._replace(prior=small(leaking.prior, 150))
+    found = audit(light, policy(steps=3, particles=(4, 8)), films=("reference",))
+    assert (found.result.verdict.outcome, found.result.verdict.exit_code) == (Outcome.INCONCLUSIVE, 4)
+    for metric in (Metric.LINKAGE_P, Metric.EXPOSURE_TPR, Metric.EXCHANGEABILITY_P):
+        assert "--holdout" in gaps(found)[metric].remedy
+    assert value(found, Metric.LIKELY_SAMPLES).indicator
+    assert value(found, Metric.CONSENSUS).indicator
+    near = (find(found.result.measurements, metric) for metric in (Metric.NEAREST_SSIM, Metric.NEAREST_NN))
+    assert all(isinstance(m, Unmeasured) or m.indicator for m in near)
+    assert not found.result.verdict.breaches
+
+
+def test_films_of_another_site_demote_what_compares_with_them(leaking: DemoCase) -> None:
+    """The overfit network, whose exposure FAILs it beside films of the same source: here nothing may count."""
+    some = small(leaking.holdout, 130)
+    dark = replace(some, images=0.7 * some.images)
+    elsewhere = leaking._replace(holdout=dark, prior=small(leaking.prior, 150))
+    found = audit(elsewhere, policy(steps=2, controls=Controls(attack_power=False, exposure_control=False)))
+    verdict = found.result.verdict
+    assert (verdict.outcome, verdict.exit_code) == (Outcome.INCONCLUSIVE, 4)
+    assert value(found, Metric.EXCHANGEABILITY_P).value <= 0.01
+    demoted = {d.metric: d.reason for d in verdict.demoted}
+    for metric in (Metric.LINKAGE_P, Metric.LINKAGE_AUC, Metric.EXPOSURE_TPR, Metric.EXPOSURE_AUC):
+        assert demoted[metric] is Reason.NOT_EXCHANGEABLE
+    for metric in (Metric.EXCHANGEABILITY_P, Metric.LINKAGE_P, Metric.EXPOSURE_TPR):
+        assert "from the same source" in gaps(found)[metric].remedy
+    assert not verdict.breaches
+
+
 def test_screening_is_headed_as_such(clean: DemoCase) -> None:
-    verdict = audit(clean, policy(particles=(4, 8), evidence="checkpoint"), films=False).result.verdict
+    verdict = audit(clean, policy(particles=(4, 8), evidence="checkpoint"), films=()).result.verdict
     assert verdict.screening
 
 
 def test_a_control_left_out_of_the_run_is_not_met(clean: DemoCase) -> None:
     chosen = policy(steps=2, controls=Controls(attack_power=True, exposure_control=True))
-    few = clean._replace(holdout=small(clean, 12))
+    few = clean._replace(holdout=small(clean.holdout, 12))
     found = audit(few, chosen)
     assert found.result.verdict.outcome is Outcome.INCONCLUSIVE
     assert isinstance(find(found.result.measurements, Metric.ATTACK_POWER), Unmeasured)
 
 
-def small(case: DemoCase, patients: int):  # noqa: ANN201
-    from reid_audit.cohort import assemble
-
-    keep = case.holdout.patient_index() < patients
+def small(side: Cohort, patients: int) -> Cohort:
+    """The films of a cohort's first patients."""
+    keep = side.patient_index() < patients
     rows = torch.from_numpy(keep.nonzero()[0])
-    side = case.holdout
-    return assemble(side.images[rows], side.patients[keep], side.ages[keep], side.sexes[keep], role="holdout")
+    return assemble(side.images[rows], side.patients[keep], side.ages[keep], side.sexes[keep], role=side.summary.role)
 
 
 def test_budget_that_ends_is_inconclusive_and_says_so(clean: DemoCase) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reid_audit.cli import exit_code
+from reid_audit.records import AuditResult, Measured, Metric, PreprocessPolicy, PreprocessSpec, find, replaced
 from reid_audit.report import FILES, FORMATS, publish, render
 from reid_audit.store import write_private
 
@@ -81,3 +82,53 @@ def test_verify_compares_the_file(run: Path, tmp_path: Path) -> None:
     report.write_text(json.dumps(document), encoding="utf-8")
     assert exit_code(["verify", str(report), str(weights)]) == 0
     assert exit_code(["verify", str(report), str(tmp_path / "gone.pt")]) == 3
+
+
+def gated(result: AuditResult, folder: Path, policy: str = "") -> int:
+    """Exit code of ``gate`` on a finished run under a policy file."""
+    write_private(folder / "run" / "restricted" / "result.json", result.model_dump_json())
+    (folder / "asked.toml").write_text(policy, encoding="utf-8")
+    return exit_code(["gate", str(folder / "run"), "--policy", str(folder / "asked.toml")])
+
+
+LEAK = (
+    Measured(metric=Metric.LINKAGE_P, value=0.0001, n=388),
+    Measured(metric=Metric.REIDENTIFIED_PATIENTS, value=9, control=0, n=388),
+)
+
+
+def test_gate_judges_the_same_numbers_under_another_policy(tmp_path: Path) -> None:
+    result = results.passing()
+    assert gated(result, tmp_path) == 0
+    assert gated(result, tmp_path, "[gates.exposure_tpr_at_1pct_fpr]\nclear = 0.02\n") == 4
+    assert gated(result, tmp_path, "[gates.exposure_auc]\nfail = 0.4\n") == 1
+
+
+def test_gate_judges_every_attack_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = results.passing().model_copy(update={"repeats": (LEAK,)})
+    assert result.by_seed()[0] == result.measurements
+    assert find(result.by_seed()[1], Metric.LINKAGE_P) == LEAK[0]
+    assert gated(result, tmp_path) == 4
+    assert "seeds disagree" in " ".join(capsys.readouterr().err.split())
+    assert gated(result.model_copy(update={"repeats": ((), LEAK)}), tmp_path, "repeats = 3\nagreement = 2\n") == 0
+    assert gated(result.model_copy(update={"repeats": (LEAK, LEAK)}), tmp_path, "repeats = 3\nagreement = 2\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        ("repeats = 2", 4),
+        ("level = 0.05", 4),
+        ("[controls]\ncanaries = 16", 4),
+        ("[controls]\ncanaries = 16\nattack_power = false\nexposure_control = false", 0),
+        ("[preprocess]\nmean = [0.1]", 4),
+        ("[preprocess]\nmean = [0.5]\nstd = [0.5]", 0),
+    ],
+)
+def test_gate_passes_nothing_the_run_did_not_do(policy: str, code: int, tmp_path: Path) -> None:
+    ran = PreprocessPolicy(declared=PreprocessSpec(side=64, mean=(0.5,), std=(0.5,)))
+    result = results.passing()
+    done = result.model_copy(update={"policy": result.policy.model_copy(update={"preprocess": ran})})
+    assert gated(done, tmp_path, policy) == code
+    failed = done.model_copy(update={"measurements": replaced(done.measurements, LEAK)})
+    assert gated(failed, tmp_path, policy) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 import results
 from markupsafe import escape
 
-from reid_audit.records import Metric, Outcome
+from reid_audit.judge import judge_again
+from reid_audit.records import Measured, Metric, Outcome, Waiver, replaced
 from reid_audit.report import FILES, FORMATS, plain, publish, render, words, write_reports
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -260,3 +262,24 @@ def test_write_reports(tmp_path: Path) -> None:
     for format, path in written.items():
         assert path.read_text(encoding="utf-8") == render(report, format)
     assert set(write_reports(report, tmp_path / "one", ("json",))) == {"json"}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_waived_breach_stays_visible_with_who_answers_for_it(format: str) -> None:
+    """A PASS by waiver, as the judge words it, in every format."""
+    breach = Measured(metric=Metric.EXPOSURE_TPR, value=0.3, low=0.2, high=0.5, control=0.01, n=388)
+    result = results.passing()
+    waiver = Waiver(
+        gate=breach.metric,
+        checkpoint_sha256=result.checkpoint.sha256,
+        reason="released to the ethics board only",
+        approved_by="Data protection office",
+        expires=date(2027, 3, 1),
+    )
+    result = result.model_copy(update={"measurements": replaced(result.measurements, (breach,)), "waivers": (waiver,)})
+    verdict = judge_again(result, result.policy, waivers=result.waivers, today=date(2026, 3, 1))
+    assert verdict.outcome is Outcome.PASS
+    text = render(publish(result.model_copy(update={"verdict": verdict})), format)  # type: ignore[arg-type]
+    shown = (breach.metric.value, waiver.approved_by, waiver.reason, "2027")
+    assert [part for part in shown if part not in text] == []
+    assert "suppressions" in text if format == "sarif" else "waived" in text.lower()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from phantom_cohorts import smooth_images
+from scipy import stats
 from torch import nn
 
 from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
@@ -193,3 +194,36 @@ def test_the_exposure_control_is_the_best_familys_rate() -> None:
     assert isinstance(control, Measured)
     assert control.value == 0.75
     assert isinstance(exposure_control({}, _patients(200), is_canary), Unmeasured)
+
+
+def test_fresh_splits_of_films_nobody_trained_on_expose_nobody() -> None:
+    """Collective moments and margins of one network, films and sides drawn anew: no breach, no drift, no small p."""
+    films = smooth_images(480, np.random.default_rng(11))
+    layers = _net(smooth_images(32, np.random.default_rng(12)))
+    blocks = _blocks(layers, films, 32)
+    with torch.no_grad():
+        direction = torch.randn(192, generator=torch.Generator().manual_seed(1))
+        decided = nn.Sequential(*layers)(films).mean(dim=(2, 3)) @ direction
+    areas, breached, small = [], 0, 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        rows = rng.permutation(480)[:240]
+        found = explain(NormalEquations.of_moments([(own[rows], stored) for own, stored in blocks]), steps=300)
+        scores = {"moments": found.evidence, "margin": decided[rows].abs().double().numpy()}
+        outcome = exposure(scores, _patients(240), rng.permutation(240) < 120, None, rng, draws=100)
+        areas.append(_value(outcome, Metric.EXPOSURE_AUC).value)
+        breached += (_value(outcome, Metric.EXPOSURE_TPR).low or 0.0) > 0.05
+        small += _value(outcome, Metric.EXPOSURE_MAX_P).value <= 0.05
+    assert breached == 0
+    assert small <= stats.binom.ppf(0.999, 40, 0.05)
+    assert 0.45 < float(np.mean(areas)) < 0.55  # the larger of two areas, each with a standard deviation of 0.037
+
+
+def test_each_training_patient_has_a_p_and_no_holdout_patient_has() -> None:
+    rng = np.random.default_rng(7)
+    is_member = np.arange(220) < 20
+    outcome = exposure({"margin": rng.standard_normal(220) + 9.0 * is_member}, _patients(220), is_member, None, rng)
+    assert outcome.patient_p is not None
+    assert outcome.is_member is not None
+    assert np.isnan(outcome.patient_p[~outcome.is_member]).all()
+    assert outcome.patient_p[outcome.is_member] == pytest.approx(np.full(20, 1 / 201))

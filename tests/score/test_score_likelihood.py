@@ -9,7 +9,7 @@ import pytest
 import torch
 from phantom_cohorts import people, smooth_images
 
-from reid_audit.records import Measured, Metric, Unmeasured, find
+from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
 from reid_audit.score.likelihood import (
     LIKELY,
     LikelyOutcome,
@@ -114,7 +114,32 @@ def test_without_likely_samples_there_is_nothing_to_compare() -> None:
 
 
 def test_without_films_the_count_is_an_indicator() -> None:
-    outcome = screening_samples(smooth_images(5, np.random.default_rng(3)), torch.zeros(5), torch.ones(50))
+    rng = np.random.default_rng(3)
+    space, images = fit_match_space(smooth_images(100, rng), components=40), smooth_images(5, rng)
+    outcome = screening_samples(space, images, torch.zeros(5), smooth_images(50, rng), torch.ones(50))
     count = _measured(outcome, Metric.LIKELY_SAMPLES)
     assert count.indicator
     assert count.value == 5
+    missing = find(outcome.measurements, Metric.NEAREST_NN)
+    assert isinstance(missing, Unmeasured)
+    assert missing.reason is Reason.NO_REFERENCE
+
+
+def test_with_training_films_alone_likenesses_are_indicators_beside_untuned_samples() -> None:
+    rng = np.random.default_rng(4)
+    space, films, control = (fit_match_space(smooth_images(100, rng), components=40), *_two(rng))
+    copies = 0.8 * films[:6] + 0.2 * smooth_images(6, rng)
+    found = screening_samples(space, copies, torch.zeros(6), control, torch.ones(50), films)
+    blind = screening_samples(space, smooth_images(6, rng), torch.zeros(6), control, torch.ones(50), films)
+    for metric in (Metric.NEAREST_SSIM, Metric.NEAREST_NN):
+        seen, chance = _measured(found, metric), _measured(blind, metric)
+        assert seen.indicator
+        assert seen.control is not None
+        assert chance.control is not None
+        assert seen.value > seen.control + 0.2
+        assert abs(chance.value - chance.control) < 0.15
+    assert sorted(found.films.tolist()) == [0, 1, 2, 3, 4, 5]
+
+
+def _two(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    return smooth_images(40, rng), smooth_images(50, rng)

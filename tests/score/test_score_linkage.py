@@ -147,3 +147,21 @@ def test_ten_thousand_permutations_of_a_thousand_patients_take_seconds() -> None
     started = time.perf_counter()
     link(scores, np.arange(1000).astype(np.str_), np.arange(1000) < 500, None, rng, permutations=9999)
     assert time.perf_counter() - started < 20
+
+
+def test_the_patients_behind_the_count_are_named() -> None:
+    """Restricted: four of 20 training patients are matched far better than anybody of 400 others."""
+    rng = np.random.default_rng(12)
+    scores = rng.standard_normal((30, 420))
+    scores[:4, :4] += 9.0 * np.eye(4)
+    outcome = link(scores, np.arange(420).astype(np.str_), np.arange(420) < 20, None, rng, permutations=99)
+    count = find(outcome.measurements, Metric.REIDENTIFIED_PATIENTS)
+    assert isinstance(count, Measured)
+    assert outcome.ids is not None
+    assert outcome.reported is not None
+    assert outcome.patient_p is not None
+    assert outcome.is_member is not None
+    assert set(outcome.ids[outcome.reported].tolist()) >= {"0", "1", "2", "3"}
+    assert count.value == outcome.reported.sum()
+    assert np.isnan(outcome.patient_p).tolist() == (~outcome.is_member).tolist()
+    assert outcome.patient_p[outcome.reported].max() <= 0.10

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import pytest
 from phantom_cohorts import people, smooth_images
 from scipy import stats
 
-from reid_audit.records import Measured, Metric, find
+from reid_audit.judge import judge
+from reid_audit.records import Controls, Measured, Measurement, Metric, Outcome, Policy, find
 from reid_audit.score.calibration import (
     class_conformal_p,
     familywise_p,
@@ -19,6 +22,7 @@ from reid_audit.score.calibration import (
     tpr_estimate,
 )
 from reid_audit.score.linkage import link
+from reid_audit.score.needs import clean_chance, films_needed, needs, smallest, to_report_one
 from reid_audit.score.similarity import aligned_ncc, fit_match_space, match_scores
 
 DRAWS = 500
@@ -26,7 +30,7 @@ DRAWS = 500
 
 def test_fresh_nulls_are_rejected_at_the_nominal_rate() -> None:
     """New prior, new people, new split, unequal films and new reconstructions in every draw."""
-    p, hits, counts = [], 0, 0
+    p, hits, counts, outcomes = [], 0, 0, []
     for seed in range(DRAWS):
         rng = np.random.default_rng(10_000 + seed)
         cohort = people(30, 45, rng, films=(4, 2))
@@ -48,6 +52,7 @@ def test_fresh_nulls_are_rejected_at_the_nominal_rate() -> None:
         assert isinstance(found, Measured)
         hits += single.value > 0
         counts += found.value > 0
+        outcomes.append(_verdict(outcome.measurements))
     values = np.array(p)
     assert np.count_nonzero(values <= 0.01) <= stats.binom.ppf(0.999, DRAWS, 0.01)
     assert stats.binomtest(int(np.count_nonzero(values <= 0.1)), DRAWS, 0.1).pvalue > 1e-3
@@ -55,6 +60,30 @@ def test_fresh_nulls_are_rejected_at_the_nominal_rate() -> None:
     assert stats.kstest(values, "uniform").pvalue > 1e-4
     assert hits <= stats.binom.ppf(0.999, DRAWS, 0.01)
     assert counts <= stats.binom.ppf(0.999, DRAWS, 0.10)
+    assert outcomes.count(Outcome.FAIL) <= stats.binom.ppf(0.999, DRAWS, 0.01)
+    assert Outcome.PASS not in outcomes  # rates need 100 hold-out patients
+
+
+def _verdict(linkage: tuple[Measurement, ...]) -> Outcome:
+    """Under the default policy, beside a clear exposure and controls that are met."""
+    met = (
+        Measured(metric=Metric.EXPOSURE_TPR, value=0.0, low=0.0, high=0.05),
+        Measured(metric=Metric.ATTACK_POWER, value=0.001),
+        Measured(metric=Metric.SCORER_SENSITIVITY, value=0.9, low=0.8, high=0.95),
+        Measured(metric=Metric.EXPOSURE_CONTROL, value=1.0),
+        Measured(metric=Metric.NEGATIVE_CONTROL_P, value=0.5),
+        Measured(metric=Metric.EXCHANGEABILITY_P, value=0.5),
+    )
+    return judge(
+        (*linkage, *met),
+        Policy(),
+        checkpoint_sha256="0" * 64,
+        today=date(2026, 1, 1),
+        prior_overlap="disjoint",
+        budget_complete=True,
+        has_reference=True,
+        has_holdout=True,
+    ).outcome
 
 
 def test_the_least_p_is_exact_for_dependent_statistics() -> None:
@@ -126,3 +155,31 @@ def test_the_calculators_agree_with_the_tests_they_describe() -> None:
     scores = np.r_[9.0, np.zeros(members - 1), np.linspace(0, 1, others)]
     p = class_conformal_p(scores, np.arange(scores.size) < members, np.zeros(scores.size, dtype=np.int64))
     assert np.count_nonzero(stats.false_discovery_control(p) <= 0.10) == 1
+
+
+def test_what_a_policy_needs_is_what_the_tests_need() -> None:
+    policy = Policy()
+    table = {need.metric: need for need in needs(policy) if need.members != 2}
+    rate = table[Metric.EXPOSURE_TPR]
+    assert (rate.members, rate.others) == (members_needed(0.10), 100 + policy.controls.canaries)
+    assert smallest(policy) == (rate.members, rate.others)
+    assert to_report_one(policy, 50) == holdout_needed(50, policy.level) + policy.controls.canaries
+    films = films_needed(policy.controls.scorer_sensitivity_low)
+    assert share_interval(films, films).low >= 0.5 > share_interval(films - 1, films - 1).low
+    eased = Policy(controls=Controls(canaries=4, scorer_sensitivity=False))
+    assert smallest(eased) == (rate.members, 104)
+    assert Metric.SCORER_SENSITIVITY not in {need.metric for need in needs(eased)}
+
+
+@pytest.mark.parametrize(("members", "others"), [(54, 100), (100, 100), (200, 200)])
+def test_the_chance_to_clear_bounds_what_clean_models_do(members: int, others: int) -> None:
+    rng = np.random.default_rng(members)
+    hits, cleared = [], []
+    for _ in range(150):
+        scores = rng.standard_normal(members + others)
+        estimate = tpr_estimate(scores[:members], scores[members:], rng, draws=200)
+        cleared.append(estimate.high <= 0.10)
+        hits.append(share_interval(round(estimate.value * members), members).high <= 0.10)
+    chance = clean_chance(members, others, 0.10)
+    assert abs(np.mean(hits) - chance) <= 4 * (chance * (1 - chance) / 150) ** 0.5 + 0.01
+    assert chance - 0.25 <= np.mean(cleared) <= chance + 0.1

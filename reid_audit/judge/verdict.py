@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+from reid_audit.judge.remedies import REMEDIES, doubtful_gap, unmeasured_gap
 from reid_audit.records import (
     REASON_TEXT,
     Breach,
@@ -53,8 +54,6 @@ EXPOSURE: frozenset[Metric] = frozenset({Metric.EXPOSURE_AUC, Metric.EXPOSURE_TP
 """Evidence that compares films under the weights."""
 CORE = (Metric.LINKAGE_P, Metric.EXPOSURE_TPR)
 """A PASS needs both sides of the risk measured, whatever gates the policy names: a silent attack proves nothing."""
-TPR_FROM_HOLDOUT = 100
-"""Hold-out patients from which a true positive rate at 1 % false positives is reported (score/linkage.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,8 @@ class _Case:
     measurements: tuple[Measurement, ...]
     policy: Policy
     screening: bool
+    doubts: dict[Metric, Reason]
+    """Why a demoted measurement must not decide."""
 
     def of(self, metric: Metric) -> Measurement:
         return find(self.measurements, metric)
@@ -90,7 +91,7 @@ def judge(
     """
     screening = policy.evidence == "checkpoint" and not (has_reference and has_holdout)
     demotions = _demotions(tuple(measurements), policy, prior_overlap)
-    case = _Case(_demoted(measurements, demotions), policy, screening)
+    case = _Case(_demoted(measurements, demotions), policy, screening, {d.metric: d.reason for d in demotions})
     mine = [waiver for waiver in waivers if waiver.checkpoint_sha256 == checkpoint_sha256]
     valid = {waiver.gate: waiver for waiver in mine if waiver.expires >= today}
     lapsed = {waiver.gate for waiver in mine if waiver.expires < today} - set(valid)
@@ -110,7 +111,7 @@ def judge(
     outcome = Outcome.FAIL if breaches else Outcome.INCONCLUSIVE if gaps else Outcome.PASS
     return Verdict(
         outcome=outcome,
-        reason=_reason(outcome, breaches, gaps, waived, screening),
+        reason=reason_for(outcome, breaches, gaps, waived, screening),
         breaches=tuple(breaches),
         gaps=tuple(gaps),
         waived=tuple(waived),
@@ -217,7 +218,9 @@ def _gate_gap(case: _Case, gate: Gate) -> Gap | None:
     if isinstance(measurement, Unmeasured):
         if gate.clear is None or (case.screening and gate.metric in LINKAGE | EXPOSURE):
             return None
-        return _unmeasured_gap(measurement)
+        return unmeasured_gap(measurement)
+    if gate.metric in case.doubts and gate.clear is not None and gate.metric is not Metric.SINGLE_HIT:
+        return doubtful_gap(gate.metric, case.doubts[gate.metric])
     if gate.clear is not None and not is_clear(measurement, gate):
         return Gap(
             metric=gate.metric,
@@ -262,36 +265,12 @@ def _how_to_clear(measurement: Measured, gate: Gate) -> str:
     return "lower the risk (augmentation, early stop, larger cohort), or answer for it with a waiver"
 
 
-def _unmeasured_gap(measurement: Unmeasured) -> Gap:
-    return Gap(
-        metric=measurement.metric,
-        text=f"{measurement.metric.value} was not measured: {REASON_TEXT[measurement.reason]}",
-        remedy=_REMEDIES.get(measurement.reason, "see docs/metrics.md for what this metric needs"),
-    )
-
-
-_REMEDIES: dict[Reason, str] = {
-    Reason.NO_REFERENCE: "give the training films with --reference",
-    Reason.NO_HOLDOUT: "give films of other patients from the same source with --holdout",
-    Reason.TOO_FEW_HOLDOUT: f"give at least {TPR_FROM_HOLDOUT} hold-out patients",
-    Reason.TOO_FEW_REFERENCE: f"give at least {members_needed(0.10)} training patients",
-    Reason.BUDGET_ENDED: "raise --budget, or resume the run",
-    Reason.CONTROL_NOT_RUN: "run with a profile that includes this control",
-    Reason.NOT_NEEDED: "run again without stopping early",
-    Reason.NOT_EXCHANGEABLE: "give hold-out films from the same source as the training films",
-    Reason.NO_CONTROL_FOR_ARCHITECTURE: "none is known today for this kind of network: a PASS is not available",
-    Reason.NO_DATA_STATISTICS: "none: the network stores no data statistics",
-    Reason.NO_HEAD: "audit the checkpoint together with its classification head",
-    Reason.PRIOR_TOO_SMALL: "use a prior fitted on more images",
-}
-
-
 def _evidence_gaps(reference: bool, holdout: bool, overlap: Overlap, policy: Policy) -> list[Gap]:
     gaps = []
     if not reference:
-        gaps.append(Gap(text=REASON_TEXT[Reason.NO_REFERENCE], remedy=_REMEDIES[Reason.NO_REFERENCE]))
+        gaps.append(Gap(text=REASON_TEXT[Reason.NO_REFERENCE], remedy=REMEDIES[Reason.NO_REFERENCE]))
     if not holdout:
-        gaps.append(Gap(text=REASON_TEXT[Reason.NO_HOLDOUT], remedy=_REMEDIES[Reason.NO_HOLDOUT]))
+        gaps.append(Gap(text=REASON_TEXT[Reason.NO_HOLDOUT], remedy=REMEDIES[Reason.NO_HOLDOUT]))
     if policy.controls.prior_disjoint and overlap != "disjoint":
         words = "has seen films of these cohorts" if overlap == "overlap" else "does not say what it was trained on"
         gaps.append(
@@ -308,7 +287,9 @@ def _core_gaps(case: _Case, known: Sequence[Gap]) -> list[Gap]:
         if any(gap.metric is metric for gap in known):
             continue
         if isinstance(measurement, Unmeasured):
-            gaps.append(_unmeasured_gap(measurement))
+            gaps.append(unmeasured_gap(measurement))
+        elif metric in case.doubts:
+            gaps.append(doubtful_gap(metric, case.doubts[metric]))
         elif measurement.indicator:
             gaps.append(
                 Gap(
@@ -341,7 +322,7 @@ def _control_gaps(case: _Case) -> list[Gap]:
             continue
         measurement = case.of(metric)
         if isinstance(measurement, Unmeasured):
-            gaps.append(_unmeasured_gap(measurement))
+            gaps.append(unmeasured_gap(measurement))
             continue
         strict = metric in (Metric.NEGATIVE_CONTROL_P, Metric.EXCHANGEABILITY_P)
         low = metric is Metric.SCORER_SENSITIVITY and measurement.low is not None
@@ -385,9 +366,10 @@ def _warnings(waivers: Sequence[Waiver], used: set[Metric], digest: str) -> tupl
     return tuple(warnings)
 
 
-def _reason(
+def reason_for(
     outcome: Outcome, breaches: Sequence[Breach], gaps: Sequence[Gap], waived: Sequence[Breach], screening: bool
 ) -> str:
+    """The verdict in one sentence."""
     if outcome is Outcome.FAIL:
         more = f" (and {len(breaches) - 1} more)" if len(breaches) > 1 else ""
         return f"{breaches[0].text}{more}."

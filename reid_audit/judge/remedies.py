@@ -1,0 +1,42 @@
+"""What would supply a measurement that is missing."""
+
+from __future__ import annotations
+
+from reid_audit.records import REASON_TEXT, Gap, Metric, Reason, Unmeasured
+from reid_audit.score.calibration import members_needed
+
+TPR_FROM_HOLDOUT = 100
+"""Hold-out patients from which a true positive rate at 1 % false positives is reported (score/linkage.py)."""
+
+REMEDIES: dict[Reason, str] = {
+    Reason.NO_REFERENCE: "give the training films with --reference",
+    Reason.NO_HOLDOUT: "give films of other patients from the same source with --holdout",
+    Reason.TOO_FEW_HOLDOUT: f"give at least {TPR_FROM_HOLDOUT} hold-out patients beside the canaries",
+    Reason.TOO_FEW_REFERENCE: f"give at least {members_needed(0.10)} training patients",
+    Reason.BUDGET_ENDED: "raise --budget, or resume the run",
+    Reason.CONTROL_NOT_RUN: "run with a profile that includes this control",
+    Reason.NOT_NEEDED: "run again without stopping early",
+    Reason.NOT_EXCHANGEABLE: "give hold-out films from the same source as the training films",
+    Reason.PRIOR_OVERLAP: "use a prior that declares training sets disjoint from both cohorts",
+    Reason.CONTROL_FLAGGED: "use another prior, and check that the films were split by patient at random",
+    Reason.NO_CONTROL_FOR_ARCHITECTURE: "none is known today for this kind of network: a PASS is not available",
+    Reason.NO_DATA_STATISTICS: "none: the network stores no data statistics",
+    Reason.NO_HEAD: "audit the checkpoint together with its classification head",
+    Reason.PRIOR_TOO_SMALL: "use a prior fitted on more images",
+}
+"""What to do about each reason."""
+
+
+def unmeasured_gap(measurement: Unmeasured) -> Gap:
+    """The gap a missing measurement leaves."""
+    return Gap(
+        metric=measurement.metric,
+        text=f"{measurement.metric.value} was not measured: {REASON_TEXT[measurement.reason]}",
+        remedy=REMEDIES.get(measurement.reason, "see docs/metrics.md for what this metric needs"),
+    )
+
+
+def doubtful_gap(metric: Metric, reason: Reason) -> Gap:
+    """The gap a measurement leaves that must not decide."""
+    text = f"{metric.value} is an indicator here: {REASON_TEXT[reason]}"
+    return Gap(metric=metric, text=text, remedy=REMEDIES[reason])
