@@ -166,6 +166,7 @@ def gaps(found: Audited) -> dict[Metric | None, Gap]:
     return {gap.metric: gap for gap in found.result.verdict.gaps}
 
 
+@pytest.mark.timeout(900)
 def test_training_films_alone_give_indicators(leaking: DemoCase) -> None:
     light = leaking._replace(prior=small(leaking.prior, 150))
     found = audit(light, policy(steps=3, particles=(4, 8)), films=("reference",))
@@ -179,6 +180,7 @@ def test_training_films_alone_give_indicators(leaking: DemoCase) -> None:
     assert not found.result.verdict.breaches
 
 
+@pytest.mark.timeout(900)
 def test_films_of_another_site_demote_what_compares_with_them(leaking: DemoCase) -> None:
     """The overfit network, whose exposure FAILs it beside films of the same source: here nothing may count."""
     some = small(leaking.holdout, 130)
