@@ -20,9 +20,12 @@ from typing import Any
 
 from pages import Row, markdown, publish
 from power import rows_of
+from real import accuracy
+from safetensors.torch import load_file
 from targets import Bench, Target, weights_of
 from training import SPEC
 
+from reid_audit.arch.identify import identify
 from reid_audit.audit import AuditRequest, Films, PriorFilms, run_audit
 from reid_audit.policy import policy_sha256
 from reid_audit.records import Budget, Measured, Metric, Policy, PreprocessPolicy, find
@@ -30,8 +33,8 @@ from reid_audit.records import Budget, Measured, Metric, Policy, PreprocessPolic
 SIDE = 32
 OVERFIT = tuple(Target("resnet18", SIDE, n, seed) for seed in (0, 1) for n in (8, 16, 32, 64))
 REGULAR = tuple(Target("resnet18", SIDE, 0, seed) for seed in range(10))
-VIT = tuple(Target("vit_tiny_patch16_224", 2 * SIDE, n, 0) for n in (16, 0))
-TARGETS = (*OVERFIT[:4], *REGULAR[:2], *VIT, *OVERFIT[4:], *REGULAR[2:])
+VIT = tuple(Target("vit_tiny_patch16_224", 2 * SIDE, n, seed) for seed in (0, 1) for n in (16, 0))
+TARGETS = (*OVERFIT[:4], *REGULAR[:2], *VIT[:2], *OVERFIT[4:], *REGULAR[2:], *VIT[2:])
 """In an order in which every kind has been seen early."""
 SHOWN = (
     Metric.LINKAGE_P,
@@ -81,13 +84,15 @@ def run(options: argparse.Namespace) -> None:
     benches: dict[int, Bench] = {}
     done = {row["target"] for row in rows_of(options.out)}
     for target in TARGETS:
-        if target.name in done:
+        if target.name in done or not target.name.startswith(tuple(options.only)):
             continue
         if target.side not in benches:
             benches[target.side] = Bench.at(options.data, target.side)
         bench = benches[target.side]
         path = weights_of(target, bench, options.out.parent / "targets")
         row = audited(target, path, bench, options.steps) | {"steps": options.steps}
+        network = identify(load_file(path), side=target.side)
+        row["accuracy"] = accuracy(network.module, bench.members(target))
         with options.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{target.name}: {row['outcome']} {row['cpu_seconds']:.0f} s", flush=True)
@@ -100,7 +105,7 @@ def shown(value: Any) -> str:
     return f"{number:.3g}" if low is None else f"{number:.2f} [{low:.2f}, {high:.2f}]"
 
 
-HEAD = ("target", "verdict (exit)", *(metric.value for metric in SHOWN), "CPU s")
+HEAD = ("target", "training accuracy", "verdict (exit)", *(metric.value for metric in SHOWN), "CPU s")
 OUTCOMES = ("fail", "inconclusive", "pass")
 
 
@@ -108,13 +113,13 @@ def row_of(audit: dict[str, Any]) -> Row:
     """One line an audit."""
     cells = (shown(audit[metric.value]) for metric in SHOWN)
     verdict = f"{audit['outcome']} ({audit['exit_code']})"
-    return (audit["target"], verdict, *cells, f"{audit['cpu_seconds']:.0f}")
+    return (audit["target"], f"{audit['accuracy']:.2f}", verdict, *cells, f"{audit['cpu_seconds']:.0f}")
 
 
 def counts(rows: Sequence[Row]) -> str:
     """How often each kind of network got each verdict."""
     found: dict[str, list[str]] = {}
-    for name, verdict, *_ in rows:
+    for name, _, verdict, *_ in rows:
         kind = "overfit" if "-overfit-" in name else "regular"
         found.setdefault(f"{name.split('-')[0]}, {kind}", []).append(verdict.split()[0])
     lines = [
@@ -135,6 +140,7 @@ def main() -> None:
     running = commands.add_parser("run")
     running.add_argument("--data", type=Path, required=True)
     running.add_argument("--steps", type=int, default=300)
+    running.add_argument("--only", nargs="+", default=[""], metavar="TARGET-PREFIX")
     running.set_defaults(action=run)
     writing = commands.add_parser("table")
     writing.add_argument("--doc", type=Path)
