@@ -166,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, default=Path("benchmarks/out/prior-curve"))
-    parser.add_argument("--seconds", type=float, default=240.0, help="CPU seconds of training.")
+    parser.add_argument("--seconds", type=float, default=300.0, help="CPU seconds of training.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--doc", type=Path)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)

@@ -53,9 +53,11 @@ class StoppedClock:
 def policy(
     steps: int = 20, *, particles: tuple[int, ...] = (16,), seconds: float | None = None, **more: object
 ) -> Policy:
+    """Without age and sex: their predictor would be fitted anew in every audit, and has tests of its own."""
     return Policy(
         budget=Budget(steps=steps, particles=particles, seconds=seconds),
         preprocess=PreprocessPolicy(declared=SPEC),
+        demographics="off",
         **more,  # type: ignore[arg-type]
     )
 
