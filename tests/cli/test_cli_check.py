@@ -15,6 +15,7 @@ from reid_audit.records import ArchMatch, Policy, PreprocessPolicy, PreprocessSp
 STATED = PreprocessPolicy(declared=PreprocessSpec(side=48, crop="center", mean=(0.3,), std=(0.2,), invert=True))
 NOTHING: dict[str, Any] = {
     "profile": None, "budget": None, "repeats": None, "side": None, "preprocess": None, "head": None,
+    "demographics": None,
 }  # fmt: skip
 
 
@@ -45,6 +46,8 @@ def test_without_flags_the_policy_stays_as_it_is() -> None:
     policy = Policy(preprocess=STATED, head="sigmoid")
     assert override(policy, NOTHING) == policy
     assert override(policy, NOTHING | {"head": "regression"}).head == "regression"
+    assert override(policy, NOTHING | {"demographics": "off"}).demographics == "off"
+    assert override(policy, NOTHING | {"demographics": "file.safetensors"}).demographics == "auto"
 
 
 def test_a_head_is_stated_where_there_is_one() -> None:
