@@ -35,12 +35,22 @@ def publish(
     if page is None:
         print(shown(head, rows, above))
         return
-    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
-    before, rest = page.read_text(encoding="utf-8").split(begin)
-    old, after = rest.split(end)
-    text = shown(head, merged(rows_of_table(old, head), rows, keys), above)
+    put(shown(head, merged(rows_of_table(marked(page, mark)[1], head), rows, keys), above), page, mark)
+
+
+def put(text: str, page: Path | None, mark: str) -> None:
+    """Print ``text``; on ``page``, it replaces what stands between ``<!-- mark -->`` and ``<!-- /mark -->``."""
     print(text)
-    page.write_text(before + begin + "\n" + text + "\n" + end + after, encoding="utf-8")
+    if page is not None:
+        before, _, after = marked(page, mark)
+        page.write_text(f"{before}<!-- {mark} -->\n{text}\n<!-- /{mark} -->{after}", encoding="utf-8")
+
+
+def marked(page: Path, mark: str) -> tuple[str, str, str]:
+    """The page before the mark's place, in it, and after it."""
+    before, rest = page.read_text(encoding="utf-8").split(f"<!-- {mark} -->")
+    inside, after = rest.split(f"<!-- /{mark} -->")
+    return before, inside, after
 
 
 def shown(head: Sequence[str], rows: Sequence[Row], above: Callable[[Sequence[Row]], str] | None) -> str:

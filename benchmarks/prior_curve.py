@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pages import put
 from prior import films
 from torch import Tensor
 
@@ -153,15 +154,6 @@ def table(options: argparse.Namespace, killed: int, steps: int) -> str:
     )
 
 
-def publish(text: str, page: Path | None, mark: str) -> None:
-    """Print ``text``, and put it between the marks called ``mark`` of ``page``."""
-    print(text)
-    if page is not None:
-        begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
-        head, rest = page.read_text(encoding="utf-8").split(begin)
-        page.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -177,7 +169,7 @@ def main() -> None:
         return
     shutil.rmtree(options.run, ignore_errors=True)
     options.run.mkdir(parents=True)
-    publish(table(options, *killed_once(options)), options.doc, "curve")
+    put(table(options, *killed_once(options)), options.doc, "curve")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import torch
+from pages import put
 from prior import films
-from prior_curve import Yardstick, publish
+from prior_curve import Yardstick
 
 from reid_audit.budget import Meter
 from reid_audit.prior.pggan import WIDTHS, PgganPrior, forward_flops
@@ -76,7 +77,7 @@ def main() -> None:
     parser.add_argument("--doc", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    publish(table(options), options.doc, "size")
+    put(table(options), options.doc, "size")
 
 
 if __name__ == "__main__":

@@ -53,5 +53,4 @@ def test_finished_cells_are_not_run_again_but_another_budget_is() -> None:
     [("power.md", tuple(name for name, _ in power.COLUMNS)), ("confusion.md", confusion.HEAD)],
 )
 def test_the_page_has_the_columns_of_the_benchmark(page: str, head: tuple[str, ...]) -> None:
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    assert pages.rows_of_table(text.split("<!-- table -->")[1].split("<!-- /table -->")[0], head)
+    assert pages.rows_of_table(pages.marked(ROOT / "docs" / page, "table")[1], head)
