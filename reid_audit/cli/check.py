@@ -190,12 +190,17 @@ def preprocessing(stated: PreprocessPolicy, values: str | None, side: int | None
 
 
 def sources(given: dict[str, Any]) -> tuple[Films, Path | None]:
-    """Where films come from, opened only when an audit asks; and the prior's file if it is one."""
+    """Where films come from, opened only when an audit asks; and the prior's file if it is one.
+
+    Raises CohortError where a folder or manifest is found wanting without opening a film.
+    """
     from reid_audit.audit import Films, Frame, PriorFilms
-    from reid_audit.cohort import Cohort, load_cohort, parse_source
+    from reid_audit.cohort import Cohort, foresee, load_cohort, parse_source
 
     def opener(text: str, role: Literal["reference", "holdout"], *, named: bool = True) -> Any:
         path, where = parse_source(text)
+        label = given["label"] if named else None
+        foresee(path, where, given["strata"], label)
 
         def open_cohort(frame: Frame) -> Cohort:
             return load_cohort(
@@ -206,7 +211,7 @@ def sources(given: dict[str, Any]) -> tuple[Films, Path | None]:
                 channels=frame.channels,
                 where=where,
                 strata=given["strata"],
-                label=given["label"] if named else None,
+                label=label,
             )
 
         return open_cohort

@@ -6,7 +6,7 @@ import csv
 import difflib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,24 @@ def parse_source(text: str) -> tuple[Path, dict[str, str]]:
             remedy="write column=value after the question mark, joined by &",
         )
     return Path(path), dict(pairs)
+
+
+def foresee(
+    source: Path, where: Mapping[str, str] | None = None, strata: tuple[str, ...] = (), label: str | None = None
+) -> None:
+    """Refuse before an attack what ``list_rows`` would refuse after it, without opening a film.
+
+    Arrays are films: where the source holds some, only its existence is asked. Raises CohortError.
+    """
+    if not any(path.suffix.lower() in ARRAYS for path in _named_files(source)):
+        list_rows(source, where, strata, label)
+
+
+def _named_files(source: Path) -> Iterator[Path]:
+    """Files that the source consists of as far as their names tell; none where it does not exist."""
+    if not source.is_dir():
+        return iter([source] if source.exists() else [])
+    return iter([]) if (source / "manifest.csv").is_file() else source.rglob("*")
 
 
 def list_rows(

@@ -154,6 +154,16 @@ def finished(films: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return folder, done
 
 
+def test_an_empty_folder_of_films_is_refused_before_the_attack(films: Path, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    done = cli(
+        *("check", checkpoint_path("cnn"), "--reference", films / "reference", "--holdout", "nothing"), cwd=tmp_path
+    )
+    assert done.returncode == 3
+    assert "nothing holds no images" in done.stderr
+    assert not (tmp_path / "reid-audit-report").exists()
+
+
 def test_check_writes_reports_and_exits_with_its_verdict(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
