@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pages import put
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -32,7 +33,6 @@ from reid_audit.score.predictors import Predictors, quality
 from reid_audit.score.similarity import MatchSpace, fit_match_space, resized
 
 GATE = next(gate for gate in Policy().gates if gate.metric is Metric.SEX_ACCURACY_RECONSTRUCTION)
-MARKS = {name: (f"<!-- {name} -->", f"<!-- end of {name} -->") for name in ("figures", "draws")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,10 +172,7 @@ def main() -> None:
         for split in ("prior", "holdout", "target")
     )
     predictors = shipped_predictors()
-    quality_lines = predictor_table(predictors, prior, holdout)
-    print("\n".join(quality_lines), flush=True)
-    if options.doc:
-        publish(options.doc, "figures", quality_lines)
+    put("\n".join(predictor_table(predictors, prior, holdout)), options.doc, "figures")
     if not options.draws:
         return
     gaussian = fit_gaussian(
@@ -189,21 +186,12 @@ def main() -> None:
     )  # fmt: skip
     null = draw_table(bench, [(388, 387, 32, 0.0), (100, 100, 16, 0.0), (16, 387, 32, 0.0)], options.draws)
     power = draw_table(bench, [(388, 387, 32, 1.0), (388, 387, 32, 0.5), (16, 387, 32, 0.5)], options.power_draws)
-    if options.doc:
-        publish(options.doc, "draws", [*null, *power[2:]])
+    put("\n".join([*null, *power[2:]]), options.doc, "draws")
 
 
 def known(predictors: Predictors) -> Predictors:
     """The predictors, said to have seen neither side: their films are of the split ``prior``."""
     return replace(predictors, card=predictors.card.model_copy(update={"overlap": "disjoint"}))
-
-
-def publish(page: Path, name: str, lines: list[str]) -> None:
-    """Replace the tables between the marks of ``name``."""
-    start, end = MARKS[name]
-    before, rest = page.read_text().split(start)
-    after = rest.split(end)[1]
-    page.write_text(f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{after}")
 
 
 if __name__ == "__main__":

@@ -185,6 +185,15 @@ def test_each_gate_can_fail_a_model_even_when_controls_are_missing(name: str, ch
     assert _judge(bare, budget_complete=False).outcome is Outcome.FAIL
 
 
+def test_a_control_spared_by_a_breach_is_missed_only_where_nothing_else_fails() -> None:
+    spared = Unmeasured(metric=Metric.ATTACK_POWER, reason=Reason.NOT_NEEDED)
+    failed = _judge(_with(spared, _m(Metric.EXPOSURE_TPR, 0.3, 0.051, 0.5)))
+    assert (failed.outcome, failed.gaps) == (Outcome.FAIL, ())
+    rejudged = _judge(_with(spared))
+    assert rejudged.outcome is Outcome.INCONCLUSIVE
+    assert [gap.metric for gap in rejudged.gaps] == [Metric.ATTACK_POWER]
+
+
 @pytest.mark.parametrize(("name", "changes"), BREACHES, ids=[f"{n}{i}" for i, (n, _) in enumerate(BREACHES)])
 def test_indicators_never_fail_a_model(name: str, changes: tuple[Measured, ...]) -> None:
     shown = tuple(m.model_copy(update={"indicator": True}) for m in changes)

@@ -15,7 +15,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.TOO_FEW_REFERENCE: f"give at least {members_needed(0.10)} training patients",
     Reason.BUDGET_ENDED: "raise --budget, or resume the run",
     Reason.CONTROL_NOT_RUN: "run with a profile that includes this control",
-    Reason.NOT_NEEDED: "run again without stopping early",
+    Reason.NOT_NEEDED: "audit again under this policy: an earlier verdict had spared this control",
     Reason.NOT_EXCHANGEABLE: "give hold-out films from the same source as the training films",
     Reason.PRIOR_OVERLAP: "use a prior that declares training sets disjoint from both cohorts",
     Reason.CONTROL_FLAGGED: "use another prior, and check that the films were split by patient at random",

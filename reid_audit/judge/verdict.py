@@ -107,7 +107,7 @@ def judge(
             waived.append(Breach(metric=gate.metric, text=_waived_text(missed.text, valid[gate.metric])))
         else:
             gaps.append(missed)
-    gaps += _screening_gaps(case) if screening else _core_gaps(case, gaps) + _control_gaps(case)
+    gaps += _screening_gaps(case) if screening else _core_gaps(case, gaps) + _control_gaps(case, settled=bool(breaches))
     outcome = Outcome.FAIL if breaches else Outcome.INCONCLUSIVE if gaps else Outcome.PASS
     return Verdict(
         outcome=outcome,
@@ -301,8 +301,8 @@ def _core_gaps(case: _Case, known: Sequence[Gap]) -> list[Gap]:
     return gaps
 
 
-def _control_gaps(case: _Case) -> list[Gap]:
-    """Controls the policy asks for that are missing or not met."""
+def _control_gaps(case: _Case, *, settled: bool) -> list[Gap]:
+    """Controls the policy asks for that are missing or not met; not those left out because a breach ``settled`` it."""
     controls = case.policy.controls
     table: tuple[tuple[bool, Metric, float, bool, str], ...] = (
         (controls.attack_power, Metric.ATTACK_POWER, controls.attack_power_p, False,
@@ -322,7 +322,8 @@ def _control_gaps(case: _Case) -> list[Gap]:
             continue
         measurement = case.of(metric)
         if isinstance(measurement, Unmeasured):
-            gaps.append(unmeasured_gap(measurement))
+            if not (settled and measurement.reason is Reason.NOT_NEEDED):
+                gaps.append(unmeasured_gap(measurement))
             continue
         strict = metric in (Metric.NEGATIVE_CONTROL_P, Metric.EXCHANGEABILITY_P)
         low = metric is Metric.SCORER_SENSITIVITY and measurement.low is not None
