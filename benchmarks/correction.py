@@ -9,11 +9,16 @@ import torch
 
 from reid_audit.arch.identify import identify
 from reid_audit.attack.batchnorm import image_moments
+from reid_audit.attack.metric import isotropic
 from reid_audit.attack.objectives import group_weights, moment_energy
-from reid_audit.attack.schedules import noise_floors
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.demo.targets import SPEC, demo_case
 from reid_audit.preprocess import to_network
+
+
+def noise_floors(layers: int, *, first: float = 1e-6, last: float = 1e-2) -> list[float]:
+    """Noise variance of the layers in execution order: a geometric ramp, early layers being the most exact."""
+    return [first * (last / first) ** (layer / max(1, layers - 1)) for layer in range(layers)]
 
 
 def main() -> None:
@@ -24,7 +29,8 @@ def main() -> None:
     weights = group_weights(torch.zeros(count, dtype=torch.int64))
     for name, batches in (("naive", None), ("corrected", torch.full((count,), float(count)))):
         layers = image_moments(target.module, inputs, batches=batches)
-        print(f"{name}: {float(moment_energy(layers, weights, noise_floors(len(layers)))):.4g}")
+        metrics = isotropic(noise_floors(len(layers)), layers)
+        print(f"{name}: {float(moment_energy(layers, weights, metrics)):.4g}")
 
 
 if __name__ == "__main__":

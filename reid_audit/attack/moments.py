@@ -17,6 +17,9 @@ from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
 from reid_audit.observer import Observer
 
+SAMPLES = 2048
+"""Images of the prior that the metrics of statistics layers are measured on."""
+
 
 def moments(
     task: AttackTask,
@@ -75,12 +78,21 @@ def from_noise(
 
 
 def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
-    """The objective over the task's hypotheses. Raises ArchitectureError where the network remembers nothing."""
+    """The objective over the task's hypotheses. Raises ArchitectureError where the network remembers nothing.
+
+    The images that its metrics are measured on are always the same draw: they belong to the prior, not to a run.
+    """
     groups = hypothesis_groups(task.budget.particles)
+    generator = torch.Generator(device=task.space.mean.device).manual_seed(0)
     with torch.no_grad():
-        probe = task.inputs(task.space.mean[None])
+        images = task.space.decode(task.space.sample_latents(SAMPLES, generator)).clamp(0.0, 1.0)
     objective = objective_for(
-        task.target, groups, probe, skipped=settings.skipped, floors=settings.floors, deep=settings.deep
+        task.target,
+        groups,
+        task.inputs(images),
+        skipped=settings.skipped,
+        floors=settings.floors,
+        deep=settings.deep,
     )
     if objective is None:
         raise ArchitectureError(

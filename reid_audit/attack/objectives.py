@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid_audit.arch.target import Target
-from reid_audit.attack.batchnorm import ImageMoments, execution_order, image_moments
+from reid_audit.attack.batchnorm import ImageMoments, image_moments
 from reid_audit.attack.heads import (
     HeadKind,
     class_mean_alignment,
@@ -21,7 +21,7 @@ from reid_audit.attack.heads import (
     meaning,
     rows,
 )
-from reid_audit.attack.schedules import noise_floors
+from reid_audit.attack.metric import LayerMetric, isotropic, prior_metrics
 from reid_audit.attack.stationarity import layer_stationarity, weights_below
 
 
@@ -47,7 +47,8 @@ class StatisticsObjective:
     """[G, N] rows that average within each group."""
     batches: Tensor
     """[N] size of the group each image belongs to: the training batch it is thought to come from."""
-    floors: tuple[float, ...]
+    metrics: tuple[LayerMetric, ...]
+    """In execution order: how the layers' residuals are measured."""
     last: str
     """Layer after which the forward pass stops."""
 
@@ -56,7 +57,7 @@ class StatisticsObjective:
         weights = self.weights if mixture is None else shares(self.weights, mixture)
         batches = self.batches if mixture is None else (self.weights > 0).to(weights).T @ effective_sizes(weights)
         layers = image_moments(self.module, inputs, last=self.last, batches=batches)
-        return moment_energy(layers, weights, self.floors)
+        return moment_energy(layers, weights, self.metrics)
 
     def image_energy(self, inputs: Tensor) -> Tensor:
         with torch.no_grad():
@@ -76,7 +77,7 @@ class HeadObjective:
     """[N] int64 label each particle stands for (heads.py); of no meaning for a regression."""
     deep: tuple[str, ...] = ()
     """Weights below the head that are asked to be stationary too; not asked of a regression."""
-    precision: float = 1e3
+    precision: float = 200.0
 
     def energy(self, inputs: Tensor, mixture: Tensor | None = None) -> Tensor:
         features, logits = features_and_logits(self.module, inputs, self.head)
@@ -105,7 +106,7 @@ class HeadObjective:
 def objective_for(
     target: Target,
     groups: Tensor,
-    probe: Tensor,
+    samples: Tensor,
     *,
     skipped: int = 0,
     floors: Sequence[float] | None = None,
@@ -113,23 +114,26 @@ def objective_for(
 ) -> Objective | None:
     """The likelihood this network offers; None where its parameters say nothing about images.
 
-    groups [N] int64 counts from 0; probe [1, C, H, W] finds the order of the layers; ``skipped`` leaves out the last
-    statistics layers; ``floors`` replace the generic ramp, one for each layer in execution order; ``deep``
-    counts the weights below the head that are asked to be stationary where there are no statistics.
+    groups [N] int64 counts from 0. samples [M, C, H, W]: images of the prior as the network sees them, which say how
+    much each direction of the statistics varies. ``skipped`` leaves out the last statistics layers; ``floors``, one for
+    each layer in execution order, measure residuals in the plain distance instead; ``deep`` counts the weights below
+    the head that are asked to be stationary where there are no statistics.
     """
-    weights = group_weights(groups).to(probe)
-    order = execution_order(target.module, probe)
-    if order:
-        used = order[: max(1, len(order) - skipped)]
-        batches = torch.bincount(groups)[groups].to(probe)
+    weights = group_weights(groups).to(samples)
+    with torch.no_grad():
+        layers = image_moments(target.module, samples[:1])
+    if layers:
+        used = layers[: max(1, len(layers) - skipped)]
+        last = used[-1].stored.name
         module = target.module.to(memory_format=torch.channels_last)
-        ramp = tuple(floors)[: len(used)] if floors is not None else tuple(noise_floors(len(used)))
-        return StatisticsObjective(module, weights, batches, ramp, used[-1])
+        metrics = prior_metrics(module, samples, last=last) if floors is None else isotropic(floors[: len(used)], used)
+        batches = torch.bincount(groups)[groups].to(samples)
+        return StatisticsObjective(module, weights, batches, tuple(metrics), last)
     head = classifier(target)
     if head is None:
         return None
     kind = meaning(target.match.head, head.out_features)
-    labels = torch.arange(len(groups), device=probe.device) % max(1, labels_of(kind, head.out_features))
+    labels = torch.arange(len(groups), device=samples.device) % max(1, labels_of(kind, head.out_features))
     return HeadObjective(target.module, head, kind, weights, labels, weights_below(target.module, head, deep))
 
 
@@ -149,27 +153,28 @@ def effective_sizes(weights: Tensor) -> Tensor:
     return 1.0 / weights.square().sum(1)
 
 
-def moment_energy(layers: Sequence[ImageMoments], weights: Tensor, floors: Sequence[float]) -> Tensor:
-    """Negative log-likelihood of stored BatchNorm statistics given groups of images.
+def moment_energy(layers: Sequence[ImageMoments], weights: Tensor, metrics: Sequence[LayerMetric]) -> Tensor:
+    """Negative log-likelihood of stored BatchNorm statistics given groups of images, [G].
 
-    ``weights`` [G, N]: row g holds the share of each image in group g (rows sum to 1). Per layer with C channels
-    0.5 C [mean_c r_mu^2 / f + mean_c r_s^2 / f] with r_mu = (m - mu) / sqrt(s2 + eps) and
-    r_s = log((v + eps) / (s2 + eps)), v the unbiased variance N/(N-1) over the group's positions.
-    Returns [G].
+    ``weights`` [G, N]: row g holds the share of each image in group g (rows sum to 1). Half the squared length of the
+    residuals in each layer's metric, summed over layers.
     """
-    energy = weights.new_zeros(weights.shape[0])
-    for layer, floor in zip(layers, floors, strict=True):
-        energy = energy + (0.5 / floor) * squared_deviations(layer, weights).sum(1)
+    energy, sizes = weights.new_zeros(weights.shape[0]), effective_sizes(weights)
+    for layer, metric in zip(layers, metrics, strict=True):
+        energy = energy + 0.5 * metric.squared(residuals(layer, weights), sizes)
     return energy
 
 
-def squared_deviations(layer: ImageMoments, weights: Tensor) -> Tensor:
-    """[G, C] r_mu^2 + r_s^2 of each channel of one layer, as in ``moment_energy``."""
+def residuals(layer: ImageMoments, weights: Tensor) -> Tensor:
+    """[G, 2 C] r_mu = (m - mu) / sqrt(s2 + eps), then r_s = log((v + eps) / (s2 + eps)), of one layer.
+
+    m is the mean and v the unbiased variance N/(N-1) over the group's positions.
+    """
     mean = weights @ layer.first
     count = effective_sizes(weights)[:, None] * layer.positions
     variance = (weights @ layer.second - mean.square()).clamp_min(0.0) * (count / (count - 1.0).clamp_min(1.0))
     scale = layer.stored.variance + layer.stored.eps
-    return (mean / scale.sqrt()).square() + torch.log((variance + layer.stored.eps) / scale).square()
+    return torch.cat([mean / scale.sqrt(), torch.log((variance + layer.stored.eps) / scale)], dim=1)
 
 
 def image_energy(layers: Sequence[ImageMoments]) -> Tensor:

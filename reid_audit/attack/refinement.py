@@ -22,16 +22,16 @@ from reid_audit.records import StoppedBy
 class RefineSettings:
     """Knobs of the optimiser; the defaults are the measured recipe (docs/power.md)."""
 
-    rate: float = 0.05
+    rate: float = 0.1
     betas: tuple[float, float] = (0.9, 0.99)
     start_scale: float = 0.3
     """Starting latents are this many standard deviations wide."""
-    hottest: float = 1e4
-    coldest: float = 0.05
+    hottest: float = 100.0
+    coldest: float = 0.01
     skipped: int = 0
     """How many of the last statistics layers are left out."""
     floors: tuple[float, ...] | None = None
-    """Noise floors of the statistics layers in execution order; None: the generic ramp."""
+    """Noise variances of the statistics layers in execution order, for the plain distance; None: measured metrics."""
     deep: int = 0
     """How many weights below the head are asked to be stationary, in networks without statistics (slow)."""
     weighted: bool = False

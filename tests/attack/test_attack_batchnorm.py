@@ -7,6 +7,7 @@ import torch
 from small import SPEC, blobs, convnet, memorise
 
 from reid_audit.attack.batchnorm import batched_moments, execution_order, image_moments, statistics_layers
+from reid_audit.attack.metric import isotropic
 from reid_audit.attack.objectives import group_weights, moment_energy
 from reid_audit.preprocess import to_network
 
@@ -20,7 +21,7 @@ def memorised() -> tuple[torch.nn.Module, torch.Tensor]:
 def energy(module: torch.nn.Module, inputs: torch.Tensor, batches: torch.Tensor | None) -> float:
     layers = image_moments(module, inputs, batches=batches)
     weights = group_weights(torch.zeros(len(inputs), dtype=torch.int64))
-    return float(moment_energy(layers, weights, [1e-4] * len(layers)))
+    return float(moment_energy(layers, weights, isotropic([1e-4] * len(layers), layers)))
 
 
 def test_moments_are_those_of_the_layer_input() -> None:

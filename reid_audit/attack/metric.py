@@ -1,0 +1,80 @@
+"""In which distance the statistics of a batch are compared with the stored ones.
+
+Statistics of one layer move together: a brighter film moves every channel. In the plain distance a few such directions
+are all that an optimiser sees, and what tells patients apart hides behind them. How much each direction moves can be
+measured without a training image, on images of the prior: with covariance S of one image's statistics, the residual r
+of a batch of N is measured by r' (S / N)^-1/2 r. The full inverse (Mahalanobis 1936) would count every direction alike
+and drowns in those that nobody can estimate; the square root, as in the space in which films are matched, lies between
+(docs/power.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from reid_audit.attack.batchnorm import ImageMoments, image_moments
+
+POWER = 0.5
+"""0: the plain distance; 1: all directions alike."""
+RIDGE = 0.01
+"""Share of the mean variance that is added to every direction."""
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerMetric:
+    """Squared length of residuals [G, D] of one layer, D = 2 C: means, then variances."""
+
+    axes: Tensor
+    """[D, K] orthonormal directions that the prior's images span."""
+    gains: Tensor
+    """[K] weight of the squared score along each."""
+    rest: float
+    """Weight of what lies outside them."""
+    power: float
+    """The squared length grows with the batch as batch ** power."""
+
+    def squared(self, residuals: Tensor, batches: Tensor) -> Tensor:
+        """[G] squared lengths for batches of [G] images. Differentiable."""
+        scores = residuals @ self.axes
+        outside = residuals - scores @ self.axes.T
+        lengths = scores.square() @ self.gains + self.rest * outside.square().sum(1)
+        return batches.pow(self.power) * lengths
+
+
+def isotropic(floors: Sequence[float], layers: Sequence[ImageMoments]) -> list[LayerMetric]:
+    """The plain distance with one noise variance a layer: all directions of a layer count alike."""
+    return [
+        LayerMetric(layer.first.new_zeros(2 * layer.first.shape[1], 0), layer.first.new_zeros(0), 1.0 / floor, 0.0)
+        for floor, layer in zip(floors, layers, strict=True)
+    ]
+
+
+def prior_metrics(module: nn.Module, inputs: Tensor, *, last: str) -> list[LayerMetric]:
+    """One metric a statistics layer up to ``last``, from images of the prior [M, C, H, W] as the network sees them."""
+    with torch.no_grad():
+        parts = [image_moments(module, part, last=last) for part in torch.split(inputs, BATCH)]
+        return [fit_metric(torch.cat([standardised(part) for part in layer])) for layer in zip(*parts, strict=True)]
+
+
+def standardised(layer: ImageMoments) -> Tensor:
+    """[N, 2 C] what each image adds to a batch's residuals, to first order."""
+    scale = layer.stored.variance + layer.stored.eps
+    return torch.cat([layer.first / scale.sqrt(), layer.second / scale], dim=1)
+
+
+def fit_metric(rows: Tensor, *, power: float = POWER, ridge: float = RIDGE) -> LayerMetric:
+    """The metric of statistics [M, D] of single images; from the smaller of covariance and Gram matrix."""
+    centred = (rows - rows.mean(0)).double() / max(1, len(rows) - 1) ** 0.5
+    wide = centred.shape[0] < centred.shape[1]
+    values, vectors = torch.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    kept = values > 1e-10 * values[-1].clamp_min(1e-30)
+    values, vectors = values[kept], vectors[:, kept]
+    axes = centred.T @ vectors / values.sqrt() if wide else vectors
+    floor = ridge * float(values.sum()) / centred.shape[1] + 1e-12
+    gains = (values + floor).pow(-power)
+    return LayerMetric(axes.to(rows.dtype), gains.to(rows.dtype), floor**-power, power)
