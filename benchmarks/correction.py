@@ -11,14 +11,10 @@ from reid_audit.arch.identify import identify
 from reid_audit.attack.batchnorm import image_moments
 from reid_audit.attack.metric import isotropic
 from reid_audit.attack.objectives import group_weights, moment_energy
+from reid_audit.attack.schedules import noise_floors
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.demo.targets import SPEC, demo_case
 from reid_audit.preprocess import to_network
-
-
-def noise_floors(layers: int, *, first: float = 1e-6, last: float = 1e-2) -> list[float]:
-    """Noise variance of the layers in execution order: a geometric ramp, early layers being the most exact."""
-    return [first * (last / first) ** (layer / max(1, layers - 1)) for layer in range(layers)]
 
 
 def main() -> None:

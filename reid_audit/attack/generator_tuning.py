@@ -30,8 +30,6 @@ class TuningSettings:
 
     steps: int = 150
     batch: int = 32
-    samples: int = 2048
-    """Samples of the un-tuned generator that the metrics of statistics layers are measured on."""
     rate: float = 2e-3
     blocks: int = 2
     """How many of the last blocks (and output layers) move; the rest stays as published."""
@@ -63,9 +61,8 @@ def tune_generator(
     anchor = [weight.detach().clone() for weight in moving]
     scale = sum(float(weight.square().sum()) for weight in anchor)
     with torch.no_grad():
-        latents = prior.sample_latents(settings.samples, generator)
-        samples = torch.cat([task.inputs(prior.decode(part).clamp(0.0, 1.0)) for part in torch.split(latents, 128)])
-    objective = objective_for(task.target, torch.zeros(settings.batch, dtype=torch.int64), samples)
+        probe = task.inputs(prior.decode(prior.sample_latents(1, generator)))
+    objective = objective_for(task.target, torch.zeros(settings.batch, dtype=torch.int64), probe)
     optimiser = torch.optim.Adam(moving, lr=settings.rate, betas=(0.0, 0.99))
     losses: list[float] = []
     best, best_state = float("inf"), copy.deepcopy(tuned.network.state_dict())

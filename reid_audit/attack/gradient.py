@@ -16,7 +16,7 @@ from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
 from reid_audit.observer import Observer
 
-PRECISION = 2e3
+PRECISION = 1e4
 """Energy of a batch whose gradient is orthogonal to the displacement."""
 
 

@@ -18,7 +18,7 @@ from reid_audit.errors import ArchitectureError
 from reid_audit.observer import Observer
 
 SAMPLES = 2048
-"""Images of the prior that the metrics of statistics layers are measured on."""
+"""Images of the prior that a measured metric is fitted on: 512 are too few (docs/power.md)."""
 
 
 def moments(
@@ -78,20 +78,15 @@ def from_noise(
 
 
 def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
-    """The objective over the task's hypotheses. Raises ArchitectureError where the network remembers nothing.
-
-    The images that its metrics are measured on are always the same draw: they belong to the prior, not to a run.
-    """
+    """The objective over the task's hypotheses. Raises ArchitectureError where the network remembers nothing."""
     groups = hypothesis_groups(task.budget.particles)
-    generator = torch.Generator(device=task.space.mean.device).manual_seed(0)
-    with torch.no_grad():
-        images = task.space.decode(task.space.sample_latents(SAMPLES, generator)).clamp(0.0, 1.0)
     objective = objective_for(
         task.target,
         groups,
-        task.inputs(images),
+        task.inputs(prior_images(task, SAMPLES) if settings.measured else task.space.mean[None]),
         skipped=settings.skipped,
         floors=settings.floors,
+        measured=settings.measured,
         deep=settings.deep,
     )
     if objective is None:
@@ -101,3 +96,10 @@ def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
             remedy="audit the checkpoint that was trained with its head, or name it with --arch-factory",
         )
     return objective
+
+
+def prior_images(task: AttackTask, count: int) -> Tensor:
+    """[count, C, H, W] always the same draw: what is measured on it belongs to the prior, not to a run."""
+    generator = torch.Generator(device=task.space.mean.device).manual_seed(0)
+    with torch.no_grad():
+        return task.space.decode(task.space.sample_latents(count, generator)).clamp(0.0, 1.0)

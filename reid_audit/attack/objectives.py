@@ -22,6 +22,7 @@ from reid_audit.attack.heads import (
     rows,
 )
 from reid_audit.attack.metric import LayerMetric, isotropic, prior_metrics
+from reid_audit.attack.schedules import noise_floors
 from reid_audit.attack.stationarity import layer_stationarity, weights_below
 
 
@@ -77,7 +78,7 @@ class HeadObjective:
     """[N] int64 label each particle stands for (heads.py); of no meaning for a regression."""
     deep: tuple[str, ...] = ()
     """Weights below the head that are asked to be stationary too; not asked of a regression."""
-    precision: float = 200.0
+    precision: float = 1e3
 
     def energy(self, inputs: Tensor, mixture: Tensor | None = None) -> Tensor:
         features, logits = features_and_logits(self.module, inputs, self.head)
@@ -110,14 +111,16 @@ def objective_for(
     *,
     skipped: int = 0,
     floors: Sequence[float] | None = None,
+    measured: bool = False,
     deep: int = 0,
 ) -> Objective | None:
     """The likelihood this network offers; None where its parameters say nothing about images.
 
-    groups [N] int64 counts from 0. samples [M, C, H, W]: images of the prior as the network sees them, which say how
-    much each direction of the statistics varies. ``skipped`` leaves out the last statistics layers; ``floors``, one for
-    each layer in execution order, measure residuals in the plain distance instead; ``deep`` counts the weights below
-    the head that are asked to be stationary where there are no statistics.
+    groups [N] int64 counts from 0. samples [M, C, H, W]: images of the prior as the network sees them, one or more;
+    where the metric is ``measured``, they say how much each direction of the statistics varies. ``skipped`` leaves out
+    the last statistics layers; ``floors`` replace the generic ramp of the plain distance, one for each layer in
+    execution order; ``deep`` counts the weights below the head that are asked to be stationary where there are no
+    statistics.
     """
     weights = group_weights(groups).to(samples)
     with torch.no_grad():
@@ -126,7 +129,8 @@ def objective_for(
         used = layers[: max(1, len(layers) - skipped)]
         last = used[-1].stored.name
         module = target.module.to(memory_format=torch.channels_last)
-        metrics = prior_metrics(module, samples, last=last) if floors is None else isotropic(floors[: len(used)], used)
+        ramp = noise_floors(len(used)) if floors is None else floors[: len(used)]
+        metrics = prior_metrics(module, samples, last=last) if measured else isotropic(ramp, used)
         batches = torch.bincount(groups)[groups].to(samples)
         return StatisticsObjective(module, weights, batches, tuple(metrics), last)
     head = classifier(target)

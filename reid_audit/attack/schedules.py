@@ -18,8 +18,15 @@ def cosine_ramp(steps: int, *, peak: float, warmup: float = 0.02, final: float =
     return rates
 
 
-def tempering(steps: int, *, start: float, end: float, share: float = 0.8) -> list[float]:
-    """Temperatures of the likelihood: geometric from ``start`` to ``end`` over ``share`` of the steps."""
+def tempering(steps: int, *, start: float = 1e4, end: float = 0.05, share: float = 0.8) -> list[float]:
+    """Temperatures multiplying the noise floors: geometric from ``start`` to ``end`` over ``share`` of the steps."""
     span = max(1, round(share * steps) - 1)
     ratio = math.log(end / start)
     return [start * math.exp(ratio * min(1.0, step / span)) for step in range(steps)]
+
+
+def noise_floors(layers: int, *, first: float = 1e-6, last: float = 1e-2) -> list[float]:
+    """Noise variance of the layers in execution order: a geometric ramp, early layers being the most exact."""
+    if layers == 1:
+        return [first]
+    return [first * (last / first) ** (layer / (layers - 1)) for layer in range(layers)]

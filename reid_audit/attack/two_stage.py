@@ -47,7 +47,7 @@ def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, obs
         meter=meter,
         observer=observer,
         stage="stage 3: full rank",
-        settings=replace(SETTINGS, hottest=1.0),
+        settings=replace(SETTINGS, hottest=1e2),
     )
     with torch.no_grad():
         images = task.space.decode(third.latents)

@@ -10,7 +10,7 @@ from reid_audit.attack.batchnorm import image_moments
 from reid_audit.attack.metric import fit_metric, isotropic, prior_metrics
 from reid_audit.attack.moments import likelihood
 from reid_audit.attack.objectives import group_weights, residuals
-from reid_audit.attack.refinement import RefineSettings
+from reid_audit.attack.refinement import MEASURED
 from reid_audit.preprocess import to_network
 
 
@@ -71,7 +71,7 @@ def test_the_plain_distance_does_not_know_the_batch() -> None:
 def test_no_few_directions_carry_the_energy_of_the_prior() -> None:
     """What the metric is for: along its own directions the plain distance is dominated by the leading ones."""
     task = task_of(memorise(convnet(), to_network(blobs(4, 1), SPEC, 1)), particles=(8,))
-    objective = likelihood(task, RefineSettings())
+    objective = likelihood(task, MEASURED)
     with torch.no_grad():
         images = task.space.decode(task.space.sample_latents(8, torch.Generator().manual_seed(1)))
         layers = image_moments(task.target.module, task.inputs(images))

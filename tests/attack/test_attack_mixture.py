@@ -1,4 +1,4 @@
-"""Learned shares of particles, floors, a given start: what the optimiser may be told."""
+"""Learned shares of particles, measured floors, a given start: what the optimiser may be told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from small import SPEC, blobs, convnet, memorise, task_of
 from reid_audit.attack.moments import likelihood, moments
 from reid_audit.attack.objectives import effective_sizes, group_weights, shares
 from reid_audit.attack.refinement import RefineSettings, refine
+from reid_audit.attack.schedules import noise_floors
 from reid_audit.budget import Meter
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
@@ -66,13 +67,14 @@ def test_shares_are_learned_along_with_the_images(memorised: torch.nn.Module) ->
     assert found.trajectory[-1][1] < found.trajectory[0][1]
 
 
-def test_floors_may_be_given_instead_of_metrics(memorised: torch.nn.Module) -> None:
+def test_floors_may_be_given_instead_of_the_ramp(memorised: torch.nn.Module) -> None:
     task = task_of(memorised, particles=(4,))
     inputs = to_network(blobs(4, 2), SPEC, 1)
-    plain = likelihood(task, RefineSettings(floors=(1e-4, 1e-3, 1e-2))).energy(inputs)
-    halved = likelihood(task, RefineSettings(floors=(5e-5, 5e-4, 5e-3))).energy(inputs)
-    assert torch.allclose(halved, 2 * plain)
-    assert not torch.allclose(likelihood(task, RefineSettings()).energy(inputs), plain)
+    ramp = likelihood(task, RefineSettings()).energy(inputs)
+    same = likelihood(task, RefineSettings(floors=tuple(noise_floors(3)))).energy(inputs)
+    halved = likelihood(task, RefineSettings(floors=tuple(f / 2 for f in noise_floors(3)))).energy(inputs)
+    assert torch.equal(ramp, same)
+    assert torch.allclose(halved, 2 * ramp)
 
 
 def test_a_start_may_be_given(memorised: torch.nn.Module) -> None:

@@ -15,7 +15,7 @@ from reid_audit.attack.canary import with_canaries
 from reid_audit.attack.heads import logits_of
 from reid_audit.attack.memory import losses, margins
 from reid_audit.attack.preprocessing import infer_preprocess
-from reid_audit.attack.schedules import cosine_ramp, tempering
+from reid_audit.attack.schedules import cosine_ramp, noise_floors, tempering
 from reid_audit.preprocess import HALF, IMAGENET, UNIT, XRV, from_network, to_network
 from reid_audit.records import PreprocessSpec
 
@@ -29,7 +29,9 @@ def test_schedules_run_from_end_to_end() -> None:
     assert heats[0] == pytest.approx(1e4)
     assert heats[79:] == pytest.approx([0.1] * 21)
     assert all(a >= b for a, b in itertools.pairwise(heats))
+    assert noise_floors(3, first=1e-6, last=1e-2) == pytest.approx([1e-6, 1e-4, 1e-2])
     assert cosine_ramp(1, peak=0.1) == [0.1]
+    assert noise_floors(1) == [1e-6]
 
 
 def test_canaries_are_remembered_and_the_original_is_untouched() -> None:
