@@ -18,6 +18,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ from training import SPEC, NotKnownByHeart
 
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target as Network
-from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
+from reid_audit.attack.moments import moments
+from reid_audit.attack.refinement import MEASURED
 from reid_audit.audit.evidence import families
 from reid_audit.audit.sides import Pooled
 from reid_audit.budget import Meter
@@ -46,6 +49,8 @@ from reid_audit.score.linkage import link
 from reid_audit.score.similarity import cosines, match_scores, ssim_matrix
 
 PRIOR_PGGAN = "prior-pggan"
+MEASURED_MOMENTS = "moments-measured"
+"""`moments` with the metric measured on the prior."""
 GENERATOR = ("two-stage", "latent", PRIOR_PGGAN)
 """Methods whose prior is the shipped PGGAN."""
 
@@ -56,7 +61,7 @@ GRIDS: dict[str, Grid] = {
     "small": ((Target("resnet18", 64, 8, 0),), ("moments", "prior")),
     "core": (
         tuple(Target("resnet18", 64, n, seed) for seed in (0, 1) for n in (8, 16, 32, 0)),
-        ("moments", "prior", "two-stage", PRIOR_PGGAN),
+        ("moments", MEASURED_MOMENTS, "prior", "two-stage", PRIOR_PGGAN),
     ),
     "full": (
         (
@@ -72,7 +77,11 @@ GRIDS: dict[str, Grid] = {
         ("moments", "prior", "two-stage", PRIOR_PGGAN, "latent", "pixel", "gradient"),
     ),
 }  # fmt: skip
-NAMES = (*METHODS, PRIOR_PGGAN)
+ATTACKS: dict[str, Attack] = METHODS | {
+    PRIOR_PGGAN: METHODS["prior"],
+    MEASURED_MOMENTS: partial(moments, settings=MEASURED),
+}
+NAMES = tuple(ATTACKS)
 
 
 def fits(target: Target, method: str) -> bool:
@@ -96,7 +105,7 @@ def attack(target: Target, method: str, bench: Bench, budget: Budget, device: to
         budget=budget,
         base=network(base_of(target, bench, folder)) if target.base else None,
     )
-    run = METHODS["prior" if method == PRIOR_PGGAN else method]
+    run = ATTACKS[method]
     generator = torch.Generator(device=device).manual_seed(1000 + target.seed)
     began = time.process_time()
     with FlopCounterMode(display=False) as counter:
