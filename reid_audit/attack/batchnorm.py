@@ -107,12 +107,6 @@ def image_moments(
     return sink
 
 
-def execution_order(module: nn.Module, inputs: Tensor) -> list[str]:
-    """Names of the statistics layers in the order a forward pass reaches them."""
-    with torch.no_grad():
-        return [moments.stored.name for moments in image_moments(module, inputs)]
-
-
 def batched_moments(
     module: nn.Module, inputs: Tensor, *, batch: int = 64, trained_with: int | None = None
 ) -> list[ImageMoments]:
