@@ -26,8 +26,8 @@ from training import SPEC
 
 from reid_audit.arch.identify import identify
 from reid_audit.attack.interface import AttackTask
-from reid_audit.attack.moments import likelihood
-from reid_audit.attack.refinement import RefineSettings, refine
+from reid_audit.attack.moments import likelihood, recipe
+from reid_audit.attack.refinement import refine
 from reid_audit.budget import Meter
 from reid_audit.observer import SilentObserver
 from reid_audit.records import Budget
@@ -50,7 +50,7 @@ def task_for(options: argparse.Namespace) -> AttackTask:
 def start_of(task: AttackTask) -> Tensor:
     device = task.space.mean.device
     generator = torch.Generator(device=device).manual_seed(0)
-    return RefineSettings().start_scale * task.space.sample_latents(PARTICLES, generator)
+    return recipe(task).start_scale * task.space.sample_latents(PARTICLES, generator)
 
 
 def reference(task: AttackTask, steps: int) -> Tensor:
@@ -81,7 +81,7 @@ def reference(task: AttackTask, steps: int) -> Tensor:
 
 def attack(task: AttackTask, steps: int) -> Tensor:
     """Latents after a whole schedule of ``steps``."""
-    settings = RefineSettings()
+    settings = recipe(task)
     return refine(
         task,
         task.space,
@@ -97,7 +97,7 @@ def attack(task: AttackTask, steps: int) -> Tensor:
 
 def energy(task: AttackTask, latents: Tensor) -> float:
     with torch.no_grad():
-        return float(likelihood(task, RefineSettings()).energy(task.inputs(task.space.decode(latents))))
+        return float(likelihood(task, recipe(task)).energy(task.inputs(task.space.decode(latents))))
 
 
 def synchronised(device: str) -> float:

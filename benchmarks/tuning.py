@@ -6,7 +6,7 @@
 
 What is chosen here is reported on other people: `target` and `holdout` films are never opened. Each row is one attack
 on a network that was overfit on 16 of 100 patients, among 200 others; the remaining patients of the split make the
-prior. Energies are those of the recipe's own likelihood (its floors, equal shares), so that variants compare.
+prior. Energies are those of the recipe's own likelihood (its metric, equal shares), so that variants compare.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from training import SPEC, overfit
 from reid_audit.arch.identify import identify
 from reid_audit.attack.batchnorm import batched_moments
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.moments import likelihood, moments
+from reid_audit.attack.moments import likelihood, moments, recipe
 from reid_audit.attack.objectives import residuals
 from reid_audit.attack.refinement import MEASURED, RefineSettings, refine
 from reid_audit.attack.schedules import noise_floors
@@ -98,7 +98,7 @@ class Case:
 
     def coarse_start(self, generator: torch.Generator) -> Tensor:
         """Latents after the low frequencies alone have been optimised; the others as at a random start."""
-        settings, space = RefineSettings(), self.task.space
+        settings, space = recipe(self.task), self.task.space
         noise = settings.start_scale * space.sample_latents(sum(self.task.budget.particles), generator)
         low = LowFrequencies(space, lowest(space))
         found = refine(
@@ -140,7 +140,8 @@ class LowFrequencies:
 class Variant:
     """What differs from the recipe."""
 
-    settings: Callable[[Case], RefineSettings] = lambda _: RefineSettings()
+    settings: Callable[[Case], RefineSettings | None] = lambda _: None
+    """None: the recipe."""
     particles: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda particles: particles
     coarse: bool = False
 
@@ -161,9 +162,9 @@ class Variant:
 
 VARIANTS: dict[str, Variant] = {
     "recipe": Variant(),
-    "learned weights": Variant(settings=lambda _: RefineSettings(weighted=True)),
-    "shadow floors": Variant(settings=lambda case: RefineSettings(floors=case.shadow_floors())),
-    "measured metric": Variant(settings=lambda _: MEASURED),
+    "learned weights": Variant(settings=lambda _: replace(MEASURED, weighted=True)),
+    "shadow floors": Variant(settings=lambda case: replace(MEASURED, floors=case.shadow_floors())),
+    "plain distance": Variant(settings=lambda _: RefineSettings()),
     "coarse to fine": Variant(coarse=True),
     "two restarts in one batch": Variant(particles=lambda particles: 2 * particles),
     "twice the particles": Variant(particles=lambda particles: tuple(2 * count for count in particles)),
@@ -190,7 +191,7 @@ def row(case: Case, name: str, steps: int) -> dict[str, Any]:
     made = variant.run(case, torch.Generator().manual_seed(1000 + case.target.seed))
     seconds = time.process_time() - began
     with torch.no_grad():
-        energy = likelihood(case.task, RefineSettings()).energy(case.task.inputs(made.images))
+        energy = likelihood(case.task, recipe(case.task)).energy(case.task.inputs(made.images))
     pooled = Pooled.of(case.bench.members(case.target), case.bench.holdout)
     found = link(
         match_scores(case.bench.match, made.images, pooled.films).double().numpy(),

@@ -4,25 +4,29 @@ Statistics of one layer move together: a brighter film moves every channel. In t
 are all that an optimiser sees, and what tells patients apart hides behind them. How much each direction moves can be
 measured without a training image, on images of the prior: with covariance S of one image's statistics, the residual r
 of a batch of N is measured by r' (S / N)^-1/2 r. The full inverse (Mahalanobis 1936) would count every direction alike
-and drowns in those that nobody can estimate; the square root, as in the space in which films are matched, lies between
-(docs/power.md).
+and drowns in those that nobody can estimate; the square root, as in the space in which films are matched, lies between.
+In units of what one image of the prior deviates, all layers count alike; deep ones, where errors of the layers before
+add up, are then trusted less (docs/power.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from reid_audit.attack.batchnorm import ImageMoments, image_moments
+from reid_audit.attack.schedules import noise_floors
 
 POWER = 0.5
 """0: the plain distance; 1: all directions alike."""
 RIDGE = 0.01
 """Share of the mean variance that is added to every direction."""
-BATCH = 64
+GROWTH, MOST = 1.1, 100.0
+"""How much more noise each layer has than the one before, and the most that the last may have over the first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +49,10 @@ class LayerMetric:
         lengths = scores.square() @ self.gains + self.rest * outside.square().sum(1)
         return batches.pow(self.power) * lengths
 
+    def times(self, weight: float) -> LayerMetric:
+        """``weight`` times this metric."""
+        return replace(self, gains=weight * self.gains, rest=weight * self.rest)
+
 
 def isotropic(floors: Sequence[float], layers: Sequence[ImageMoments]) -> list[LayerMetric]:
     """The plain distance with one noise variance a layer: all directions of a layer count alike."""
@@ -54,11 +62,19 @@ def isotropic(floors: Sequence[float], layers: Sequence[ImageMoments]) -> list[L
     ]
 
 
-def prior_metrics(module: nn.Module, inputs: Tensor, *, last: str) -> list[LayerMetric]:
-    """One metric a statistics layer up to ``last``, from images of the prior [M, C, H, W] as the network sees them."""
+def prior_metrics(
+    module: nn.Module, batches: Iterable[Tensor], floors: Sequence[float] | None, *, last: str
+) -> list[LayerMetric]:
+    """One metric a statistics layer up to ``last``, from batches [B, C, H, W] of the prior as the network sees them.
+
+    ``floors``: noise of the layers in execution order; None: a ramp. Only their ratios count.
+    """
     with torch.no_grad():
-        parts = [image_moments(module, part, last=last) for part in torch.split(inputs, BATCH)]
-        return [fit_metric(torch.cat([standardised(part) for part in layer])) for layer in zip(*parts, strict=True)]
+        parts = [[standardised(layer) for layer in image_moments(module, batch, last=last)] for batch in batches]
+        metrics = [fit_metric(torch.cat(rows)) for rows in zip(*parts, strict=True)]
+    noise = floors or noise_floors(len(metrics), first=1.0, last=min(MOST, GROWTH ** (len(metrics) - 1)))
+    middle = math.exp(math.fsum(map(math.log, noise)) / len(noise))
+    return [metric.times(middle / floor) for metric, floor in zip(metrics, noise, strict=True)]
 
 
 def standardised(layer: ImageMoments) -> Tensor:
@@ -68,7 +84,10 @@ def standardised(layer: ImageMoments) -> Tensor:
 
 
 def fit_metric(rows: Tensor, *, power: float = POWER, ridge: float = RIDGE) -> LayerMetric:
-    """The metric of statistics [M, D] of single images; from the smaller of covariance and Gram matrix."""
+    """The metric of statistics [M, D] of single images, whose mean squared deviation has length 1.
+
+    From the smaller of covariance and Gram matrix.
+    """
     centred = (rows - rows.mean(0)).double() / max(1, len(rows) - 1) ** 0.5
     wide = centred.shape[0] < centred.shape[1]
     values, vectors = torch.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
@@ -77,4 +96,5 @@ def fit_metric(rows: Tensor, *, power: float = POWER, ridge: float = RIDGE) -> L
     axes = centred.T @ vectors / values.sqrt() if wide else vectors
     floor = ridge * float(values.sum()) / centred.shape[1] + 1e-12
     gains = (values + floor).pow(-power)
-    return LayerMetric(axes.to(rows.dtype), gains.to(rows.dtype), floor**-power, power)
+    metric = LayerMetric(axes.to(rows.dtype), gains.to(rows.dtype), floor**-power, power)
+    return metric.times(1.0 / max(1e-6, float(gains @ values)))

@@ -7,18 +7,27 @@ which matches the same statistics without a noise model, in pixel space.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
+from reid_audit.attack.batchnorm import statistics_layers
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.objectives import Objective, objective_for
-from reid_audit.attack.refinement import RefineSettings, finish, hypothesis_groups, refine
+from reid_audit.attack.refinement import MEASURED, RefineSettings, finish, hypothesis_groups, refine
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
 from reid_audit.observer import Observer
 
 SAMPLES = 2048
 """Images of the prior that a measured metric is fitted on: 512 are too few (docs/power.md)."""
+BATCH = 64
+
+
+def recipe(task: AttackTask) -> RefineSettings:
+    """The settings that suit what the network remembers."""
+    return MEASURED if statistics_layers(task.target.module) else RefineSettings()
 
 
 def moments(
@@ -32,9 +41,9 @@ def moments(
 ) -> Reconstruction:
     """Reconstruct the batch in the full-rank space; [sum(particles), C, H, W] images.
 
-    ``start`` [sum(particles), D]: latents to begin with; random without.
+    ``settings``: the recipe without. ``start`` [sum(particles), D]: latents to begin with; random without.
     """
-    settings = settings or RefineSettings()
+    settings = settings or recipe(task)
     return from_noise(
         task,
         likelihood(task, settings),
@@ -83,7 +92,7 @@ def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
     objective = objective_for(
         task.target,
         groups,
-        task.inputs(prior_images(task, SAMPLES) if settings.measured else task.space.mean[None]),
+        prior_batches(task, SAMPLES) if settings.measured else [task.inputs(task.space.mean[None])],
         skipped=settings.skipped,
         floors=settings.floors,
         measured=settings.measured,
@@ -98,8 +107,14 @@ def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
     return objective
 
 
-def prior_images(task: AttackTask, count: int) -> Tensor:
-    """[count, C, H, W] always the same draw: what is measured on it belongs to the prior, not to a run."""
+def prior_batches(task: AttackTask, count: int) -> Iterator[Tensor]:
+    """``count`` images of the prior as the network sees them, [B, C, H, W] at a time.
+
+    Always the same draw: what is measured on it belongs to the prior, not to a run.
+    """
     generator = torch.Generator(device=task.space.mean.device).manual_seed(0)
-    with torch.no_grad():
-        return task.space.decode(task.space.sample_latents(count, generator)).clamp(0.0, 1.0)
+    for begin in range(0, count, BATCH):
+        latents = task.space.sample_latents(min(BATCH, count - begin), generator)
+        with torch.no_grad():
+            batch = task.inputs(task.space.decode(latents).clamp(0.0, 1.0))
+        yield batch

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -107,7 +108,7 @@ class HeadObjective:
 def objective_for(
     target: Target,
     groups: Tensor,
-    samples: Tensor,
+    samples: Iterable[Tensor],
     *,
     skipped: int = 0,
     floors: Sequence[float] | None = None,
@@ -116,28 +117,34 @@ def objective_for(
 ) -> Objective | None:
     """The likelihood this network offers; None where its parameters say nothing about images.
 
-    groups [N] int64 counts from 0. samples [M, C, H, W]: images of the prior as the network sees them, one or more;
-    where the metric is ``measured``, they say how much each direction of the statistics varies. ``skipped`` leaves out
-    the last statistics layers; ``floors`` replace the generic ramp of the plain distance, one for each layer in
-    execution order; ``deep`` counts the weights below the head that are asked to be stationary where there are no
+    groups [N] int64 counts from 0. ``samples``: one or more batches [B, C, H, W] of the prior's images as the network
+    sees them; all of them are drawn where the metric is ``measured``, to say how much each direction of the statistics
+    varies. ``skipped`` leaves out the last statistics layers; ``floors`` replace the generic ramp, one for each layer
+    in execution order; ``deep`` counts the weights below the head that are asked to be stationary where there are no
     statistics.
     """
-    weights = group_weights(groups).to(samples)
+    rest = iter(samples)
+    first = next(rest)
+    weights = group_weights(groups).to(first)
     with torch.no_grad():
-        layers = image_moments(target.module, samples[:1])
+        layers = image_moments(target.module, first[:1])
     if layers:
         used = layers[: max(1, len(layers) - skipped)]
         last = used[-1].stored.name
         module = target.module.to(memory_format=torch.channels_last)
-        ramp = noise_floors(len(used)) if floors is None else floors[: len(used)]
-        metrics = prior_metrics(module, samples, last=last) if measured else isotropic(ramp, used)
-        batches = torch.bincount(groups)[groups].to(samples)
+        noise = None if floors is None else floors[: len(used)]
+        metrics = (
+            prior_metrics(module, chain([first], rest), noise, last=last)
+            if measured
+            else isotropic(noise or noise_floors(len(used)), used)
+        )
+        batches = torch.bincount(groups)[groups].to(first)
         return StatisticsObjective(module, weights, batches, tuple(metrics), last)
     head = classifier(target)
     if head is None:
         return None
     kind = meaning(target.match.head, head.out_features)
-    labels = torch.arange(len(groups), device=samples.device) % max(1, labels_of(kind, head.out_features))
+    labels = torch.arange(len(groups), device=first.device) % max(1, labels_of(kind, head.out_features))
     return HeadObjective(target.module, head, kind, weights, labels, weights_below(target.module, head, deep))
 
 

@@ -20,7 +20,7 @@ from reid_audit.records import StoppedBy
 
 @dataclass(frozen=True, slots=True)
 class RefineSettings:
-    """Knobs of the optimiser; the defaults are the measured recipe (docs/power.md)."""
+    """Knobs of the optimiser; the defaults suit the plain distance and likelihoods without statistics."""
 
     rate: float = 0.05
     betas: tuple[float, float] = (0.9, 0.99)
@@ -31,7 +31,8 @@ class RefineSettings:
     skipped: int = 0
     """How many of the last statistics layers are left out."""
     floors: tuple[float, ...] | None = None
-    """Noise floors of the statistics layers in execution order; None: the generic ramp."""
+    """Noise floors of the statistics layers in execution order; None: the generic ramp. A measured metric takes their
+    ratios alone."""
     measured: bool = False
     """Whether statistics are compared in a metric measured on the prior (metric.py) instead of the plain distance."""
     deep: int = 0
@@ -40,9 +41,8 @@ class RefineSettings:
     """Whether each particle's share in its group is learned, so that a group may stand for fewer films than it has."""
 
 
-MEASURED = RefineSettings(rate=0.1, hottest=100.0, coldest=0.01, measured=True)
-"""The measured metric with the rate and temperatures that suit it: stronger on ResNet-18, weaker on the demo's small
-network (docs/power.md)."""
+MEASURED = RefineSettings(rate=0.2, hottest=2.5, coldest=2.5e-4, measured=True)
+"""The recipe for stored statistics, with the rate and temperatures that suit its metric (docs/power.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reid_audit.attack.generator_tuning import TuningSettings, tune_generator
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.moments import likelihood
+from reid_audit.attack.moments import likelihood, recipe
 from reid_audit.attack.objectives import Objective
 from reid_audit.attack.refinement import Refined, RefineSettings, finish, refine
 from reid_audit.budget import Meter
@@ -23,7 +23,8 @@ from reid_audit.records import StoppedBy
 SEARCH = 2048
 LATENT_SHARE = 0.25
 """Share of the steps spent on latents; the full-rank refinement has the rest."""
-SETTINGS = RefineSettings()
+COOLER = 0.01
+"""Temperature at which the refinement starts, in those of the recipe: it has a start worth keeping."""
 
 
 def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
@@ -32,10 +33,11 @@ def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, obs
     tuned = tune_generator(
         task, prior, generator=generator, meter=meter, observer=observer, settings=TuningSettings()
     ).prior
-    objective = likelihood(task, SETTINGS)
+    settings = recipe(task)
+    objective = likelihood(task, settings)
     with torch.no_grad():
         samples = tuned.decode(tuned.sample_latents(256, generator)).clamp(0.0, 1.0)
-    second = search_latents(task, tuned, objective, generator, meter, observer)
+    second = search_latents(task, tuned, objective, generator, meter, observer, settings)
     with torch.no_grad():
         start = task.space.encode(tuned.decode(second.latents).clamp(0.0, 1.0))
     third = refine(
@@ -47,7 +49,7 @@ def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, obs
         meter=meter,
         observer=observer,
         stage="stage 3: full rank",
-        settings=replace(SETTINGS, hottest=1e2),
+        settings=replace(settings, hottest=COOLER * settings.hottest),
     )
     with torch.no_grad():
         images = task.space.decode(third.latents)
@@ -58,8 +60,9 @@ def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, obs
 def latent(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
     """Sample likelihood maximised over the latents of the un-tuned generator."""
     prior = generator_of(task)
-    objective = likelihood(task, SETTINGS)
-    found = search_latents(task, prior, objective, generator, meter, observer)
+    settings = recipe(task)
+    objective = likelihood(task, settings)
+    found = search_latents(task, prior, objective, generator, meter, observer, settings)
     with torch.no_grad():
         images = prior.decode(found.latents)
     return finish(task, images, objective, found.trajectory, meter, found.stopped_by)
@@ -72,6 +75,7 @@ def search_latents(
     generator: torch.Generator,
     meter: Meter,
     observer: Observer,
+    settings: RefineSettings,
 ) -> Refined:
     """Stage 2: the best of ``SEARCH`` random latents by single-image energy, then Adam over the batch."""
     particles = sum(task.budget.particles)
@@ -90,7 +94,7 @@ def search_latents(
         meter=meter,
         observer=observer,
         stage="stage 2: latents",
-        settings=SETTINGS,
+        settings=settings,
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from small import SPEC, blobs, convnet, memorise, task_of
 
 from reid_audit.attack.batchnorm import image_moments
-from reid_audit.attack.metric import fit_metric, isotropic, prior_metrics
+from reid_audit.attack.metric import GROWTH, fit_metric, isotropic, prior_metrics, standardised
 from reid_audit.attack.moments import likelihood
 from reid_audit.attack.objectives import group_weights, residuals
 from reid_audit.attack.refinement import MEASURED
@@ -25,7 +25,8 @@ def test_lengths_are_those_of_the_powered_covariance(power: float) -> None:
     metric = fit_metric(rows, power=power, ridge=0.01)
     values, vectors = torch.linalg.eigh(torch.cov(rows.T).double())
     residual = torch.tensor([[1.0, -2.0, 0.5], [0.1, 0.0, 3.0]])
-    expected = ((residual.double() @ vectors).square() * (values + 0.01 * values.mean()).pow(-power)).sum(1) * 16**power
+    gains = (values + 0.01 * values.mean()).pow(-power)
+    expected = ((residual.double() @ vectors).square() * gains).sum(1) * 16**power / (gains * values).sum()
     assert metric.squared(residual, torch.tensor([16.0, 16.0])).double() == pytest.approx(expected, rel=1e-4)
 
 
@@ -33,7 +34,7 @@ def test_batches_of_the_prior_are_about_one_deviation_away() -> None:
     rows = rows_with(torch.diag(torch.linspace(0.1, 5.0, 20)), 3000)
     metric = fit_metric(rows, power=1.0, ridge=1e-4)
     means = rows.view(300, 10, 20).mean(1) - rows.mean(0)
-    assert float(metric.squared(means, torch.full((300,), 10.0)).mean()) == pytest.approx(20.0, rel=0.1)
+    assert float(metric.squared(means, torch.full((300,), 10.0)).mean()) == pytest.approx(1.0, rel=0.1)
 
 
 def test_fewer_images_than_directions_still_measure_all() -> None:
@@ -54,8 +55,26 @@ def test_channels_that_never_move_are_finite() -> None:
 def test_every_layer_up_to_the_last_has_one() -> None:
     module, inputs = convnet().eval(), to_network(blobs(40, 5), SPEC, 1)
     names = [layer.stored.name for layer in image_moments(module, inputs[:1])]
-    assert len(prior_metrics(module, inputs, last=names[-1])) == 3
-    assert [len(m.axes) for m in prior_metrics(module, inputs, last=names[1])] == [64, 96]
+    batches = torch.split(inputs, 16)
+    assert len(prior_metrics(module, batches, None, last=names[-1])) == 3
+    assert [len(m.axes) for m in prior_metrics(module, batches, None, last=names[1])] == [64, 96]
+
+
+def test_layers_count_alike_but_for_their_noise() -> None:
+    module, inputs = convnet().eval(), to_network(blobs(60, 5), SPEC, 1)
+    layers = image_moments(module, inputs)
+
+    def lengths(floors: list[float] | None) -> list[float]:
+        metrics = prior_metrics(module, [inputs], floors, last=layers[-1].stored.name)
+        rows = [standardised(layer).detach() for layer in layers]
+        return [
+            float(metric.squared(row - row.mean(0), torch.ones(len(row))).mean())
+            for metric, row in zip(metrics, rows, strict=True)
+        ]
+
+    assert lengths([7.0, 7.0, 7.0]) == pytest.approx([1.0, 1.0, 1.0], rel=0.02)
+    assert lengths([1.0, 10.0, 100.0]) == pytest.approx([10.0, 1.0, 0.1], rel=0.02)
+    assert lengths(None) == pytest.approx([GROWTH, 1.0, 1.0 / GROWTH], rel=0.02)
 
 
 def test_the_plain_distance_does_not_know_the_batch() -> None:
