@@ -10,6 +10,7 @@ from small import SIDE, SPEC, blobs, convnet, memorise, target_of, task_of
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
+from reid_audit.attack.moments import recipe
 from reid_audit.attack.refinement import hypothesis_groups
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError, PriorError
@@ -111,6 +112,16 @@ def test_generator_methods_refuse_a_gaussian(memorised: torch.nn.Module) -> None
 def test_networks_without_statistics_use_the_head() -> None:
     made = attack(task_of(convnet(normalised=False), steps=40), "moments")
     assert made.energy_end < made.energy_start
+
+
+def test_the_metric_is_measured_where_there_are_statistics(memorised: torch.nn.Module) -> None:
+    assert recipe(task_of(memorised)).measured
+    assert not recipe(task_of(convnet(normalised=False))).measured
+
+
+def test_attack_and_negative_control_have_energies_on_one_scale(memorised: torch.nn.Module) -> None:
+    task = task_of(memorised, steps=2, particles=(8,))
+    assert attack(task, "prior").energy_end == pytest.approx(attack(task, "moments").energy_start, rel=2.0)
 
 
 def test_networks_that_remember_nothing_are_refused() -> None:
