@@ -62,7 +62,7 @@ def tune_generator(
     scale = sum(float(weight.square().sum()) for weight in anchor)
     with torch.no_grad():
         probe = task.inputs(prior.decode(prior.sample_latents(1, generator)))
-    objective = objective_for(task.target, torch.zeros(settings.batch, dtype=torch.int64), [probe])
+    objective = objective_for(task.target, torch.zeros(settings.batch, dtype=torch.int64), probe)
     optimiser = torch.optim.Adam(moving, lr=settings.rate, betas=(0.0, 0.99))
     losses: list[float] = []
     best, best_state = float("inf"), copy.deepcopy(tuned.network.state_dict())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reid_audit.arch.target import Target
+from reid_audit.attack.metric import LayerMetric
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer
 from reid_audit.preprocess import to_network
@@ -30,6 +31,8 @@ class AttackTask:
     budget: Budget
     base: Target | None = None
     """The network before fine-tuning, where its weights were given."""
+    metrics: tuple[LayerMetric, ...] | None = None
+    """The metric of ``target``'s statistics, where it has been measured already (moments.with_metrics)."""
 
     def inputs(self, images: Tensor) -> Tensor:
         """Images [N, C, H, W] in [0, 1] as the network sees them. Differentiable."""

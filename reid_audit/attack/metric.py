@@ -62,16 +62,15 @@ def isotropic(floors: Sequence[float], layers: Sequence[ImageMoments]) -> list[L
     ]
 
 
-def prior_metrics(
-    module: nn.Module, batches: Iterable[Tensor], floors: Sequence[float] | None, *, last: str
-) -> list[LayerMetric]:
-    """One metric a statistics layer up to ``last``, from batches [B, C, H, W] of the prior as the network sees them.
-
-    ``floors``: noise of the layers in execution order; None: a ramp. Only their ratios count.
-    """
+def prior_metrics(module: nn.Module, batches: Iterable[Tensor]) -> list[LayerMetric]:
+    """One metric a statistics layer, from batches [B, C, H, W] of the prior's images as the network sees them."""
     with torch.no_grad():
-        parts = [[standardised(layer) for layer in image_moments(module, batch, last=last)] for batch in batches]
-        metrics = [fit_metric(torch.cat(rows)) for rows in zip(*parts, strict=True)]
+        parts = [[standardised(layer) for layer in image_moments(module, batch)] for batch in batches]
+        return [fit_metric(torch.cat(rows)) for rows in zip(*parts, strict=True)]
+
+
+def trusted(metrics: Sequence[LayerMetric], floors: Sequence[float] | None) -> list[LayerMetric]:
+    """``metrics`` in execution order over the noise of their layers; None: a ramp. Only ratios of ``floors`` count."""
     noise = floors or noise_floors(len(metrics), first=1.0, last=min(MOST, GROWTH ** (len(metrics) - 1)))
     middle = math.exp(math.fsum(map(math.log, noise)) / len(noise))
     return [metric.times(middle / floor) for metric, floor in zip(metrics, noise, strict=True)]

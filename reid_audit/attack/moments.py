@@ -8,12 +8,14 @@ which matches the same statistics without a noise model, in pixel space.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from reid_audit.attack.batchnorm import statistics_layers
 from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.metric import LayerMetric, prior_metrics
 from reid_audit.attack.objectives import Objective, objective_for
 from reid_audit.attack.refinement import MEASURED, RefineSettings, finish, hypothesis_groups, refine
 from reid_audit.budget import Meter
@@ -92,10 +94,10 @@ def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
     objective = objective_for(
         task.target,
         groups,
-        prior_batches(task, SAMPLES) if settings.measured else [task.inputs(task.space.mean[None])],
+        task.inputs(task.space.mean[None]),
+        metrics=(task.metrics or measured_metrics(task)) if settings.measured else None,
         skipped=settings.skipped,
         floors=settings.floors,
-        measured=settings.measured,
         deep=settings.deep,
     )
     if objective is None:
@@ -105,6 +107,16 @@ def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
             remedy="audit the checkpoint that was trained with its head, or name it with --arch-factory",
         )
     return objective
+
+
+def with_metrics(task: AttackTask) -> AttackTask:
+    """The task with its target's metric measured, so that every arm that attacks this target shares it."""
+    return replace(task, metrics=measured_metrics(task) if recipe(task).measured else None)
+
+
+def measured_metrics(task: AttackTask) -> tuple[LayerMetric, ...]:
+    """How much the statistics of each layer vary from image to image of the prior."""
+    return tuple(prior_metrics(task.target.module, prior_batches(task, SAMPLES)))
 
 
 def prior_batches(task: AttackTask, count: int) -> Iterator[Tensor]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Protocol
 
 import torch
@@ -22,7 +21,7 @@ from reid_audit.attack.heads import (
     meaning,
     rows,
 )
-from reid_audit.attack.metric import LayerMetric, isotropic, prior_metrics
+from reid_audit.attack.metric import LayerMetric, isotropic, trusted
 from reid_audit.attack.schedules import noise_floors
 from reid_audit.attack.stationarity import layer_stationarity, weights_below
 
@@ -108,43 +107,39 @@ class HeadObjective:
 def objective_for(
     target: Target,
     groups: Tensor,
-    samples: Iterable[Tensor],
+    probe: Tensor,
     *,
+    metrics: Sequence[LayerMetric] | None = None,
     skipped: int = 0,
     floors: Sequence[float] | None = None,
-    measured: bool = False,
     deep: int = 0,
 ) -> Objective | None:
     """The likelihood this network offers; None where its parameters say nothing about images.
 
-    groups [N] int64 counts from 0. ``samples``: one or more batches [B, C, H, W] of the prior's images as the network
-    sees them; all of them are drawn where the metric is ``measured``, to say how much each direction of the statistics
-    varies. ``skipped`` leaves out the last statistics layers; ``floors`` replace the generic ramp, one for each layer
-    in execution order; ``deep`` counts the weights below the head that are asked to be stationary where there are no
-    statistics.
+    groups [N] int64 counts from 0; probe [1, C, H, W] is any image as the network sees it. ``metrics``, one for each
+    statistics layer in execution order, replace the plain distance; ``floors``, likewise, the generic ramp of noise.
+    ``skipped`` leaves out the last statistics layers; ``deep`` counts the weights below the head that are asked to be
+    stationary where there are no statistics.
     """
-    rest = iter(samples)
-    first = next(rest)
-    weights = group_weights(groups).to(first)
+    weights = group_weights(groups).to(probe)
     with torch.no_grad():
-        layers = image_moments(target.module, first[:1])
+        layers = image_moments(target.module, probe)
     if layers:
         used = layers[: max(1, len(layers) - skipped)]
-        last = used[-1].stored.name
-        module = target.module.to(memory_format=torch.channels_last)
         noise = None if floors is None else floors[: len(used)]
-        metrics = (
-            prior_metrics(module, chain([first], rest), noise, last=last)
-            if measured
-            else isotropic(noise or noise_floors(len(used)), used)
+        measured = (
+            isotropic(noise or noise_floors(len(used)), used)
+            if metrics is None
+            else trusted(metrics[: len(used)], noise)
         )
-        batches = torch.bincount(groups)[groups].to(first)
-        return StatisticsObjective(module, weights, batches, tuple(metrics), last)
+        module = target.module.to(memory_format=torch.channels_last)
+        batches = torch.bincount(groups)[groups].to(probe)
+        return StatisticsObjective(module, weights, batches, tuple(measured), used[-1].stored.name)
     head = classifier(target)
     if head is None:
         return None
     kind = meaning(target.match.head, head.out_features)
-    labels = torch.arange(len(groups), device=first.device) % max(1, labels_of(kind, head.out_features))
+    labels = torch.arange(len(groups), device=probe.device) % max(1, labels_of(kind, head.out_features))
     return HeadObjective(target.module, head, kind, weights, labels, weights_below(target.module, head, deep))
 
 

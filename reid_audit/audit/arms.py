@@ -13,7 +13,7 @@ from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
 from reid_audit.attack.uninformed import uninformed
 from reid_audit.budget import Meter
-from reid_audit.observer import Event, Noted, Observer, SilentObserver
+from reid_audit.observer import Event, Noted, Observer, StageEnded, StageStarted
 from reid_audit.records import ArmSummary
 from reid_audit.store import RunStore
 
@@ -61,6 +61,23 @@ def numpy_for(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng(list(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()))
 
 
+@dataclass(slots=True)
+class LoopTimer:
+    """Seconds in the stages whose length the budget's steps set; what else an attack does costs the same every time."""
+
+    meter: Meter
+    seconds: float = 0.0
+    began: float | None = None
+
+    def notice(self, event: Event) -> None:
+        """Start and stop with the stages no longer than the probe."""
+        if isinstance(event, StageStarted) and event.total is not None and event.total <= PROBE_STEPS:
+            self.began = self.meter.elapsed()
+        elif isinstance(event, StageEnded) and self.began is not None:
+            self.seconds += self.meter.elapsed() - self.began
+            self.began = None
+
+
 def paced(task: AttackTask, method: str, meter: Meter, seed: int, *, share: float) -> AttackTask:
     """The task with as many steps as fit into ``share`` of the time left, so that the whole schedule runs.
 
@@ -70,13 +87,11 @@ def paced(task: AttackTask, method: str, meter: Meter, seed: int, *, share: floa
     if meter.seconds is None:
         return task
     probe = replace(task, budget=task.budget.model_copy(update={"steps": PROBE_STEPS}))
-    began = meter.elapsed()
-    device = task.space.mean.device
-    METHODS[method](
-        probe, generator=generator_for(seed, "probe", device), meter=Meter(None, None), observer=SilentObserver()
-    )
-    per_step = max(1e-9, (meter.elapsed() - began) / PROBE_STEPS)
-    affordable = int(share * meter.left() / per_step)
+    generator = generator_for(seed, "probe", task.space.mean.device)
+    began, loops = meter.elapsed(), LoopTimer(meter)
+    METHODS[method](probe, generator=generator, meter=Meter(None, None), observer=loops)
+    fixed = meter.elapsed() - began - loops.seconds
+    affordable = int((share * meter.left() - fixed) / max(1e-9, loops.seconds / PROBE_STEPS))
     if affordable >= task.budget.steps or affordable < FEWEST_STEPS:
         return task
     return replace(task, budget=task.budget.model_copy(update={"steps": rounded(affordable)}))

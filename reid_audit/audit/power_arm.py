@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from reid_audit.attack.moments import with_metrics
 from reid_audit.audit.arms import Desk, attack_target, summarise
 from reid_audit.audit.court import Court
 from reid_audit.audit.evidence import power
@@ -82,7 +83,7 @@ def power_arm(
         desk.observer.notice(Noted("attack_power: kept from an earlier audit of the same inputs"))
         return known.measurements, [known.arm.model_copy(update={"note": "kept from an earlier audit"})]
     copy = sides.canaries.plant(setup.task, sides.holdout, request.seed)
-    task = replace(setup.task, target=copy)
+    task = with_metrics(replace(setup.task, target=copy))
     made = attack_target(task, request.method, meter.share(0.95), desk, name="attack_power")
     found = power(task, space, sides.holdout, sides.canaries, made, seed=request.seed, level=request.policy.level)
     result = PowerResult(measurements=found, arm=summarise("attack_power", made))

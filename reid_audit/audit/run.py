@@ -13,6 +13,7 @@ import torch
 
 from reid_audit import __version__
 from reid_audit.attack.interface import Reconstruction
+from reid_audit.attack.moments import with_metrics
 from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for, paced, summarise
 from reid_audit.audit.court import COMPLETE, Court
 from reid_audit.audit.evidence import COMPARED, Found, compare, linkage, shifts
@@ -92,7 +93,10 @@ def run_audit(
 def planned(setup: Setup, request: AuditRequest, meter: Meter, observer: Observer) -> Setup:
     """The setup with as many steps as the time budget allows."""
     share = ATTACKS / (request.policy.repeats + 1)
-    task = paced(setup.task, request.method, meter, request.seed, share=share * MARGIN)
+    observer.notice(StageStarted("statistics of the prior"))
+    known = with_metrics(setup.task)
+    observer.notice(StageEnded("statistics of the prior", f"{len(known.metrics or ())} layers"))
+    task = paced(known, request.method, meter, request.seed, share=share * MARGIN)
     if task.budget.steps < setup.task.budget.steps:
         observer.notice(Noted(f"steps: {task.budget.steps} of {setup.task.budget.steps}, to fit the time budget"))
     observer.notice(Noted(f"architecture: {task.target.match.name}, {setup.frame.side} px, {setup.device}"))

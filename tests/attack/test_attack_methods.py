@@ -10,7 +10,7 @@ from small import SIDE, SPEC, blobs, convnet, memorise, target_of, task_of
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
-from reid_audit.attack.moments import recipe
+from reid_audit.attack.moments import recipe, with_metrics
 from reid_audit.attack.refinement import hypothesis_groups
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError, PriorError
@@ -117,6 +117,12 @@ def test_networks_without_statistics_use_the_head() -> None:
 def test_the_metric_is_measured_where_there_are_statistics(memorised: torch.nn.Module) -> None:
     assert recipe(task_of(memorised)).measured
     assert not recipe(task_of(convnet(normalised=False))).measured
+
+
+def test_a_metric_measured_before_gives_the_same_images(memorised: torch.nn.Module) -> None:
+    task = task_of(memorised, steps=3)
+    assert attack(with_metrics(task), "moments").digest == attack(task, "moments").digest
+    assert with_metrics(task_of(convnet(normalised=False))).metrics is None
 
 
 def test_attack_and_negative_control_have_energies_on_one_scale(memorised: torch.nn.Module) -> None:
