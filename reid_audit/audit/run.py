@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from reid_audit.attack.moments import with_metrics
 from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for, paced, summarise
 from reid_audit.audit.court import COMPLETE, Court
 from reid_audit.audit.evidence import COMPARED, Found, compare, linkage, shifts
+from reid_audit.audit.inputs import inputs_digest
 from reid_audit.audit.power_arm import ControlCache, power_arm
 from reid_audit.audit.readers import reader
 from reid_audit.audit.request import AuditRequest, Films
@@ -226,35 +225,6 @@ def restarts_agree(space: MatchSpace, made: Reconstruction, control: Reconstruct
     runs = [made.images[made.hypotheses == size] for size in torch.unique(made.hypotheses)]
     null = torch.split(control.images[: sum(sizes)], sizes)
     return consensus(space, runs, null, numpy_for(seed, "consensus"))
-
-
-def inputs_digest(request: AuditRequest, setup: Setup) -> str:
-    """SHA-256 of everything the arms depend on."""
-    parts = {
-        "checkpoint": setup.checkpoint.summary.sha256,
-        "prior": setup.task.prior.card.sha256,
-        "space": setup.task.space.card.sha256,
-        "preprocess": setup.task.preprocess.model_dump(mode="json"),
-        "budget": setup.task.budget.model_dump(mode="json"),
-        "canaries": request.policy.controls.canaries,
-        "architecture": setup.task.target.match.name,
-        "factory": request.factory,
-        "method": request.method,
-        "base": None if setup.task.base is None else digest_of(setup.task.base.module),
-        "seed": request.seed,
-        "version": __version__,
-        "torch": torch.__version__,
-        "device": [str(setup.device.type), request.deterministic],
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def digest_of(module: torch.nn.Module) -> str:
-    """SHA-256 of a network's parameters."""
-    whole = hashlib.sha256()
-    for name, value in module.named_parameters():
-        whole.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return whole.hexdigest()
 
 
 def tool_info(setup: Setup, request: AuditRequest) -> ToolInfo:

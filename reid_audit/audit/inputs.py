@@ -1,0 +1,52 @@
+"""What a kept arm depends on: it is used again only where none of it has changed, not a line of this package either."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+
+import reid_audit
+from reid_audit.audit.request import AuditRequest
+from reid_audit.audit.setup import Setup
+
+PACKAGE = Path(reid_audit.__file__).parent
+
+
+def inputs_digest(request: AuditRequest, setup: Setup) -> str:
+    """SHA-256 of everything the arms depend on."""
+    parts = {
+        "checkpoint": setup.checkpoint.summary.sha256,
+        "prior": setup.task.prior.card.sha256,
+        "space": setup.task.space.card.sha256,
+        "preprocess": setup.task.preprocess.model_dump(mode="json"),
+        "budget": setup.task.budget.model_dump(mode="json"),
+        "canaries": request.policy.controls.canaries,
+        "architecture": setup.task.target.match.name,
+        "factory": request.factory,
+        "method": request.method,
+        "base": None if setup.task.base is None else digest_of(setup.task.base.module),
+        "seed": request.seed,
+        "code": code_digest(PACKAGE),
+        "torch": torch.__version__,
+        "device": [str(setup.device.type), request.deterministic],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of(module: torch.nn.Module) -> str:
+    """SHA-256 of a network's parameters."""
+    whole = hashlib.sha256()
+    for name, value in module.named_parameters():
+        whole.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def code_digest(package: Path) -> str:
+    """SHA-256 of a package's sources: a release number does not tell two commits apart."""
+    whole = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        whole.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return whole.hexdigest()
