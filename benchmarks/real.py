@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from pages import Row, publish
 from safetensors.torch import save_file
 from training import SPEC, overfit, regular
 
@@ -90,7 +91,7 @@ def audit(checkpoint: Path, reference: Cohort, holdout: Cohort, prior: Cohort, o
     return found
 
 
-def row(name: str, found: Audited, train: float, test: float) -> str:
+def row(name: str, found: Audited, train: float, test: float) -> Row:
     """One line of the table."""
     cells = [
         name,
@@ -105,7 +106,7 @@ def row(name: str, found: Audited, train: float, test: float) -> str:
         interval = "" if value.low is None or value.high is None else f" [{value.low:.2f}, {value.high:.2f}]"
         cells.append(f"{value.value:.3g}{interval}")
     cells.append(f"{found.result.spend.seconds:.0f}")
-    return "| " + " | ".join(cells) + " |"
+    return tuple(cells)
 
 
 def main() -> None:
@@ -138,18 +139,7 @@ def main() -> None:
             name = f"{kind}, {reference.summary.patients} patients, seed {seed}"
             rows.append(row(name, found, accuracy(module, reference), accuracy(module, holdout)))
     head = ["target", "accuracy train / hold-out", "verdict (exit)", *(m.value for m in SHOWN), "seconds"]
-    table = "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows])
-    print(table)
-    if options.doc is not None:
-        options.doc.write_text(f"{DOC}\n\n{table}\n", encoding="utf-8")
-
-
-DOC = """# Two ResNet-18 on real chest films
-
-Command: `python benchmarks/real.py --data ../shared/data/nih_cxr14 --doc docs/real.md`. NIH ChestX-ray14, 64 px, sex as
-the label; prior fitted on the `prior` split, hold-out from the `holdout` split, default policy and budget, two CPU
-cores. The overfit net saw one film each of 16 patients, full batch, no augmentation; the regular one all films of the
-`target` split with augmentation and weight decay. An interval in brackets is the 95 % interval."""
+    publish(head, rows, options.doc, keys=1)
 
 
 if __name__ == "__main__":
