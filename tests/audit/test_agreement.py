@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from reid_audit.audit import AuditRequest
 from reid_audit.audit.arms import FEWEST_STEPS, rounded
+from reid_audit.audit.inputs import inputs_digest
 from reid_audit.audit.power_arm import digest_of
-from reid_audit.audit.run import inputs_digest
 from reid_audit.audit.setup import Setup
 from reid_audit.cohort import assemble
 from reid_audit.judge import agreed
@@ -123,9 +123,9 @@ def test_kept_arms_belong_to_every_input(request_changes: dict[str, object], set
     assert known != inputs_digest(REQUEST.model_copy(update=request_changes), _setup(**setup_changes))
 
 
-def test_kept_arms_belong_to_one_version_of_the_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_arms_belong_to_one_state_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     known = inputs_digest(REQUEST, _setup())
-    monkeypatch.setattr("reid_audit.audit.run.__version__", "0.0.0")
+    monkeypatch.setattr("reid_audit.audit.inputs.code_digest", lambda _: "another")
     assert known != inputs_digest(REQUEST, _setup())
 
 
