@@ -63,9 +63,18 @@ def isotropic(floors: Sequence[float], layers: Sequence[ImageMoments]) -> list[L
 
 
 def prior_metrics(module: nn.Module, batches: Iterable[Tensor]) -> list[LayerMetric]:
-    """One metric a statistics layer, from batches [B, C, H, W] of the prior's images as the network sees them."""
+    """One metric a statistics layer, from batches [B, C, H, W] of the prior's images as the network sees them.
+
+    Raises FloatingPointError with the name of a layer whose statistics are not finite.
+    """
+    parts: list[list[Tensor]] = []
     with torch.no_grad():
-        parts = [[standardised(layer) for layer in image_moments(module, batch)] for batch in batches]
+        for batch in batches:
+            layers = image_moments(module, batch)
+            parts.append([standardised(layer) for layer in layers])
+            for layer, rows in zip(layers, parts[-1], strict=True):
+                if not torch.isfinite(rows).all():
+                    raise FloatingPointError(layer.stored.name)
         return [fit_metric(torch.cat(rows)) for rows in zip(*parts, strict=True)]
 
 

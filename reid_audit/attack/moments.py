@@ -115,8 +115,18 @@ def with_metrics(task: AttackTask) -> AttackTask:
 
 
 def measured_metrics(task: AttackTask) -> tuple[LayerMetric, ...]:
-    """How much the statistics of each layer vary from image to image of the prior."""
-    return tuple(prior_metrics(task.target.module, prior_batches(task, SAMPLES)))
+    """How much the statistics of each layer vary from image to image of the prior.
+
+    Raises ArchitectureError where they are not finite.
+    """
+    try:
+        return tuple(prior_metrics(task.target.module, prior_batches(task, SAMPLES)))
+    except FloatingPointError as error:
+        raise ArchitectureError(
+            f"{task.target.match.name} does not give finite numbers for ordinary films: it cannot be attacked",
+            closest=f"the statistics of its layer {error}",
+            remedy="check that the file is whole, and that --arch and --preprocess are those of the training",
+        ) from error
 
 
 def prior_batches(task: AttackTask, count: int) -> Iterator[Tensor]:

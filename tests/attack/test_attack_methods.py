@@ -136,6 +136,14 @@ def test_networks_that_remember_nothing_are_refused() -> None:
         attack(replace(task_of(convnet()), target=target_of(headless)), "moments")
 
 
+def test_activations_that_overflow_are_refused() -> None:
+    module = convnet()
+    with torch.no_grad():
+        module[0].weight.mul_(1e30)  # type: ignore[index,operator,union-attr]
+    with pytest.raises(ArchitectureError, match="finite"):
+        attack(task_of(module), "moments")
+
+
 def test_stages_are_announced_in_pairs(memorised: torch.nn.Module) -> None:
     class Recorder:
         def __init__(self) -> None:
