@@ -33,6 +33,8 @@ class AttackTask:
     """The network before fine-tuning, where its weights were given."""
     metrics: tuple[LayerMetric, ...] | None = None
     """The metric of ``target``'s statistics, where it has been measured already (moments.with_metrics)."""
+    samples: int = 2048
+    """Images of the prior that a metric is measured on: 512 are too few (docs/power.md)."""
 
     def inputs(self, images: Tensor) -> Tensor:
         """Images [N, C, H, W] in [0, 1] as the network sees them. Differentiable."""

@@ -22,8 +22,6 @@ from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
 from reid_audit.observer import Observer
 
-SAMPLES = 2048
-"""Images of the prior that a measured metric is fitted on: 512 are too few (docs/power.md)."""
 BATCH = 64
 
 
@@ -120,7 +118,7 @@ def measured_metrics(task: AttackTask) -> tuple[LayerMetric, ...]:
     Raises ArchitectureError where they are not finite.
     """
     try:
-        return tuple(prior_metrics(task.target.module, prior_batches(task, SAMPLES)))
+        return tuple(prior_metrics(task.target.module, prior_batches(task)))
     except FloatingPointError as error:
         raise ArchitectureError(
             f"{task.target.match.name} does not give finite numbers for ordinary films: it cannot be attacked",
@@ -129,14 +127,14 @@ def measured_metrics(task: AttackTask) -> tuple[LayerMetric, ...]:
         ) from error
 
 
-def prior_batches(task: AttackTask, count: int) -> Iterator[Tensor]:
-    """``count`` images of the prior as the network sees them, [B, C, H, W] at a time.
+def prior_batches(task: AttackTask) -> Iterator[Tensor]:
+    """``task.samples`` images of the prior as the network sees them, [B, C, H, W] at a time.
 
     Always the same draw: what is measured on it belongs to the prior, not to a run.
     """
     generator = torch.Generator(device=task.space.mean.device).manual_seed(0)
-    for begin in range(0, count, BATCH):
-        latents = task.space.sample_latents(min(BATCH, count - begin), generator)
+    for begin in range(0, task.samples, BATCH):
+        latents = task.space.sample_latents(min(BATCH, task.samples - begin), generator)
         with torch.no_grad():
             batch = task.inputs(task.space.decode(latents).clamp(0.0, 1.0))
         yield batch

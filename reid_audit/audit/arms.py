@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,16 +12,12 @@ from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
 from reid_audit.attack.uninformed import uninformed
 from reid_audit.budget import Meter
-from reid_audit.observer import Event, Noted, Observer, StageEnded, StageStarted
+from reid_audit.observer import Event, Noted, Observer
 from reid_audit.records import ArmSummary
 from reid_audit.store import RunStore
 
 NEGATIVE_SIZE = 4
 """The negative control has this many times the particles, so that its 1st percentile is not its minimum."""
-
-PROBE_STEPS = 3
-FEWEST_STEPS = 60
-GRID = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,47 +54,6 @@ def generator_for(seed: int, purpose: str, device: torch.device | None = None) -
 def numpy_for(seed: int, purpose: str) -> np.random.Generator:
     """The same for numpy."""
     return np.random.default_rng(list(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()))
-
-
-@dataclass(slots=True)
-class LoopTimer:
-    """Seconds in the stages whose length the budget's steps set; what else an attack does costs the same every time."""
-
-    meter: Meter
-    seconds: float = 0.0
-    began: float | None = None
-
-    def notice(self, event: Event) -> None:
-        """Start and stop with the stages no longer than the probe."""
-        if isinstance(event, StageStarted) and event.total is not None and event.total <= PROBE_STEPS:
-            self.began = self.meter.elapsed()
-        elif isinstance(event, StageEnded) and self.began is not None:
-            self.seconds += self.meter.elapsed() - self.began
-            self.began = None
-
-
-def paced(task: AttackTask, method: str, meter: Meter, seed: int, *, share: float) -> AttackTask:
-    """The task with as many steps as fit into ``share`` of the time left, so that the whole schedule runs.
-
-    A cut-off schedule ends hot and finds nothing. The power arm runs equally many steps, so what fewer steps cost in
-    power is measured. Below ``FEWEST_STEPS`` nothing is gained: the task stays, and its arm will run out of time.
-    """
-    if meter.seconds is None:
-        return task
-    probe = replace(task, budget=task.budget.model_copy(update={"steps": PROBE_STEPS}))
-    generator = generator_for(seed, "probe", task.space.mean.device)
-    began, loops = meter.elapsed(), LoopTimer(meter)
-    METHODS[method](probe, generator=generator, meter=Meter(None, None), observer=loops)
-    fixed = meter.elapsed() - began - loops.seconds
-    affordable = int((share * meter.left() - fixed) / max(1e-9, loops.seconds / PROBE_STEPS))
-    if affordable >= task.budget.steps or affordable < FEWEST_STEPS:
-        return task
-    return replace(task, budget=task.budget.model_copy(update={"steps": rounded(affordable)}))
-
-
-def rounded(steps: int) -> int:
-    """The next lower of 60, 66, 73, ... (10 % apart): a machine a little slower today still finds kept results."""
-    return int(FEWEST_STEPS * GRID ** math.floor(math.log(steps / FEWEST_STEPS, GRID) + 1e-9))
 
 
 def attack_target(task: AttackTask, method: str, meter: Meter, desk: Desk, *, name: str = "target") -> Reconstruction:

@@ -23,6 +23,7 @@ def inputs_digest(request: AuditRequest, setup: Setup) -> str:
         "space": setup.task.space.card.sha256,
         "preprocess": setup.task.preprocess.model_dump(mode="json"),
         "budget": setup.task.budget.model_dump(mode="json"),
+        "samples": setup.task.samples,
         "canaries": request.policy.controls.canaries,
         "architecture": setup.task.target.match.name,
         "factory": request.factory,

@@ -10,12 +10,13 @@ from datetime import datetime
 import torch
 
 from reid_audit import __version__
-from reid_audit.attack.interface import Reconstruction
+from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.moments import with_metrics
-from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for, paced, summarise
+from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for, summarise
 from reid_audit.audit.court import COMPLETE, Court
 from reid_audit.audit.evidence import COMPARED, Found, compare, linkage, shifts
 from reid_audit.audit.inputs import inputs_digest
+from reid_audit.audit.pacing import paced, sampled
 from reid_audit.audit.power_arm import ControlCache, power_arm
 from reid_audit.audit.readers import reader
 from reid_audit.audit.request import AuditRequest, Films
@@ -90,16 +91,21 @@ def run_audit(
 
 
 def planned(setup: Setup, request: AuditRequest, meter: Meter, observer: Observer) -> Setup:
-    """The setup with as many steps as the time budget allows."""
+    """The setup with as many steps, and as many images for its metric, as the time budget allows."""
     share = ATTACKS / (request.policy.repeats + 1)
     observer.notice(StageStarted("statistics of the prior"))
-    known = with_metrics(setup.task)
-    observer.notice(StageEnded("statistics of the prior", f"{len(known.metrics or ())} layers"))
+    known = with_metrics(sampled(setup.task, meter))
+    observer.notice(StageEnded("statistics of the prior", measured_on(known)))
     task = paced(known, request.method, meter, request.seed, share=share * MARGIN)
     if task.budget.steps < setup.task.budget.steps:
         observer.notice(Noted(f"steps: {task.budget.steps} of {setup.task.budget.steps}, to fit the time budget"))
     observer.notice(Noted(f"architecture: {task.target.match.name}, {setup.frame.side} px, {setup.device}"))
     return replace(setup, task=task)
+
+
+def measured_on(task: AttackTask) -> str:
+    """What the metric of ``task`` stands on, in words."""
+    return f"{len(task.metrics)} layers, {task.samples} images" if task.metrics else "no layer stores any"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,8 +12,8 @@ import torch
 from pydantic import ValidationError
 
 from reid_audit.audit import AuditRequest
-from reid_audit.audit.arms import FEWEST_STEPS, rounded
 from reid_audit.audit.inputs import inputs_digest
+from reid_audit.audit.pacing import FEWEST_STEPS, rounded
 from reid_audit.audit.power_arm import digest_of
 from reid_audit.audit.setup import Setup
 from reid_audit.cohort import assemble
@@ -76,6 +76,7 @@ def _setup(**changed: object) -> Setup:
         "space": "c",
         "preprocess": PreprocessSpec(side=32),
         "budget": Budget(),
+        "samples": 2048,
         "architecture": "resnet18",
         "base": None,
         "device": "cpu",
@@ -87,6 +88,7 @@ def _setup(**changed: object) -> Setup:
         space=part(card=part(sha256=given["space"])),
         preprocess=given["preprocess"],
         budget=given["budget"],
+        samples=given["samples"],
         target=part(match=part(name=given["architecture"])),
         base=given["base"],
     )
@@ -109,6 +111,7 @@ REQUEST = AuditRequest(checkpoint=Path("model.pt"), policy_sha256="0" * 64)
         ({}, {"budget": Budget(particles=(8,))}),
         ({}, {"architecture": "resnet50"}),
         ({}, {"base": SimpleNamespace(module=torch.nn.Linear(2, 2))}),
+        ({}, {"samples": 1024}),
         ({}, {"device": "cuda"}),
         ({"seed": 1}, {}),
         ({"method": "pixel"}, {}),

@@ -1,4 +1,4 @@
-"""How many steps a time budget allows: what grows with the steps is told from what does not."""
+"""How many steps and images a time budget allows: what grows with the steps is told from what does not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from attack.small import convnet, task_of
 
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import METHODS
-from reid_audit.audit.arms import paced
+from reid_audit.audit import pacing
+from reid_audit.audit.pacing import paced, sampled
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer, StageEnded, StageStarted
 
@@ -47,3 +48,24 @@ def test_without_a_ceiling_nothing_is_tried(now: list[float]) -> None:
     task = task_of(convnet(), steps=500)
     assert paced(task, "moments", Meter(None, None, clock=lambda: now[0]), 0, share=1.0) is task
     assert now == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "each", "samples"),
+    [(1000.0, 0.01, 2048), (150.0, 0.01, 1024), (1000.0, 0.1, 512), (1.0, 0.1, 512), (None, 10.0, 2048)],
+)
+def test_a_short_budget_gives_the_metric_fewer_images(
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None, each: float, samples: int
+) -> None:
+    time = [0.0]
+
+    def measure(task: AttackTask) -> None:
+        time[0] += each * task.samples
+
+    monkeypatch.setattr(pacing, "measured_metrics", measure)
+    assert sampled(task_of(convnet()), Meter(seconds, None, clock=lambda: time[0])).samples == samples
+
+
+def test_a_network_without_statistics_is_not_measured() -> None:
+    task = task_of(convnet(normalised=False))
+    assert sampled(task, Meter(1e-9, None)) is task
