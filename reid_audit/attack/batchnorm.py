@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +84,13 @@ def image_moments(
     *biased* deviation of its batch but stores the unbiased variance, so an evaluation pass is too small by
     sqrt((B - 1) / B) with B = batch * H * W, layer upon layer; where ``batches`` is given this is undone.
     """
+    return moments_and_output(module, inputs, last=last, batches=batches)[0]
+
+
+def moments_and_output(
+    module: nn.Module, inputs: Tensor, *, last: str | None = None, batches: Tensor | None = None
+) -> tuple[list[ImageMoments], Any]:
+    """``image_moments``, and what the network answers in the same pass (None where ``last`` ended it)."""
     sink: list[ImageMoments] = []
 
     def collect(name: str, layer: _BatchNorm, x: Tensor) -> Tensor:
@@ -102,9 +110,10 @@ def image_moments(
         factor = ((stored.variance + stored.eps) / (biased + stored.eps)).sqrt()
         return torch.addcmul(stored.mean.view(shape), centred, factor.view(*factor.shape, *shape[2:]))
 
+    output = None
     with _hooked(module, collect), suppress(_Complete):
-        module(inputs)
-    return sink
+        output = module(inputs)
+    return sink, output
 
 
 def batched_moments(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reid_audit.attack.batchnorm import ImageMoments, image_moments
+from reid_audit.attack.batchnorm import ImageMoments, moments_and_output
 from reid_audit.attack.generator_tuning import total_variation
 from reid_audit.attack.heads import logits_of
 from reid_audit.attack.interface import AttackTask, Reconstruction
@@ -51,13 +51,12 @@ def pixel(task: AttackTask, *, generator: torch.Generator, meter: Meter, observe
 
 def inversion_loss(task: AttackTask, images: Tensor) -> Tensor:
     """The DeepInversion objective of a batch [N, C, H, W]."""
-    inputs = task.inputs(images)
     loss = TV * total_variation(images)
-    layers = image_moments(task.target.module, inputs)
+    layers, output = moments_and_output(task.target.module, task.inputs(images))
     if layers:
         loss = loss + STATISTICS * torch.stack([distance(layer) for layer in layers]).sum()
     if task.target.match.head == "softmax":
-        logits = logits_of(task.target.module(inputs))
+        logits = logits_of(output)
         loss = loss + functional.cross_entropy(
             logits, torch.arange(len(images), device=images.device) % logits.shape[1]
         )
