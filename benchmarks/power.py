@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from flops import Flops
 from pages import Row, publish
 from safetensors.torch import load_file
 from targets import Bench, Target, base_of, weights_of
-from torch.utils.flop_counter import FlopCounterMode
 from training import SPEC, NotKnownByHeart
 
 from reid_audit.arch.identify import identify
@@ -108,9 +108,9 @@ def attack(target: Target, method: str, bench: Bench, budget: Budget, device: to
     run = ATTACKS[method]
     generator = torch.Generator(device=device).manual_seed(1000 + target.seed)
     began = time.process_time()
-    with FlopCounterMode(display=False) as counter:
+    with Flops() as counter:
         made = run(task, generator=generator, meter=Meter(None, None), observer=SilentObserver())
-    return Attacked(task, made, counter.get_total_flops(), time.process_time() - began)
+    return Attacked(task, made, counter.total, time.process_time() - began)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
