@@ -41,7 +41,7 @@ class RefineSettings:
     """Whether each particle's share in its group is learned, so that a group may stand for fewer films than it has."""
 
 
-MEASURED = RefineSettings(rate=0.2, hottest=2.5, coldest=2.5e-4, measured=True)
+MEASURED = RefineSettings(rate=0.2, hottest=2.5, coldest=2.5e-6, measured=True)
 """The recipe for stored statistics, with the rate and temperatures that suit its metric (docs/power.md)."""
 
 
