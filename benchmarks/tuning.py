@@ -164,6 +164,7 @@ VARIANTS: dict[str, Variant] = {
     "recipe": Variant(),
     "learned weights": Variant(settings=lambda _: replace(MEASURED, weighted=True)),
     "shadow floors": Variant(settings=lambda case: replace(MEASURED, floors=case.shadow_floors())),
+    "warmer end": Variant(settings=lambda _: replace(MEASURED, coldest=100 * MEASURED.coldest)),
     "plain distance": Variant(settings=lambda _: RefineSettings()),
     "coarse to fine": Variant(coarse=True),
     "two restarts in one batch": Variant(particles=lambda particles: 2 * particles),
