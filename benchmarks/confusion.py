@@ -4,7 +4,8 @@
     python benchmarks/confusion.py table --doc docs/confusion.md
 
 Overfit networks have 8 to 64 training patients and no augmentation, regular ones are trained with augmentation and
-weight decay on every film of the `target` split. Finished audits are kept in ``--out``, one JSON line each; rows of
+weight decay on every film of the `target` split; those by epochs saw the same films in minibatches, without either,
+until they knew them by heart. Finished audits are kept in ``--out``, one JSON line each; rows of
 the page that were not audited again stay.
 """
 
@@ -33,8 +34,9 @@ from reid_audit.records import Budget, Measured, Metric, Policy, PreprocessPolic
 SIDE = 32
 OVERFIT = tuple(Target("resnet18", SIDE, n, seed) for seed in (0, 1) for n in (8, 16, 32, 64))
 REGULAR = tuple(Target("resnet18", SIDE, 0, seed) for seed in range(10))
+EPOCHS = tuple(Target("resnet18", SIDE, 0, seed, epochs=True) for seed in (0, 1))
 VIT = tuple(Target("vit_tiny_patch16_224", 2 * SIDE, n, seed) for seed in (0, 1) for n in (16, 0))
-TARGETS = (*OVERFIT[:4], *REGULAR[:2], *VIT[:2], *OVERFIT[4:], *REGULAR[2:], *VIT[2:])
+TARGETS = (*OVERFIT[:4], *REGULAR[:2], *EPOCHS[:1], *VIT[:2], *OVERFIT[4:], *REGULAR[2:], *EPOCHS[1:], *VIT[2:])
 """In an order in which every kind has been seen early."""
 SHOWN = (
     Metric.LINKAGE_P,
@@ -67,7 +69,6 @@ def audited(target: Target, path: Path, bench: Bench, steps: int) -> dict[str, A
     result = run_audit(request, films, now=datetime.now(UTC), clock=time.monotonic).result
     row: dict[str, Any] = {
         "target": target.name,
-        "overfit": target.members > 0,
         "architecture": target.architecture,
         "outcome": result.verdict.outcome.value,
         "exit_code": result.verdict.exit_code,
@@ -120,7 +121,7 @@ def counts(rows: Sequence[Row]) -> str:
     """How often each kind of network got each verdict."""
     found: dict[str, list[str]] = {}
     for name, _, verdict, *_ in rows:
-        kind = "overfit" if "-overfit-" in name else "regular"
+        kind = next(kind for kind in ("overfit", "epochs", "regular") if f"-{kind}-" in name)
         found.setdefault(f"{name.split('-')[0]}, {kind}", []).append(verdict.split()[0])
     lines = [
         (f"{kind} ({len(verdicts)})", *(str(verdicts.count(outcome)) for outcome in OUTCOMES))
