@@ -25,7 +25,7 @@ from reid_audit.cli.demo import EXPECTED, POLICY, films_of
 from reid_audit.demo.targets import demo_case
 from reid_audit.policy import policy_sha256
 
-STEP = 100
+STEP = 300
 """Steps of the reference loop that `step` compares with."""
 
 

@@ -1,6 +1,6 @@
 """The attack's step against a plain reference loop: seconds a step, peak memory, and time to the reference's energy.
 
-    python benchmarks/step.py --data ../shared/data/nih_cxr14 [--device cuda] [--steps 100]
+    python benchmarks/step.py --data ../shared/data/nih_cxr14 [--device cuda] [--steps 300]
 
 The reference is written in the style of public model-inversion code (Yin et al. 2020): one forward hook per BatchNorm
 layer, Euclidean norms of mean and variance differences summed, fp32 NCHW, Adam, `.item()` each step. Target, prior,
@@ -166,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/step.json"))
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
