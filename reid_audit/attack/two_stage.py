@@ -1,28 +1,20 @@
-"""`two-stage`: generator fine-tuning, latent likelihood, full-rank refinement; `latent`: the middle stage alone."""
+"""`two-stage`: generator fine-tuning, latent likelihood (latent.py), full-rank refinement."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from reid_audit.attack.generator_tuning import TuningSettings, tune_generator
 from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.latent import LATENT_SHARE, generator_of, search_latents
 from reid_audit.attack.moments import likelihood, recipe
-from reid_audit.attack.objectives import Objective
-from reid_audit.attack.refinement import Refined, RefineSettings, finish, refine
+from reid_audit.attack.refinement import Refined, finish, refine
 from reid_audit.budget import Meter
-from reid_audit.errors import PriorError
 from reid_audit.observer import Observer
-from reid_audit.prior.interface import Prior
-from reid_audit.prior.pggan import PgganPrior
-from reid_audit.prior.resampling import ResampledPrior
 from reid_audit.records import StoppedBy
 
-SEARCH = 2048
-LATENT_SHARE = 0.25
-"""Share of the steps spent on latents; the full-rank refinement has the rest."""
 COOLER = 0.01
 """Temperature at which the refinement starts, in those of the recipe: it has a start worth keeping."""
 
@@ -55,68 +47,6 @@ def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, obs
         images = task.space.decode(third.latents)
     path = [*second.trajectory, *((step + len(second.trajectory), energy) for step, energy in third.trajectory)]
     return finish(task, images, objective, path, meter, worst(second, third), tuned_samples=samples)
-
-
-def latent(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
-    """Sample likelihood maximised over the latents of the un-tuned generator."""
-    prior = generator_of(task)
-    settings = recipe(task)
-    objective = likelihood(task, settings)
-    found = search_latents(task, prior, objective, generator, meter, observer, settings)
-    with torch.no_grad():
-        images = prior.decode(found.latents)
-    return finish(task, images, objective, found.trajectory, meter, found.stopped_by)
-
-
-def search_latents(
-    task: AttackTask,
-    prior: Prior,
-    objective: Objective,
-    generator: torch.Generator,
-    meter: Meter,
-    observer: Observer,
-    settings: RefineSettings,
-) -> Refined:
-    """Stage 2: the best of ``SEARCH`` random latents by single-image energy, then Adam over the batch."""
-    particles = sum(task.budget.particles)
-    candidates = prior.sample_latents(max(SEARCH, 4 * particles), generator)
-    with torch.no_grad():
-        energies = torch.cat(
-            [objective.image_energy(task.inputs(prior.decode(part))) for part in torch.split(candidates, 128)]
-        )
-    best = spread_out(energies, particles, generator)
-    return refine(
-        task,
-        prior,
-        candidates[best],
-        objective,
-        steps=max(2, round(LATENT_SHARE * task.budget.steps)),
-        meter=meter,
-        observer=observer,
-        stage="stage 2: latents",
-        settings=settings,
-    )
-
-
-def spread_out(energies: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Indices of ``count`` candidates drawn at random from the lowest quarter, so that the batch stays diverse."""
-    lowest = energies.argsort()[: max(count, len(energies) // 4)]
-    order = torch.randperm(len(lowest), generator=generator, device=generator.device)[:count]
-    return lowest[order.to(lowest.device)]
-
-
-def generator_of(task: AttackTask) -> PgganPrior:
-    """The task's generator. Raises PriorError where the prior is Gaussian, or was made for another size."""
-    if isinstance(task.prior, PgganPrior):
-        return task.prior
-    closest = f"{task.prior.card.kind} prior {task.prior.card.id}"
-    if isinstance(task.prior, ResampledPrior):
-        closest += f" at {task.prior.card.side} px"
-    raise PriorError(
-        "this method needs a generator (PGGAN) of the network's input size",
-        closest=closest,
-        remedy="train one with 'reid-audit prior train', or use --method moments",
-    )
 
 
 def worst(*stages: Refined) -> StoppedBy:
