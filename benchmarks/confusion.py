@@ -23,7 +23,7 @@ from pages import Row, markdown, publish
 from power import rows_of
 from real import accuracy
 from safetensors.torch import load_file
-from targets import Bench, Target, weights_of
+from targets import Bench, Target, base_of, weights_of
 from training import SPEC
 
 from reid_audit.arch.identify import identify
@@ -36,7 +36,12 @@ OVERFIT = tuple(Target("resnet18", SIDE, n, seed) for seed in (0, 1) for n in (8
 REGULAR = tuple(Target("resnet18", SIDE, 0, seed) for seed in range(10))
 EPOCHS = tuple(Target("resnet18", SIDE, 0, seed, epochs=True) for seed in (0, 1))
 VIT = tuple(Target("vit_tiny_patch16_224", 2 * SIDE, n, seed) for seed in (0, 1) for n in (16, 0))
-TARGETS = (*OVERFIT[:4], *REGULAR[:2], *EPOCHS[:1], *VIT[:2], *OVERFIT[4:], *REGULAR[2:], *EPOCHS[1:], *VIT[2:])
+FINETUNED = tuple(Target("vit_tiny_patch16_224", 2 * SIDE, n, 0, base=True) for n in (8, 16, 0))
+"""Audited with their base. 0: every film, augmented; the others by heart."""
+TARGETS = (
+    *(*OVERFIT[:4], *REGULAR[:2], *EPOCHS[:1], *VIT[:2], *FINETUNED),
+    *(*OVERFIT[4:], *REGULAR[2:], *EPOCHS[1:], *VIT[2:]),
+)
 """In an order in which every kind has been seen early."""
 SHOWN = (
     Metric.LINKAGE_P,
@@ -49,7 +54,7 @@ SHOWN = (
 )
 
 
-def audited(target: Target, path: Path, bench: Bench, steps: int) -> dict[str, Any]:
+def audited(target: Target, path: Path, base: Path | None, bench: Bench, steps: int) -> dict[str, Any]:
     """One audit under the default policy with ``steps``, as a row."""
     spec = SPEC.model_copy(update={"side": target.side})
     policy = Policy(preprocess=PreprocessPolicy(declared=spec), budget=Budget(steps=steps))
@@ -59,6 +64,7 @@ def audited(target: Target, path: Path, bench: Bench, steps: int) -> dict[str, A
         policy_sha256=policy_sha256(policy),
         seed=target.seed,
         architecture=target.architecture,
+        base=base,
     )
     films = Films(
         reference=lambda _: bench.members(target),
@@ -90,8 +96,10 @@ def run(options: argparse.Namespace) -> None:
         if target.side not in benches:
             benches[target.side] = Bench.at(options.data, target.side)
         bench = benches[target.side]
-        path = weights_of(target, bench, options.out.parent / "targets")
-        row = audited(target, path, bench, options.steps) | {"steps": options.steps}
+        folder = options.out.parent / "targets"
+        path = weights_of(target, bench, folder)
+        base = base_of(target, bench, folder) if target.base else None
+        row = audited(target, path, base, bench, options.steps) | {"steps": options.steps}
         network = identify(load_file(path), side=target.side)
         row["accuracy"] = accuracy(network.module, bench.members(target))
         with options.out.open("a", encoding="utf-8") as file:

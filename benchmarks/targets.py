@@ -99,6 +99,8 @@ def weights_of(target: Target, bench: Bench, folder: Path) -> Path:
         if target.base:
             start = make()
             start.load_state_dict(load_file(base_of(target, bench, folder)))
+            if not target.members:
+                return regular(lambda: start, films.images, labels, seed=target.seed, rate=3e-4)
             return finetuned(start, films.images, labels)
         by_heart = partial(overfit, steps=OVERFIT_STEPS.get(target.architecture, 150))
         recipe = epochs if target.epochs else by_heart if target.members else regular

@@ -1,15 +1,28 @@
-"""`gradient`: images whose joint gradient is the way from a public base to the audited weights."""
+"""`gradient`: images whose own gradients span the way from a public base to the audited weights.
+
+Fine-tuning moves the weights by a sum over films of c_i J_i, J_i the gradient of a film's answer and c_i what its
+residuals came to over all steps. Neither the number of steps, nor rates, nor labels need to be known where c is free:
+it is solved for. Every image's gradient has much in common with every other's, so displacement and gradients are
+compared in what gradients of ordinary images, drawn from the prior, do not explain. Gradients change along the path;
+they are taken a quarter of the way, by when most of the loss is gone.
+
+Related work: Geiping et al. 2020, who match the one gradient of a known step by its cosine.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from reid_audit.attack.difference import Displacement, displacement
-from reid_audit.attack.heads import answers, labels_of, logits_of, meaning
+from reid_audit.attack.heads import HeadKind, answers, labels_of, logits_of, meaning, residual
 from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.layers import inputs_of, matrix_layers, outputs_of, watched
 from reid_audit.attack.moments import from_noise
 from reid_audit.attack.refinement import RefineSettings, hypothesis_groups
 from reid_audit.budget import Meter
@@ -17,38 +30,127 @@ from reid_audit.errors import ArchitectureError
 from reid_audit.observer import Observer
 
 PRECISION = 1e4
-"""Energy of a batch whose gradient is orthogonal to the displacement."""
+"""Energy of a batch that explains nothing."""
+SHARE = 0.25
+"""How far from the base to the network gradients are taken."""
+WEIGHTS = 300_000
+"""Gradients are compared in the first layers that moved, up to this many weights (never fewer than one layer)."""
+ORDINARY = 256
+"""Images of the prior whose gradients are ordinary."""
+RIDGE = 1e-3
+"""Noise of an ordinary gradient, in the mean squared length of one."""
+DOUBT = 0.3
+"""Ridge on the coefficients of a batch, its gradients of length one: films explain, not small differences of films."""
+SETTINGS = RefineSettings(start_scale=1.0, hottest=3.0, coldest=0.3, jitter=0.5)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilmGradients:
+    """Gradients of single images' answers with respect to the weights of some layers, at one point of the path."""
+
+    module: nn.Module
+    parameters: dict[str, Tensor]
+    layers: tuple[str, ...]
+    kind: HeadKind
+    width: int
+    """Outputs of the network."""
+
+    def of(self, inputs: Tensor, labels: Tensor, *, differentiable: bool = False) -> Tensor:
+        """[N, P] gradients of inputs [N, C, H, W] along the residuals, of length one, of ``labels`` [N] (heads.py)."""
+        calls: dict[str, tuple[nn.Module, Tensor, Tensor]] = {}
+
+        def keep(name: str, layer: nn.Module, given: Tensor, made: Tensor) -> None:
+            calls[name] = (layer, given, made)
+
+        if not inputs.requires_grad:
+            inputs = inputs.detach().requires_grad_(True)
+        fused_has_no_second_derivative = sdpa_kernel(SDPBackend.MATH)
+        with torch.enable_grad(), fused_has_no_second_derivative, watched(self.module, self.layers, keep):
+            logits = logits_of(functional_call(self.module, self.parameters, (inputs,)))
+            wrong = residual(self.kind, logits.detach().double(), answers(labels, self.width))
+            towards = functional.normalize(wrong, dim=1).to(logits)
+            backward = torch.autograd.grad(
+                (towards * logits).sum(), [calls[name][2] for name in self.layers], create_graph=differentiable
+            )
+        parts = []
+        for name, slope in zip(self.layers, backward, strict=True):
+            layer, given, _ = calls[name]
+            product = torch.einsum("npo,npd->nod", outputs_of(layer, slope), inputs_of(layer, given))
+            parts.append(product.flatten(1))
+        found = torch.cat(parts, dim=1)
+        return found if differentiable else found.detach()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beyond:
+    """Inner products of what ordinary gradients leave unexplained (the Schur complement of their Gram matrix)."""
+
+    ordinary: Tensor
+    """[M, P] gradients of ordinary images."""
+    factor: Tensor
+    """[M, M] Cholesky factor of their Gram matrix with ``RIDGE``."""
+    goal: Tensor
+    """[P] the displacement."""
+    known: Tensor
+    """[M] how ordinary gradients explain it."""
+    left: Tensor
+    """Squared length of the goal that they leave."""
+
+    @classmethod
+    def of(cls, ordinary: Tensor, goal: Tensor) -> Beyond:
+        gram = ordinary @ ordinary.T
+        ridge = RIDGE * gram.diagonal().mean().clamp_min(1e-12)
+        factor = torch.linalg.cholesky(gram + ridge * torch.eye(len(gram), device=gram.device))
+        along = ordinary @ goal
+        known = torch.cholesky_solve(along[:, None], factor)[:, 0]
+        left = (goal @ goal - along @ known).clamp_min(1e-20)
+        return cls(ordinary, factor, goal, known, left)
+
+    def explained(self, gradients: Tensor) -> Tensor:
+        """Share of what is left of the goal that a batch's gradients [N, P] explain together; scalar, 0 to 1."""
+        gram, along = self.remaining(gradients)
+        gram = gram + DOUBT * torch.eye(len(gram), device=gram.device)
+        share: Tensor = along @ torch.linalg.solve(gram, along)
+        return share
+
+    def each(self, gradients: Tensor) -> Tensor:
+        """[N] the same share for every image alone."""
+        return self.remaining(gradients)[1].square() / (1.0 + DOUBT)
+
+    def remaining(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, N] cosines between gradients, and [N] with the goal, beyond the ordinary."""
+        common = gradients @ self.ordinary.T
+        gram = gradients @ gradients.T - common @ torch.cholesky_solve(common.T, self.factor)
+        along = gradients @ self.goal - common @ self.known
+        lengths = gram.diagonal().clamp_min(1e-20).sqrt()
+        return gram / (lengths[:, None] * lengths), along / (lengths * self.left.sqrt())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DifferenceObjective:
-    """1 - cosine between a batch's summed gradient and the displacement (Geiping et al. 2020, eq. 4)."""
+    """How little of the displacement a batch's gradients explain."""
 
-    path: Displacement
+    gradients: FilmGradients
+    beyond: Beyond
     groups: Tensor
     """[N] int64: which batch each image belongs to."""
     labels: Tensor
-    """[N] int64 label each particle stands for (heads.py)."""
-    width: int
-    """Outputs of the network."""
+    """[N] int64 label each particle stands for."""
 
     def energy(self, inputs: Tensor, mixture: Tensor | None = None) -> Tensor:
-        terms = []
-        for group in range(int(self.groups.max()) + 1):
-            mine = self.groups == group
-            joint = self.path.gradients(inputs[mine], answers(self.labels[mine], self.width), differentiable=True)
-            terms.append(1.0 - self.path.alignment(joint))
-        return PRECISION * torch.stack(terms)
+        found = self.gradients.of(inputs, self.labels, differentiable=True)
+        shares = [self.beyond.explained(found[self.groups == g]) for g in range(int(self.groups.max()) + 1)]
+        return PRECISION * (1.0 - torch.stack(shares))
 
     def image_energy(self, inputs: Tensor) -> Tensor:
-        """[N] 1 - cosine of every image alone, with the label it explains better."""
-        best = torch.full((len(inputs),), 2.0, device=inputs.device)
-        for row, image in enumerate(torch.split(inputs, 1)):
-            for label in range(min(labels_of(meaning(self.path.head, self.width), self.width), 8)):
-                wanted = answers(torch.tensor([label], device=inputs.device), self.width)
-                joint = self.path.gradients(image, wanted)
-                best[row] = torch.minimum(best[row], 1.0 - self.path.alignment(joint))
-        return best
+        """[N] the same of every image alone, with the label it explains most with."""
+        best = torch.zeros(len(inputs), device=inputs.device)
+        for label in range(min(labels_of(self.gradients.kind, self.gradients.width), 8)):
+            for rows in torch.split(torch.arange(len(inputs), device=inputs.device), 32):
+                labels = torch.full((len(rows),), label, device=inputs.device)
+                shares = self.beyond.each(self.gradients.of(inputs[rows], labels))
+                best[rows] = torch.maximum(best[rows], shares)
+        return PRECISION * (1.0 - best)
 
 
 def gradient(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
@@ -65,18 +167,54 @@ def gradient(task: AttackTask, *, generator: torch.Generator, meter: Meter, obse
             closest=f"a {task.target.match.head} head, whose labels cannot be guessed",
             remedy="use --method moments, or state what the outputs mean with --head",
         )
-    groups = hypothesis_groups(task.budget.particles).to(task.space.mean.device)
-    with torch.no_grad():
-        width = logits_of(task.target.module(task.inputs(task.space.mean[None]))).shape[1]
-    kind = meaning(task.target.match.head, width)
-    labels = torch.arange(len(groups), device=groups.device) % labels_of(kind, width)
-    objective = DifferenceObjective(displacement(task.target, task.base), groups, labels, width)
     return from_noise(
         task,
-        objective,
+        difference_objective(task, displacement(task.target, task.base)),
         generator=generator,
         meter=meter,
         observer=observer,
         stage="gradient",
-        settings=RefineSettings(),
+        settings=SETTINGS,
     )
+
+
+def difference_objective(task: AttackTask, path: Displacement) -> DifferenceObjective:
+    """The objective over the task's hypotheses. Raises ArchitectureError where no layer that can tell has moved."""
+    probe = task.inputs(task.space.mean[None])
+    layers = first_layers(path, matrix_layers(path.module, probe))
+    if not layers:
+        raise ArchitectureError(
+            "fine-tuning moved no linear or convolutional layer that films pass one by one",
+            closest=f"{len(path.moved)} parameters moved",
+            remedy="use --method moments, or give the weights that training started from with --base",
+        )
+    with torch.no_grad():
+        width = logits_of(path.module(probe)).shape[1]
+    kind = meaning(task.target.match.head, width)
+    gradients = FilmGradients(path.module, path.at(SHARE), layers, kind, width)
+    groups = hypothesis_groups(task.budget.particles).to(probe.device)
+    labels = torch.arange(max(ORDINARY, len(groups)), device=probe.device) % labels_of(kind, width)
+    draw = torch.Generator(device=probe.device).manual_seed(0)
+    with torch.no_grad():
+        images = task.space.decode(task.space.sample_latents(ORDINARY, draw)).clamp(0.0, 1.0)
+    ordinary = [
+        gradients.of(task.inputs(images[rows]), labels[rows])
+        for rows in torch.split(torch.arange(ORDINARY, device=probe.device), 32)
+    ]
+    goal = torch.cat([path.moved[f"{name}.weight"].flatten() for name in layers])
+    return DifferenceObjective(gradients, Beyond.of(torch.cat(ordinary), goal), groups, labels[: len(groups)])
+
+
+def first_layers(path: Displacement, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The first of ``names``, in order of execution, that moved, up to ``WEIGHTS`` weights."""
+    chosen: list[str] = []
+    total = 0
+    for name in names:
+        step = path.moved.get(f"{name}.weight")
+        if step is None:
+            continue
+        total += step.numel()
+        if chosen and total > WEIGHTS:
+            break
+        chosen.append(name)
+    return tuple(chosen)

@@ -80,6 +80,7 @@ def from_noise(
         observer=observer,
         stage=stage,
         settings=settings,
+        generator=generator,
     )
     with torch.no_grad():
         images = task.space.decode(refined.latents)

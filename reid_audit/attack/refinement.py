@@ -26,6 +26,8 @@ class RefineSettings:
     betas: tuple[float, float] = (0.9, 0.99)
     start_scale: float = 0.3
     """Starting latents are this many standard deviations wide."""
+    jitter: float = 0.0
+    """Standard deviation of fresh noise on the latents at every step, against optima that one exact image alone has."""
     hottest: float = 1e4
     coldest: float = 0.05
     skipped: int = 0
@@ -67,10 +69,12 @@ def refine(
     observer: Observer,
     stage: str,
     settings: RefineSettings,
+    generator: torch.Generator | None = None,
 ) -> Refined:
     """Minimise energy / temperature + |z|^2 / 2 over ``latents`` [N, D], jointly within the objective's groups.
 
-    Adam with a cosine rate; the temperature falls geometrically over the first 80 % of the steps.
+    Adam with a cosine rate; the temperature falls geometrically over the first 80 % of the steps. ``generator`` draws
+    the jitter.
     """
     latents = latents.clone().requires_grad_(True)
     mixture = torch.zeros_like(latents[:, 0]).requires_grad_(True) if settings.weighted else None
@@ -86,7 +90,7 @@ def refine(
     observer.notice(StageStarted(stage, steps))
     for step, (rate, heat) in enumerate(schedule):
         optimiser.param_groups[0]["lr"] = rate
-        energies = objective.energy(task.inputs(prior.decode(latents)), mixture)
+        energies = objective.energy(task.inputs(prior.decode(shaken(latents, settings.jitter, generator))), mixture)
         loss = energies.sum() / heat + 0.5 * latents.square().sum()
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -100,6 +104,13 @@ def refine(
             break
     observer.notice(StageEnded(stage, f"energy {trajectory[0][1]:.3g} to {trajectory[-1][1]:.3g}"))
     return Refined(latents.detach(), tuple(trajectory), stopped, None if mixture is None else mixture.detach())
+
+
+def shaken(latents: Tensor, jitter: float, generator: torch.Generator | None) -> Tensor:
+    """Latents with fresh noise of ``jitter`` standard deviations."""
+    if not jitter:
+        return latents
+    return latents + jitter * torch.randn(latents.shape, generator=generator, device=latents.device)
 
 
 def hypothesis_groups(particles: Sequence[int]) -> Tensor:

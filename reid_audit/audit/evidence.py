@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from reid_audit.arch.target import Target
 from reid_audit.attack.batchnorm import ImageMoments, statistics_layers
-from reid_audit.attack.difference import film_alignments
+from reid_audit.attack.difference import displacement
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.memory import film_moments, head_directions, losses, margins
+from reid_audit.attack.moments import prior_batches
+from reid_audit.attack.rowspace import film_spans
 from reid_audit.audit.arms import numpy_for
 from reid_audit.audit.sides import Canaries, Pooled
 from reid_audit.cohort import Cohort
@@ -32,6 +34,8 @@ from reid_audit.score.similarity import MatchSpace, aligned_ncc, match_scores
 
 BATCHES = (8, 16, 32, 64)
 """Batch sizes tried for the unbiased-variance correction; the best explanation wins."""
+ORDINARY = 256
+"""Images of the prior that films are compared with where the base is known."""
 PERMUTATIONS = 9999
 COMPARED = (*LINKAGE, *EXPOSURE, Metric.NEGATIVE_CONTROL_P, Metric.EXCHANGEABILITY_P, Metric.SCORER_SENSITIVITY)
 """What needs films of both sides, beside the likely samples and the demographics."""
@@ -78,14 +82,16 @@ def families(task: AttackTask, films: Tensor, labels: NDArray[np.str_]) -> Membe
     elif (directions := head_directions(target, inputs)) is not None:
         rows, goal = (part.double().cpu().numpy() for part in directions)
         scores["stationarity"] = explain_direction(NormalEquations.of_directions(rows, goal))
+    if task.base is not None:
+        ordinary = prior_batches(replace(task, samples=ORDINARY))
+        if (spans := film_spans(displacement(target, task.base), inputs, ordinary)) is not None:
+            scores["difference"] = spans.double().cpu().numpy()
     if target.match.head == "features":
         return Membership(scores, explaining)
     if (firm := margins(target, inputs)) is not None:
         scores["margin"] = firm.double().cpu().numpy()
     if (loss := losses(target, inputs, labels)) is not None:
         scores["loss"] = -loss.double().cpu().numpy()
-    if task.base is not None and (aligned := film_alignments(target, task.base, inputs)) is not None:
-        scores["difference"] = aligned.double().cpu().numpy()
     return Membership(scores, explaining)
 
 

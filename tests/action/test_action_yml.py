@@ -22,6 +22,7 @@ INPUTS = [
     "reference",
     "holdout",
     "prior",
+    "base",
     "budget",
     "profile",
     "device",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid_audit.attack.difference import displacement
-from reid_audit.attack.heads import answers
+from reid_audit.attack.gradient import difference_objective
 from reid_audit.attack.moments import moments
 from reid_audit.attack.refinement import RefineSettings
 from reid_audit.attack.stationarity import layer_stationarity, weights_below
@@ -84,8 +84,8 @@ def test_second_derivatives_pass_through_attention() -> None:
     torch.manual_seed(0)
     base, tuned = Attention(), Attention()
     inputs = FILMS.clone().requires_grad_(True)
-    path = displacement(target_of(tuned), target_of(base))
-    path.alignment(path.gradients(inputs, answers(LABELS, 2), differentiable=True)).backward()
+    task = task_of(tuned, particles=(len(FILMS),))
+    difference_objective(task, displacement(target_of(tuned), target_of(base))).energy(inputs).backward()
     assert inputs.grad is not None
     assert float(inputs.grad.abs().sum()) > 0
     again = FILMS.clone().requires_grad_(True)
