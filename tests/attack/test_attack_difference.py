@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small import SPEC, blobs, convnet, target_of, task_of
@@ -16,6 +17,7 @@ from reid_audit.attack.layers import matrix_layers
 from reid_audit.attack.methods import METHODS
 from reid_audit.attack.moments import prior_batches
 from reid_audit.attack.rowspace import film_spans, row_space, telling
+from reid_audit.audit.evidence import families
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
 from reid_audit.observer import SilentObserver
@@ -174,6 +176,19 @@ def test_members_lie_in_the_row_space_of_what_moved() -> None:
     assert spans is not None
     assert spans.shape == (44,)
     assert float(spans[:4].min()) > float(spans[4:].max())
+
+
+@pytest.mark.parametrize("head", ["softmax", "regression", "features"])
+def test_with_a_base_the_exposure_has_one_family_more(head: str) -> None:
+    base = Patches()
+    task = task_of(fine_tuned(base, blobs(4, 1)))
+    task = replace(
+        task, target=replace(task.target, match=task.target.match.model_copy(update={"head": head})), samples=128
+    )
+    films, unlabelled = torch.cat([blobs(4, 1), blobs(40, 2)]), np.full(44, "")
+    assert "difference" not in families(task, films, unlabelled).scores
+    scores = families(replace(task, base=target_of(base)), films, unlabelled).scores["difference"]
+    assert scores[:4].min() > scores[4:].max()
 
 
 def test_films_a_network_never_saw_look_alike_in_its_row_space() -> None:
