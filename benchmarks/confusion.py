@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -116,6 +117,14 @@ def shown(value: Any) -> str:
 
 HEAD = ("target", "training accuracy", "verdict (exit)", *(metric.value for metric in SHOWN), "CPU s")
 OUTCOMES = ("fail", "inconclusive", "pass")
+KINDS = {
+    r"-overfit-": "overfit",
+    r"-epochs-": "epochs",
+    r"-regular-": "regular",
+    r"-finetuned-\d+-\d+": "fine-tuned by heart",
+    r"-finetuned-\d+$": "fine-tuned with care",
+}
+"""What a target's name says of its training."""
 
 
 def row_of(audit: dict[str, Any]) -> Row:
@@ -129,7 +138,7 @@ def counts(rows: Sequence[Row]) -> str:
     """How often each kind of network got each verdict."""
     found: dict[str, list[str]] = {}
     for name, _, verdict, *_ in rows:
-        kind = next(kind for kind in ("overfit", "epochs", "regular") if f"-{kind}-" in name)
+        kind = next(words for part, words in KINDS.items() if re.search(part, name))
         found.setdefault(f"{name.split('-')[0]}, {kind}", []).append(verdict.split()[0])
     lines = [
         (f"{kind} ({len(verdicts)})", *(str(verdicts.count(outcome)) for outcome in OUTCOMES))
