@@ -185,7 +185,11 @@ def recorded(
             stopped_by=next((a.spend.stopped_by for a in arms if a.spend.stopped_by not in COMPLETE), COMPLETE[0]),
         ),
         seed=request.seed,
-        digests=(("reconstructions", frozen.first.digest), ("inputs", desk.inputs)),
+        digests=(
+            ("reconstructions", frozen.first.digest),
+            ("inputs", desk.inputs),
+            *((("base", setup.base.summary.sha256),) if setup.base else ()),
+        ),
         verdict=verdict,
     )
 

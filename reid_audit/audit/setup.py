@@ -53,6 +53,8 @@ class Setup:
     preprocess_by: PreprocessBy
     predictors: Predictors | None = None
     """What reads age and sex, where it is not fitted on the prior's films."""
+    base: Checkpoint | None = None
+    """The file with the network before fine-tuning, where one was given."""
 
     @property
     def frame(self) -> Frame:
@@ -79,15 +81,16 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
     images = cohort.images if cohort is not None else _samples(prior, request.seed)
     spec, by = _preprocess(target, request.policy.preprocess, images)
     device = usable_device(request.device)
+    base = None if request.base is None else load_checkpoint(request.base)
     task = AttackTask(
         target=replace(target, module=target.module.to(device)),
         prior=prior.to(device),
         space=_space(request, films, prior, images).to(device),
         preprocess=spec.model_copy(update={"side": side}),
         budget=request.policy.budget,
-        base=_base(request, target, device),
+        base=None if base is None else _base(base, request, target, device),
     )
-    return Setup(checkpoint, task, device, images, cohort, origin, by, loaded_predictors(request, films))
+    return Setup(checkpoint, task, device, images, cohort, origin, by, loaded_predictors(request, films), base)
 
 
 def stated_head(match: ArchMatch, head: Literal["softmax", "sigmoid", "regression"]) -> ArchMatch:
@@ -101,16 +104,14 @@ def stated_head(match: ArchMatch, head: Literal["softmax", "sigmoid", "regressio
     return match.model_copy(update={"head": head})
 
 
-def _base(request: AuditRequest, target: Target, device: torch.device) -> Target | None:
+def _base(base: Checkpoint, request: AuditRequest, target: Target, device: torch.device) -> Target:
     """The network before fine-tuning, known to be the same architecture. Raises ArchitectureError where it is not."""
-    if request.base is None:
-        return None
     found = identify(
-        load_checkpoint(request.base).tensors,
+        base.tensors,
         name=request.architecture,
         factory=request.factory,
         side=target.match.side,
-        config=config_beside(request.base),
+        config=None if request.base is None else config_beside(request.base),
     )
     displacement(target, found)
     return replace(found, module=found.module.to(device))

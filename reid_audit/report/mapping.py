@@ -48,7 +48,9 @@ SMALL_CELL = 10
 """Demographic figures about fewer people are not published."""
 DEMOGRAPHIC = frozenset(m for m in Metric if m.value.startswith(("age_", "sex_")))
 MAX_BINS = 60
-PUBLISHED_DIGESTS = frozenset({"reconstructions", "negative_control", "controls", "policy", "waivers", "index", "lock"})
+PUBLISHED_DIGESTS = frozenset(
+    {"reconstructions", "negative_control", "controls", "policy", "waivers", "index", "lock", "base"}
+)
 """Digests of attack products and inputs that are not patients. A cohort's digest would confirm a guessed member."""
 ROC_GRID: tuple[float, ...] = (
     *(0.0, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -72,9 +73,14 @@ def audit(
     clock: Clock | None = None,
     store: RunStore | None = None,
     cache: ControlCache | None = None,
+    base: Path | None = None,
 ) -> Audited:
     request = AuditRequest(
-        checkpoint=checkpoint or case.checkpoint, policy=chosen, policy_sha256=policy_sha256(chosen), seed=seed
+        checkpoint=checkpoint or case.checkpoint,
+        policy=chosen,
+        policy_sha256=policy_sha256(chosen),
+        seed=seed,
+        base=base,
     )
     sides = Films(
         reference=(lambda _: case.reference) if "reference" in films else None,
@@ -243,6 +249,20 @@ def test_resume_reuses_finished_arms_of_the_same_inputs_only(leaking: DemoCase, 
     changed = audit(leaking, policy(steps=4), store=RunStore(tmp_path, resume=True))
     assert changed.result.digests != first.result.digests
     assert (tmp_path / "target.safetensors").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.timeout(900)
+def test_a_base_is_named_by_its_digest(leaking: DemoCase, baseline: Audited, tmp_path: Path) -> None:
+    base = tmp_path / "base.safetensors"
+    shaken = torch.Generator().manual_seed(0)
+    tensors = {
+        name: value + 1e-3 * torch.randn(value.shape, generator=shaken) if name.endswith("weight") else value
+        for name, value in load_file(leaking.checkpoint).items()
+    }
+    save_file(tensors, base)
+    found = audit(leaking, policy(steps=2), base=base)
+    assert dict(found.result.digests)["base"] == sha256(base.read_bytes()).hexdigest()
+    assert "base" not in dict(baseline.result.digests)
 
 
 @pytest.mark.timeout(900)

@@ -125,6 +125,17 @@ def test_a_pass_claims_power_only_where_it_was_shown() -> None:
     assert "no figure below is calibrated" in plain.meaning(publish(blind))
 
 
+def test_a_base_is_named_wherever_the_audit_is_to_be_repeated() -> None:
+    example = results.failing()
+    with_base = example.model_copy(update={"digests": (*example.digests, ("base", "b" * 64))})
+    without, named = (render(publish(found), "html") for found in (example, with_base))
+    assert "--base BASE" in named
+    assert "Base SHA-256" in named
+    assert "public weights they were fine-tuned from" in named
+    assert "BASE" not in without
+    assert "only the file with the weights" in without
+
+
 def test_headline_is_about_people() -> None:
     said = plain.headline(publish(results.failing()))
     assert said.startswith("6 of 16 training patients were re-identified (p 0.0005; the policy fails at 0.01).")
