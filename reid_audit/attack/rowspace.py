@@ -92,7 +92,7 @@ def second_moments(module: nn.Module, names: tuple[str, ...], batches: Sequence[
     counts: dict[str, int] = {}
 
     def add(name: str, layer: nn.Module, given: Tensor, _: Tensor) -> None:
-        rows = spaced(inputs_of(layer, given)).flatten(0, 1)
+        rows = spaced_inputs(layer, given).flatten(0, 1)
         sums[name] = sums.get(name, 0.0) + rows.T @ rows
         counts[name] = counts.get(name, 0) + len(rows)
 
@@ -107,12 +107,17 @@ def shares(module: nn.Module, spaces: dict[str, RowSpace], batches: Sequence[Ten
     found: dict[str, list[Tensor]] = {name: [] for name in spaces}
 
     def add(name: str, layer: nn.Module, given: Tensor, _: Tensor) -> None:
-        found[name].append(spaces[name].share(spaced(inputs_of(layer, given))))
+        found[name].append(spaces[name].share(spaced_inputs(layer, given)))
 
     with torch.no_grad(), watched(module, tuple(spaces), add):
         for batch in batches:
             module(batch)
     return torch.stack([torch.cat(parts) for parts in found.values()])
+
+
+def spaced_inputs(layer: nn.Module, given: Tensor) -> Tensor:
+    """[N, <= POSITIONS, D] a layer's inputs at evenly spaced positions, a few images at a time: all would be large."""
+    return torch.cat([spaced(inputs_of(layer, part)) for part in torch.split(given, 4)])
 
 
 def spaced(inputs: Tensor) -> Tensor:
