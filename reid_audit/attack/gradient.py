@@ -4,7 +4,7 @@ Fine-tuning moves the weights by a sum over films of c_i J_i, J_i the gradient o
 residuals came to over all steps. Neither the number of steps, nor rates, nor labels need to be known where c is free:
 it is solved for. Every image's gradient has much in common with every other's, so displacement and gradients are
 compared in what gradients of ordinary images, drawn from the prior, do not explain. Gradients change along the path;
-they are taken a quarter of the way, by when most of the loss is gone.
+they are taken a quarter of the way, where those of members explained most (docs/power.md).
 
 Related work: Geiping et al. 2020, who match the one gradient of a known step by its cosine.
 """
