@@ -42,7 +42,7 @@ def accepted(code: str, report: Path, digest: str | None) -> dict[str, Any]:
         raise NotAuditedError(f"reid-audit ended with {code} and wrote no report") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NotAuditedError("report.json cannot be read") from error
-    if schema != "reid-audit/report/1":
+    if schema != "reid-audit/report/2":
         raise NotAuditedError("report.json is of another version")
     if audited != digest:
         raise NotAuditedError("report.json is about other weights than the checkpoint on disk")

@@ -47,10 +47,10 @@ TARGETS = (
 SHOWN = (
     Metric.LINKAGE_P,
     Metric.LINKAGE_AUC,
-    Metric.EXPOSURE_AUC,
-    Metric.EXPOSURE_TPR,
+    Metric.MEMBERSHIP_AUC,
+    Metric.MEMBERSHIP_TPR,
     Metric.ATTACK_POWER,
-    Metric.EXPOSURE_CONTROL,
+    Metric.MEMBERSHIP_CONTROL,
     Metric.NEGATIVE_CONTROL_P,
 )
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 
 from reid_audit.arch.identify import identify
-from reid_audit.attack.batchnorm import image_moments
 from reid_audit.attack.metric import isotropic
 from reid_audit.attack.objectives import group_weights, moment_energy
 from reid_audit.attack.schedules import noise_floors
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.demo.targets import SPEC, demo_case
+from reid_audit.network.batchnorm import image_moments
 from reid_audit.preprocess import to_network
 
 

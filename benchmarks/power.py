@@ -36,7 +36,7 @@ from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
 from reid_audit.attack.moments import moments
 from reid_audit.attack.refinement import RefineSettings
-from reid_audit.audit.evidence import families
+from reid_audit.audit.evidence import membership_of
 from reid_audit.audit.sides import Pooled
 from reid_audit.budget import Meter
 from reid_audit.errors import AuditError
@@ -44,8 +44,8 @@ from reid_audit.observer import SilentObserver
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import shipped_prior
 from reid_audit.records import Budget, Metric, Unmeasured, find
-from reid_audit.score.exposure import exposure
 from reid_audit.score.linkage import link
+from reid_audit.score.membership.inference import membership
 from reid_audit.score.similarity import cosines, match_scores, ssim_matrix
 
 PRIOR_PGGAN = "prior-pggan"
@@ -153,10 +153,10 @@ def measure(found: Attacked, pooled: Pooled, bench: Bench, seed: int) -> dict[st
     }
 
 
-def exposed(task: AttackTask, pooled: Pooled, seed: int) -> dict[str, Any]:
-    """Owner-side exposure of the target itself; the same for every method."""
-    found = exposure(
-        families(task, pooled.films, pooled.labels).scores,
+def recognised(task: AttackTask, pooled: Pooled, seed: int) -> dict[str, Any]:
+    """Membership figures of the target itself; the same for every method."""
+    found = membership(
+        membership_of(task, pooled.films, pooled.labels).scores,
         pooled.patients,
         pooled.is_member,
         pooled.strata,
@@ -229,7 +229,7 @@ def cell(
         {"target": target.name, "method": method, "budget": budget_of(options.steps, options.particles)}
         | asdict(target)
         | measure(found, pooled, bench, target.seed)
-        | exposed(found.task, pooled, target.seed)
+        | recognised(found.task, pooled, target.seed)
         | {"threads": torch.get_num_threads(), "device": options.device}
     )
 
@@ -245,7 +245,7 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("nearest is a member (chance)", lambda r: f"{r['nearest_member_share']:.2f} ({r['chance']:.2f})"),
     ("NN member / hold-out", lambda r: f"{r['nn_member']:.2f} / {r['nn_holdout']:.2f}"),
     ("SSIM member / hold-out", lambda r: f"{r['ssim_member']:.2f} / {r['ssim_holdout']:.2f}"),
-    ("exposure AUC, TPR", lambda r: f"{r['exposure_auc']:.2f}, {r['exposure_tpr_at_1pct_fpr']:.2f}"),
+    ("membership AUC, TPR", lambda r: f"{r['membership_auc']:.2f}, {r['membership_tpr_at_1pct_fpr']:.2f}"),
     ("energy", lambda r: f"{r['energy_start']:.1e} to {r['energy_end']:.1e}"),
     ("CPU s", lambda r: f"{r['cpu_seconds']:.0f}"),
     ("steps", lambda r: str(r["steps"])),

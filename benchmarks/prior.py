@@ -14,16 +14,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reid_audit.artefacts.provenance import check_overlap, origin_of
+from reid_audit.artefacts.storage import read_prior_file
 from reid_audit.budget import Meter
-from reid_audit.prior.features import fit_features, frechet_distance, kernel_distance, precision_recall
+from reid_audit.imaging.features import fit_features, frechet_distance, kernel_distance, precision_recall
 from reid_audit.prior.gaussian import fit_gaussian
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.memorisation import measure_memorisation
 from reid_audit.prior.pggan import PgganPrior
-from reid_audit.prior.provenance import check_overlap, origin_of
 from reid_audit.prior.resampling import prior_at
 from reid_audit.prior.sampling import write_grid
-from reid_audit.prior.storage import read_prior_file
 from reid_audit.prior.training import PRIOR_FILE, train_pggan
 
 DATASET = "NIH ChestX-ray14"

@@ -27,8 +27,8 @@ from prior import films
 from torch import Tensor
 
 from reid_audit.budget import Meter
+from reid_audit.imaging.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
 from reid_audit.observer import Event
-from reid_audit.prior.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.recipe import TrainRecipe

@@ -31,7 +31,6 @@ from torch import Tensor, nn
 from training import SPEC, overfit
 
 from reid_audit.arch.identify import identify
-from reid_audit.attack.batchnorm import batched_moments
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.moments import likelihood, moments, recipe
 from reid_audit.attack.objectives import residuals
@@ -40,6 +39,7 @@ from reid_audit.attack.schedules import noise_floors
 from reid_audit.audit.sides import Pooled
 from reid_audit.budget import Meter
 from reid_audit.cohort import Cohort, assemble, load_cohort
+from reid_audit.network.batchnorm import batched_moments
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
 from reid_audit.prior.gaussian import GaussianPrior

@@ -26,9 +26,9 @@ from torch import Tensor
 from reid_audit.judge import judge
 from reid_audit.records import Measured, Measurement, Metric, Outcome, Policy, find
 from reid_audit.score.calibration import holdout_needed, tpr_estimate
-from reid_audit.score.exposure import exposure
 from reid_audit.score.likelihood import likely_samples
 from reid_audit.score.linkage import LinkageOutcome, link
+from reid_audit.score.membership.inference import membership
 from reid_audit.score.needs import clean_chance, needs, smallest
 from reid_audit.score.similarity import MatchSpace, aligned_ncc, fit_match_space, match_scores
 
@@ -174,7 +174,7 @@ def null_draws(source: Source, draws: int, seed: int, members: int, others: int)
 
 
 def _rest(source: Source, cohorts: Cohorts, images: Tensor, rng: np.random.Generator) -> tuple[Measurement, ...]:
-    """Likely samples of an optimiser that lowers its energy, exposure of scores that know nothing, controls met."""
+    """Likely samples of an optimiser that lowers its energy, membership scores that know nothing, controls met."""
     n = cohorts.patients.size
     likely = likely_samples(
         source.space,
@@ -189,15 +189,15 @@ def _rest(source: Source, cohorts: Cohorts, images: Tensor, rng: np.random.Gener
         permutations=99,
     )
     blind = {"moments": rng.exponential(size=n), "loss": rng.standard_normal(n)}
-    exposed = exposure(blind, cohorts.patients, cohorts.is_member, None, rng, draws=100)
+    told = membership(blind, cohorts.patients, cohorts.is_member, None, rng, draws=100)
     met = (
         Measured(metric=Metric.ATTACK_POWER, value=0.001),
         Measured(metric=Metric.SCORER_SENSITIVITY, value=0.9, low=0.8, high=0.95),
-        Measured(metric=Metric.EXPOSURE_CONTROL, value=1.0),
+        Measured(metric=Metric.MEMBERSHIP_CONTROL, value=1.0),
         Measured(metric=Metric.NEGATIVE_CONTROL_P, value=0.5),
         Measured(metric=Metric.EXCHANGEABILITY_P, value=0.5),
     )
-    return (*likely.measurements, *exposed.measurements, *met)
+    return (*likely.measurements, *told.measurements, *met)
 
 
 def _value(measurements: tuple[Measurement, ...], metric: Metric) -> float:

@@ -31,8 +31,8 @@ SHOWN = (
     Metric.LINKAGE_AUC,
     Metric.REIDENTIFIED_PATIENTS,
     Metric.LINKAGE_TPR,
-    Metric.EXPOSURE_AUC,
-    Metric.EXPOSURE_TPR,
+    Metric.MEMBERSHIP_AUC,
+    Metric.MEMBERSHIP_TPR,
     Metric.LIKELY_SAMPLES,
     Metric.NEAREST_SSIM,
     Metric.NEAREST_NN,
@@ -40,7 +40,7 @@ SHOWN = (
     Metric.EXCHANGEABILITY_P,
     Metric.SCORER_SENSITIVITY,
     Metric.ATTACK_POWER,
-    Metric.EXPOSURE_CONTROL,
+    Metric.MEMBERSHIP_CONTROL,
 )
 COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow"}
 

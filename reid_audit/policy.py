@@ -23,6 +23,7 @@ from reid_audit.records import (
     Waiver,
     default_gates,
 )
+from reid_audit.records.earlier import RENAMED
 
 POLICY_FILE = "reid-audit.toml"
 WAIVER_FILE = "reid-audit-waivers.toml"
@@ -68,6 +69,7 @@ def load_waivers(path: Path | None, cwd: Path | None = None) -> tuple[Waiver, ..
     for index, entry in enumerate(entries):
         where = f"waivers[{index}]"
         _known(_table(entry, where), tuple(Waiver.model_fields), where)
+        _present_name(str(entry.get("gate")), f"{where}.gate")
         waivers.append(_build(Waiver, entry, where))
     return tuple(waivers)
 
@@ -240,6 +242,7 @@ def _no_ceiling(table: dict[str, Any]) -> dict[str, Any]:
 def _known(table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in table:
         if key not in known:
+            _present_name(key, where)
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
             place = f" in {where}" if where else ""
             raise PolicyError(
@@ -247,6 +250,17 @@ def _known(table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
                 closest=near[0] if near else ", ".join(known),
                 remedy="correct the key; 'reid-audit policy init' writes every known one",
             )
+
+
+def _present_name(key: str, where: str) -> None:
+    """Refuse a key that version 1 knew, with the name it has now."""
+    if key in RENAMED:
+        present = RENAMED[key]
+        raise PolicyError(
+            f"'{key}'{f' in {where}' if where else ''} is now called '{present}'",
+            closest=present,
+            remedy=f"write {present}: the same figure, the same limits",
+        )
 
 
 def _table(value: object, where: str) -> dict[str, Any]:

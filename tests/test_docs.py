@@ -28,7 +28,7 @@ UNITS = {"share": "Share", "p": "p-value", "count": "Count", "score": "No unit",
 LIMITS: dict[Metric, tuple[str, str]] = {
     Metric.ATTACK_POWER: ("attack_power_p", "at most"),
     Metric.SCORER_SENSITIVITY: ("scorer_sensitivity_low", "lower end at least"),
-    Metric.EXPOSURE_CONTROL: ("exposure_control_tpr", "at least"),
+    Metric.MEMBERSHIP_CONTROL: ("membership_control_tpr", "at least"),
     Metric.NEGATIVE_CONTROL_P: ("negative_control_p", "above"),
     Metric.EXCHANGEABILITY_P: ("exchangeability_p", "above"),
 }

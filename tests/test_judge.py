@@ -38,13 +38,13 @@ CLEAN: tuple[Measured, ...] = (
     _m(Metric.REIDENTIFIED_PATIENTS, 0, control=0),
     _m(Metric.SINGLE_HIT, 0, control=0, indicator=True),
     _m(Metric.LINKAGE_TPR, 0.01, 0.0, 0.03, n=388),
-    _m(Metric.EXPOSURE_TPR, 0.01, 0.0, 0.04, n=388),
+    _m(Metric.MEMBERSHIP_TPR, 0.01, 0.0, 0.04, n=388),
     _m(Metric.LIKELY_SAMPLES, 14, 8, 20, control=15),
     _m(Metric.NEAREST_SSIM, 0.45, 0.42, 0.48, control=0.45),
     _m(Metric.NEAREST_NN, 0.44, 0.41, 0.47, control=0.45),
     _m(Metric.ATTACK_POWER, 0.001),
     _m(Metric.SCORER_SENSITIVITY, 0.8, 0.7, 0.9),
-    _m(Metric.EXPOSURE_CONTROL, 1.0),
+    _m(Metric.MEMBERSHIP_CONTROL, 1.0),
     _m(Metric.NEGATIVE_CONTROL_P, 0.5),
     _m(Metric.EXCHANGEABILITY_P, 0.6),
 )
@@ -91,10 +91,10 @@ REQUIRED = (
     Metric.LINKAGE_P,
     Metric.LINKAGE_TPR,
     Metric.SINGLE_HIT,
-    Metric.EXPOSURE_TPR,
+    Metric.MEMBERSHIP_TPR,
     Metric.ATTACK_POWER,
     Metric.SCORER_SENSITIVITY,
-    Metric.EXPOSURE_CONTROL,
+    Metric.MEMBERSHIP_CONTROL,
     Metric.NEGATIVE_CONTROL_P,
     Metric.EXCHANGEABILITY_P,
 )
@@ -118,7 +118,7 @@ def test_removing_any_required_evidence_withholds_the_pass(metric: Metric, how: 
     [
         _m(Metric.ATTACK_POWER, 0.02),
         _m(Metric.SCORER_SENSITIVITY, 0.6, 0.49, 0.7),
-        _m(Metric.EXPOSURE_CONTROL, 0.25),
+        _m(Metric.MEMBERSHIP_CONTROL, 0.25),
         _m(Metric.NEGATIVE_CONTROL_P, 0.01),
         _m(Metric.EXCHANGEABILITY_P, 0.004),
     ],
@@ -166,7 +166,7 @@ BREACHES: tuple[tuple[str, tuple[Measured, ...]], ...] = (
     ("linkage_p", (_m(Metric.LINKAGE_P, 0.01), _m(Metric.REIDENTIFIED_PATIENTS, 1))),
     ("linkage_p", (_m(Metric.LINKAGE_P, 0.001), _m(Metric.LINKAGE_TPR, 0.3, 0.02, 0.5))),
     ("single_hit", (_m(Metric.SINGLE_HIT, 1),)),
-    ("exposure_tpr_at_1pct_fpr", (_m(Metric.EXPOSURE_TPR, 0.3, 0.051, 0.5),)),
+    ("membership_tpr_at_1pct_fpr", (_m(Metric.MEMBERSHIP_TPR, 0.3, 0.051, 0.5),)),
     ("likely_samples", (_m(Metric.LIKELY_SAMPLES, 20, 10, 25, control=2), _m(Metric.REIDENTIFIED_PATIENTS, 3))),
     ("nearest_ssim", (_m(Metric.NEAREST_SSIM, 0.6, 0.55, 0.65, control=0.45),)),
     ("nearest_nn", (_m(Metric.NEAREST_NN, 0.6, 0.55, 0.65, control=0.45),)),
@@ -187,7 +187,7 @@ def test_each_gate_can_fail_a_model_even_when_controls_are_missing(name: str, ch
 
 def test_a_control_spared_by_a_breach_is_missed_only_where_nothing_else_fails() -> None:
     spared = Unmeasured(metric=Metric.ATTACK_POWER, reason=Reason.NOT_NEEDED)
-    failed = _judge(_with(spared, _m(Metric.EXPOSURE_TPR, 0.3, 0.051, 0.5)))
+    failed = _judge(_with(spared, _m(Metric.MEMBERSHIP_TPR, 0.3, 0.051, 0.5)))
     assert (failed.outcome, failed.gaps) == (Outcome.FAIL, ())
     rejudged = _judge(_with(spared))
     assert rejudged.outcome is Outcome.INCONCLUSIVE
@@ -215,7 +215,7 @@ def test_the_verdict_names_what_it_did_not_count(
     verdict = _judge(_with(change), prior_overlap=overlap)
     found = {d.metric: d.reason for d in verdict.demoted}
     assert found[Metric.LINKAGE_P] is reason
-    assert (Metric.EXPOSURE_TPR in found) is others
+    assert (Metric.MEMBERSHIP_TPR in found) is others
     assert change.metric not in found
     assert _judge().demoted == ()
     gap = next(g for g in verdict.gaps if g.metric is Metric.LINKAGE_P)
@@ -231,7 +231,7 @@ def test_a_smaller_age_error_is_the_riskier_one(metric: Metric) -> None:
     assert _judge(_with(_m(metric, 13.0, 12.0, 14.0, control=12.0, n=60)), gates).outcome is Outcome.PASS
 
 
-@pytest.mark.parametrize("metric", [Metric.LINKAGE_P, Metric.LINKAGE_TPR, Metric.EXPOSURE_TPR])
+@pytest.mark.parametrize("metric", [Metric.LINKAGE_P, Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR])
 def test_indicators_never_support_a_pass(metric: Metric) -> None:
     shown = next(m for m in CLEAN if m.metric is metric).model_copy(update={"indicator": True})
     assert _judge(_with(shown)).outcome is Outcome.INCONCLUSIVE
@@ -248,17 +248,17 @@ def test_an_extrapolated_hit_withholds_the_pass_without_failing() -> None:
         _m(Metric.LINKAGE_P, 0.03),
         _m(Metric.LINKAGE_P, 0.001),
         _m(Metric.LINKAGE_TPR, 0.05, 0.0, 0.2),
-        _m(Metric.EXPOSURE_TPR, 0.06, 0.04, 0.09).model_copy(update={"high": 0.11}),
+        _m(Metric.MEMBERSHIP_TPR, 0.06, 0.04, 0.09).model_copy(update={"high": 0.11}),
     ],
-    ids=["p", "uncorroborated", "tpr", "exposure"],
+    ids=["p", "uncorroborated", "tpr", "membership"],
 )
 def test_between_fail_and_clear_lies_inconclusive(between: Measured) -> None:
     assert _judge(_with(between)).outcome is Outcome.INCONCLUSIVE
 
 
 def test_a_wide_rate_says_how_many_patients_are_missing() -> None:
-    verdict = _judge(_with(_m(Metric.EXPOSURE_TPR, 0.0, 0.0, 0.3, n=10)))
-    assert verdict.gaps[0].metric is Metric.EXPOSURE_TPR
+    verdict = _judge(_with(_m(Metric.MEMBERSHIP_TPR, 0.0, 0.0, 0.3, n=10)))
+    assert verdict.gaps[0].metric is Metric.MEMBERSHIP_TPR
     assert "more training patients" in verdict.gaps[0].remedy
 
 
@@ -268,7 +268,7 @@ def test_unsound_comparisons_cannot_fail_a_model() -> None:
     assert _judge(leak, prior_overlap="overlap").outcome is Outcome.INCONCLUSIVE
     blank = _m(Metric.NEGATIVE_CONTROL_P, 0.001)
     assert _judge((*(m for m in leak if m.metric is not blank.metric), blank)).outcome is Outcome.INCONCLUSIVE
-    exposed = (_m(Metric.EXPOSURE_TPR, 0.9, 0.8, 1.0), blank)
+    exposed = (_m(Metric.MEMBERSHIP_TPR, 0.9, 0.8, 1.0), blank)
     assert _judge(_with(*exposed)).outcome is Outcome.FAIL
     kinds = _m(Metric.EXCHANGEABILITY_P, 0.001)
     assert _judge(_with(exposed[0], kinds)).outcome is Outcome.INCONCLUSIVE
@@ -280,14 +280,14 @@ def test_a_policy_without_clear_limits_still_needs_both_sides_measured() -> None
         controls=Controls(
             attack_power=False,
             scorer_sensitivity=False,
-            exposure_control=False,
+            membership_control=False,
             negative_control=False,
             exchangeability=False,
             prior_disjoint=False,
         ),
     )
     assert _judge((), policy).outcome is Outcome.INCONCLUSIVE
-    assert {gap.metric for gap in _judge((), policy).gaps} == {Metric.LINKAGE_P, Metric.EXPOSURE_TPR}
+    assert {gap.metric for gap in _judge((), policy).gaps} == {Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR}
     assert _judge(policy=policy).outcome is Outcome.PASS
 
 
@@ -307,10 +307,10 @@ def test_a_gate_may_be_corroborated_by_a_p_value() -> None:
     assert _judge(_with(high, _m(Metric.LINKAGE_P, 0.01)), policy).outcome is Outcome.FAIL
 
 
-EXPOSED = _with(_m(Metric.EXPOSURE_TPR, 0.3, 0.2, 0.5))
+EXPOSED = _with(_m(Metric.MEMBERSHIP_TPR, 0.3, 0.2, 0.5))
 
 
-def _waiver(gate: Metric = Metric.EXPOSURE_TPR, digest: str = DIGEST, expires: date = date(2026, 4, 1)) -> Waiver:
+def _waiver(gate: Metric = Metric.MEMBERSHIP_TPR, digest: str = DIGEST, expires: date = date(2026, 4, 1)) -> Waiver:
     return Waiver(
         gate=gate,
         checkpoint_sha256=digest,
@@ -323,7 +323,7 @@ def _waiver(gate: Metric = Metric.EXPOSURE_TPR, digest: str = DIGEST, expires: d
 def test_a_waived_breach_passes_and_stays_visible() -> None:
     verdict = _judge(EXPOSED, waivers=(_waiver(),))
     assert verdict.outcome is Outcome.PASS
-    assert [b.metric for b in verdict.waived] == [Metric.EXPOSURE_TPR]
+    assert [b.metric for b in verdict.waived] == [Metric.MEMBERSHIP_TPR]
     assert "DPO" in verdict.waived[0].text
     assert "1 waived" in verdict.reason
 
@@ -338,7 +338,7 @@ def test_a_waiver_holds_through_its_last_day_and_then_fails() -> None:
 def test_a_waiver_for_another_checkpoint_is_no_waiver() -> None:
     verdict = _judge(EXPOSED, waivers=(_waiver(digest="b" * 64),))
     assert verdict.outcome is Outcome.FAIL
-    assert verdict.warnings == ("waiver for exposure_tpr_at_1pct_fpr belongs to another checkpoint",)
+    assert verdict.warnings == ("waiver for membership_tpr_at_1pct_fpr belongs to another checkpoint",)
 
 
 def test_an_unused_waiver_warns() -> None:
@@ -348,7 +348,7 @@ def test_an_unused_waiver_warns() -> None:
 
 
 def test_a_waiver_does_not_replace_missing_evidence() -> None:
-    rest = tuple(m for m in CLEAN if m.metric is not Metric.EXPOSURE_TPR)
+    rest = tuple(m for m in CLEAN if m.metric is not Metric.MEMBERSHIP_TPR)
     assert _judge(rest, waivers=(_waiver(),)).outcome is Outcome.INCONCLUSIVE
 
 

@@ -45,12 +45,12 @@ def test_the_working_directory_is_searched_and_the_own_file_wins(tmp_path: Path)
 
 
 def test_a_named_gate_overrides_only_what_it_says(tmp_path: Path) -> None:
-    policy = _policy(tmp_path, "[gates.linkage_p]\nfail = 0.001\n[gates.exposure_auc]\nfail = 0.8\n")
+    policy = _policy(tmp_path, "[gates.linkage_p]\nfail = 0.001\n[gates.membership_auc]\nfail = 0.8\n")
     gate, default = policy.gate(Metric.LINKAGE_P), Policy().gate(Metric.LINKAGE_P)
     assert gate is not None
     assert default is not None
     assert (gate.fail, gate.clear, gate.corroborated_by) == (0.001, default.clear, default.corroborated_by)
-    assert policy.gate(Metric.EXPOSURE_AUC) is not None
+    assert policy.gate(Metric.MEMBERSHIP_AUC) is not None
     assert len(policy.gates) == len(Policy().gates) + 1
 
 
@@ -95,7 +95,11 @@ def test_every_key_of_the_policy_can_be_written(tmp_path: Path) -> None:
         ("[controls]\nattack_powr = true", "attack_powr", "attack_power"),
         ("[preprocess]\nsides = 64", "sides", "side"),
         ("[budget]\nsecond = 1", "second", "seconds"),
-        ("[gates.linkage_p]\ncorroborated_by = { exposure_acu = 0 }", "exposure_acu", "exposure_auc"),
+        ("[gates.linkage_p]\ncorroborated_by = { membership_acu = 0 }", "membership_acu", "membership_auc"),
+        ("[gates.exposure_auc]\nfail = 0.8", "exposure_auc", "membership_auc"),
+        ("[gates.linkage_p]\ncorroborated_by = { exposure_auc = 0 }", "exposure_auc", "membership_auc"),
+        ("[controls]\nexposure_control = false", "exposure_control", "membership_control"),
+        ("[controls]\nexposure_control_tpr = 0.4", "exposure_control_tpr", "membership_control_tpr"),
     ],
 )
 def test_unknown_keys_name_the_nearest_known_key(tmp_path: Path, text: str, key: str, nearest: str) -> None:
@@ -148,7 +152,7 @@ def test_the_digest_ignores_layout_and_sees_values(tmp_path: Path) -> None:
 
 WAIVER = """
 [[waivers]]
-gate = "exposure_tpr_at_1pct_fpr"
+gate = "membership_tpr_at_1pct_fpr"
 checkpoint_sha256 = "{digest}"
 reason = "research use inside the hospital"
 approved_by = "DPO"
@@ -161,7 +165,14 @@ def test_waivers_are_read(tmp_path: Path) -> None:
     assert load_waivers(None, tmp_path) == ()
     path.write_text(WAIVER.format(digest="a" * 64))
     for waivers in (load_waivers(path), load_waivers(None, tmp_path)):
-        assert (waivers[0].gate, waivers[0].expires) == (Metric.EXPOSURE_TPR, date(2026, 4, 1))
+        assert (waivers[0].gate, waivers[0].expires) == (Metric.MEMBERSHIP_TPR, date(2026, 4, 1))
+
+
+def test_a_waiver_of_a_gates_earlier_name_is_refused_with_the_present_one(tmp_path: Path) -> None:
+    path = tmp_path / "reid-audit-waivers.toml"
+    path.write_text(WAIVER.format(digest="a" * 64).replace("membership_tpr", "exposure_tpr"))
+    with pytest.raises(PolicyError, match="is now called 'membership_tpr_at_1pct_fpr'"):
+        load_waivers(path)
 
 
 @pytest.mark.parametrize(

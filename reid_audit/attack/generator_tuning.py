@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reid_audit.attack.heads import logits_of
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.objectives import Objective, objective_for
 from reid_audit.budget import Meter
+from reid_audit.network.heads import logits_of
 from reid_audit.observer import Observer, StageAdvanced, StageEnded, StageStarted
 from reid_audit.prior.pggan import PgganPrior
 

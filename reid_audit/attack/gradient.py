@@ -19,14 +19,14 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from reid_audit.attack.difference import Displacement, displacement
-from reid_audit.attack.heads import HeadKind, answers, labels_of, logits_of, meaning, residual
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.layers import inputs_of, matrix_layers, outputs_of, watched
 from reid_audit.attack.moments import from_noise
 from reid_audit.attack.refinement import RefineSettings, hypothesis_groups
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
+from reid_audit.network.difference import Displacement, displacement
+from reid_audit.network.heads import HeadKind, answers, labels_of, logits_of, meaning, residual
+from reid_audit.network.layers import inputs_of, matrix_layers, outputs_of, watched
 from reid_audit.observer import Observer
 
 PRECISION = 1e4

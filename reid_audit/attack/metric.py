@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from reid_audit.attack.batchnorm import ImageMoments, image_moments
 from reid_audit.attack.schedules import noise_floors
+from reid_audit.network.batchnorm import ImageMoments, image_moments
 
 POWER = 0.5
 """0: the plain distance; 1: all directions alike."""

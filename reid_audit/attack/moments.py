@@ -7,22 +7,20 @@ which matches the same statistics without a noise model, in pixel space.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from reid_audit.attack.batchnorm import statistics_layers
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.metric import LayerMetric, prior_metrics
 from reid_audit.attack.objectives import Objective, objective_for
 from reid_audit.attack.refinement import MEASURED, RefineSettings, finish, hypothesis_groups, refine
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
+from reid_audit.network.batchnorm import statistics_layers
+from reid_audit.network.ordinary import prior_batches
 from reid_audit.observer import Observer
-
-BATCH = 64
 
 
 def recipe(task: AttackTask) -> RefineSettings:
@@ -119,23 +117,10 @@ def measured_metrics(task: AttackTask) -> tuple[LayerMetric, ...]:
     Raises ArchitectureError where they are not finite.
     """
     try:
-        return tuple(prior_metrics(task.target.module, prior_batches(task)))
+        return tuple(prior_metrics(task.target.module, prior_batches(task.space, task.inputs, task.samples)))
     except FloatingPointError as error:
         raise ArchitectureError(
             f"{task.target.match.name} does not give finite numbers for ordinary films: it cannot be attacked",
             closest=f"the statistics of its layer {error}",
             remedy="check that the file is whole, and that --arch and --preprocess are those of the training",
         ) from error
-
-
-def prior_batches(task: AttackTask) -> Iterator[Tensor]:
-    """``task.samples`` images of the prior as the network sees them, [B, C, H, W] at a time.
-
-    Always the same draw: what is measured on it belongs to the prior, not to a run.
-    """
-    generator = torch.Generator(device=task.space.mean.device).manual_seed(0)
-    for begin in range(0, task.samples, BATCH):
-        latents = task.space.sample_latents(min(BATCH, task.samples - begin), generator)
-        with torch.no_grad():
-            batch = task.inputs(task.space.decode(latents).clamp(0.0, 1.0))
-        yield batch

@@ -11,19 +11,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid_audit.arch.target import Target
-from reid_audit.attack.batchnorm import ImageMoments, image_moments
-from reid_audit.attack.heads import (
-    HeadKind,
-    class_mean_alignment,
-    head_stationarity,
-    labels_of,
-    logits_of,
-    meaning,
-    rows,
-)
 from reid_audit.attack.metric import LayerMetric, isotropic, trusted
 from reid_audit.attack.schedules import noise_floors
 from reid_audit.attack.stationarity import layer_stationarity, weights_below
+from reid_audit.network.batchnorm import ImageMoments, image_moments
+from reid_audit.network.heads import (
+    HeadKind,
+    class_mean_alignment,
+    classifier,
+    features_and_logits,
+    head_stationarity,
+    labels_of,
+    meaning,
+    rows,
+)
 
 
 class Objective(Protocol):
@@ -195,25 +196,3 @@ def image_energy(layers: Sequence[ImageMoments]) -> Tensor:
         for layer in layers
     ]
     return torch.stack(deviations).mean(0)
-
-
-def final_linear(module: nn.Module) -> nn.Linear | None:
-    """The classifier: the last Linear layer whose output is the network's; None for headless networks."""
-    linears = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    return linears[-1] if linears else None
-
-
-def classifier(target: Target) -> nn.Linear | None:
-    """The linear head; None for features and dense outputs."""
-    return None if target.match.head in ("features", "segmentation") else final_linear(target.module)
-
-
-def features_and_logits(module: nn.Module, inputs: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Penultimate features [N, D] (the head's input) and logits [N, K]."""
-    seen: list[Tensor] = []
-    handle = head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    try:
-        logits = module(inputs)
-    finally:
-        handle.remove()
-    return seen[-1].flatten(1), logits_of(logits)

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reid_audit.attack.batchnorm import ImageMoments, moments_and_output
 from reid_audit.attack.generator_tuning import total_variation
-from reid_audit.attack.heads import logits_of
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.moments import likelihood
 from reid_audit.attack.refinement import RefineSettings, finish
 from reid_audit.attack.schedules import cosine_ramp
 from reid_audit.budget import Meter
+from reid_audit.network.batchnorm import ImageMoments, moments_and_output
+from reid_audit.network.heads import logits_of
 from reid_audit.observer import Observer, StageAdvanced, StageEnded, StageStarted
 from reid_audit.records import StoppedBy
 

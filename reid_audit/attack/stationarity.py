@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from reid_audit.attack.heads import HeadKind, answers, logits_of, summed_loss
+from reid_audit.network.heads import HeadKind, answers, logits_of, summed_loss
 
 
 def weights_below(module: nn.Module, head: nn.Module, count: int) -> tuple[str, ...]:

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reid_audit.arch.target import Target
-from reid_audit.attack.batchnorm import ImageMoments, statistics_layers
-from reid_audit.attack.difference import displacement
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.memory import film_moments, head_directions, losses, margins
-from reid_audit.attack.moments import prior_batches
-from reid_audit.attack.rowspace import film_spans
 from reid_audit.audit.arms import numpy_for
 from reid_audit.audit.sides import Canaries, Pooled
 from reid_audit.cohort import Cohort
+from reid_audit.network.difference import displacement
+from reid_audit.network.ordinary import prior_batches
 from reid_audit.records import Curve, Histogram, Measurement, Metric
-from reid_audit.score.calibration import Floats
 from reid_audit.score.demographics import DemographicOutcome, demographics
 from reid_audit.score.distribution import distribution
 from reid_audit.score.exchangeability import exchangeability
-from reid_audit.score.explanation import Explanation, NormalEquations, explain, explain_direction, stored_moments
-from reid_audit.score.exposure import EXPOSURE, ExposureOutcome, exposure, exposure_control
 from reid_audit.score.likelihood import LikelyOutcome, likely_samples
 from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, link, negative_control
+from reid_audit.score.membership.families import MembershipScores, membership_scores
+from reid_audit.score.membership.inference import MEMBERSHIP, MembershipOutcome, membership, membership_control
 from reid_audit.score.predictors import Predictors
 from reid_audit.score.sensitivity import scorer_sensitivity
 from reid_audit.score.similarity import MatchSpace, aligned_ncc, match_scores
 
-BATCHES = (8, 16, 32, 64)
-"""Batch sizes tried for the unbiased-variance correction; the best explanation wins."""
 ORDINARY = 256
 """Images of the prior that films are compared with where the base is known."""
 PERMUTATIONS = 9999
-COMPARED = (*LINKAGE, *EXPOSURE, Metric.NEGATIVE_CONTROL_P, Metric.EXCHANGEABILITY_P, Metric.SCORER_SENSITIVITY)
+COMPARED = (*LINKAGE, *MEMBERSHIP, Metric.NEGATIVE_CONTROL_P, Metric.EXCHANGEABILITY_P, Metric.SCORER_SENSITIVITY)
 """What needs films of both sides, beside the likely samples and the demographics."""
 
 
@@ -55,72 +48,14 @@ def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, lev
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Membership:
-    """What the weights say of given films."""
-
-    scores: dict[str, Floats]
-    """Score families, [N] each, larger is more member-like."""
-    explaining: float | None = None
-    """How many films, effectively, share the explanation of the stored statistics; None without BatchNorm."""
-
-
-def families(task: AttackTask, films: Tensor, labels: NDArray[np.str_]) -> Membership:
-    """Membership scores of films [N, C, H, W] under the task's weights.
-
-    Statistics of BatchNorm layers where there are any, the classifier's stationarity where there are none, the margin
-    of every classifier, the loss where training labels [N] are given, the weight difference where the base is known.
-    """
-    target = task.target
+def membership_of(task: AttackTask, films: Tensor, labels: NDArray[np.str_]) -> MembershipScores:
+    """Membership scores of films [N, C, H, W] in [0, 1] under the task's weights; labels [N], "" where unknown."""
     device = task.space.mean.device
     inputs = torch.cat([task.inputs(part.to(device)) for part in torch.split(films, 256)])
-    scores: dict[str, Floats] = {}
-    explaining = None
-    if statistics_layers(target.module):
-        found = collective(target, inputs)
-        scores["moments"], explaining = found.evidence, found.explaining
-    elif (directions := head_directions(target, inputs)) is not None:
-        rows, goal = (part.double().cpu().numpy() for part in directions)
-        scores["stationarity"] = explain_direction(NormalEquations.of_directions(rows, goal))
-    if task.base is not None:
-        ordinary = prior_batches(replace(task, samples=ORDINARY))
-        if (spans := film_spans(displacement(target, task.base), inputs, ordinary)) is not None:
-            scores["difference"] = spans.double().cpu().numpy()
-    if target.match.head == "features":
-        return Membership(scores, explaining)
-    if (firm := margins(target, inputs)) is not None:
-        scores["margin"] = firm.double().cpu().numpy()
-    if (loss := losses(target, inputs, labels)) is not None:
-        scores["loss"] = -loss.double().cpu().numpy()
-    return Membership(scores, explaining)
-
-
-def collective(target: Target, inputs: Tensor) -> Explanation:
-    """Which of N films together explain the stored statistics, and how much evidence there is for each.
-
-    The training batch size is not known: the one whose correction explains the statistics best is used.
-    """
-    candidates = [statistics_equations(film_moments(target, inputs, trained_with=b), b) for b in BATCHES]
-    best = min(candidates, key=lambda equations: explain(equations, steps=400).residual)
-    return explain(best)
-
-
-def statistics_equations(layers: list[ImageMoments], batch: int) -> NormalEquations:
-    """What the films' moments would have to add up to, had training used batches of ``batch``."""
-    return NormalEquations.of_moments(
-        [
-            (
-                torch.cat([layer.first, layer.second], dim=1).double().cpu().numpy(),
-                stored_moments(
-                    np.zeros(layer.stored.mean.numel()),
-                    layer.stored.variance.double().cpu().numpy(),
-                    layer.positions,
-                    batch,
-                ),
-            )
-            for layer in layers
-        ]
-    )
+    if task.base is None:
+        return membership_scores(task.target, inputs, labels)
+    ordinary = prior_batches(task.space, task.inputs, ORDINARY)
+    return membership_scores(task.target, inputs, labels, path=displacement(task.target, task.base), ordinary=ordinary)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,9 +67,9 @@ class Found:
     curves: tuple[Curve, ...]
     linkage: LinkageOutcome
     likely: LikelyOutcome
-    exposure: ExposureOutcome
+    membership: MembershipOutcome
     explaining: float | None
-    """``Membership.explaining`` of the pooled films."""
+    """``MembershipScores.explaining`` of the pooled films."""
     demographics: DemographicOutcome
     read: NDArray[np.int64]
     """Rows of the reconstructions whose age and sex were read: the likely samples, or all where there are none."""
@@ -168,13 +103,13 @@ def compare(
         numpy_for(seed, "likely"),
     )
     read, shown = readings(predictors, space, pooled, made, likely, seed=seed)
-    known = families(task, pooled.films, pooled.labels)
-    exposed = exposure(
+    known = membership_of(task, pooled.films, pooled.labels)
+    recognised = membership(
         known.scores,
         pooled.patients,
         pooled.is_member,
         pooled.strata,
-        numpy_for(seed, "exposure"),
+        numpy_for(seed, "membership"),
     )
     checks = (
         negative_control(null),
@@ -186,12 +121,18 @@ def compare(
         ),
     )
     return Found(
-        measurements=(*linked.measurements, *likely.measurements, *exposed.measurements, *shown.measurements, *checks),
+        measurements=(
+            *linked.measurements,
+            *likely.measurements,
+            *recognised.measurements,
+            *shown.measurements,
+            *checks,
+        ),
         histograms=linked.histograms,
-        curves=exposed.curves,
+        curves=recognised.curves,
         linkage=linked,
         likely=likely,
-        exposure=exposed,
+        membership=recognised,
         explaining=known.explaining,
         demographics=shown,
         read=read,
@@ -235,14 +176,14 @@ def power(
     seed: int,
     level: float,
 ) -> tuple[Measurement, ...]:
-    """``attack_power`` and ``exposure_control``: would the same attack and the same score find the canaries?
+    """``attack_power`` and ``membership_control``: would the same attack and the same score find the canaries?
 
     ``task`` holds the copy that memorised them.
     """
     pooled = Pooled.canaries(holdout, canaries)
     linked = linkage(space, made.images, pooled, seed=seed, level=level)
-    scores = families(task, pooled.films, pooled.labels).scores
-    return attack_power(linked), exposure_control(scores, pooled.patients, pooled.is_member)
+    scores = membership_of(task, pooled.films, pooled.labels).scores
+    return attack_power(linked), membership_control(scores, pooled.patients, pooled.is_member)
 
 
 def shifts(

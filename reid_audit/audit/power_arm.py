@@ -21,7 +21,7 @@ from reid_audit.records import ArmSummary, Measurement, Metric, Outcome, Reason,
 from reid_audit.score.similarity import MatchSpace
 from reid_audit.store import write_private
 
-POWER = (Metric.ATTACK_POWER, Metric.EXPOSURE_CONTROL)
+POWER = (Metric.ATTACK_POWER, Metric.MEMBERSHIP_CONTROL)
 
 
 class PowerResult(Record):
@@ -68,7 +68,7 @@ def power_arm(
 ) -> tuple[tuple[Measurement, ...], list[ArmSummary]]:
     """Attack a copy that memorised the canaries, unless the verdict stands without it. ``measured``: so far."""
     request, setup, sides = court.request, court.setup, court.sides
-    wanted = request.policy.controls.attack_power or request.policy.controls.exposure_control
+    wanted = request.policy.controls.attack_power or request.policy.controls.membership_control
     if sides.holdout is None:
         return absent(Reason.NO_HOLDOUT), []
     if sides.canaries is None:

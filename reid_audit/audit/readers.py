@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import torch
 
+from reid_audit.artefacts.provenance import Origin
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.sides import Sides
 from reid_audit.cohort import Cohort
-from reid_audit.prior.provenance import Origin
 from reid_audit.score.predictor_file import load_predictors, shipped_predictors
 from reid_audit.score.predictors import Predictors, fit_predictors
 

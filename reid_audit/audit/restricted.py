@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from reid_audit.attack.heads import logits_of
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.audit.evidence import Found
 from reid_audit.audit.setup import Setup
 from reid_audit.audit.sides import Sides
+from reid_audit.network.heads import logits_of
 from reid_audit.records import Verdict
 from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, Pair, PatientScore
 from reid_audit.score.calibration import Floats
@@ -34,7 +34,7 @@ def evidence_of(setup: Setup, found: Found, made: Reconstruction, sides: Sides, 
         grid=grid(setup.task, made),
         demographics=demographic_rows(found),
         patients=patient_scores(found),
-        family=found.exposure.family,
+        family=found.membership.family,
         explaining=found.explaining,
     )
 
@@ -129,12 +129,12 @@ def _known(age: float) -> float | None:
 
 
 def patient_scores(found: Found) -> tuple[PatientScore, ...]:
-    """Link score and exposure of every training and hold-out patient, with each one's conformal p."""
-    linked, exposed = found.linkage, found.exposure
+    """Link score and membership score of every training and hold-out patient, with each one's conformal p."""
+    linked, told = found.linkage, found.membership
     if linked.ids is None or linked.scores is None or linked.is_member is None:
         return ()
-    seen = _by_name(exposed.ids, exposed.scores)
-    certain = _by_name(exposed.ids, exposed.patient_p)
+    seen = _by_name(told.ids, told.scores)
+    certain = _by_name(told.ids, told.patient_p)
     p = _by_name(linked.ids, linked.patient_p)
     reported = set() if linked.reported is None else set(linked.ids[linked.reported].tolist())
     return tuple(
@@ -143,9 +143,9 @@ def patient_scores(found: Found) -> tuple[PatientScore, ...]:
             member=bool(member),
             linkage=float(value),
             linkage_p=p.get(name),
-            exposure=seen.get(name),
+            membership=seen.get(name),
             reidentified=name in reported,
-            exposure_p=certain.get(name),
+            membership_p=certain.get(name),
         )
         for name, member, value in zip(linked.ids.tolist(), linked.is_member, linked.scores, strict=True)
     )

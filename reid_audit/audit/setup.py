@@ -12,21 +12,21 @@ from torch import Tensor
 from reid_audit.arch.beside import config_beside
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
-from reid_audit.attack.difference import displacement
+from reid_audit.artefacts.provenance import Origin, origin_of
 from reid_audit.attack.interface import AttackTask
-from reid_audit.attack.preprocessing import infer_preprocess
 from reid_audit.audit.readers import loaded_predictors
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort
 from reid_audit.device import usable_device
 from reid_audit.errors import ArchitectureError
+from reid_audit.network.difference import displacement
+from reid_audit.network.preprocessing import infer_preprocess
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior, shipped_prior
 from reid_audit.prior.patient_file import beside, read_patient_file
 from reid_audit.prior.pggan import PgganPrior
-from reid_audit.prior.provenance import Origin, origin_of
 from reid_audit.prior.resampling import ResampledPrior, prior_at
 from reid_audit.records import ArchMatch, PreprocessPolicy, PreprocessSpec
 from reid_audit.score.predictors import Predictors

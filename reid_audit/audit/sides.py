@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.arch.target import Target
-from reid_audit.attack.canary import with_canaries
+from reid_audit.artefacts.provenance import Origin, Overlap, check_overlap
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.arms import generator_for, numpy_for
+from reid_audit.audit.canary import with_canaries
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.cohort import Cohort, require_disjoint
-from reid_audit.prior.provenance import Origin, Overlap, check_overlap
 from reid_audit.score.calibration import Bools
 
 

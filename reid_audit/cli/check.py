@@ -58,7 +58,7 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
     help="What reads age and sex: a predictor file, or auto, shipped or off, overriding the policy.",
 )
 @click.option("--strata", multiple=True, help="Manifest column the tests are stratified by; repeatable.")
-@click.option("--label", help="Manifest column the network was trained on: adds the loss to the exposure.")
+@click.option("--label", help="Manifest column the network was trained on: adds the loss to the membership scores.")
 @click.option(
     "--budget", callback=duration, help="Ceiling of the whole command, such as 10m; default: none, steps decide."
 )

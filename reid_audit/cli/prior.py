@@ -15,8 +15,8 @@ from reid_audit.cli.prior_show import info, sample
 from reid_audit.errors import PriorError, RunStateError
 
 if TYPE_CHECKING:
+    from reid_audit.artefacts.provenance import Origin
     from reid_audit.prior.pggan import PgganPrior
-    from reid_audit.prior.provenance import Origin
 
 DEFAULT_SECONDS = 3600.0
 
@@ -107,10 +107,10 @@ def train(
     """
     import torch
 
+    from reid_audit.artefacts.storage import write_atomically
     from reid_audit.budget import Meter
     from reid_audit.console import ConsoleObserver, console_for
     from reid_audit.device import usable_device
-    from reid_audit.prior.storage import write_atomically
     from reid_audit.prior.training import PRIOR_FILE, train_pggan
 
     run, file = places(out, PRIOR_FILE)
@@ -182,7 +182,7 @@ def starting_prior(file: Path) -> PgganPrior:
 
 def history(first: PgganPrior | None, declared: str, origin: Origin) -> tuple[tuple[str, ...], Origin | None]:
     """Data sets and films of a training, those of the prior it starts from included."""
-    from reid_audit.prior.provenance import joined
+    from reid_audit.artefacts.provenance import joined
 
     if first is None:
         return (declared,), origin

@@ -11,8 +11,8 @@ import click
 from reid_audit.errors import PriorError
 
 if TYPE_CHECKING:
+    from reid_audit.artefacts.provenance import Origin
     from reid_audit.cohort import Cohort
-    from reid_audit.prior.provenance import Origin
 
 
 def writable(*files: Path) -> None:
@@ -49,6 +49,6 @@ def read_films(images: str, side: int, name: str | None) -> tuple[Cohort, str]:
 
 def origin_of_films(films: Cohort, *, public: bool) -> Origin:
     """What the prior will know of its films; ids only where somebody named the patients."""
-    from reid_audit.prior.provenance import origin_of
+    from reid_audit.artefacts.provenance import origin_of
 
     return origin_of(films.images, films.named_patients(), public=public)

@@ -42,10 +42,10 @@ def info(file: Path, training: str | None, holdout: str | None, samples: int, se
 
 def described(path: Path) -> dict[str, str]:
     """Name -> value, as shown."""
+    from reid_audit.artefacts.storage import read_prior_file
     from reid_audit.prior.layouts import layout_of
     from reid_audit.prior.loading import load_prior
     from reid_audit.prior.pggan import PgganPrior, forward_flops
-    from reid_audit.prior.storage import read_prior_file
     from reid_audit.score.predictor_file import FORMAT, load_predictors
 
     if read_prior_file(path).metadata.get("format") == FORMAT:
@@ -86,9 +86,9 @@ def plain(text: str) -> str:
 
 def known_films(path: Path) -> str:
     """What the contamination check can compare."""
+    from reid_audit.artefacts.provenance import read_origin
+    from reid_audit.artefacts.storage import read_prior_file
     from reid_audit.prior.patient_file import beside
-    from reid_audit.prior.provenance import read_origin
-    from reid_audit.prior.storage import read_prior_file
 
     origin = read_origin(read_prior_file(path))
     if origin is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,12 +117,16 @@ def load_report(path: Path) -> PublicReport:
 
 
 def load_result(path: Path) -> AuditResult:
-    """The finished run in a directory (or its restricted/result.json). Raises RunStateError."""
+    """The finished run in a directory (or its restricted/result.json), of this version or version 1.
+
+    Raises RunStateError.
+    """
     from reid_audit.records import AuditResult
+    from reid_audit.records.earlier import with_present_names
 
     place = path / "restricted" / "result.json" if path.is_dir() else path
     try:
-        return AuditResult.model_validate_json(place.read_bytes())
+        return AuditResult.model_validate_json(json.dumps(with_present_names(json.loads(place.read_bytes()))))
     except (OSError, ValueError) as error:
         raise RunStateError(
             f"{path} holds no finished run",

@@ -53,7 +53,7 @@ def with_gaps(verdict: Verdict, gaps: Sequence[Gap]) -> Verdict:
 def differences(ran: Policy, asked: Policy, seeds: int) -> tuple[Gap, ...]:
     """What ``asked`` wants of an audit that a run under ``ran`` with ``seeds`` attack seeds did not do."""
     controls = asked.controls
-    planted = controls.attack_power or controls.exposure_control
+    planted = controls.attack_power or controls.membership_control
     found = (
         (asked.repeats > seeds, f"the policy asks for {asked.repeats} attack seeds, the run has {seeds}"),
         (

@@ -50,9 +50,9 @@ LINKAGE: frozenset[Metric] = frozenset(
     }
 )
 """Evidence that compares reconstructions with films."""
-EXPOSURE: frozenset[Metric] = frozenset({Metric.EXPOSURE_AUC, Metric.EXPOSURE_TPR, Metric.EXPOSURE_MAX_P})
+MEMBERSHIP: frozenset[Metric] = frozenset({Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR, Metric.MEMBERSHIP_MAX_P})
 """Evidence that compares films under the weights."""
-CORE = (Metric.LINKAGE_P, Metric.EXPOSURE_TPR)
+CORE = (Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR)
 """A PASS needs both sides of the risk measured, whatever gates the policy names: a silent attack proves nothing."""
 
 
@@ -86,8 +86,8 @@ def judge(
 
     Indicators never breach. Linkage evidence becomes an indicator where training and hold-out films differ in kind,
     where the prior has seen the training films, or where the attack without target information is flagged too;
-    exposure becomes one where the films differ in kind. A waiver of this checkpoint takes its gate out of the breaches
-    and keeps it in ``waived``; an expired one does not, and FAILs.
+    membership becomes one where the films differ in kind. A waiver of this checkpoint takes its gate out of the
+    breaches and keeps it in ``waived``; an expired one does not, and FAILs.
     """
     screening = policy.evidence == "checkpoint" and not (has_reference and has_holdout)
     demotions = _demotions(tuple(measurements), policy, prior_overlap)
@@ -131,7 +131,7 @@ def _demotions(measurements: tuple[Measurement, ...], policy: Policy, overlap: O
     reason = Reason.NOT_EXCHANGEABLE if differ else linked
     if reason is None:
         return ()
-    weak = LINKAGE | EXPOSURE if differ else LINKAGE
+    weak = LINKAGE | MEMBERSHIP if differ else LINKAGE
     return tuple(
         Demotion(metric=m.metric, reason=reason) for m in measurements if isinstance(m, Measured) and m.metric in weak
     )
@@ -216,7 +216,7 @@ def _gate_gap(case: _Case, gate: Gate) -> Gap | None:
     """What this gate lacks for a PASS, or None."""
     measurement = case.of(gate.metric)
     if isinstance(measurement, Unmeasured):
-        if gate.clear is None or (case.screening and gate.metric in LINKAGE | EXPOSURE):
+        if gate.clear is None or (case.screening and gate.metric in LINKAGE | MEMBERSHIP):
             return None
         return unmeasured_gap(measurement)
     if gate.metric in case.doubts and gate.clear is not None and gate.metric is not Metric.SINGLE_HIT:
@@ -255,7 +255,7 @@ def _shown(measurement: Measured, gate: Gate, end: float) -> str:
 def _how_to_clear(measurement: Measured, gate: Gate) -> str:
     """What would make an unclear gate clear, as concretely as the numbers allow."""
     clear = gate.clear if gate.clear is not None else 0.0
-    if gate.metric in (Metric.LINKAGE_TPR, Metric.EXPOSURE_TPR) and measurement.value <= clear:
+    if gate.metric in (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR) and measurement.value <= clear:
         needed = members_needed(clear)
         if (have := measurement.n or 0) < needed:
             return f"give {needed - have} more training patients ({needed} are needed to bound a rate by {clear:g})"
@@ -309,8 +309,8 @@ def _control_gaps(case: _Case, *, settled: bool) -> list[Gap]:
          "the attack did not find the planted canaries: raise the step budget"),
         (controls.scorer_sensitivity, Metric.SCORER_SENSITIVITY, controls.scorer_sensitivity_low, True,
          "the scorer misses degraded training films: use a prior of the same modality and region"),
-        (controls.exposure_control, Metric.EXPOSURE_CONTROL, controls.exposure_control_tpr, True,
-         "the exposure score misses the canaries: check [preprocess] against the training code"),
+        (controls.membership_control, Metric.MEMBERSHIP_CONTROL, controls.membership_control_tpr, True,
+         "the membership score misses the canaries: check [preprocess] against the training code"),
         (controls.negative_control, Metric.NEGATIVE_CONTROL_P, controls.negative_control_p, True,
          "the attack without target information is flagged: the prior or the split favours the training films"),
         (controls.exchangeability, Metric.EXCHANGEABILITY_P, controls.exchangeability_p, True,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reid_audit.prior.features import FeatureSpace, Kind, energy_distance, fit_features
+from reid_audit.imaging.features import FeatureSpace, Kind, energy_distance, fit_features
 
 KINDS: tuple[Kind, ...] = ("pca", "random")
 DIMENSIONS = 128

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid_audit.artefacts.provenance import Origin, origin_entries, read_origin
+from reid_audit.artefacts.storage import PriorFile, tensor_digest, write_prior
 from reid_audit.errors import PriorError
-from reid_audit.prior.dct import dct, inverse_dct
-from reid_audit.prior.provenance import Origin, origin_entries, read_origin
-from reid_audit.prior.storage import PriorFile, tensor_digest, write_prior
+from reid_audit.imaging.dct import dct, inverse_dct
 from reid_audit.records import PriorCard
 
 COMPONENTS = 256

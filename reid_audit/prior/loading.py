@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from reid_audit.artefacts.storage import read_prior_file
 from reid_audit.prior.gaussian import load_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.layouts import load_foreign
 from reid_audit.prior.pggan import load_pggan
 from reid_audit.prior.resampling import prior_at
-from reid_audit.prior.storage import read_prior_file
 
 SHIPPED = {"gaussian": "gaussian-64.safetensors", "pggan": "pggan-64.safetensors"}
 """Packaged priors in ``reid_audit/prior/data``, all made from the public NIH ChestX-ray14."""

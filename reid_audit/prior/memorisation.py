@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid_audit.prior.features import fit_features
+from reid_audit.artefacts.provenance import NCC, thumbnails
+from reid_audit.imaging.features import fit_features
 from reid_audit.prior.interface import Prior
-from reid_audit.prior.provenance import NCC, thumbnails
 
 PERMUTATIONS = 2000
 

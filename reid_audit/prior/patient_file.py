@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
+from reid_audit.artefacts.provenance import Origin, keyed_id
 from reid_audit.errors import PriorError
-from reid_audit.prior.provenance import Origin, keyed_id
 from reid_audit.store import write_secret
 
 SUFFIX = ".patients.json"

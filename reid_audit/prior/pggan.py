@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reid_audit.artefacts.provenance import Origin, origin_entries, read_origin
+from reid_audit.artefacts.storage import PriorFile, tensor_digest, write_prior
 from reid_audit.errors import PriorError
-from reid_audit.prior.provenance import Origin, origin_entries, read_origin
-from reid_audit.prior.storage import PriorFile, tensor_digest, write_prior
 from reid_audit.records import PriorCard
 
 SLOPE = 0.2

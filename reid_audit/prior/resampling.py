@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid_audit.prior.dct import dct
+from reid_audit.imaging.dct import dct
 from reid_audit.prior.gaussian import STD_FLOOR, GaussianPrior
 from reid_audit.prior.interface import Prior
 from reid_audit.records import PriorCard

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from reid_audit.artefacts.storage import write_atomically
 from reid_audit.errors import RunStateError
-from reid_audit.prior.storage import write_atomically
 
 STATE_FILE = "state.pt"
 

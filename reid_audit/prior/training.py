@@ -15,19 +15,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid_audit.artefacts.provenance import Origin
+from reid_audit.artefacts.storage import tensor_digest
 from reid_audit.budget import Meter
 from reid_audit.errors import PriorError
+from reid_audit.imaging.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
 from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEnded, StageStarted
 from reid_audit.prior.augmentation import augment
 from reid_audit.prior.coverage import Coverage
-from reid_audit.prior.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import WIDTHS, Discriminator, Generator, PgganPrior, initialise, prior_of
-from reid_audit.prior.provenance import Origin
 from reid_audit.prior.recipe import TrainRecipe, rate_at, schedule
 from reid_audit.prior.sampling import draw, write_grid
 from reid_audit.prior.snapshot import read_state, write_state
-from reid_audit.prior.storage import tensor_digest
 from reid_audit.records import PriorCard
 
 STAGE = "train pggan"

@@ -22,7 +22,7 @@ class Direction(StrEnum):
 LOWER_IS_RISKIER: frozenset[Metric] = frozenset(
     {
         Metric.LINKAGE_P,
-        Metric.EXPOSURE_MAX_P,
+        Metric.MEMBERSHIP_MAX_P,
         Metric.AGE_MAE_RECONSTRUCTION,
         Metric.AGE_MAE_NEAREST,
         Metric.AGE_MAE_BASE,
@@ -91,8 +91,8 @@ class Controls(Record):
     """The canary attack must reach this p-value."""
     scorer_sensitivity: bool = True
     scorer_sensitivity_low: Fraction = 0.5
-    exposure_control: bool = True
-    exposure_control_tpr: Fraction = 0.5
+    membership_control: bool = True
+    membership_control_tpr: Fraction = 0.5
     negative_control: bool = True
     negative_control_p: Fraction = 0.01
     """The attack without target information must not be flagged at this level."""
@@ -137,7 +137,7 @@ def default_gates() -> tuple[Gate, ...]:
         ),
         Gate(metric=Metric.LINKAGE_TPR, clear=0.10),
         Gate(metric=Metric.SINGLE_HIT, fail=0.0, clear=0.0),
-        Gate(metric=Metric.EXPOSURE_TPR, fail=0.05, clear=0.10),
+        Gate(metric=Metric.MEMBERSHIP_TPR, fail=0.05, clear=0.10),
         Gate(
             metric=Metric.LIKELY_SAMPLES,
             fail=5.0,

@@ -170,7 +170,7 @@ class CohortSummary(Record):
 class ArmSummary(Record):
     """One run of the attack or one control."""
 
-    name: Literal["target", "negative_control", "attack_power", "scorer_sensitivity", "exposure_control"]
+    name: Literal["target", "negative_control", "attack_power", "scorer_sensitivity", "membership_control"]
     spend: Spend
     energy_start: FiniteFloat | None = None
     energy_end: FiniteFloat | None = None

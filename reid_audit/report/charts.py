@@ -188,13 +188,13 @@ def timeline(arms: tuple[PublicArm, ...], ceiling: float | None, spent: float, k
     return _svg(key, row + 22, "Time used by each part", "; ".join(said), parts, "plot")
 
 
-def bracket(recovered: float | None, exposure: PublicMeasured | None, key: str) -> Markup:
+def bracket(recovered: float | None, recognised: PublicMeasured | None, key: str) -> Markup:
     """Share of training patients: what this attack recovered, up to what the weights could give away."""
     parts = [_line(0, 52, 100, 52, "axis")]
     parts += [_line(x, 46, x, 58, "axis") for x in (0, 25, 50, 75, 100)]
     parts += [_text(x, 76, f"{x} %", "tick", _anchor(x)) for x in (0, 25, 50, 75, 100)]
     said, labels = [], []
-    upper = None if exposure is None else exposure.high if exposure.high is not None else exposure.value
+    upper = None if recognised is None else recognised.high if recognised.high is not None else recognised.value
     if recovered is not None and upper is not None and upper > recovered:
         parts.append(_rect(100 * recovered, 44, 100 * (upper - recovered), 16, "span"))
     if recovered is not None:
@@ -202,15 +202,15 @@ def bracket(recovered: float | None, exposure: PublicMeasured | None, key: str) 
         parts.append(_line(x, 36, x, 62, "observed"))
         labels.append(_text(x, 30, "recovered", "mark", _anchor(x)))
         said.append(f"recovered by this attack {number(recovered, 'share')}")
-    if exposure is not None and upper is not None:
-        low = exposure.low if exposure.low is not None else exposure.value
-        parts += [_line(100 * low, 52, 100 * upper, 52, "interval"), _dot(100 * exposure.value, 52, 5, "value")]
+    if recognised is not None and upper is not None:
+        low = recognised.low if recognised.low is not None else recognised.value
+        parts += [_line(100 * low, 52, 100 * upper, 52, "interval"), _dot(100 * recognised.value, 52, 5, "value")]
         x = 100 * upper
         labels.append(_text(x, 10, "could give away", "mark", _anchor(x)))
         parts.append(_line(x, 14, x, 62, "threshold"))
-        said.append(f"exposed {number(exposure.value, 'share')}, interval {interval(low, upper, 'share')}")
+        said.append(f"recognised {number(recognised.value, 'share')}, interval {interval(low, upper, 'share')}")
     return _svg(
-        key, 82, "Share of training patients, from recovered to exposed", "; ".join(said), parts + labels, "plot"
+        key, 82, "Share of training patients, from recovered to recognised", "; ".join(said), parts + labels, "plot"
     )
 
 

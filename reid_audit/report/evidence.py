@@ -88,10 +88,10 @@ class PatientScore:
     member: bool
     linkage: float | None = None
     linkage_p: float | None = None
-    exposure: float | None = None
+    membership: float | None = None
     reidentified: bool = False
-    exposure_p: float | None = None
-    """Conformal p of the exposure score among the hold-out patients; one minus it is the certainty."""
+    membership_p: float | None = None
+    """Conformal p of the membership score among the hold-out patients; one minus it is the certainty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +105,7 @@ class Evidence:
     demographics: tuple[DemographicRow, ...] = ()
     patients: tuple[PatientScore, ...] = ()
     family: str = ""
-    """The exposure score family shown."""
+    """The membership score family shown."""
     explaining: float | None = None
     """How many films, effectively, share the explanation of the stored statistics."""
 

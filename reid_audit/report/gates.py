@@ -80,11 +80,11 @@ def control_rows(policy: Policy, measurements: tuple[Measurement, ...], prior: P
             measurements,
         ),
         _control(
-            "exposure_control",
-            Metric.EXPOSURE_CONTROL,
-            c.exposure_control,
+            "membership_control",
+            Metric.MEMBERSHIP_CONTROL,
+            c.membership_control,
             "at_least",
-            c.exposure_control_tpr,
+            c.membership_control_tpr,
             measurements,
         ),
         _control(

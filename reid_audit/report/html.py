@@ -66,7 +66,7 @@ def render_html(report: PublicReport) -> str:
         title=words.title(report),
         outcome=words.OUTCOME_WORD[report.verdict.outcome],
         recovered=found,
-        exposure=report.measured(Metric.EXPOSURE_TPR),
+        recognised=report.measured(Metric.MEMBERSHIP_TPR),
         gates=tuple((row, charts.gate_plot(row, f"gate-{row.metric}") + _spark(report, row)) for row in report.gates),
         nulls=tuple((charts.null_name(h), charts.null_histogram(h, f"null-{h.metric}")) for h in report.histograms),
         rocs=tuple((c.id, charts.roc(c, _rate(report, c.id), f"curve-{c.id}")) for c in report.curves),
@@ -86,15 +86,15 @@ def _spark(report: PublicReport, row: GateRow) -> Markup:
 
 
 def _rate(report: PublicReport, curve: str) -> PublicMeasured | None:
-    return report.measured(Metric.EXPOSURE_TPR if curve == "exposure_roc" else Metric.LINKAGE_TPR)
+    return report.measured(Metric.MEMBERSHIP_TPR if curve == "membership_roc" else Metric.LINKAGE_TPR)
 
 
 def _bracket(report: PublicReport) -> Markup:
     found = words.recovered(report)
-    exposure = report.measured(Metric.EXPOSURE_TPR)
-    if found is None and exposure is None:
+    recognised = report.measured(Metric.MEMBERSHIP_TPR)
+    if found is None and recognised is None:
         return Markup("")
-    return charts.bracket(None if found is None else found[0] / found[1], exposure, "bracket")
+    return charts.bracket(None if found is None else found[0] / found[1], recognised, "bracket")
 
 
 def _shifts(report: PublicReport) -> tuple[Shift, ...]:

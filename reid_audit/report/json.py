@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from reid_audit.report.wire import PublicReport
+from reid_audit.records.earlier import with_present_names
+from reid_audit.report.wire import SCHEMA, SCHEMA_1, PublicReport
 
 
 def dumps(report: PublicReport) -> str:
@@ -13,5 +14,11 @@ def dumps(report: PublicReport) -> str:
 
 
 def loads(text: str) -> PublicReport:
-    """Read ``report.json``; raises pydantic.ValidationError where it is not one of this schema."""
-    return PublicReport.model_validate_json(text)
+    """Read ``report.json`` of this schema or of version 1, whose ids are replaced by the present ones.
+
+    Raises ValueError where it is neither.
+    """
+    document = json.loads(text)
+    if isinstance(document, dict) and document.get("schema") == SCHEMA_1:
+        document = {**with_present_names(document), "schema": SCHEMA}
+    return PublicReport.model_validate_json(json.dumps(document))

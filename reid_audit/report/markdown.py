@@ -96,19 +96,21 @@ def _controls(controls: tuple[ControlRow, ...]) -> str:
 
 def _bracket(report: PublicReport) -> str:
     found = words.recovered(report)
-    exposure = report.measured(Metric.EXPOSURE_TPR)
+    recognised = report.measured(Metric.MEMBERSHIP_TPR)
     parts = []
     if found is not None:
         parts.append(f"This attack re-identified **{found[0]} of {found[1]}** training patients.")
-    if exposure is not None:
-        bound = f" (up to {words.number(exposure.high, 'share')})" if (exposure.high or 0) > exposure.value else ""
+    if recognised is not None:
+        bound = (
+            f" (up to {words.number(recognised.high, 'share')})" if (recognised.high or 0) > recognised.value else ""
+        )
         parts.append(
-            f"Somebody who already holds films could recognise **{words.number(exposure.value, 'share')}**{bound} "
+            f"Somebody who already holds films could recognise **{words.number(recognised.value, 'share')}**{bound} "
             "of them from the weights, at 1 % false alarms."
         )
     if parts:
         parts.append(plain.bracket_doubt(report))
-    return "### Recovered and exposed\n\n" + " ".join(parts).rstrip() if parts else ""
+    return "### Recovered and recognised\n\n" + " ".join(parts).rstrip() if parts else ""
 
 
 def _shift(report: PublicReport) -> str:

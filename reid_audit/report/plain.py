@@ -10,7 +10,7 @@ from reid_audit.report.wire import Finding, GateRow, PublicReport
 
 _RECOMPUTE = "Recompute the BatchNorm running statistics on public films and audit the copy."
 MITIGATION: dict[str, tuple[str, ...]] = {
-    "exposure": (
+    "membership": (
         _RECOMPUTE,
         "Train on more patients, with augmentation, weight decay and early stopping; overfitting is what exposes them.",
         "Train with differential privacy (DP-SGD) where a formal bound is needed.",
@@ -27,14 +27,14 @@ MITIGATION: dict[str, tuple[str, ...]] = {
         "The measures against reconstruction apply first: what cannot be reconstructed has no age.",
     ),
 }
-_EXPOSURE = frozenset({Metric.EXPOSURE_TPR, Metric.EXPOSURE_AUC, Metric.EXPOSURE_MAX_P})
+_MEMBERSHIP = frozenset({Metric.MEMBERSHIP_TPR, Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_MAX_P})
 
 
 def mitigations(report: PublicReport) -> tuple[str, ...]:
     """What may help against the breaches of this report, without repeats; empty where there are none."""
     found: list[str] = []
     for metric in (*report.verdict.breaches, *report.verdict.waived):
-        kind = "exposure" if metric in _EXPOSURE else "reconstruction"
+        kind = "membership" if metric in _MEMBERSHIP else "reconstruction"
         if metric.value.startswith(("age_", "sex_")):
             kind = "demographics"
         found.extend(text for text in MITIGATION[kind] if text not in found)
@@ -109,7 +109,7 @@ def remedy(finding: Finding) -> str:
 
 def bracket_doubt(report: PublicReport) -> str:
     """Why the ends of the bracket do not count in this run; empty where they do."""
-    ends = (report.measured(Metric.REIDENTIFIED_PATIENTS), report.measured(Metric.EXPOSURE_TPR))
+    ends = (report.measured(Metric.REIDENTIFIED_PATIENTS), report.measured(Metric.MEMBERSHIP_TPR))
     doubts = dict.fromkeys(end.doubt for end in ends if end is not None and end.doubt is not None)
     return " ".join(f"In this run it {stopped(words.doubted(doubt))}" for doubt in doubts)
 
@@ -127,7 +127,7 @@ def named(text: str) -> str:
 
 def _ranked(report: PublicReport) -> list[str]:
     """Sentences of the breaches, people before numbers about images."""
-    order = (Metric.SINGLE_HIT, Metric.LINKAGE_P, Metric.LINKAGE_TPR, Metric.EXPOSURE_TPR)
+    order = (Metric.SINGLE_HIT, Metric.LINKAGE_P, Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR)
     rows = [g for g in report.gates if g.metric in report.verdict.breaches]
     rows.sort(key=lambda g: order.index(g.metric) if g.metric in order else len(order))
     return [_breach(row, report) for row in rows]
@@ -144,7 +144,7 @@ def _breach(row: GateRow, report: PublicReport) -> str:
         lead = f"{found[0]} of {found[1]} training patients were re-identified" if found and found[0] else ""
         lead = lead or "Reconstructions match training patients too closely for chance"
         return f"{lead} (p {reached}; the policy fails at {allowed})."
-    if row.metric is Metric.EXPOSURE_TPR:
+    if row.metric is Metric.MEMBERSHIP_TPR:
         least = "at least " if row.low is not None else ""
         return f"The weights give away {least}{reached} of the training patients; the policy allows {allowed}."
     if row.metric is Metric.SINGLE_HIT:

@@ -1,7 +1,7 @@
 """The versioned public document. Only this type reaches a renderer, and no field of it can hold a patient.
 
-Schema evolution: within ``reid-audit/report/1`` fields may be added with a default, and enumerations may gain words;
-none is removed, renamed or given another meaning. Readers ignore fields they do not know. Anything else is ``/2``.
+Schema evolution: within ``reid-audit/report/2`` fields may be added with a default, and enumerations may gain words;
+none is removed, renamed or given another meaning. Readers ignore fields they do not know. Anything else is ``/3``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from pydantic import (
 
 from reid_audit.records import EXIT_CODES, Direction, Fraction, Metric, Outcome, Reason, Sha256, StoppedBy
 
-SCHEMA: Literal["reid-audit/report/1"] = "reid-audit/report/1"
+SCHEMA: Literal["reid-audit/report/2"] = "reid-audit/report/2"
+SCHEMA_1 = "reid-audit/report/1"
+"""The version before, whose documents are still read (json.py)."""
 MAX_POINTS = 101
 """No list of numbers in a report is longer: too short for pixels, latents or one score per patient of a cohort."""
 
@@ -56,7 +58,7 @@ Digests = Annotated[
 GateStatus = Literal["breach", "waived", "clear", "open", "indicator", "unmeasured"]
 ControlStatus = Literal["met", "missed", "unmeasured", "not_required"]
 ControlName = Literal[
-    "attack_power", "scorer_sensitivity", "exposure_control", "negative_control", "exchangeability", "prior_disjoint"
+    "attack_power", "scorer_sensitivity", "membership_control", "negative_control", "exchangeability", "prior_disjoint"
 ]
 
 
@@ -302,7 +304,7 @@ class PublicHistogram(Wire):
 class PublicCurve(Wire):
     """A curve resampled to a fixed grid, so that no point belongs to one patient."""
 
-    id: Literal["exposure_roc", "linkage_roc"]
+    id: Literal["membership_roc", "linkage_roc"]
     x: Points
     y: Points
 
@@ -316,7 +318,7 @@ class PublicCurve(Wire):
 class PublicArm(Wire):
     """One run of the attack or one control."""
 
-    name: Literal["target", "negative_control", "attack_power", "scorer_sensitivity", "exposure_control"]
+    name: Literal["target", "negative_control", "attack_power", "scorer_sensitivity", "membership_control"]
     seconds: FiniteFloat
     steps: NonNegativeInt
     stopped_by: StoppedBy
@@ -346,7 +348,7 @@ class Seeds(Wire):
 class PublicReport(Wire):
     """``report.json``. May be attached to a public model card."""
 
-    schema_id: Literal["reid-audit/report/1"] = Field(default=SCHEMA, alias="schema")
+    schema_id: Literal["reid-audit/report/2"] = Field(default=SCHEMA, alias="schema")
     started: datetime
     method: Label
     evidence: Literal["calibrated", "checkpoint"]

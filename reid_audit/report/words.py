@@ -59,18 +59,18 @@ METRICS: dict[Metric, Words] = {
     Metric.LINKAGE_TPR: Words(
         "Patients recovered at 1 % false alarms", "Share of training patients this attack finds.", "share"
     ),
-    Metric.EXPOSURE_AUC: Words(
-        "Exposure AUC", "How well the weights tell training from hold-out patients; 0.5 is guessing.", "score"
+    Metric.MEMBERSHIP_AUC: Words(
+        "Membership AUC", "How well the weights tell training from hold-out patients; 0.5 is guessing.", "score"
     ),
-    Metric.EXPOSURE_TPR: Words(
-        "Patients exposed at 1 % false alarms",
+    Metric.MEMBERSHIP_TPR: Words(
+        "Patients recognised at 1 % false alarms",
         "Share of training patients the weights give away to someone holding films.",
         "share",
     ),
-    Metric.EXPOSURE_MAX_P: Words("Most exposed patient (p)", "Corrected for looking at every patient.", "p"),
+    Metric.MEMBERSHIP_MAX_P: Words("Patient who stands out most (p)", "Corrected for looking at every patient.", "p"),
     Metric.ATTACK_POWER: Words("Attack finds planted patients (p)", "Same attack, copy with known patients.", "p"),
     Metric.SCORER_SENSITIVITY: Words("Scorer finds degraded films", "Share of degraded training films found.", "share"),
-    Metric.EXPOSURE_CONTROL: Words("Exposure finds planted patients", "Share found at 1 % false alarms.", "share"),
+    Metric.MEMBERSHIP_CONTROL: Words("Scores find planted patients", "Share found at 1 % false alarms.", "share"),
     Metric.NEGATIVE_CONTROL_P: Words("Attack without the model (p)", "Must not be flagged.", "p"),
     Metric.EXCHANGEABILITY_P: Words("Training and hold-out alike (p)", "Small: the two sets differ in kind.", "p"),
     Metric.CONSENSUS: Words("Agreement across seeds", "Similarity of independent reconstructions.", "score"),
@@ -129,7 +129,7 @@ CONTROLS: dict[ControlName, tuple[str, str]] = {
         "Run on a copy that memorised hold-out patients, it must find them.",
     ),
     "scorer_sensitivity": ("The matching can see", "Degraded training films must be matched to their patients."),
-    "exposure_control": ("The exposure score can see", "It must recognise the planted patients."),
+    "membership_control": ("The membership score can see", "It must recognise the planted patients."),
     "negative_control": ("No alarm without the model", "The same attack without the weights must not be flagged."),
     "exchangeability": ("The two sets are alike", "Training and hold-out films must not differ in kind."),
     "prior_disjoint": ("The prior knew none of them", "The image prior must not have been trained on these patients."),
@@ -140,7 +140,7 @@ ARMS: dict[str, str] = {
     "negative_control": "Attack without the model",
     "attack_power": "Attack on planted patients",
     "scorer_sensitivity": "Matching of degraded films",
-    "exposure_control": "Exposure of planted patients",
+    "membership_control": "Membership of planted patients",
 }
 
 STOPPED: dict[StoppedBy, str] = {

@@ -32,13 +32,13 @@ def needs(policy: Policy) -> tuple[Need, ...]:
     """What each gate with a ``clear`` limit, and each control of ``policy``, needs."""
     kept = policy.controls.canaries
     found = []
-    exposed = policy.gate(Metric.EXPOSURE_TPR)
-    if exposed is None or exposed.clear is None:
-        found.append(Need(Metric.EXPOSURE_TPR, FEWEST, FOR_RATES + kept, "a PASS always needs it"))
+    rate = policy.gate(Metric.MEMBERSHIP_TPR)
+    if rate is None or rate.clear is None:
+        found.append(Need(Metric.MEMBERSHIP_TPR, FEWEST, FOR_RATES + kept, "a PASS always needs it"))
     for gate in policy.gates:
         if gate.clear is None:
             continue
-        if gate.metric in (Metric.LINKAGE_TPR, Metric.EXPOSURE_TPR):
+        if gate.metric in (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR):
             members = members_needed(gate.clear)
             chance = clean_chance(members, FOR_RATES, gate.clear)
             note = f"to end at or below {gate.clear:g}; with just these at most {chance:.0%} of clean models do"
@@ -57,8 +57,8 @@ def _controls(policy: Policy) -> list[Need]:
     found = []
     if controls.attack_power:
         found.append(Need(Metric.ATTACK_POWER, 0, 2 * kept, f"{kept} canaries among as many others"))
-    if controls.exposure_control:
-        found.append(Need(Metric.EXPOSURE_CONTROL, 0, 2 * kept, f"{kept} canaries among as many others"))
+    if controls.membership_control:
+        found.append(Need(Metric.MEMBERSHIP_CONTROL, 0, 2 * kept, f"{kept} canaries among as many others"))
     if controls.scorer_sensitivity:
         films = films_needed(controls.scorer_sensitivity_low)
         found.append(Need(Metric.SCORER_SENSITIVITY, 0, kept + films, "training patients count here too"))

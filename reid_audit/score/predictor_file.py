@@ -11,9 +11,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from reid_audit.artefacts.provenance import origin_entries, read_origin
+from reid_audit.artefacts.storage import PriorFile, read_prior_file, write_tensors
 from reid_audit.errors import PriorError
-from reid_audit.prior.provenance import origin_entries, read_origin
-from reid_audit.prior.storage import PriorFile, read_prior_file, write_tensors
 from reid_audit.records import PredictorCard
 from reid_audit.score.calibration import Floats
 from reid_audit.score.predictors import LinearModel, Predictors, feature_count

@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from torch import Tensor
 
-from reid_audit.prior.features import wavelet_moduli
-from reid_audit.prior.provenance import Origin
-from reid_audit.prior.storage import tensor_digest
+from reid_audit.artefacts.provenance import Origin
+from reid_audit.artefacts.storage import tensor_digest
+from reid_audit.imaging.features import wavelet_moduli
 from reid_audit.records import PredictorCard
 from reid_audit.score.calibration import Floats
 from reid_audit.score.similarity import SIDE, resized
@@ -73,7 +73,7 @@ class Predictors:
 
 
 def features(images: Tensor, side: int) -> Floats:
-    """[N, C, H, W] in [0, 1] -> [N, F] local means of Gabor moduli at ``side`` (prior/features.py)."""
+    """[N, C, H, W] in [0, 1] -> [N, F] local means of Gabor moduli at ``side`` (imaging/features.py)."""
     parts = [wavelet_moduli(resized(part, side)).double().numpy() for part in torch.split(images, BATCH)]
     return np.concatenate(parts) if parts else np.zeros((0, feature_count(side)))
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reid_audit.artefacts.provenance import NCC
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.memorisation import Memorisation, draw_samples, measure_memorisation
-from reid_audit.prior.provenance import NCC
 from reid_audit.records import Measured
 from reid_audit.score.exchangeability import exchangeability
 from reid_audit.score.linkage import LinkageOutcome, link

@@ -28,7 +28,7 @@ def test_leaking(place: Place) -> None:
         "sarif": "reid-audit-report/report.sarif",
         "junit": "reid-audit-report/report.junit.xml",
         "checkpoint-sha256": SHA,
-        "failed-gates": "linkage_p,exposure_tpr_at_1pct_fpr,likely_samples,nearest_ssim,nearest_nn",
+        "failed-gates": "linkage_p,membership_tpr_at_1pct_fpr,likely_samples,nearest_ssim,nearest_nn",
     }
     assert job.ran[-1] == "Exit code"
     errors = annotations(job, "error")
@@ -98,11 +98,11 @@ def failing_report(place: Place) -> None:
 
 
 def broken_report(place: Place) -> None:
-    (place.prepared / "report.json").write_text('{"schema": "reid-audit/report/1"', encoding="utf-8")
+    (place.prepared / "report.json").write_text('{"schema": "reid-audit/report/2"', encoding="utf-8")
 
 
 def next_schema(place: Place) -> None:
-    edit(place, lambda document: document.update(schema="reid-audit/report/2"))
+    edit(place, lambda document: document.update(schema="reid-audit/report/3"))
 
 
 def contradiction(place: Place) -> None:

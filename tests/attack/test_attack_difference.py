@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,17 +12,18 @@ import torch
 from small import SPEC, blobs, convnet, target_of, task_of
 from torch.nn import functional
 
-from reid_audit.attack.difference import displacement
 from reid_audit.attack.gradient import difference_objective, first_layers
-from reid_audit.attack.layers import matrix_layers
+from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import METHODS
-from reid_audit.attack.moments import prior_batches
-from reid_audit.attack.rowspace import film_spans, row_space, telling
-from reid_audit.audit.evidence import families
+from reid_audit.audit.evidence import membership_of
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
+from reid_audit.network.difference import displacement
+from reid_audit.network.layers import matrix_layers
+from reid_audit.network.ordinary import prior_batches
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
+from reid_audit.score.membership.difference import row_space, spans, telling
 
 MEMBERS = 6
 
@@ -167,37 +169,41 @@ def fine_tuned(base: torch.nn.Module, films: torch.Tensor, *, steps: int = 40) -
     return tuned
 
 
+def ordinary(task: AttackTask) -> Iterator[torch.Tensor]:
+    return prior_batches(task.space, task.inputs, 128)
+
+
 def test_members_lie_in_the_row_space_of_what_moved() -> None:
     base = Patches()
     tuned = fine_tuned(base, blobs(4, 1))
     task, path = task_of(tuned), displacement(target_of(tuned), target_of(base))
     films = to_network(torch.cat([blobs(4, 1), blobs(40, 2)]), SPEC, 1)
-    spans = film_spans(path, films, prior_batches(replace(task, samples=128)))
-    assert spans is not None
-    assert spans.shape == (44,)
-    assert float(spans[:4].min()) > float(spans[4:].max())
+    found = spans(path, films, ordinary(task))
+    assert found is not None
+    assert found.shape == (44,)
+    assert float(found[:4].min()) > float(found[4:].max())
 
 
 @pytest.mark.parametrize("head", ["softmax", "regression", "features"])
-def test_with_a_base_the_exposure_has_one_family_more(head: str) -> None:
+def test_with_a_base_the_membership_scores_have_one_family_more(head: str) -> None:
     base = Patches()
     task = task_of(fine_tuned(base, blobs(4, 1)))
     task = replace(
         task, target=replace(task.target, match=task.target.match.model_copy(update={"head": head})), samples=128
     )
     films, unlabelled = torch.cat([blobs(4, 1), blobs(40, 2)]), np.full(44, "")
-    assert "difference" not in families(task, films, unlabelled).scores
-    scores = families(replace(task, base=target_of(base)), films, unlabelled).scores["difference"]
+    assert "difference" not in membership_of(task, films, unlabelled).scores
+    scores = membership_of(replace(task, base=target_of(base)), films, unlabelled).scores["difference"]
     assert scores[:4].min() > scores[4:].max()
 
 
 def test_films_a_network_never_saw_look_alike_in_its_row_space() -> None:
     base = Patches()
     path = displacement(target_of(fine_tuned(base, blobs(4, 1))), target_of(base))
-    prior = prior_batches(replace(task_of(base), samples=128))
-    spans = film_spans(path, to_network(blobs(80, 2), SPEC, 1), prior)
-    assert spans is not None
-    assert abs(float(spans[:40].mean() - spans[40:].mean())) < float(spans.std())
+    prior = ordinary(task_of(base))
+    found = spans(path, to_network(blobs(80, 2), SPEC, 1), prior)
+    assert found is not None
+    assert abs(float(found[:40].mean() - found[40:].mean())) < float(found.std())
 
 
 def test_a_row_space_holds_what_moved_the_weight_and_little_else() -> None:
@@ -218,7 +224,7 @@ def test_layers_that_cannot_tell_are_left_out() -> None:
     base = Patches()
     path = displacement(target_of(fine_tuned(base, blobs(4, 1))), target_of(base))
     assert telling(path, to_network(blobs(1, 1), SPEC, 1)) == ("embed", "mix")
-    assert film_spans(replace(path, moved={}), to_network(blobs(2, 1), SPEC, 1), []) is None
+    assert spans(replace(path, moved={}), to_network(blobs(2, 1), SPEC, 1), []) is None
 
 
 class Twice(torch.nn.Module):

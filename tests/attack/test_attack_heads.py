@@ -9,8 +9,12 @@ import torch
 from small import SPEC, blobs, convnet, task_of
 from torch import Tensor, nn
 
-from reid_audit.attack.canary import with_canaries
-from reid_audit.attack.heads import (
+from reid_audit.attack.interface import AttackTask
+from reid_audit.attack.methods import METHODS
+from reid_audit.audit.canary import with_canaries
+from reid_audit.budget import Meter
+from reid_audit.errors import ArchitectureError
+from reid_audit.network.heads import (
     HeadKind,
     answers,
     certainty,
@@ -21,13 +25,10 @@ from reid_audit.attack.heads import (
     residual,
     summed_loss,
 )
-from reid_audit.attack.interface import AttackTask
-from reid_audit.attack.memory import head_directions, margins
-from reid_audit.attack.methods import METHODS
-from reid_audit.budget import Meter
-from reid_audit.errors import ArchitectureError
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
+from reid_audit.score.membership.margin import margins
+from reid_audit.score.membership.stationarity import head_directions
 
 KINDS: tuple[HeadKind, ...] = ("softmax", "sigmoid", "regression")
 WIDTH = 3

@@ -10,14 +10,15 @@ import pytest
 import torch
 from small import SPEC, blobs, convnet, memorise, target_of
 
-from reid_audit.attack.batchnorm import image_moments
-from reid_audit.attack.canary import with_canaries
-from reid_audit.attack.heads import logits_of
-from reid_audit.attack.memory import losses, margins
-from reid_audit.attack.preprocessing import infer_preprocess
 from reid_audit.attack.schedules import cosine_ramp, noise_floors, tempering
+from reid_audit.audit.canary import with_canaries
+from reid_audit.network.batchnorm import image_moments
+from reid_audit.network.heads import logits_of
+from reid_audit.network.preprocessing import infer_preprocess
 from reid_audit.preprocess import HALF, IMAGENET, UNIT, XRV, from_network, to_network
 from reid_audit.records import PreprocessSpec
+from reid_audit.score.membership.loss import losses
+from reid_audit.score.membership.margin import margins
 
 
 def test_schedules_run_from_end_to_end() -> None:

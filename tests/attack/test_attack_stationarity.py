@@ -8,12 +8,12 @@ from small import SPEC, blobs, convnet, target_of, task_of
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reid_audit.attack.difference import displacement
 from reid_audit.attack.gradient import difference_objective
 from reid_audit.attack.moments import moments
 from reid_audit.attack.refinement import RefineSettings
 from reid_audit.attack.stationarity import layer_stationarity, weights_below
 from reid_audit.budget import Meter
+from reid_audit.network.difference import displacement
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
 

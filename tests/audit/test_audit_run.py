@@ -116,9 +116,9 @@ def test_the_clean_network_passes_with_every_control_met(clean: DemoCase) -> Non
     found = audit(clean, policy(steps=500))
     assert found.result.verdict.outcome is Outcome.PASS, found.result.verdict
     assert value(found, Metric.ATTACK_POWER).value <= 0.01
-    assert value(found, Metric.EXPOSURE_CONTROL).value >= 0.5
+    assert value(found, Metric.MEMBERSHIP_CONTROL).value >= 0.5
     assert value(found, Metric.SCORER_SENSITIVITY).low >= 0.5  # type: ignore[operator]
-    assert value(found, Metric.EXPOSURE_TPR).high <= 0.10  # type: ignore[operator]
+    assert value(found, Metric.MEMBERSHIP_TPR).high <= 0.10  # type: ignore[operator]
     assert found.result.prior.overlap == "disjoint"
     assert [arm.name for arm in found.result.arms] == ["target", "negative_control", "attack_power"]
 
@@ -126,7 +126,7 @@ def test_the_clean_network_passes_with_every_control_met(clean: DemoCase) -> Non
 def test_the_overfit_network_fails_and_the_power_arm_is_spared(baseline: Audited) -> None:
     found = baseline
     assert found.result.verdict.outcome is Outcome.FAIL
-    assert value(found, Metric.EXPOSURE_TPR).low > 0.05  # type: ignore[operator]
+    assert value(found, Metric.MEMBERSHIP_TPR).low > 0.05  # type: ignore[operator]
     assert find(found.result.measurements, Metric.ATTACK_POWER) == Unmeasured(
         metric=Metric.ATTACK_POWER, reason=Reason.NOT_NEEDED
     )
@@ -134,7 +134,7 @@ def test_the_overfit_network_fails_and_the_power_arm_is_spared(baseline: Audited
     rows = found.evidence.patients
     assert {p.patient_id[:2] for p in rows} == {"T:", "H:"}
     assert sum(p.reidentified for p in rows) == value(found, Metric.REIDENTIFIED_PATIENTS).value
-    assert all((p.exposure_p is not None) == p.member == (p.linkage_p is not None) for p in rows)
+    assert all((p.membership_p is not None) == p.member == (p.linkage_p is not None) for p in rows)
     assert found.evidence.family == "moments"
     assert found.evidence.explaining is not None
     assert 8 <= found.evidence.explaining <= 40
@@ -146,7 +146,7 @@ def test_same_seed_same_document_and_other_seed_another(leaking: DemoCase, basel
     assert dict(first.digests)["reconstructions"] != dict(other.digests)["reconstructions"]
 
 
-def test_statistics_of_other_people_lower_exposure(leaking: DemoCase, baseline: Audited, tmp_path: Path) -> None:
+def test_statistics_of_other_people_lower_the_scores(leaking: DemoCase, baseline: Audited, tmp_path: Path) -> None:
     target = identify(load_checkpoint(leaking.checkpoint).tensors, side=32)
     module = target.module.train()
     strangers = to_network(leaking.prior.images[:64], SPEC, target.match.channels)
@@ -157,8 +157,8 @@ def test_statistics_of_other_people_lower_exposure(leaking: DemoCase, baseline: 
     renewed = {key: module.state_dict()[key].contiguous() for key in tensors}
     assert any(not torch.equal(tensors[key], renewed[key]) for key in tensors)
     save_file(renewed, tmp_path / "renewed.safetensors")
-    before = value(baseline, Metric.EXPOSURE_AUC).value
-    after = value(audit(leaking, policy(steps=2), checkpoint=tmp_path / "renewed.safetensors"), Metric.EXPOSURE_AUC)
+    before = value(baseline, Metric.MEMBERSHIP_AUC).value
+    after = value(audit(leaking, policy(steps=2), checkpoint=tmp_path / "renewed.safetensors"), Metric.MEMBERSHIP_AUC)
     assert after.value < before - 0.2
 
 
@@ -179,7 +179,7 @@ def test_training_films_alone_give_indicators(leaking: DemoCase) -> None:
     light = leaking._replace(prior=small(leaking.prior, 150))
     found = audit(light, policy(steps=3, particles=(4, 8)), films=("reference",))
     assert (found.result.verdict.outcome, found.result.verdict.exit_code) == (Outcome.INCONCLUSIVE, 4)
-    for metric in (Metric.LINKAGE_P, Metric.EXPOSURE_TPR, Metric.EXCHANGEABILITY_P):
+    for metric in (Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR, Metric.EXCHANGEABILITY_P):
         assert "--holdout" in gaps(found)[metric].remedy
     assert value(found, Metric.LIKELY_SAMPLES).indicator
     assert value(found, Metric.CONSENSUS).indicator
@@ -190,18 +190,18 @@ def test_training_films_alone_give_indicators(leaking: DemoCase) -> None:
 
 @pytest.mark.timeout(900)
 def test_films_of_another_site_demote_what_compares_with_them(leaking: DemoCase) -> None:
-    """The overfit network, whose exposure FAILs it beside films of the same source: here nothing may count."""
+    """The overfit network, whose membership scores FAIL it beside films of the same source: here nothing may count."""
     some = small(leaking.holdout, 130)
     dark = replace(some, images=0.7 * some.images)
     elsewhere = leaking._replace(holdout=dark, prior=small(leaking.prior, 150))
-    found = audit(elsewhere, policy(steps=2, controls=Controls(attack_power=False, exposure_control=False)))
+    found = audit(elsewhere, policy(steps=2, controls=Controls(attack_power=False, membership_control=False)))
     verdict = found.result.verdict
     assert (verdict.outcome, verdict.exit_code) == (Outcome.INCONCLUSIVE, 4)
     assert value(found, Metric.EXCHANGEABILITY_P).value <= 0.01
     demoted = {d.metric: d.reason for d in verdict.demoted}
-    for metric in (Metric.LINKAGE_P, Metric.LINKAGE_AUC, Metric.EXPOSURE_TPR, Metric.EXPOSURE_AUC):
+    for metric in (Metric.LINKAGE_P, Metric.LINKAGE_AUC, Metric.MEMBERSHIP_TPR, Metric.MEMBERSHIP_AUC):
         assert demoted[metric] is Reason.NOT_EXCHANGEABLE
-    for metric in (Metric.EXCHANGEABILITY_P, Metric.LINKAGE_P, Metric.EXPOSURE_TPR):
+    for metric in (Metric.EXCHANGEABILITY_P, Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR):
         assert "from the same source" in gaps(found)[metric].remedy
     assert not verdict.breaches
 
@@ -212,7 +212,7 @@ def test_screening_is_headed_as_such(clean: DemoCase) -> None:
 
 
 def test_a_control_left_out_of_the_run_is_not_met(clean: DemoCase) -> None:
-    chosen = policy(steps=2, controls=Controls(attack_power=True, exposure_control=True))
+    chosen = policy(steps=2, controls=Controls(attack_power=True, membership_control=True))
     few = clean._replace(holdout=small(clean.holdout, 12))
     found = audit(few, chosen)
     assert found.result.verdict.outcome is Outcome.INCONCLUSIVE

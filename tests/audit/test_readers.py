@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from reid_audit.artefacts.provenance import Origin, origin_of
 from reid_audit.audit import AuditRequest, Films, PriorFilms
 from reid_audit.audit.readers import loaded_predictors, reader
 from reid_audit.audit.sides import Sides
 from reid_audit.demo.targets import demo_case
 from reid_audit.errors import PriorError
-from reid_audit.prior.provenance import Origin, origin_of
 from reid_audit.records import Policy
 from reid_audit.score.predictor_file import SHIPPED
 

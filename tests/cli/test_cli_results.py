@@ -60,10 +60,40 @@ def test_an_earlier_document_is_still_rendered(format: str, capfdbinary: pytest.
     """``earlier.json`` is never rewritten: it has no field that came later."""
     assert "doubt" not in (GOLDEN / "earlier.json").read_text(encoding="utf-8")
     assert exit_code(["render", str(GOLDEN / "earlier.json"), "--format", format]) == 0
-    assert b"exposure_tpr_at_1pct_fpr" in capfdbinary.readouterr().out
+    out = capfdbinary.readouterr().out
+    assert b"membership_tpr_at_1pct_fpr" in out
+    assert b"exposure_" not in out
 
 
-@pytest.mark.parametrize("content", [None, "{}", '{"schema": "reid-audit/report/2"}', "not json"])
+EARLIER = (GOLDEN / "earlier.result.json").read_text(encoding="utf-8")
+"""A finished run as version 1 wrote it; never rewritten."""
+
+
+@pytest.fixture
+def earlier_run(tmp_path: Path) -> Path:
+    write_private(tmp_path / "out" / "restricted" / "result.json", EARLIER)
+    return tmp_path / "out"
+
+
+def test_a_run_of_version_1_is_rendered_as_the_same_run_of_today(
+    earlier_run: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert "exposure_tpr_at_1pct_fpr" in EARLIER
+    assert exit_code(["render", str(earlier_run), "--format", "json"]) == 0
+    found, expected = json.loads(capfdbinary.readouterr().out), json.loads((GOLDEN / "failing.json").read_text())
+    assert found == {**expected, "policy_sha256": found["policy_sha256"], "tool": found["tool"]}
+
+
+def test_a_run_of_version_1_is_judged_again(earlier_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "asked.toml").write_text("[gates.membership_auc]\nfail = 0.9\n", encoding="utf-8")
+    out = tmp_path / "again"
+    assert exit_code(["gate", str(earlier_run), "--policy", str(tmp_path / "asked.toml"), "--out", str(out)]) == 1
+    document = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert document["schema"] == "reid-audit/report/2"
+    assert {"membership_auc", "membership_tpr_at_1pct_fpr"} <= set(document["verdict"]["breaches"])
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"schema": "reid-audit/report/3"}', "not json"])
 def test_what_is_no_report_is_refused(content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "report.json"
     if content is not None:
@@ -100,8 +130,8 @@ LEAK = (
 def test_gate_judges_the_same_numbers_under_another_policy(tmp_path: Path) -> None:
     result = results.passing()
     assert gated(result, tmp_path) == 0
-    assert gated(result, tmp_path, "[gates.exposure_tpr_at_1pct_fpr]\nclear = 0.02\n") == 4
-    assert gated(result, tmp_path, "[gates.exposure_auc]\nfail = 0.4\n") == 1
+    assert gated(result, tmp_path, "[gates.membership_tpr_at_1pct_fpr]\nclear = 0.02\n") == 4
+    assert gated(result, tmp_path, "[gates.membership_auc]\nfail = 0.4\n") == 1
 
 
 def test_gate_judges_every_attack_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +150,7 @@ def test_gate_judges_every_attack_seed(tmp_path: Path, capsys: pytest.CaptureFix
         ("repeats = 2", 4),
         ("level = 0.05", 4),
         ("[controls]\ncanaries = 16", 4),
-        ("[controls]\ncanaries = 16\nattack_power = false\nexposure_control = false", 0),
+        ("[controls]\ncanaries = 16\nattack_power = false\nmembership_control = false", 0),
         ("[preprocess]\nmean = [0.1]", 4),
         ("[preprocess]\nmean = [0.5]\nstd = [0.5]", 0),
     ],

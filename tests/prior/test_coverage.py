@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from reid_audit.imaging.features import energy_distance, fit_features
 from reid_audit.prior.coverage import Coverage
-from reid_audit.prior.features import energy_distance, fit_features
 
 
 def films(n: int, seed: int) -> Tensor:

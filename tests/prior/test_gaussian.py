@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid_audit.errors import PriorError
-from reid_audit.prior.dct import dct, inverse_dct
+from reid_audit.imaging.dct import dct, inverse_dct
 from reid_audit.prior.gaussian import Form, GaussianPrior, fit_gaussian, jitter
 from reid_audit.prior.loading import load_prior
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from reid_audit.artefacts.storage import read_prior_file, write_prior
 from reid_audit.errors import PriorError
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import (
@@ -21,7 +22,6 @@ from reid_audit.prior.pggan import (
     prior_of,
     with_minibatch_deviation,
 )
-from reid_audit.prior.storage import read_prior_file, write_prior
 from reid_audit.records import PriorCard
 
 TINY = (8, 6, 4)

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reid_audit.artefacts.provenance import check_overlap
 from reid_audit.prior import loading
 from reid_audit.prior.gaussian import GaussianPrior
 from reid_audit.prior.loading import SHIPPED, shipped_prior
 from reid_audit.prior.pggan import PgganPrior, forward_flops
-from reid_audit.prior.provenance import check_overlap
 
 DATA = Path(loading.__file__).parent / "data"
 KINDS: tuple[Literal["gaussian", "pggan"], ...] = ("gaussian", "pggan")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid_audit.artefacts.storage import read_prior_file
 from reid_audit.budget import Meter
 from reid_audit.errors import PriorError, RunStateError
 from reid_audit.observer import Event, StageAdvanced
@@ -21,7 +22,6 @@ from reid_audit.prior.augmentation import augment
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.recipe import TrainRecipe, rate_at, schedule
-from reid_audit.prior.storage import read_prior_file
 from reid_audit.prior.training import TrainResult, split_by_patient, train_pggan
 
 TINY = TrainRecipe(widths=(8, 8), latent=8, batch=8, rate=0.005, snapshot_every=20, half_life=100, coverage=0.0)

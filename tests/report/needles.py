@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reid_audit.prior.provenance import perceptual_hashes
+from reid_audit.artefacts.provenance import perceptual_hashes
 
 HASHES = ("md5", "sha1", "sha256", "sha512", "blake2b")
 WINDOW = 24

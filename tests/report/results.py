@@ -55,7 +55,7 @@ def _normal(low: float, high: float, mean: float, sd: float, observed: float, me
 
 def _roc(power: float) -> Curve:
     x = tuple(i / 387 for i in range(388))
-    return Curve(id="exposure_roc", x=x, y=tuple(v**power for v in x))
+    return Curve(id="membership_roc", x=x, y=tuple(v**power for v in x))
 
 
 def _arms(seconds: float, steps: int) -> tuple[ArmSummary, ...]:
@@ -67,7 +67,7 @@ def _arms(seconds: float, steps: int) -> tuple[ArmSummary, ...]:
         ArmSummary(name="negative_control", spend=spend(0.06, 0), images=56),
         ArmSummary(name="attack_power", spend=spend(0.36, steps), energy_start=398.1, energy_end=1.41, images=56),
         ArmSummary(name="scorer_sensitivity", spend=spend(0.03, 0), images=64),
-        ArmSummary(name="exposure_control", spend=spend(0.05, 50)),
+        ArmSummary(name="membership_control", spend=spend(0.05, 50)),
     )
 
 
@@ -90,7 +90,7 @@ def _controls() -> tuple[Measurement, ...]:
     return (
         Measured(metric=Metric.ATTACK_POWER, value=0.0005, n=8),
         Measured(metric=Metric.SCORER_SENSITIVITY, value=0.72, low=0.59, high=0.82, n=64),
-        Measured(metric=Metric.EXPOSURE_CONTROL, value=1.0, low=0.63, high=1.0, n=8),
+        Measured(metric=Metric.MEMBERSHIP_CONTROL, value=1.0, low=0.63, high=1.0, n=8),
         Measured(metric=Metric.NEGATIVE_CONTROL_P, value=0.47, n=403),
         Measured(metric=Metric.EXCHANGEABILITY_P, value=0.31, n=403),
     )
@@ -198,9 +198,9 @@ def failing() -> AuditResult:
         Measured(metric=Metric.NEAREST_MEMBER_SHARE, value=0.446, control=0.04, n=56),
         Measured(metric=Metric.REIDENTIFIED_PATIENTS, value=6, n=16),
         Measured(metric=Metric.SINGLE_HIT, value=0, indicator=True, n=56),
-        Measured(metric=Metric.EXPOSURE_AUC, value=1.0, low=1.0, high=1.0, control=0.5, n=403),
-        Measured(metric=Metric.EXPOSURE_TPR, value=1.0, low=0.794, high=1.0, control=0.01, n=403),
-        Measured(metric=Metric.EXPOSURE_MAX_P, value=0.0026, n=16),
+        Measured(metric=Metric.MEMBERSHIP_AUC, value=1.0, low=1.0, high=1.0, control=0.5, n=403),
+        Measured(metric=Metric.MEMBERSHIP_TPR, value=1.0, low=0.794, high=1.0, control=0.01, n=403),
+        Measured(metric=Metric.MEMBERSHIP_MAX_P, value=0.0026, n=16),
         Measured(metric=Metric.LIKELY_SAMPLES, value=31, control=0.6, n=56),
         Measured(metric=Metric.NEAREST_SSIM, value=0.512, low=0.481, high=0.543, control=0.421, n=31),
         Measured(metric=Metric.NEAREST_NN, value=0.334, low=0.291, high=0.378, control=0.187, n=31),
@@ -213,7 +213,9 @@ def failing() -> AuditResult:
         reason="linkage_p 0.0005 breaches 0.01 (and 4 more).",
         breaches=(
             Breach(metric=Metric.LINKAGE_P, text="linkage_p 0.0005 breaches 0.01"),
-            Breach(metric=Metric.EXPOSURE_TPR, text="exposure_tpr_at_1pct_fpr 1 (interval end 0.794) breaches 0.05"),
+            Breach(
+                metric=Metric.MEMBERSHIP_TPR, text="membership_tpr_at_1pct_fpr 1 (interval end 0.794) breaches 0.05"
+            ),
             Breach(metric=Metric.LIKELY_SAMPLES, text="likely_samples 30.4 over its control breaches 5"),
             Breach(
                 metric=Metric.NEAREST_SSIM, text="nearest_ssim 0.512 (interval end 0.06 over its control) breaches 0.05"
@@ -231,7 +233,7 @@ def failing() -> AuditResult:
             "arms": _arms(196.0, 600),
             "measurements": measurements,
             "histograms": (_normal(0.3, 0.7, 0.5, 0.072, 0.904, Metric.LINKAGE_AUC),),
-            "curves": (Curve(id="exposure_roc", x=(0.0, 1.0), y=(1.0, 1.0)),),
+            "curves": (Curve(id="membership_roc", x=(0.0, 1.0), y=(1.0, 1.0)),),
             "spend": Spend(seconds=203.6, steps=1250, stopped_by=DONE),
             "verdict": verdict,
         }
@@ -247,9 +249,9 @@ def passing() -> AuditResult:
         Measured(metric=Metric.NEAREST_MEMBER_SHARE, value=0.518, control=0.501, n=56),
         Measured(metric=Metric.REIDENTIFIED_PATIENTS, value=0, n=388),
         Measured(metric=Metric.SINGLE_HIT, value=0, n=56),
-        Measured(metric=Metric.EXPOSURE_AUC, value=0.531, low=0.49, high=0.571, control=0.5, n=775),
-        Measured(metric=Metric.EXPOSURE_TPR, value=0.013, low=0.003, high=0.041, control=0.01, n=775),
-        Measured(metric=Metric.EXPOSURE_MAX_P, value=0.62, n=388),
+        Measured(metric=Metric.MEMBERSHIP_AUC, value=0.531, low=0.49, high=0.571, control=0.5, n=775),
+        Measured(metric=Metric.MEMBERSHIP_TPR, value=0.013, low=0.003, high=0.041, control=0.01, n=775),
+        Measured(metric=Metric.MEMBERSHIP_MAX_P, value=0.62, n=388),
         Measured(metric=Metric.LIKELY_SAMPLES, value=2, control=0.6, n=56),
         Measured(metric=Metric.NEAREST_SSIM, value=0.428, low=0.404, high=0.452, control=0.421, n=2),
         Measured(metric=Metric.NEAREST_NN, value=0.192, low=0.161, high=0.223, control=0.187, n=2),
@@ -314,9 +316,9 @@ def screening() -> AuditResult:
         Metric.NEAREST_MEMBER_SHARE,
         Metric.REIDENTIFIED_PATIENTS,
         Metric.SINGLE_HIT,
-        Metric.EXPOSURE_AUC,
-        Metric.EXPOSURE_TPR,
-        Metric.EXPOSURE_MAX_P,
+        Metric.MEMBERSHIP_AUC,
+        Metric.MEMBERSHIP_TPR,
+        Metric.MEMBERSHIP_MAX_P,
         Metric.SCORER_SENSITIVITY,
         Metric.EXCHANGEABILITY_P,
         Metric.NEAREST_SSIM,
@@ -338,7 +340,7 @@ def screening() -> AuditResult:
         Measured(metric=Metric.FID_PRIOR_TUNED, value=18.2, n=56),
         *(Unmeasured(metric=m, reason=Reason.NO_REFERENCE) for m in missing),
         Unmeasured(metric=Metric.ATTACK_POWER, reason=Reason.NO_HOLDOUT),
-        Unmeasured(metric=Metric.EXPOSURE_CONTROL, reason=Reason.NO_HOLDOUT),
+        Unmeasured(metric=Metric.MEMBERSHIP_CONTROL, reason=Reason.NO_HOLDOUT),
         Unmeasured(metric=Metric.NEGATIVE_CONTROL_P, reason=Reason.NO_REFERENCE),
     )
     verdict = Verdict(

@@ -210,7 +210,7 @@ def test_mitigations_fit_the_breach() -> None:
     assert plain.mitigations(publish(results.passing())) == ()
     offered = plain.mitigations(publish(results.failing()))
     assert len(offered) == len(set(offered))
-    assert set(plain.MITIGATION["exposure"]) <= set(offered)
+    assert set(plain.MITIGATION["membership"]) <= set(offered)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.__name__)
@@ -278,7 +278,7 @@ def test_write_reports(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_waived_breach_stays_visible_with_who_answers_for_it(format: str) -> None:
     """A PASS by waiver, as the judge words it, in every format."""
-    breach = Measured(metric=Metric.EXPOSURE_TPR, value=0.3, low=0.2, high=0.5, control=0.01, n=388)
+    breach = Measured(metric=Metric.MEMBERSHIP_TPR, value=0.3, low=0.2, high=0.5, control=0.01, n=388)
     result = results.passing()
     waiver = Waiver(
         gate=breach.metric,

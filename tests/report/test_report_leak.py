@@ -16,7 +16,7 @@ from needles import encoded, found_in, of_films, of_patients
 from PIL import Image
 from planted import PATIENTS, evidence, film, jpeg
 
-from reid_audit.prior.provenance import perceptual_hashes
+from reid_audit.artefacts.provenance import perceptual_hashes
 from reid_audit.records import AuditResult, Breach, Curve, Gap, Histogram, Metric, Waiver
 from reid_audit.report import FORMATS, publish, render
 from reid_audit.report.evidence import render_evidence
@@ -55,7 +55,7 @@ def _planted() -> AuditResult:
             "checkpoint": result.checkpoint.model_copy(
                 update={"wrapper": PATIENTS[0], "findings": (f"holds the path {path}",)}
             ),
-            "curves": (Curve(id=PATIENTS[0], x=row, y=row), Curve(id="exposure_roc", x=row, y=row)),
+            "curves": (Curve(id=PATIENTS[0], x=row, y=row), Curve(id="membership_roc", x=row, y=row)),
             "histograms": (
                 Histogram(
                     id=Metric.LINKAGE_P, edges=(*range(4097),), counts=(*film(10).ravel().tolist(),), observed=0.9

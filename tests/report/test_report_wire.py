@@ -119,7 +119,7 @@ def test_shipped_schema_is_the_current_one() -> None:
 
 def test_schema_refuses_another_version() -> None:
     text = json.loads(dumps(publish(results.passing())))
-    text["schema"] = "reid-audit/report/2"
+    text["schema"] = "reid-audit/report/3"
     with pytest.raises(ValidationError):
         loads(json.dumps(text))
 
@@ -166,7 +166,7 @@ def test_gate_statuses() -> None:
     assert failing[Metric.LINKAGE_P].margin == pytest.approx(-0.0095)
     assert failing[Metric.LINKAGE_TPR].status == "open"
     assert failing[Metric.SINGLE_HIT].status == "indicator"
-    assert failing[Metric.EXPOSURE_TPR].compared == pytest.approx(0.794)
+    assert failing[Metric.MEMBERSHIP_TPR].compared == pytest.approx(0.794)
     assert failing[Metric.NEAREST_SSIM].compared == pytest.approx(0.481 - 0.421)
     assert {g.status for g in publish(results.passing()).gates} == {"clear"}
     waived = {g.metric: g for g in publish(results.waived()).gates}[Metric.LIKELY_SAMPLES]
@@ -179,7 +179,7 @@ def test_gate_statuses() -> None:
 def test_a_demoted_gate_says_what_was_measured_and_why_it_does_not_count() -> None:
     report = publish(results.demoted())
     gates = {g.metric: g for g in report.gates}
-    for metric in (Metric.LINKAGE_P, Metric.EXPOSURE_TPR, Metric.NEAREST_SSIM):
+    for metric in (Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR, Metric.NEAREST_SSIM):
         assert gates[metric].status == "indicator"
         assert gates[metric].doubt is Reason.NOT_EXCHANGEABLE
         assert gates[metric].value is not None
@@ -212,7 +212,7 @@ def test_curves_are_resampled_and_unknown_ones_dropped() -> None:
     result = results.passing()
     private = result.curves[0].model_copy(update={"id": "per_patient"})
     curves = publish(result.model_copy(update={"curves": (*result.curves, private)})).curves
-    assert [c.id for c in curves] == ["exposure_roc"]
+    assert [c.id for c in curves] == ["membership_roc"]
     assert curves[0].x == ROC_GRID
     assert list(curves[0].y) == sorted(curves[0].y)
 

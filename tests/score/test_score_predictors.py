@@ -13,10 +13,10 @@ from phantom_cohorts import smooth_images
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
+from reid_audit.artefacts.provenance import check_overlap, origin_of
+from reid_audit.artefacts.storage import KEY
 from reid_audit.cohort import load_cohort
 from reid_audit.errors import PriorError
-from reid_audit.prior.provenance import check_overlap, origin_of
-from reid_audit.prior.storage import KEY
 from reid_audit.records import PreprocessSpec
 from reid_audit.score.predictor_file import SHIPPED, load_predictors, save_predictors, shipped_predictors
 from reid_audit.score.predictors import Predictors, fit_predictors, quality

@@ -65,12 +65,12 @@ def test_fresh_nulls_are_rejected_at_the_nominal_rate() -> None:
 
 
 def _verdict(linkage: tuple[Measurement, ...]) -> Outcome:
-    """Under the default policy, beside a clear exposure and controls that are met."""
+    """Under the default policy, beside clear membership figures and controls that are met."""
     met = (
-        Measured(metric=Metric.EXPOSURE_TPR, value=0.0, low=0.0, high=0.05),
+        Measured(metric=Metric.MEMBERSHIP_TPR, value=0.0, low=0.0, high=0.05),
         Measured(metric=Metric.ATTACK_POWER, value=0.001),
         Measured(metric=Metric.SCORER_SENSITIVITY, value=0.9, low=0.8, high=0.95),
-        Measured(metric=Metric.EXPOSURE_CONTROL, value=1.0),
+        Measured(metric=Metric.MEMBERSHIP_CONTROL, value=1.0),
         Measured(metric=Metric.NEGATIVE_CONTROL_P, value=0.5),
         Measured(metric=Metric.EXCHANGEABILITY_P, value=0.5),
     )
@@ -160,7 +160,7 @@ def test_the_calculators_agree_with_the_tests_they_describe() -> None:
 def test_what_a_policy_needs_is_what_the_tests_need() -> None:
     policy = Policy()
     table = {need.metric: need for need in needs(policy) if need.members != 2}
-    rate = table[Metric.EXPOSURE_TPR]
+    rate = table[Metric.MEMBERSHIP_TPR]
     assert (rate.members, rate.others) == (members_needed(0.10), 100 + policy.controls.canaries)
     assert smallest(policy) == (rate.members, rate.others)
     assert to_report_one(policy, 50) == holdout_needed(50, policy.level) + policy.controls.canaries

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from reid_audit.artefacts.storage import PriorFile
 from reid_audit.errors import PriorError
 from reid_audit.prior.layouts import gan_zoo, genforce, segal
 from reid_audit.prior.layouts.assemble import Layout, assemble
 from reid_audit.prior.pggan import PgganPrior
-from reid_audit.prior.storage import PriorFile
 from reid_audit.records import PriorCard
 
 LAYOUTS: tuple[Layout, ...] = (segal.LAYOUT, gan_zoo.LAYOUT, genforce.LAYOUT)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reid_audit.arch.target import Target
+
 HeadKind = Literal["softmax", "sigmoid", "regression", "segmentation", "features"]
 
 
@@ -122,3 +124,31 @@ def certainty(kind: HeadKind, logits: Tensor) -> Tensor | None:
         return logits.abs().mean(1)
     best = logits.topk(2, dim=1).values
     return best[:, 0] - best[:, 1]
+
+
+def final_linear(module: nn.Module) -> nn.Linear | None:
+    """The classifier: the last Linear layer whose output is the network's; None for headless networks."""
+    linears = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    return linears[-1] if linears else None
+
+
+def classifier(target: Target) -> nn.Linear | None:
+    """The linear head; None for features and dense outputs."""
+    return None if target.match.head in ("features", "segmentation") else final_linear(target.module)
+
+
+def features_and_logits(module: nn.Module, inputs: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Penultimate features [N, D] (the head's input) and logits [N, K]."""
+    seen: list[Tensor] = []
+    handle = head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    try:
+        logits = module(inputs)
+    finally:
+        handle.remove()
+    return seen[-1].flatten(1), logits_of(logits)
+
+
+def logits_in_parts(module: nn.Module, inputs: Tensor, *, batch: int = 64) -> Tensor:
+    """[N, K] logits of any number of inputs [N, C, H, W], ``batch`` at a time and without gradients."""
+    with torch.no_grad():
+        return torch.cat([logits_of(module(part)) for part in torch.split(inputs, batch)])

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid_audit.artefacts.storage import PriorFile
 from reid_audit.errors import PriorError
-from reid_audit.prior.dct import dct
-from reid_audit.prior.storage import PriorFile
+from reid_audit.imaging.dct import dct
 
 THUMBNAIL, FREQUENCIES = 32, 16
 HASH_DISTANCE = 40

@@ -1,4 +1,4 @@
-"""Exposure: the films behind stored statistics are found, blind scores are not, and looking at many costs."""
+"""Membership: the films behind stored statistics are found, blind scores are not, and looking at many costs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from scipy import stats
 from torch import nn
 
 from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
-from reid_audit.score.explanation import NormalEquations, explain, explain_direction, stored_moments
-from reid_audit.score.exposure import (
-    EXPOSURE,
+from reid_audit.score.membership.explanation import NormalEquations, explain, explain_direction
+from reid_audit.score.membership.inference import (
     GRID,
-    ExposureOutcome,
-    exposure,
-    exposure_control,
+    MEMBERSHIP,
+    MembershipOutcome,
+    membership,
+    membership_control,
 )
+from reid_audit.score.membership.moments import stored_moments
 
 Floats = NDArray[np.float64]
 CANDIDATES = 240
@@ -69,7 +70,7 @@ def _patients(n: int) -> NDArray[np.str_]:
     return np.arange(n).astype(np.str_)
 
 
-def _value(outcome: ExposureOutcome, metric: Metric) -> Measured:
+def _value(outcome: MembershipOutcome, metric: Metric) -> Measured:
     measurement = find(outcome.measurements, metric)
     assert isinstance(measurement, Measured)
     return measurement
@@ -85,23 +86,23 @@ def test_the_films_behind_the_statistics_are_found(members: int) -> None:
     assert found.weights[is_member].sum() > 0.9
     assert found.residual < 0.01
     assert found.explaining == pytest.approx(members, rel=0.25)
-    outcome = exposure({"moments": found.evidence}, _patients(CANDIDATES), is_member, None, np.random.default_rng(1))
-    assert _value(outcome, Metric.EXPOSURE_AUC).value > 0.99
-    rate = _value(outcome, Metric.EXPOSURE_TPR)
+    outcome = membership({"moments": found.evidence}, _patients(CANDIDATES), is_member, None, np.random.default_rng(1))
+    assert _value(outcome, Metric.MEMBERSHIP_AUC).value > 0.99
+    rate = _value(outcome, Metric.MEMBERSHIP_TPR)
     assert rate.value > 0.9
     assert rate.low is not None
     assert rate.low > 0.05
-    assert tuple(m.metric for m in outcome.measurements) == EXPOSURE
+    assert tuple(m.metric for m in outcome.measurements) == MEMBERSHIP
 
 
 def test_statistics_of_other_people_expose_nobody() -> None:
-    """The same candidates, but the BatchNorm statistics recomputed on public films: exposure falls to chance."""
+    """The same candidates, but the BatchNorm statistics recomputed on public films: scores fall to chance."""
     films = smooth_images(CANDIDATES, np.random.default_rng(0))
     public = smooth_images(32, np.random.default_rng(99))
     found = explain(_equations(_net(public), films, 32))
     is_member = np.arange(CANDIDATES) < 32
-    outcome = exposure({"moments": found.evidence}, _patients(CANDIDATES), is_member, None, np.random.default_rng(1))
-    auc = _value(outcome, Metric.EXPOSURE_AUC)
+    outcome = membership({"moments": found.evidence}, _patients(CANDIDATES), is_member, None, np.random.default_rng(1))
+    auc = _value(outcome, Metric.MEMBERSHIP_AUC)
     assert auc.low is not None
     assert auc.high is not None
     assert auc.low < 0.5 < auc.high or abs(auc.value - 0.5) < 0.12
@@ -132,8 +133,8 @@ def test_the_most_telling_family_counts_and_looking_costs() -> None:
     n = 400
     is_member = np.arange(n) < 100
     telling = rng.standard_normal(n) + 3.0 * is_member
-    alone = exposure({"loss": telling}, _patients(n), is_member, None, np.random.default_rng(3))
-    among = exposure(
+    alone = membership({"loss": telling}, _patients(n), is_member, None, np.random.default_rng(3))
+    among = membership(
         {"margin": rng.standard_normal(n), "loss": telling, "stationarity": rng.standard_normal(n)},
         _patients(n),
         is_member,
@@ -141,7 +142,7 @@ def test_the_most_telling_family_counts_and_looking_costs() -> None:
         np.random.default_rng(3),
     )
     assert among.family == "loss"
-    one, three = (_value(o, Metric.EXPOSURE_TPR) for o in (alone, among))
+    one, three = (_value(o, Metric.MEMBERSHIP_TPR) for o in (alone, among))
     assert one.value == three.value
     assert one.low is not None
     assert three.low is not None
@@ -154,8 +155,8 @@ def test_blind_scores_do_not_breach_and_can_be_clear() -> None:
     for seed in range(30):
         rng = np.random.default_rng(seed)
         families = {"loss": rng.standard_normal(600), "moments": rng.exponential(size=600)}
-        outcome = exposure(families, _patients(600), np.arange(600) < 300, None, rng, draws=100)
-        rate = _value(outcome, Metric.EXPOSURE_TPR)
+        outcome = membership(families, _patients(600), np.arange(600) < 300, None, rng, draws=100)
+        rate = _value(outcome, Metric.MEMBERSHIP_TPR)
         assert rate.low is not None
         assert rate.high is not None
         breached += rate.low > 0.05
@@ -166,7 +167,7 @@ def test_blind_scores_do_not_breach_and_can_be_clear() -> None:
 
 def test_the_curve_sits_on_the_fixed_grid_and_rises() -> None:
     rng = np.random.default_rng(4)
-    outcome = exposure({"loss": rng.standard_normal(300)}, _patients(300), np.arange(300) < 150, None, rng)
+    outcome = membership({"loss": rng.standard_normal(300)}, _patients(300), np.arange(300) < 150, None, rng)
     curve = outcome.curves[0]
     assert curve.x == GRID
     assert all(a <= b for a, b in zip(curve.y, curve.y[1:], strict=False))
@@ -180,20 +181,20 @@ def test_missing_sides_are_unmeasured() -> None:
         (np.arange(120) < 60, Reason.TOO_FEW_HOLDOUT),
         (np.arange(120) < 1, Reason.TOO_FEW_REFERENCE),
     ):
-        outcome = exposure(scores, _patients(120), is_member, None, rng)
+        outcome = membership(scores, _patients(120), is_member, None, rng)
         assert all(isinstance(m, Unmeasured) and m.reason is reason for m in outcome.measurements)
-    none = exposure({}, _patients(120), np.arange(120) < 10, None, rng)
+    none = membership({}, _patients(120), np.arange(120) < 10, None, rng)
     assert all(isinstance(m, Unmeasured) for m in none.measurements)
 
 
-def test_the_exposure_control_is_the_best_familys_rate() -> None:
+def test_the_membership_control_is_the_best_familys_rate() -> None:
     rng = np.random.default_rng(6)
     is_canary = np.arange(200) < 8
     scores = rng.standard_normal(200) + 9.0 * (np.arange(200) < 6)
-    control = exposure_control({"loss": scores, "blind": rng.standard_normal(200)}, _patients(200), is_canary)
+    control = membership_control({"loss": scores, "blind": rng.standard_normal(200)}, _patients(200), is_canary)
     assert isinstance(control, Measured)
     assert control.value == 0.75
-    assert isinstance(exposure_control({}, _patients(200), is_canary), Unmeasured)
+    assert isinstance(membership_control({}, _patients(200), is_canary), Unmeasured)
 
 
 def test_fresh_splits_of_films_nobody_trained_on_expose_nobody() -> None:
@@ -210,10 +211,10 @@ def test_fresh_splits_of_films_nobody_trained_on_expose_nobody() -> None:
         rows = rng.permutation(480)[:240]
         found = explain(NormalEquations.of_moments([(own[rows], stored) for own, stored in blocks]), steps=300)
         scores = {"moments": found.evidence, "margin": decided[rows].abs().double().numpy()}
-        outcome = exposure(scores, _patients(240), rng.permutation(240) < 120, None, rng, draws=100)
-        areas.append(_value(outcome, Metric.EXPOSURE_AUC).value)
-        breached += (_value(outcome, Metric.EXPOSURE_TPR).low or 0.0) > 0.05
-        small += _value(outcome, Metric.EXPOSURE_MAX_P).value <= 0.05
+        outcome = membership(scores, _patients(240), rng.permutation(240) < 120, None, rng, draws=100)
+        areas.append(_value(outcome, Metric.MEMBERSHIP_AUC).value)
+        breached += (_value(outcome, Metric.MEMBERSHIP_TPR).low or 0.0) > 0.05
+        small += _value(outcome, Metric.MEMBERSHIP_MAX_P).value <= 0.05
     assert breached == 0
     assert small <= stats.binom.ppf(0.999, 40, 0.05)
     assert 0.45 < float(np.mean(areas)) < 0.55  # the larger of two areas, each with a standard deviation of 0.037
@@ -222,7 +223,7 @@ def test_fresh_splits_of_films_nobody_trained_on_expose_nobody() -> None:
 def test_each_training_patient_has_a_p_and_no_holdout_patient_has() -> None:
     rng = np.random.default_rng(7)
     is_member = np.arange(220) < 20
-    outcome = exposure({"margin": rng.standard_normal(220) + 9.0 * is_member}, _patients(220), is_member, None, rng)
+    outcome = membership({"margin": rng.standard_normal(220) + 9.0 * is_member}, _patients(220), is_member, None, rng)
     assert outcome.patient_p is not None
     assert outcome.is_member is not None
     assert np.isnan(outcome.patient_p[~outcome.is_member]).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid_audit.prior.features import (
+from reid_audit.imaging.features import (
     Kind,
     fit_features,
     frechet_distance,

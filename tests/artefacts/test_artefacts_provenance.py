@@ -11,11 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid_audit.errors import PriorError
-from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
-from reid_audit.prior.loading import load_prior
-from reid_audit.prior.patient_file import read_patient_file, write_patient_file
-from reid_audit.prior.provenance import (
+from reid_audit.artefacts.provenance import (
     Origin,
     check_overlap,
     hamming,
@@ -24,6 +20,10 @@ from reid_audit.prior.provenance import (
     origin_of,
     perceptual_hashes,
 )
+from reid_audit.errors import PriorError
+from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
+from reid_audit.prior.loading import load_prior
+from reid_audit.prior.patient_file import read_patient_file, write_patient_file
 
 
 def films(n: int, seed: int) -> Tensor:

@@ -1,4 +1,8 @@
-"""Row space of a weight difference: gradient descent moves a linear layer only along what the layer was fed.
+"""Difference: gradient descent moves a linear layer only along what the layer was fed.
+
+    dW = sum_t g_t a_t^T,    share(x) = mean_p |P a_p(x)|^2 / |a_p(x)|^2,    score = max_l of shares, standardised
+
+P projects onto the row space of dW = W - W_base, a_p(x) is what layer l is fed at position p of image x.
 
 The gradient of y = W a is a sum of outer products of output gradients and inputs, so each step, and the sum of all
 steps, has its rows in the span of the training inputs (Geiping et al. 2020, prop. 3.1; a span check on low-rank
@@ -15,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reid_audit.attack.difference import Displacement
-from reid_audit.attack.layers import inputs_of, matrix_layers, watched
+from reid_audit.network.difference import Displacement
+from reid_audit.network.layers import inputs_of, matrix_layers, watched
 
 WIDEST = 1024
 """Columns of a weight; the eigenvectors of wider ones cost more than they tell."""
@@ -56,21 +60,21 @@ def row_space(moved: Tensor, second: Tensor) -> RowSpace:
     return RowSpace(whiten.to(moved), (rows.T * counts.sqrt()).to(moved))
 
 
-def film_spans(path: Displacement, films: Tensor, prior: Iterable[Tensor], *, batch: int = 64) -> Tensor | None:
-    """[N] how far films lie within the row spaces of what fine-tuning moved; larger is more member-like.
+def spans(path: Displacement, inputs: Tensor, prior: Iterable[Tensor], *, batch: int = 64) -> Tensor | None:
+    """[N] how far images lie within the row spaces of what fine-tuning moved; larger is more member-like.
 
-    The largest over layers of a film's share, in standard deviations of the prior's: layers that tell nothing stay
-    small. films [N, C, H, W] and batches of ``prior`` [B, C, H, W] as the network sees them. None where no layer that
+    The largest over layers of an image's share, in standard deviations of the prior's: layers that tell nothing stay
+    small. inputs [N, C, H, W] and batches of ``prior`` [B, C, H, W] as the network sees them. None where no layer that
     could tell has moved.
     """
-    names = telling(path, films[:1])
+    names = telling(path, inputs[:1])
     if not names:
         return None
     ordinary = list(prior)
     second = second_moments(path.module, names, ordinary)
     spaces = {name: row_space(path.moved[f"{name}.weight"].flatten(1), second[name]) for name in names}
     null = shares(path.module, spaces, ordinary)
-    found = shares(path.module, spaces, torch.split(films, batch))
+    found = shares(path.module, spaces, torch.split(inputs, batch))
     deviations = (found - null.mean(1, keepdim=True)) / null.std(1, keepdim=True).clamp_min(1e-6)
     return deviations.max(0).values
 

@@ -1,4 +1,4 @@
-"""Which candidate films together explain what the weights hold: constrained least squares on their Gram matrix."""
+"""Which candidate images together explain what the weights hold: constrained least squares on their Gram matrix."""
 
 from __future__ import annotations
 
@@ -93,16 +93,6 @@ def explain_direction(equations: NormalEquations, *, steps: int = 3000) -> Float
     weights = _minimise(equations, lambda values: np.maximum(values, 0.0), step, steps)
     gradient = equations.gram @ weights - equations.linear
     return np.where(weights > 0, weights, np.minimum(0.0, -step * gradient))
-
-
-def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -> Floats:
-    """[2 C] first and second moment behind a BatchNorm layer's running statistics.
-
-    PyTorch stores the unbiased variance: the second moment is variance * (N - 1) / N + mean ** 2 with
-    N = batch * positions values per channel.
-    """
-    values = max(2, batch * positions)
-    return np.concatenate([mean, variance * (values - 1) / values + mean**2])
 
 
 def _step(equations: NormalEquations) -> float:

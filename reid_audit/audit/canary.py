@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from reid_audit.arch.target import Target
-from reid_audit.attack.batchnorm import statistics_layers
-from reid_audit.attack.heads import answers, labels_of, logits_of, meaning, summed_loss
+from reid_audit.network.batchnorm import statistics_layers
+from reid_audit.network.heads import answers, labels_of, logits_of, meaning, summed_loss
 
 STEPS = 50
 RATE = 1e-4

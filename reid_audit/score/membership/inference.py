@@ -1,4 +1,8 @@
-"""What the weights could give away: how well they tell training patients from hold-out patients, films in hand."""
+"""Membership inference: how well the weights tell training patients from hold-out patients, images in hand.
+
+The figures are those of the field: the area under the ROC curve, and the true-positive rate at 1 % false positives
+(Carlini et al., Membership Inference Attacks From First Principles, IEEE S&P 2022), both over patients.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,8 @@ FEWEST_MEMBERS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ExposureOutcome:
-    """Exposure evidence. ``measurements`` and ``curves`` may be published; the arrays are restricted."""
+class MembershipOutcome:
+    """Evidence of membership. ``measurements`` and ``curves`` may be published; the arrays are restricted."""
 
     measurements: tuple[Measurement, ...]
     curves: tuple[Curve, ...] = ()
@@ -48,7 +52,7 @@ class ExposureOutcome:
     like a member. NaN for hold-out patients."""
 
 
-def exposure(
+def membership(
     families: Mapping[str, Floats],
     patients: NDArray[np.str_],
     is_member: Bools,
@@ -56,8 +60,8 @@ def exposure(
     rng: np.random.Generator,
     *,
     draws: int = 1000,
-) -> ExposureOutcome:
-    """AUC, TPR at 1 % FPR and the most exposed patient, for the most telling of the given score families.
+) -> MembershipOutcome:
+    """AUC, TPR at 1 % FPR and the patient who stands out most, for the most telling of the given score families.
 
     families: name -> [N] score per pooled film, larger is more member-like. Nothing is fitted on who is a member.
     With F families the lower ends and the family-wise p are corrected for looking at F (a breach needs one family);
@@ -78,11 +82,11 @@ def exposure(
     ranks = [_corrected_auc(table[i], people, rng, len(names), draws) for i in range(len(names))]
     tpr, auc = worst(rates), worst(ranks)
     most = max(range(len(names)), key=lambda i: (rates[i].low, rates[i].value, ranks[i].value))
-    return ExposureOutcome(
+    return MembershipOutcome(
         measurements=(
-            _measured(Metric.EXPOSURE_AUC, auc, 0.5, people),
-            _measured(Metric.EXPOSURE_TPR, tpr, 0.01, people),
-            _most_exposed(table, people),
+            _measured(Metric.MEMBERSHIP_AUC, auc, 0.5, people),
+            _measured(Metric.MEMBERSHIP_TPR, tpr, 0.01, people),
+            _stands_out_most(table, people),
         ),
         curves=(_roc(table[most], people),),
         family=names[most],
@@ -94,24 +98,24 @@ def exposure(
     )
 
 
-EXPOSURE = (Metric.EXPOSURE_AUC, Metric.EXPOSURE_TPR, Metric.EXPOSURE_MAX_P)
-"""The metrics ``exposure`` produces, in its order."""
+MEMBERSHIP = (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR, Metric.MEMBERSHIP_MAX_P)
+"""The metrics ``membership`` produces, in its order."""
 
 
-def exposure_control(families: Mapping[str, Floats], patients: NDArray[np.str_], is_canary: Bools) -> Measurement:
-    """TPR at 1 % FPR of the canaries' films against the other hold-out films, best family, as ``exposure_control``.
+def membership_control(families: Mapping[str, Floats], patients: NDArray[np.str_], is_canary: Bools) -> Measurement:
+    """TPR at 1 % FPR of the canaries' films against the other hold-out films, best family, as ``membership_control``.
 
     The control must reach its limit with the same scores that judge the checkpoint.
     """
     if not families or not is_canary.any():
-        return Unmeasured(metric=Metric.EXPOSURE_CONTROL, reason=Reason.CONTROL_NOT_RUN)
+        return Unmeasured(metric=Metric.MEMBERSHIP_CONTROL, reason=Reason.CONTROL_NOT_RUN)
     canaries = np.unique(patients[is_canary])
     others = np.unique(patients[~is_canary])
     best = 0.0
     for scores in families.values():
         highest = {patient: float(scores[patients == patient].max()) for patient in (*canaries, *others)}
         best = max(best, tpr_at(np.array([highest[p] for p in canaries]), np.array([highest[p] for p in others])))
-    return Measured(metric=Metric.EXPOSURE_CONTROL, value=best, control=0.01, n=int(canaries.size))
+    return Measured(metric=Metric.MEMBERSHIP_CONTROL, value=best, control=0.01, n=int(canaries.size))
 
 
 def worst(estimates: Sequence[Estimate]) -> Estimate:
@@ -136,12 +140,12 @@ def _corrected_auc(scores: Floats, people: Pool, rng: np.random.Generator, famil
     return Estimate(upper.value, lower.low, upper.high)
 
 
-def _most_exposed(table: Floats, people: Pool) -> Measurement:
-    """Family-wise p of the single most exposed training patient over all patients and families."""
+def _stands_out_most(table: Floats, people: Pool) -> Measurement:
+    """Family-wise p of the training patient who stands out most, over all patients and families."""
     tails = [familywise_p(row[people.is_member], row[~people.is_member]) for row in table]
     p = min(1.0, len(tails) * min(float(tail.values.min()) for tail in tails))
     return Measured(
-        metric=Metric.EXPOSURE_MAX_P, value=p, n=people.members, indicator=any(tail.extrapolated for tail in tails)
+        metric=Metric.MEMBERSHIP_MAX_P, value=p, n=people.members, indicator=any(tail.extrapolated for tail in tails)
     )
 
 
@@ -165,8 +169,8 @@ def _measured(metric: Metric, estimate: Estimate, control: float, people: Pool) 
 def _roc(scores: Floats, people: Pool) -> Curve:
     members, others = scores[people.is_member], scores[~people.is_member]
     rates = [1.0 if fpr >= 1 else tpr_at(members, others, fpr) for fpr in GRID]
-    return Curve(id="exposure_roc", x=GRID, y=tuple(rates))
+    return Curve(id="membership_roc", x=GRID, y=tuple(rates))
 
 
-def _unmeasured(reason: Reason) -> ExposureOutcome:
-    return ExposureOutcome(tuple(Unmeasured(metric=m, reason=reason) for m in EXPOSURE))
+def _unmeasured(reason: Reason) -> MembershipOutcome:
+    return MembershipOutcome(tuple(Unmeasured(metric=m, reason=reason) for m in MEMBERSHIP))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reid_audit.arch.target import Target
-from reid_audit.attack.batchnorm import image_moments, statistics_layers
+from reid_audit.network.batchnorm import image_moments, statistics_layers
 from reid_audit.preprocess import CONVENTIONS, to_network
 from reid_audit.records import PreprocessSpec
 

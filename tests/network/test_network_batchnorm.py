@@ -6,9 +6,9 @@ import pytest
 import torch
 from small import SPEC, blobs, convnet, memorise
 
-from reid_audit.attack.batchnorm import batched_moments, image_moments, statistics_layers
 from reid_audit.attack.metric import isotropic
 from reid_audit.attack.objectives import group_weights, moment_energy
+from reid_audit.network.batchnorm import batched_moments, image_moments, statistics_layers
 from reid_audit.preprocess import to_network
 
 

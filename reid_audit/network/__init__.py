@@ -1,0 +1,1 @@
+"""What attack and score ask of a network: its statistics, layers, head, and the way from its base."""

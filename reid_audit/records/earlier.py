@@ -1,0 +1,30 @@
+"""Names that records and policies of version 1 used: read as the present ones, refused in a policy."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+RENAMED: dict[str, str] = {
+    "exposure_auc": "membership_auc",
+    "exposure_tpr_at_1pct_fpr": "membership_tpr_at_1pct_fpr",
+    "exposure_max_p": "membership_max_p",
+    "exposure_control": "membership_control",
+    "exposure_control_tpr": "membership_control_tpr",
+    "exposure_roc": "membership_roc",
+}
+"""Old id of a metric, control or curve -> present id. "Exposure" is the word of Carlini et al. (USENIX Security 2019)
+for a rank among generated secrets; the figures here are those of membership inference."""
+
+_WORDS = re.compile(rf"\b(?:{'|'.join(sorted(RENAMED, key=len, reverse=True))})\b")
+
+
+def with_present_names(document: Any) -> Any:
+    """A parsed JSON document with old ids replaced wherever they stand: keys, values and sentences."""
+    if isinstance(document, dict):
+        return {RENAMED.get(key, key): with_present_names(value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [with_present_names(value) for value in document]
+    if isinstance(document, str):
+        return _WORDS.sub(lambda found: RENAMED[found.group()], document)
+    return document
