@@ -135,6 +135,7 @@ def policy_template() -> str:
         "# mean = [0.485, 0.456, 0.406]",
         "# std = [0.229, 0.224, 0.225]",
         "# invert = false",
+        '# scaling = "bits"            # bits | window | minmax | { range = [0, 4095] } | { percentiles = [1, 99] }',
         "",
         "[budget]",
         "# Seconds of the whole command; false: no ceiling, which makes a run reproducible.",

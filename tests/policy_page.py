@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 
 from reid_audit.policy import _toml
-from reid_audit.records import Budget, Controls, Gate, Policy, PreprocessSpec, Waiver
+from reid_audit.records import Budget, Controls, Gate, Policy, PreprocessSpec, Scaling, Waiver
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "policy.md"
 TABLES: dict[str, tuple[type[BaseModel], tuple[str, ...]]] = {
@@ -59,6 +59,7 @@ MEANING: dict[str, str] = {
     "preprocess.mean": "subtracted after scaling to [0, 1]; one value, or one per channel",
     "preprocess.std": "divided by",
     "preprocess.invert": "`true` where the network saw 1 - x (MONOCHROME1)",
+    "preprocess.scaling": 'how stored grey values become 0 to 1, see [films.md](films.md); not given: `"bits"`',
     "budget.seconds": "ceiling of the whole command; `false`: steps decide, and the run is reproducible",
     "budget.steps": "optimiser steps of one attack hypothesis",
     "budget.particles": "how many training films the statistics may stand for, one hypothesis each",
@@ -103,6 +104,8 @@ def kind_of(key: str, annotation: Any) -> str:
     if get_origin(annotation) is tuple:
         each = f"list of {kind_of(key, get_args(annotation)[0])}s"
         return "table of metric = number" if key == "corroborated_by" else each
+    if annotation is Scaling:
+        return '`"bits"`, `"window"`, `"minmax"`, `{ range = [low, high] }`, `{ percentiles = [low, high] }`'
     names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
     return names.get(annotation, getattr(annotation, "__name__", "").lower())
 

@@ -3,6 +3,26 @@
 from reid_audit.cohort.assemble import Cohort, assemble
 from reid_audit.cohort.load import load_cohort, load_images
 from reid_audit.cohort.overlap import overlap, require_disjoint
+from reid_audit.cohort.raw import RawFilm
+from reid_audit.cohort.read import read_raw
+from reid_audit.cohort.render import DEFAULT, applied, render, scaled
+from reid_audit.cohort.sample import sample_raw
 from reid_audit.cohort.source import foresee, parse_source
 
-__all__ = ["Cohort", "assemble", "foresee", "load_cohort", "load_images", "overlap", "parse_source", "require_disjoint"]
+__all__ = [
+    "DEFAULT",
+    "Cohort",
+    "RawFilm",
+    "applied",
+    "assemble",
+    "foresee",
+    "load_cohort",
+    "load_images",
+    "overlap",
+    "parse_source",
+    "read_raw",
+    "render",
+    "require_disjoint",
+    "sample_raw",
+    "scaled",
+]

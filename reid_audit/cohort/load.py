@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +11,9 @@ import torch
 from torch import Tensor
 
 from reid_audit.cohort.assemble import Cohort, assemble
-from reid_audit.cohort.decode import ARRAYS, beyond_unit, read_films, spatial, to_values
+from reid_audit.cohort.render import render
 from reid_audit.cohort.source import Row, list_rows
+from reid_audit.cohort.stream import raw_films, stored_as_seen
 from reid_audit.errors import CohortError
 from reid_audit.observer import Noted, Observer, SilentObserver
 from reid_audit.records import PreprocessSpec
@@ -69,42 +69,12 @@ def load_images(
 
 def _read(rows: tuple[Row, ...], spec: PreprocessSpec, side: int, channels: int) -> Tensor:
     images = torch.empty(len(rows), channels, side, side)
-    stored_as = _stored_as(rows, spec)
-    done = 0
-    for path, group in groupby(rows, key=lambda row: row.path):
-        wanted = [row.film for row in group]
-        place = {film: done + i for i, film in enumerate(wanted)}
-        for number, planes in enumerate(read_films(path, channels=channels, stored_as=stored_as)):
-            if number not in place:
-                continue
-            values = to_values(tuple(spatial(plane, spec, side) for plane in planes))
-            if values.shape != (channels, side, side):
-                raise CohortError(
-                    f"{path} is {values.shape[2]} x {values.shape[1]} pixels after preprocessing",
-                    closest=f"the audit needs {side} x {side} (resize = {spec.resize}, crop = {spec.crop})",
-                    remedy='declare crop = "center" or resize = "squash" in [preprocess], as in training',
-                )
-            images[place[number]] = torch.from_numpy(values)
-        done += len(wanted)
+    for place, (path, film) in enumerate(raw_films(rows, as_seen=stored_as_seen(rows))):
+        try:
+            images[place] = render(film, spec, side, channels)
+        except CohortError as error:
+            raise CohortError(f"{path}: {error.what}", closest=error.closest, remedy=error.remedy) from error
     return images
-
-
-def _stored_as(rows: tuple[Row, ...], spec: PreprocessSpec) -> PreprocessSpec | None:
-    """The preprocessing to undo, where float arrays were stored exactly as the network saw them.
-
-    Decided once for the whole source: a single dark film may happen to lie in [0, 1].
-    """
-    arrays = sorted({row.path for row in rows if row.path.suffix.lower() in ARRAYS})
-    first = next((path for path in arrays if beyond_unit(path)), None)
-    if first is None:
-        return None
-    if not any(spec.mean) and all(value == 1.0 for value in spec.std):
-        raise CohortError(
-            f"{first} holds float values outside 0 to 1",
-            closest="tensors stored as the network saw them are mapped back when mean and std are known",
-            remedy="declare mean and std in [preprocess], or store films in 0 to 1 (or as uint8, uint16)",
-        )
-    return spec
 
 
 def _refuse_constant(images: Tensor, path: Path) -> None:

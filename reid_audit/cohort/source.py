@@ -14,7 +14,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from reid_audit.cohort.decode import ARRAYS, SUFFIXES, read_array, unreadable
+from reid_audit.cohort.formats import ARRAYS, IMAGE_SUFFIXES, Format, promised, sniff
+from reid_audit.cohort.read import count_films, may_hold_several, unreadable
 from reid_audit.errors import CohortError
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -85,7 +86,7 @@ def foresee(
 
     Arrays are films: where the source holds some, only its existence is asked. Raises CohortError.
     """
-    if not any(path.suffix.lower() in ARRAYS for path in _named_files(source)):
+    if not any(promised(path) in ARRAYS for path in _named_files(source)):
         list_rows(source, where, strata, label)
 
 
@@ -111,7 +112,7 @@ def list_rows(
     if not entries:
         raise CohortError(
             f"{source} holds no images",
-            closest="looked for " + ", ".join(suffix.lstrip(".") for suffix in SUFFIXES),
+            closest="looked for " + ", ".join(suffix.lstrip(".") for suffix in IMAGE_SUFFIXES),
             remedy="give the folder that holds the films, or a manifest.csv",
         )
     columns = {_column(key): key for key in entries[0].cells}
@@ -129,12 +130,13 @@ def _entries(source: Path) -> list[_Entry]:
     if source.is_dir():
         if (source / "manifest.csv").is_file():
             return _manifest(source / "manifest.csv")
-        files = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        files = sorted(p for p in source.rglob("*") if p.is_file())
         shown = [p for p in files if not any(part.startswith(".") for part in p.relative_to(source).parts)]
-        return [entry for p in shown for entry in _file(p, p.relative_to(source).with_suffix("").as_posix())]
+        films = [p for p in shown if promised(p) or sniff(p)]
+        return [entry for p in films for entry in _file(p, p.relative_to(source).with_suffix("").as_posix())]
     if source.suffix.lower() == ".csv":
         return _manifest(source)
-    if source.suffix.lower() in SUFFIXES:
+    if promised(source) or sniff(source):
         return _file(source, source.stem)
     raise CohortError(
         f"{source} is neither images nor a manifest",
@@ -144,24 +146,26 @@ def _entries(source: Path) -> list[_Entry]:
 
 
 def _file(path: Path, name: str) -> list[_Entry]:
-    if path.suffix.lower() not in ARRAYS:
-        return [_Entry(path, 0, name, str(path), {})]
-    try:
-        count = len(read_array(path))
-        cells = _archive_cells(path, count) if path.suffix.lower() == ".npz" else [{} for _ in range(count)]
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-        raise unreadable(path, str(error) or type(error).__name__) from error
-    names = [name] if count == 1 else [f"{name}[{i}]" for i in range(count)]
-    return [_Entry(path, i, names[i], f"{path} film {i}", cells[i]) for i in range(count)]
+    """One entry a film: the frames of a file are of one patient, the films of an array each of their own."""
+    if promised(path) is None and sniff(path) is None:
+        raise unreadable(path, "its content is none of these")
+    array = promised(path) in ARRAYS or sniff(path) in ARRAYS
+    count = count_films(path) if array or may_hold_several(path) else 1
+    cells = _archive_cells(path, count) if sniff(path) is Format.NPZ else [{} for _ in range(count)]
+    names = [name] if count == 1 or not array else [f"{name}[{i}]" for i in range(count)]
+    return [_Entry(path, i, names[i % len(names)], f"{path} film {i}", cells[i]) for i in range(count)]
 
 
 def _archive_cells(path: Path, count: int) -> list[dict[str, str]]:
     """Every one-dimensional array beside ``images`` is a column."""
-    with np.load(path, allow_pickle=False) as archive:
-        columns: dict[str, Any] = {key: archive[key] for key in archive.files if key != "images"}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            columns: dict[str, Any] = {key: archive[key] for key in archive.files if key != "images"}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise unreadable(path, str(error) or type(error).__name__) from error
     for key, column in columns.items():
         if column.shape != (count,):
-            raise ValueError(f"array {key} has shape {column.shape}, the films are {count}")
+            raise unreadable(path, f"array {key} has shape {column.shape}, the films are {count}")
     return [{key: _cell(column[i]) for key, column in columns.items()} for i in range(count)]
 
 

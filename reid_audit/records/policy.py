@@ -60,6 +60,37 @@ class Gate(Record):
     """A breach counts only if at least one of these agrees (empty: it counts alone)."""
 
 
+class Scaling(Record):
+    """How stored grey values become numbers in [0, 1]: one of the words, or ``{ range = [low, high] }``."""
+
+    by: Literal["bits", "range", "window", "minmax", "percentiles"]
+    """``bits``: what the film's stored bits can hold becomes 0 to 1 (value / 255 for 8 bits). ``range``: low becomes 0,
+    high 1. ``window``: the file's own window (VOI LUT). ``minmax``, ``percentiles``: of each film for itself."""
+    limits: tuple[FiniteFloat, FiniteFloat] | None = None
+    """The two ends of ``range`` (in the file's values after rescale slope and intercept) or ``percentiles``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, given: object) -> object:
+        """``"bits"`` and ``{ range = [0, 4095] }`` as they are written in a policy."""
+        if isinstance(given, str):
+            return {"by": given}
+        if isinstance(given, dict) and len(given) == 1 and set(given) <= {"range", "percentiles"}:
+            ((by, limits),) = given.items()
+            return {"by": by, "limits": limits}
+        return given
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> Scaling:
+        if (self.limits is not None) != (self.by in ("range", "percentiles")):
+            raise ValueError("write { range = [low, high] } or { percentiles = [low, high] }, or a word without limits")
+        if self.limits is not None and self.limits[0] >= self.limits[1]:
+            raise ValueError("the first limit must be below the second")
+        if self.by == "percentiles" and not (min(self.limits or (0,)) >= 0 and max(self.limits or (100,)) <= 100):
+            raise ValueError("percentiles lie between 0 and 100")
+        return self
+
+
 class PreprocessSpec(Record):
     """How films became network input in training. Images are in [0, 1] before ``mean`` and ``std``."""
 
@@ -73,6 +104,8 @@ class PreprocessSpec(Record):
     std: tuple[PositiveFloat, ...] = (1.0,)
     invert: bool = False
     """True where the network saw 1 - x (MONOCHROME1)."""
+    scaling: Scaling | None = None
+    """How stored grey values become [0, 1]; None: not declared, and films are rendered by their stored bits."""
 
 
 class PreprocessPolicy(Record):

@@ -1,0 +1,148 @@
+"""DICOM -> raw films: decoded, modality transformation applied, photometric interpretation and window noted."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_audit.cohort.raw import Lookup, RawFilm, Window
+from reid_audit.errors import CohortError
+
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+
+
+def read_dicom(path: Path) -> Iterator[RawFilm]:
+    """Every frame of a DICOM file is a film. Raises CohortError without pydicom, ValueError for what it cannot read."""
+    data = _open(path)
+    if not any(name in data for name in _PIXELS):
+        raise ValueError("a DICOM file without pixel data")
+    for number in range(int(data.get("NumberOfFrames") or 1)):
+        yield _quietly(_film, data, number)
+
+
+def count_frames(path: Path) -> int:
+    """How many films ``read_dicom`` gives; 0 for DICOM that holds no image, such as a report or a directory."""
+    header = _open(path, stop_before_pixels=True)
+    return int(header.get("NumberOfFrames") or 1) if header.get("Rows") else 0
+
+
+def _open(path: Path, **options: Any) -> Any:
+    try:
+        pydicom = importlib.import_module("pydicom")
+    except ImportError as error:
+        raise CohortError(
+            f"{path} is DICOM and pydicom is not installed",
+            closest="PNG, JPEG, TIFF, NPY and NPZ need nothing more",
+            remedy='pip install "reid-audit[dicom]"',
+        ) from error
+    data = _quietly(pydicom.dcmread, path, force=True, **options)
+    if getattr(data, "file_meta", None) is None:
+        data.file_meta = pydicom.dataset.FileMetaDataset()
+    if "TransferSyntaxUID" not in data.file_meta:
+        implicit = data.original_encoding[0]
+        data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
+    return data
+
+
+def _quietly(call: Any, *given: Any, **options: Any) -> Any:
+    """Without the library's warnings, which quote values of a patient's header; any failure becomes ValueError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return call(*given, **options)
+        except OSError:
+            raise
+        except Exception as error:  # pydicom and its codecs raise many kinds, none of them a verdict
+            raise ValueError(str(error).partition("\n")[0][:300] or type(error).__name__) from error
+
+
+def _film(data: Any, number: int) -> RawFilm:
+    pixels = importlib.import_module("pydicom.pixels")
+    photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
+    stored: NDArray[Any] = pixels.pixel_array(data, index=number)
+    source = f"DICOM, {photometric}"
+    if "PixelData" not in data:
+        return RawFilm(stored.astype(np.float32), "float", 32, 0.0, 1.0, source=f"{source}, floating point")
+    if photometric == "PALETTE COLOR":
+        colours = pixels.apply_color_lut(stored, data)
+        colours = (colours >> 8).astype(np.uint8) if colours.dtype.itemsize > 1 else colours
+        return RawFilm(colours, "8-bit", 8, 0.0, 255.0, source=source)
+    bits = int(data.BitsStored)
+    source = f"{source}, {bits} bits stored"
+    if stored.ndim == 3:
+        return _ranged(stored, bits, (0.0, float(2**bits - 1)), source=source)
+    values, ends = _modality(stored, data, number, bits, pixels)
+    return _ranged(
+        values,
+        bits,
+        ends,
+        source=source,
+        inverted=photometric == "MONOCHROME1" or str(data.get("PresentationLUTShape", "")) == "INVERSE",
+        window=_voi(_holder(data, number, "FrameVOILUTSequence", "WindowCenter")),
+    )
+
+
+def _ranged(values: NDArray[Any], bits: int, ends: tuple[float, float], **rest: Any) -> RawFilm:
+    """Whole numbers that ``bits`` can hold between ``ends``."""
+    low, high = min(ends), max(ends)
+    byte = values.dtype == np.uint8 and (low, high) == (0.0, 255.0)
+    return RawFilm(values, "8-bit" if byte else "integer", bits, low, high, **rest)
+
+
+def _modality(
+    stored: NDArray[Any], data: Any, number: int, bits: int, pixels: Any
+) -> tuple[NDArray[Any], tuple[float, float]]:
+    """Values after the modality transformation, and what the ends of the stored range become."""
+    signed = bool(data.PixelRepresentation)
+    ends = (float(-(2 ** (bits - 1))), float(2 ** (bits - 1) - 1)) if signed else (0.0, float(2**bits - 1))
+    if data.get("ModalityLUTSequence"):
+        entry = int(data.ModalityLUTSequence[0].LUTDescriptor[2])
+        return pixels.apply_modality_lut(stored, data), (0.0, float(2**entry - 1))
+    holder = _holder(data, number, "PixelValueTransformationSequence", "RescaleSlope")
+    slope, intercept = float(holder.get("RescaleSlope", 1) or 1), float(holder.get("RescaleIntercept", 0) or 0)
+    if (slope, intercept) == (1.0, 0.0):
+        return stored, ends
+    rescaled = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    return rescaled, (ends[0] * slope + intercept, ends[1] * slope + intercept)
+
+
+def _holder(data: Any, number: int, sequence: str, keyword: str) -> Any:
+    """Where this frame keeps ``keyword``: the data set itself, or the functional groups of an enhanced file."""
+    if keyword in data:
+        return data
+    groups = [*(data.get("PerFrameFunctionalGroupsSequence") or [])[number : number + 1]]
+    groups += [*(data.get("SharedFunctionalGroupsSequence") or [])[:1]]
+    return next((group[sequence][0] for group in groups if group.get(sequence)), data)
+
+
+def _voi(holder: Any) -> Window | Lookup | None:
+    """The first lookup table, else the first window; None where there is none that can be used."""
+    if holder.get("VOILUTSequence"):
+        item = holder.VOILUTSequence[0]
+        entries, first, bits = (int(value) for value in item.LUTDescriptor)
+        table = np.asarray(_numbers(item["LUTData"].value)[: entries or 65536], dtype=np.float32)
+        return Lookup(first, table / np.float32(2**bits - 1))
+    center, width = _first(holder.get("WindowCenter")), _first(holder.get("WindowWidth"))
+    function = str(holder.get("VOILUTFunction", "") or "LINEAR").upper()
+    if center is None or width is None or width <= 0 or function not in _FUNCTIONS:
+        return None
+    return Window(center, width, function)  # type: ignore[arg-type]
+
+
+def _numbers(stored: Any) -> Any:
+    """LUT data is a list of numbers or, where its representation is unknown, bytes of little-endian words."""
+    return np.frombuffer(stored, dtype="<u2") if isinstance(stored, bytes) else stored
+
+
+def _first(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    many = isinstance(value, list) or (hasattr(value, "__iter__") and not isinstance(value, str))
+    return float(next(iter(value))) if many else float(value)

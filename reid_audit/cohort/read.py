@@ -1,0 +1,96 @@
+"""One file -> its raw films, whatever the file is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from zipfile import BadZipFile
+
+from PIL import Image
+
+from reid_audit.cohort.arrays import beyond_unit, read_array, read_arrays
+from reid_audit.cohort.dicom import count_frames, read_dicom
+from reid_audit.cohort.formats import ARRAYS, READABLE, Format, is_tiff, promised, sniff
+from reid_audit.cohort.pictures import count_pictures, read_pictures
+from reid_audit.cohort.raw import RawFilm
+from reid_audit.errors import CohortError
+
+_FAULTS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    BadZipFile,
+    Image.DecompressionBombError,
+)
+"""What the readers raise over a damaged file."""
+_READERS: dict[Format, Callable[[Path], Iterator[RawFilm]]] = {
+    Format.PICTURE: read_pictures,
+    Format.NPY: read_arrays,
+    Format.NPZ: read_arrays,
+    Format.DICOM: read_dicom,
+}
+
+
+def read_raw(path: Path) -> Iterator[RawFilm]:
+    """The films of one file, in order: one of a picture, every frame of DICOM and TIFF, every film of NPY and NPZ.
+
+    What the file is, its content tells, not its name. Nothing is scaled: see ``render``. Raises CohortError naming a
+    file that cannot be read.
+    """
+    reader = _READERS[_format(path)]
+    try:
+        yield from reader(path)
+    except _FAULTS as error:
+        raise unreadable(path, str(error) or type(error).__name__) from error
+
+
+def count_films(path: Path) -> int:
+    """How many films ``read_raw`` gives, from headers alone; 0 for DICOM without an image. Raises CohortError."""
+    format_ = _format(path)
+    try:
+        if format_ is Format.DICOM:
+            return count_frames(path)
+        return count_pictures(path) if format_ is Format.PICTURE else len(read_array(path))
+    except _FAULTS as error:
+        raise unreadable(path, str(error) or type(error).__name__) from error
+
+
+def floats_beyond_unit(path: Path) -> bool:
+    """Whether ``path`` is an array of floats that are not all in [0, 1]. Raises CohortError."""
+    if _format(path) not in ARRAYS:
+        return False
+    try:
+        return beyond_unit(path)
+    except _FAULTS as error:
+        raise unreadable(path, str(error) or type(error).__name__) from error
+
+
+def may_hold_several(path: Path) -> bool:
+    """Whether the format of ``path`` lets one file hold several films."""
+    found = sniff(path)
+    return found in (Format.DICOM, *ARRAYS) or (found is Format.PICTURE and is_tiff(path))
+
+
+def unreadable(path: Path, why: str) -> CohortError:
+    """The refusal that names one file."""
+    return CohortError(f"cannot read the image {path}", closest=why, remedy=f"repair or remove the file ({READABLE})")
+
+
+def _format(path: Path) -> Format:
+    try:
+        found = sniff(path)
+    except OSError as error:
+        raise unreadable(path, str(error)) from error
+    if found is None or found not in _READERS:
+        raise unreadable(path, _what_it_is(found, promised(path)))
+    return found
+
+
+def _what_it_is(found: Format | None, named: Format | None) -> str:
+    if found is Format.NIFTI:
+        return "a NIfTI volume: export the slices the network was trained on, turned as in training, as PNG or NPY"
+    return f"its content is no {named}" if named is not None else "its content is none of these"
