@@ -6,7 +6,6 @@ Parsing happens in this process here; ``test_hostile_processes.py`` sends one ca
 from __future__ import annotations
 
 import random
-import resource
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,22 +16,20 @@ from corpus_base import BROKEN, STATE, Case, parse, saved, tensors_file, zipped
 from corpus_contents import SAMPLES, flipped
 from corpus_pickles import FLOATS, ONE, STEP, by_global, tensor_programme
 from corpus_safetensors import one
+from measured import forget_peak, peak
 
 from reid_audit.errors import AuditError, CheckpointError, UnsafeCheckpointError
 
 SECONDS = 5.0
 GIB = 2**20
-"""In the unit of ru_maxrss, KiB."""
-
-
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""In KiB."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.kind}: {c.name}")
 def test_refused(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = case.make()
     monkeypatch.chdir(tmp_path)
+    forget_peak()
     before, started = peak(), time.process_time()
     with pytest.raises(AuditError) as caught:
         parse(data)

@@ -11,12 +11,12 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from corpus_all import CASES
 from corpus_base import BROKEN, STATE, UNSAFE, Case, saved, zipped
+from measured import Ended, launched
 
 from reid_audit.checkpoint import load_checkpoint, screen, supervise
 from reid_audit.checkpoint.limits import Limits
@@ -24,33 +24,13 @@ from reid_audit.errors import CheckpointError
 
 SECONDS = 5.0
 GIB = 2**20
-"""In the unit of ru_maxrss, KiB."""
+"""In KiB."""
 ONE_OF_EACH = {case.kind: case for case in CASES}
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended and what it used, its reading process included."""
-
-    code: int
-    stdout: str
-    lines: list[str]
-    seconds: float
-    peak: int
-
-
 def command(*args: str | Path, cwd: Path) -> Ended:
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        started = subprocess.Popen(
-            [sys.executable, "-m", "reid_audit", *map(str, args)], cwd=cwd, stdout=out, stderr=err,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        _, status, used = os.wait4(started.pid, 0)
-        started.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        seconds = used.ru_utime + used.ru_stime
-        return Ended(started.returncode, out.read(), err.read().strip().splitlines(), seconds, used.ru_maxrss)
+    with tempfile.TemporaryDirectory() as notes:
+        return launched([sys.executable, "-m", "reid_audit", *map(str, args)], cwd=cwd, notes=Path(notes))
 
 
 def refused(ended: Ended, code: int, phrase: str = "") -> None:
@@ -136,6 +116,15 @@ def test_a_reader_that_dies_is_a_refusal(name: str, tmp_path: Path, monkeypatch:
     assert caught.value.exit_code == BROKEN
     assert len(caught.value.lines()) == 3
     assert phrase in caught.value.what
+
+
+def test_what_a_command_used_is_its_own(tmp_path: Path) -> None:
+    held = b"x" * (GIB // 2 * 1024)
+    small = launched([sys.executable, "-I", "-S", "-c", ""], cwd=tmp_path, notes=tmp_path)
+    large = launched([sys.executable, "-I", "-S", "-c", "b'x' * 2**28"], cwd=tmp_path, notes=tmp_path)
+    assert held
+    assert small.peak < GIB // 8 < large.peak
+    assert (small.code, small.stdout, small.lines) == (0, "", [])
 
 
 def test_file_kinds_by_the_command(tmp_path: Path) -> None:
