@@ -26,7 +26,7 @@ from training import SPEC
 
 from reid_audit.arch.identify import identify
 from reid_audit.attack.interface import AttackTask
-from reid_audit.attack.moments import likelihood, recipe, with_metrics
+from reid_audit.attack.likelihood import likelihood, recipe, with_metrics
 from reid_audit.attack.refinement import refine
 from reid_audit.budget import Meter
 from reid_audit.observer import SilentObserver

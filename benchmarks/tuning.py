@@ -32,11 +32,12 @@ from training import SPEC, overfit
 
 from reid_audit.arch.identify import identify
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.moments import likelihood, moments, recipe
+from reid_audit.attack.likelihood import likelihood, recipe
+from reid_audit.attack.moments import moments
 from reid_audit.attack.objectives import residuals
 from reid_audit.attack.refinement import MEASURED, RefineSettings, refine
 from reid_audit.attack.schedules import noise_floors
-from reid_audit.audit.sides import Pooled
+from reid_audit.audit.cohorts import Pooled
 from reid_audit.budget import Meter
 from reid_audit.cohort import Cohort, assemble, load_cohort
 from reid_audit.network.batchnorm import batched_moments

@@ -13,7 +13,7 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True)
 class Meter:
-    """Counts steps and seconds of one arm against its ceilings.
+    """Counts steps and seconds of one attack run against its ceilings.
 
     A meter with ``seconds=None`` is limited by steps alone, which makes a run reproducible.
     """
@@ -49,7 +49,7 @@ class Meter:
         return self.exhausted()
 
     def share(self, fraction: float) -> Meter:
-        """A meter for one arm: ``fraction`` of the seconds left from now on, and no step ceiling."""
+        """A meter for one attack run: ``fraction`` of the seconds left from now on, and no step ceiling."""
         left = None if self.seconds is None else max(0.0, self.left() * fraction)
         return Meter(seconds=left, steps=None, clock=self.clock)
 

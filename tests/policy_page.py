@@ -34,9 +34,9 @@ MEANING: dict[str, str] = {
     "`sigmoid` for one output, `softmax` for more",
     "policy.demographics": "what reads age and sex: the prior's labelled films, or the shipped predictor beside the "
     "shipped chest prior; the shipped one whatever the prior; nothing. A file given with `--demographics` comes first",
-    "gates.fail": "breached beyond this value; the end of the interval that is kinder to the model counts. "
+    "gates.fail": "breached beyond this value; the confidence bound that favours the model counts. "
     "`false`: never fails a model",
-    "gates.clear": "supports a PASS only up to this value (above it for p-values); the harsher end counts. "
+    "gates.clear": "supports a PASS only up to this value (above it for p-values); the other confidence bound counts. "
     "`false`: not needed for a PASS",
     "gates.basis": "`excess`: over the control",
     "gates.corroborated_by": "a breach counts only if one of these metrics exceeds the value given",
@@ -51,7 +51,7 @@ MEANING: dict[str, str] = {
     "controls.exchangeability": "training and hold-out films must not differ in kind",
     "controls.exchangeability_p": "the p of the two-sample test must be above this",
     "controls.prior_disjoint": "the prior must have seen neither cohort",
-    "controls.canaries": "hold-out patients the power arm memorises; they leave the hold-out for every test",
+    "controls.canaries": "hold-out patients the power control memorises; they leave the hold-out for every test",
     "preprocess.side": "pixels of the square network input; not given: inferred",
     "preprocess.resize": "`squash` to the square, `shorter` side to it, or `none`",
     "preprocess.crop": "after resizing",

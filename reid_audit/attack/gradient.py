@@ -20,8 +20,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.moments import from_noise
-from reid_audit.attack.refinement import RefineSettings, hypothesis_groups
+from reid_audit.attack.refinement import RefineSettings, from_noise, hypothesis_groups
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.difference import Displacement, displacement

@@ -48,7 +48,7 @@ class Reconstruction:
     images: Tensor
     """[N, C, H, W] in [0, 1], CPU, best first within each hypothesis."""
     energies: Tensor
-    """[N] per-image energy under the target (lower: more likely), comparable between arms on one target."""
+    """[N] per-image energy under the target (lower: more likely), comparable between runs on one target."""
     hypotheses: Tensor
     """[N] int64: which batch-size hypothesis (particles) made each image."""
     tuned_samples: Tensor | None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.moments import likelihood, recipe
+from reid_audit.attack.likelihood import likelihood, recipe
 from reid_audit.attack.objectives import Objective
 from reid_audit.attack.refinement import Refined, RefineSettings, finish, refine
 from reid_audit.budget import Meter

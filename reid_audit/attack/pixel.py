@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from reid_audit.attack.generator_tuning import total_variation
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.moments import likelihood
+from reid_audit.attack.likelihood import likelihood
 from reid_audit.attack.refinement import RefineSettings, finish
 from reid_audit.attack.schedules import cosine_ramp
 from reid_audit.budget import Meter

@@ -140,3 +140,34 @@ def finish(
         spend=meter.spend(stopped_by),
         tuned_samples=tuned_samples,
     )
+
+
+def from_noise(
+    task: AttackTask,
+    objective: Objective,
+    *,
+    generator: torch.Generator,
+    meter: Meter,
+    observer: Observer,
+    stage: str,
+    settings: RefineSettings,
+    start: Tensor | None = None,
+) -> Reconstruction:
+    """The most likely batch under ``objective`` and the full-rank prior, from ``start`` or a random one."""
+    if start is None:
+        start = settings.start_scale * task.space.sample_latents(sum(task.budget.particles), generator)
+    refined = refine(
+        task,
+        task.space,
+        start,
+        objective,
+        steps=task.budget.steps,
+        meter=meter,
+        observer=observer,
+        stage=stage,
+        settings=settings,
+        generator=generator,
+    )
+    with torch.no_grad():
+        images = task.space.decode(refined.latents)
+    return finish(task, images, objective, refined.trajectory, meter, refined.stopped_by)

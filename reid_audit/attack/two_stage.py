@@ -9,7 +9,7 @@ import torch
 from reid_audit.attack.generator_tuning import TuningSettings, tune_generator
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.latent import LATENT_SHARE, generator_of, search_latents
-from reid_audit.attack.moments import likelihood, recipe
+from reid_audit.attack.likelihood import likelihood, recipe
 from reid_audit.attack.refinement import Refined, finish, refine
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.moments import likelihood, recipe
+from reid_audit.attack.likelihood import likelihood, recipe
 from reid_audit.attack.refinement import finish
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer, StageEnded, StageStarted

@@ -1,4 +1,4 @@
-"""Arms and films -> measurements. Called only after every reconstruction is frozen."""
+"""Reconstructions and films -> measurements. Called only after every reconstruction is frozen."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.audit.arms import numpy_for
-from reid_audit.audit.sides import Canaries, Pooled
+from reid_audit.audit.attack_runs import numpy_for
+from reid_audit.audit.cohorts import Canaries, Pooled
 from reid_audit.cohort import Cohort
 from reid_audit.network.difference import displacement
 from reid_audit.network.ordinary import prior_batches
@@ -35,7 +35,7 @@ COMPARED = (*LINKAGE, *MEMBERSHIP, Metric.NEGATIVE_CONTROL_P, Metric.EXCHANGEABI
 
 
 def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, level: float) -> LinkageOutcome:
-    """T1 to T4 for one arm's images."""
+    """T1 to T4 for the images of one attack run."""
     return link(
         match_scores(space, images, pooled.films).double().numpy(),
         pooled.patients,

@@ -1,4 +1,8 @@
-"""What a kept arm depends on: it is used again only where none of it has changed, not a line of this package either."""
+"""The digest of everything a kept attack run depends on.
+
+A run is used again only under the same digest: the same checkpoint, prior, preprocessing, budget, seed and device, and
+the same source code of this package, line by line.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ PACKAGE = Path(reid_audit.__file__).parent
 
 
 def inputs_digest(request: AuditRequest, setup: Setup) -> str:
-    """SHA-256 of everything the arms depend on."""
+    """SHA-256 of everything the attack runs depend on."""
     parts = {
         "checkpoint": setup.checkpoint.summary.sha256,
         "prior": setup.task.prior.card.sha256,

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, replace
 
 from reid_audit.attack.interface import AttackTask
+from reid_audit.attack.likelihood import measured_metrics, recipe
 from reid_audit.attack.methods import METHODS
-from reid_audit.attack.moments import measured_metrics, recipe
-from reid_audit.audit.arms import generator_for
+from reid_audit.audit.attack_runs import generator_for
 from reid_audit.budget import Meter
 from reid_audit.observer import Event, StageEnded, StageStarted
 
@@ -56,8 +56,9 @@ class LoopTimer:
 def paced(task: AttackTask, method: str, meter: Meter, seed: int, *, share: float) -> AttackTask:
     """The task with as many steps as fit into ``share`` of the time left, so that the whole schedule runs.
 
-    A cut-off schedule ends hot and finds nothing. The power arm runs equally many steps, so what fewer steps cost in
-    power is measured. Below ``FEWEST_STEPS`` nothing is gained: the task stays, and its arm will run out of time.
+    A cut-off schedule ends hot and finds nothing. The power control runs equally many steps, so what fewer steps
+    cost in power is measured. Below ``FEWEST_STEPS`` nothing is gained: the task stays, and its attack will run out of
+    time.
     """
     if meter.seconds is None:
         return task

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.audit.cohorts import OpenedCohorts
 from reid_audit.audit.evidence import Found
 from reid_audit.audit.setup import Setup
-from reid_audit.audit.sides import Sides
 from reid_audit.network.heads import logits_of
 from reid_audit.records import Verdict
 from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, Pair, PatientScore
@@ -25,7 +25,7 @@ LEADERS = 12
 CELLS = 16
 
 
-def evidence_of(setup: Setup, found: Found, made: Reconstruction, sides: Sides, verdict: Verdict) -> Evidence:
+def evidence_of(setup: Setup, found: Found, made: Reconstruction, cohorts: OpenedCohorts, verdict: Verdict) -> Evidence:
     """Everything ``restricted/evidence.html`` shows."""
     return Evidence(
         checkpoint_sha256=setup.checkpoint.summary.sha256,
@@ -130,11 +130,11 @@ def _known(age: float) -> float | None:
 
 def patient_scores(found: Found) -> tuple[PatientScore, ...]:
     """Link score and membership score of every training and hold-out patient, with each one's conformal p."""
-    linked, told = found.linkage, found.membership
+    linked, known = found.linkage, found.membership
     if linked.ids is None or linked.scores is None or linked.is_member is None:
         return ()
-    seen = _by_name(told.ids, told.scores)
-    certain = _by_name(told.ids, told.patient_p)
+    seen = _by_name(known.ids, known.scores)
+    certain = _by_name(known.ids, known.patient_p)
     p = _by_name(linked.ids, linked.patient_p)
     reported = set() if linked.reported is None else set(linked.ids[linked.reported].tolist())
     return tuple(

@@ -11,23 +11,23 @@ import torch
 
 from reid_audit import __version__
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.moments import with_metrics
-from reid_audit.audit.arms import Desk, attack_nothing, attack_target, numpy_for, summarise
-from reid_audit.audit.court import COMPLETE, Court
+from reid_audit.attack.likelihood import with_metrics
+from reid_audit.audit.attack_runs import RunContext, attack_nothing, attack_target, numpy_for, summarise
+from reid_audit.audit.cohorts import OpenedCohorts, open_cohorts
 from reid_audit.audit.evidence import COMPARED, Found, compare, linkage, shifts
 from reid_audit.audit.inputs import inputs_digest
 from reid_audit.audit.pacing import paced, sampled
-from reid_audit.audit.power_arm import ControlCache, power_arm
-from reid_audit.audit.readers import reader
+from reid_audit.audit.power_control import ControlCache, power_control
+from reid_audit.audit.predictors import predictors_for
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
-from reid_audit.audit.sides import Sides, open_films
+from reid_audit.audit.state import COMPLETE, AuditState
 from reid_audit.budget import Clock, Meter, start
 from reid_audit.judge import agreed
 from reid_audit.observer import Noted, Observer, SilentObserver, StageEnded, StageStarted
 from reid_audit.records import (
-    ArmSummary,
+    AttackRun,
     AuditResult,
     Measurement,
     Reason,
@@ -71,23 +71,25 @@ def run_audit(
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
     meter = start(request.policy.budget, clock)
     setup = planned(prepare(request, films), request, meter, observer)
-    desk = Desk(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
-    frozen = reconstruct(setup, request, desk, meter)
+    context = RunContext(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
+    frozen = reconstruct(setup, request, context, meter)
 
-    sides = open_films(films, setup.frame, request)
+    cohorts = open_cohorts(films, setup.frame, request)
     observer.notice(StageStarted("scoring"))
-    scored = score(setup, frozen.first, frozen.control, sides, request)
-    court = Court(request, setup, sides, now)
-    observer.notice(StageEnded("scoring", court.verdict(scored.measurements, frozen.arms).outcome.value))
-    extra, more = power_arm(scored.measurements, scored.space, court, frozen.arms, desk, meter, cache or ControlCache())
-    arms = (*frozen.arms, *more)
+    scored = score(setup, frozen.first, frozen.control, cohorts, request)
+    state = AuditState(request, setup, cohorts, now)
+    observer.notice(StageEnded("scoring", state.verdict(scored.measurements, frozen.runs).outcome.value))
+    extra, more = power_control(
+        scored.measurements, scored.space, state, frozen.runs, context, meter, cache or ControlCache()
+    )
+    runs = (*frozen.runs, *more)
     measurements = scored.measurements + extra
     repeats = tuple(relinked(made, scored, request) for made in frozen.repeats) if scored.found else ()
     every = (measurements, *(replaced(measurements, found) for found in repeats))
     seeds = range(request.seed, request.seed + len(every))
-    verdict = agreed([court.verdict(m, arms) for m in every], seeds, request.policy.agreement or len(every))
-    result = recorded(court, scored, frozen, arms, measurements, repeats, verdict, desk, meter)
-    return Audited(result, evidence_of(setup, scored.found, frozen.first, sides, verdict) if scored.found else None)
+    verdict = agreed([state.verdict(m, runs) for m in every], seeds, request.policy.agreement or len(every))
+    result = recorded(state, scored, frozen, runs, measurements, repeats, verdict, context, meter)
+    return Audited(result, evidence_of(setup, scored.found, frozen.first, cohorts, verdict) if scored.found else None)
 
 
 def planned(setup: Setup, request: AuditRequest, meter: Meter, observer: Observer) -> Setup:
@@ -116,10 +118,10 @@ class Frozen:
     repeats: tuple[Reconstruction, ...]
     """The same attack from other seeds."""
     control: Reconstruction
-    arms: tuple[ArmSummary, ...]
+    runs: tuple[AttackRun, ...]
 
 
-def reconstruct(setup: Setup, request: AuditRequest, desk: Desk, meter: Meter) -> Frozen:
+def reconstruct(setup: Setup, request: AuditRequest, context: RunContext, meter: Meter) -> Frozen:
     """The attack from every seed, and the negative control."""
     share = ATTACKS / (request.policy.repeats + 1)
     made = [
@@ -127,14 +129,14 @@ def reconstruct(setup: Setup, request: AuditRequest, desk: Desk, meter: Meter) -
             setup.task,
             request.method,
             meter.share(share / (1.0 - share * k)),
-            replace(desk, seed=request.seed + k),
+            replace(context, seed=request.seed + k),
             name=f"target_{k}" if k else "target",
         )
         for k in range(request.policy.repeats)
     ]
-    control = attack_nothing(setup.task, meter.share(share), desk)
-    arms = (*(summarise("target", m) for m in made), summarise("negative_control", control))
-    return Frozen(made[0], tuple(made[1:]), control, arms)
+    control = attack_nothing(setup.task, meter.share(share), context)
+    runs = (*(summarise("target", m) for m in made), summarise("negative_control", control))
+    return Frozen(made[0], tuple(made[1:]), control, runs)
 
 
 def relinked(made: Reconstruction, scored: Scored, request: AuditRequest) -> tuple[Measurement, ...]:
@@ -147,30 +149,30 @@ def relinked(made: Reconstruction, scored: Scored, request: AuditRequest) -> tup
 
 
 def recorded(
-    court: Court,
+    state: AuditState,
     scored: Scored,
     frozen: Frozen,
-    arms: Sequence[ArmSummary],
+    runs: Sequence[AttackRun],
     measurements: tuple[Measurement, ...],
     repeats: tuple[tuple[Measurement, ...], ...],
     verdict: Verdict,
-    desk: Desk,
+    context: RunContext,
     meter: Meter,
 ) -> AuditResult:
     """Everything a report may be made from."""
-    request, setup = court.request, court.setup
+    request, setup = state.request, state.setup
     return AuditResult(
         tool=tool_info(setup, request),
-        started=court.now,
+        started=state.now,
         method=request.method,
         checkpoint=setup.checkpoint.summary,
         architecture=setup.task.target.match,
         preprocess=setup.task.preprocess,
         preprocess_by=setup.preprocess_by,
-        prior=setup.task.prior.card.model_copy(update={"overlap": court.overlap}),
+        prior=setup.task.prior.card.model_copy(update={"overlap": state.overlap}),
         predictor=scored.found.demographics.predictor if scored.found else None,
-        cohorts=tuple(cohort.summary for cohort in court.sides.cohorts),
-        arms=tuple(arms),
+        cohorts=tuple(cohort.summary for cohort in state.cohorts.given),
+        attack_runs=tuple(runs),
         measurements=measurements,
         repeats=repeats,
         histograms=scored.found.histograms if scored.found else (),
@@ -181,13 +183,13 @@ def recorded(
         budget=request.policy.budget,
         spend=Spend(
             seconds=meter.elapsed(),
-            steps=sum(arm.spend.steps for arm in arms),
-            stopped_by=next((a.spend.stopped_by for a in arms if a.spend.stopped_by not in COMPLETE), COMPLETE[0]),
+            steps=sum(run.spend.steps for run in runs),
+            stopped_by=next((a.spend.stopped_by for a in runs if a.spend.stopped_by not in COMPLETE), COMPLETE[0]),
         ),
         seed=request.seed,
         digests=(
             ("reconstructions", frozen.first.digest),
-            ("inputs", desk.inputs),
+            ("inputs", context.inputs),
             *((("base", setup.base.summary.sha256),) if setup.base else ()),
         ),
         verdict=verdict,
@@ -196,19 +198,21 @@ def recorded(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """What the first two arms and the films gave."""
+    """What the first two attack runs and the films gave."""
 
     space: MatchSpace
     measurements: tuple[Measurement, ...]
     found: Found | None
 
 
-def score(setup: Setup, made: Reconstruction, control: Reconstruction, sides: Sides, request: AuditRequest) -> Scored:
-    """Every measurement but the power arm's."""
+def score(
+    setup: Setup, made: Reconstruction, control: Reconstruction, cohorts: OpenedCohorts, request: AuditRequest
+) -> Scored:
+    """Every measurement but the power control's."""
     space = fit_match_space(setup.prior_films)
-    reference = None if sides.reference is None else sides.reference.images
+    reference = None if cohorts.reference is None else cohorts.reference.images
     moved = shifts(setup.task, setup.prior_films, made, reference, seed=request.seed)
-    pooled = sides.pooled()
+    pooled = cohorts.pooled()
     if pooled is None:
         reason = Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT
         likely = screening_samples(space, made.images, made.energies, control.images, control.energies, reference)
@@ -224,7 +228,7 @@ def score(setup: Setup, made: Reconstruction, control: Reconstruction, sides: Si
         control,
         seed=request.seed,
         level=request.policy.level,
-        predictors=reader(setup.predictors, setup.prior_cohort, setup.prior_origin, sides, request),
+        predictors=predictors_for(setup.predictors, setup.prior_cohort, setup.prior_origin, cohorts, request),
     )
     return Scored(space, (*found.measurements, *moved), found)
 

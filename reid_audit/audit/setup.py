@@ -1,4 +1,4 @@
-"""From a request to everything the arms start from: checkpoint, network, preprocessing, prior."""
+"""From a request to everything the attack runs start from: checkpoint, network, preprocessing, prior."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Origin, origin_of
 from reid_audit.attack.interface import AttackTask
-from reid_audit.audit.readers import loaded_predictors
+from reid_audit.audit.predictors import loaded_predictors
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort
@@ -39,7 +39,7 @@ SAMPLES = 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setup:
-    """The state of an audit before the first arm."""
+    """The state of an audit before the first attack run."""
 
     checkpoint: Checkpoint
     task: AttackTask

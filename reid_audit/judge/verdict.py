@@ -98,7 +98,9 @@ def judge(
     breaches, waived = _breaches(case, valid, lapsed)
     gaps = [] if screening else _evidence_gaps(has_reference, has_holdout, prior_overlap, policy)
     if not budget_complete:
-        gaps.append(Gap(text="the budget ended before every arm was done", remedy="raise --budget, or resume the run"))
+        gaps.append(
+            Gap(text="the budget ended before every attack run was done", remedy="raise --budget, or resume the run")
+        )
     for gate in policy.gates:
         missed = _gate_gap(case, gate)
         if missed is None or any(gate.metric is b.metric for b in (*breaches, *waived)):
@@ -153,7 +155,7 @@ def _breaches(case: _Case, valid: dict[Metric, Waiver], lapsed: set[Metric]) -> 
             continue
         if not exceeds_fail(measurement, gate) or not _corroborated(case, gate):
             continue
-        text = f"{_shown(measurement, gate, kinder(measurement))} breaches {gate.fail:g}"
+        text = f"{_shown(measurement, gate, optimistic(measurement))} breaches {gate.fail:g}"
         if gate.metric in valid:
             waived.append(Breach(metric=gate.metric, text=_waived_text(text, valid[gate.metric])))
         elif gate.metric in lapsed:
@@ -163,35 +165,35 @@ def _breaches(case: _Case, valid: dict[Metric, Waiver], lapsed: set[Metric]) -> 
     return breaches, waived
 
 
-def kinder(measurement: Measured) -> float:
-    """The interval end that is kinder to the model (the value where there is no interval)."""
+def optimistic(measurement: Measured) -> float:
+    """The confidence bound that favours the model (the value where there is no interval)."""
     lower = direction_of(measurement.metric) is Direction.LOWER
     end = measurement.high if lower else measurement.low
     return measurement.value if end is None else end
 
 
-def harsher(measurement: Measured) -> float:
-    """The interval end that is harsher to the model (the value where there is no interval)."""
+def pessimistic(measurement: Measured) -> float:
+    """The confidence bound against the model (the value where there is no interval)."""
     lower = direction_of(measurement.metric) is Direction.LOWER
     end = measurement.low if lower else measurement.high
     return measurement.value if end is None else end
 
 
 def exceeds_fail(measurement: Measured, gate: Gate) -> bool:
-    """Whether the kinder end lies beyond the gate's ``fail`` (on it, for p-values)."""
+    """Whether the optimistic bound lies beyond the gate's ``fail`` (on it, for p-values)."""
     if gate.fail is None or (gate.basis == "excess" and measurement.control is None):
         return False
-    number = kinder(measurement) - _baseline(measurement, gate)
+    number = optimistic(measurement) - _baseline(measurement, gate)
     return number <= gate.fail if direction_of(gate.metric) is Direction.LOWER else number > gate.fail
 
 
 def is_clear(measurement: Measured, gate: Gate) -> bool:
-    """Whether the harsher end supports a PASS (above ``clear`` for p-values, at or below it for the rest)."""
+    """Whether the pessimistic bound supports a PASS (above ``clear`` for p-values, at or below it for the rest)."""
     if gate.clear is None:
         return True
     if gate.basis == "excess" and measurement.control is None:
         return False
-    number = harsher(measurement) - _baseline(measurement, gate)
+    number = pessimistic(measurement) - _baseline(measurement, gate)
     return number > gate.clear if direction_of(gate.metric) is Direction.LOWER else number <= gate.clear
 
 
@@ -208,8 +210,8 @@ def _agrees(case: _Case, corroboration: Corroboration) -> bool:
     if not isinstance(second, Measured) or second.indicator:
         return False
     if direction_of(corroboration.metric) is Direction.LOWER:
-        return kinder(second) < corroboration.above
-    return kinder(second) > corroboration.above
+        return optimistic(second) < corroboration.above
+    return optimistic(second) > corroboration.above
 
 
 def _gate_gap(case: _Case, gate: Gate) -> Gap | None:
@@ -224,13 +226,14 @@ def _gate_gap(case: _Case, gate: Gate) -> Gap | None:
     if gate.clear is not None and not is_clear(measurement, gate):
         return Gap(
             metric=gate.metric,
-            text=f"{_shown(measurement, gate, harsher(measurement))} is not clear of {gate.clear:g}",
+            text=f"{_shown(measurement, gate, pessimistic(measurement))} is not clear of {gate.clear:g}",
             remedy=_how_to_clear(measurement, gate),
         )
     if exceeds_fail(measurement, gate):
         return Gap(
             metric=gate.metric,
-            text=f"{_shown(measurement, gate, kinder(measurement))} is beyond {gate.fail:g}, but does not decide alone",
+            text=f"{_shown(measurement, gate, optimistic(measurement))} is beyond {gate.fail:g}, but does not "
+            "decide alone",
             remedy="repeat with other seeds, more steps and more hold-out patients until the evidence agrees",
         )
     if gate.clear is not None and measurement.indicator and gate.metric is not Metric.SINGLE_HIT and not case.screening:

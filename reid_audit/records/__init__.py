@@ -28,7 +28,7 @@ from reid_audit.records.policy import (
 from reid_audit.records.result import (
     EXIT_CODES,
     ArchMatch,
-    ArmSummary,
+    AttackRun,
     AuditResult,
     Breach,
     Candidate,
@@ -51,7 +51,7 @@ __all__ = [
     "EXIT_CODES",
     "REASON_TEXT",
     "ArchMatch",
-    "ArmSummary",
+    "AttackRun",
     "AuditResult",
     "Breach",
     "Budget",

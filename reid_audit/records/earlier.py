@@ -16,13 +16,14 @@ RENAMED: dict[str, str] = {
 """Old id of a metric, control or curve -> present id. "Exposure" is the word of Carlini et al. (USENIX Security 2019)
 for a rank among generated secrets; the figures here are those of membership inference."""
 
+_KEYS = {**RENAMED, "arms": "attack_runs"}
 _WORDS = re.compile(rf"\b(?:{'|'.join(sorted(RENAMED, key=len, reverse=True))})\b")
 
 
 def with_present_names(document: Any) -> Any:
     """A parsed JSON document with old ids replaced wherever they stand: keys, values and sentences."""
     if isinstance(document, dict):
-        return {RENAMED.get(key, key): with_present_names(value) for key, value in document.items()}
+        return {_KEYS.get(key, key): with_present_names(value) for key, value in document.items()}
     if isinstance(document, list):
         return [with_present_names(value) for value in document]
     if isinstance(document, str):

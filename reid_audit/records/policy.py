@@ -45,8 +45,8 @@ class Corroboration(Record):
 class Gate(Record):
     """Thresholds on one metric.
 
-    A breach compares the interval end that is kinder to the model (``low``, or the value),
-    a pass compares the end that is harsher (``high``). Between the two lies INCONCLUSIVE.
+    A breach compares the confidence bound that favours the model (``low``, or the value),
+    a pass compares the other bound (``high``). Between the two lies INCONCLUSIVE.
     """
 
     metric: Metric
@@ -133,7 +133,7 @@ class Controls(Record):
     exchangeability_p: Fraction = 0.01
     prior_disjoint: bool = True
     canaries: PositiveInt = 8
-    """Hold-out patients the power arm is fine-tuned on."""
+    """Hold-out patients the power control is fine-tuned on."""
 
 
 class Budget(Record):

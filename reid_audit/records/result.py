@@ -33,7 +33,7 @@ EXIT_CODES: dict[Outcome, int] = {
 
 
 class StoppedBy(StrEnum):
-    """Why an arm ended."""
+    """Why an attack run ended."""
 
     COMPLETE = "complete"
     CONVERGED = "converged"
@@ -167,7 +167,7 @@ class CohortSummary(Record):
     """Names of the columns the tests are stratified by."""
 
 
-class ArmSummary(Record):
+class AttackRun(Record):
     """One run of the attack or one control."""
 
     name: Literal["target", "negative_control", "attack_power", "scorer_sensitivity", "membership_control"]
@@ -251,7 +251,7 @@ class AuditResult(Record):
     predictor: PredictorCard | None = None
     """What read age and sex; None where nothing did."""
     cohorts: tuple[CohortSummary, ...] = ()
-    arms: tuple[ArmSummary, ...] = ()
+    attack_runs: tuple[AttackRun, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     repeats: tuple[tuple[Measurement, ...], ...] = ()
     """What the attack's other seeds gave instead, one tuple a seed."""

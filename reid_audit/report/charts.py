@@ -13,8 +13,8 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from reid_audit.records import Direction, Metric
-from reid_audit.report.wire import GateRow, PublicArm, PublicCurve, PublicHistogram, PublicMeasured
-from reid_audit.report.words import ARMS, METRICS, STOPPED, Unit, duration, interval, number
+from reid_audit.report.wire import GateRow, PublicAttackRun, PublicCurve, PublicHistogram, PublicMeasured
+from reid_audit.report.words import ATTACK_RUNS, METRICS, STOPPED, Unit, duration, interval, number
 
 Scale = Callable[[float], float]
 """A value to a horizontal percentage."""
@@ -168,18 +168,18 @@ def _beside(index: int, placed: list[tuple[float, float]], down: Scale) -> Marku
     return _text(x, down(value) + (18 if below else -9), f"{value:.3g}", "mark", anchor)
 
 
-def timeline(arms: tuple[PublicArm, ...], ceiling: float | None, spent: float, key: str) -> Markup:
-    """Each arm after the other, against the whole budget."""
-    whole = max(ceiling or 0.0, spent, sum(a.seconds for a in arms), 1e-9)
+def timeline(runs: tuple[PublicAttackRun, ...], ceiling: float | None, spent: float, key: str) -> Markup:
+    """Each attack run after the other, against the whole budget."""
+    whole = max(ceiling or 0.0, spent, sum(a.seconds for a in runs), 1e-9)
     parts, start, row, said = [], 0.0, 0.0, []
-    for arm in arms:
-        parts.append(_text(0, row + 13, ARMS[arm.name], "mark", "start"))
-        parts.append(_text(100, row + 13, f"{duration(arm.seconds)}, {STOPPED[arm.stopped_by]}", "tick", "end"))
+    for run in runs:
+        parts.append(_text(0, row + 13, ATTACK_RUNS[run.name], "mark", "start"))
+        parts.append(_text(100, row + 13, f"{duration(run.seconds)}, {STOPPED[run.stopped_by]}", "tick", "end"))
         parts.append(_line(0, row + 24, 100, row + 24, "grid"))
-        width = max(100 * arm.seconds / whole, 0.6)
+        width = max(100 * run.seconds / whole, 0.6)
         parts.append(_rect(100 * start / whole, row + 19, min(width, 100 - 100 * start / whole), 10, "null strong"))
-        said.append(f"{ARMS[arm.name]} {duration(arm.seconds)}")
-        start += arm.seconds
+        said.append(f"{ATTACK_RUNS[run.name]} {duration(run.seconds)}")
+        start += run.seconds
         row += 40
     if ceiling:
         parts.insert(0, _line(100 * spent / whole, 0, 100 * spent / whole, row, "guide"))

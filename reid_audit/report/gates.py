@@ -25,7 +25,7 @@ from reid_audit.report.wire import PublicWaiver as WireWaiver
 
 class _Ends(NamedTuple):
     kind: float | None
-    """The interval end kinder to the model."""
+    """The confidence bound that favours the model."""
     harsh: float | None
 
 

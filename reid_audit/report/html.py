@@ -71,7 +71,7 @@ def render_html(report: PublicReport) -> str:
         nulls=tuple((charts.null_name(h), charts.null_histogram(h, f"null-{h.metric}")) for h in report.histograms),
         rocs=tuple((c.id, charts.roc(c, _rate(report, c.id), f"curve-{c.id}")) for c in report.curves),
         bracket=_bracket(report),
-        timeline=charts.timeline(report.arms, report.budget.seconds, report.budget.spent_seconds, "timeline"),
+        timeline=charts.timeline(report.attack_runs, report.budget.seconds, report.budget.spent_seconds, "timeline"),
         shifts=_shifts(report),
         demographics=_demographics(report),
         mitigations=plain.mitigations(report),

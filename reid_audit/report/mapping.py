@@ -24,7 +24,7 @@ from reid_audit.report.gates import control_rows, gate_row, waiver_of
 from reid_audit.report.wire import (
     Finding,
     PublicArchitecture,
-    PublicArm,
+    PublicAttackRun,
     PublicBudget,
     PublicCandidate,
     PublicCheckpoint,
@@ -95,7 +95,7 @@ def publish(result: AuditResult) -> PublicReport:
             )
             for c in result.cohorts
         ),
-        arms=_arms(result),
+        attack_runs=_attack_runs(result),
         budget=PublicBudget(
             seconds=result.budget.seconds,
             spent_seconds=round(result.spend.seconds, 3),
@@ -229,19 +229,19 @@ def _curve(curve: Curve) -> PublicCurve:
     )
 
 
-def _arms(result: AuditResult) -> tuple[PublicArm, ...]:
+def _attack_runs(result: AuditResult) -> tuple[PublicAttackRun, ...]:
     return tuple(
-        PublicArm(
-            name=arm.name,
-            seconds=round(arm.spend.seconds, 3),
-            steps=arm.spend.steps,
-            stopped_by=arm.spend.stopped_by,
-            energy_start=arm.energy_start,
-            energy_end=arm.energy_end,
-            images=arm.images,
-            note=scrub(arm.note, 120),
+        PublicAttackRun(
+            name=run.name,
+            seconds=round(run.spend.seconds, 3),
+            steps=run.spend.steps,
+            stopped_by=run.spend.stopped_by,
+            energy_start=run.energy_start,
+            energy_end=run.energy_end,
+            images=run.images,
+            note=scrub(run.note, 120),
         )
-        for arm in result.arms
+        for run in result.attack_runs
     )
 
 

@@ -235,7 +235,7 @@ class GateRow(Wire):
     fail: FiniteFloat | None = None
     clear: FiniteFloat | None = None
     compared: FiniteFloat | None = None
-    """Held against ``fail``: the interval end kinder to the model, less the control where ``basis`` is excess."""
+    """Held against ``fail``: the confidence bound that favours the model, less the control for an excess gate."""
     margin: FiniteFloat | None = None
     """Room left before the threshold; negative beyond it."""
     corroborated_by: tuple[PublicCorroboration, ...] = ()
@@ -315,7 +315,7 @@ class PublicCurve(Wire):
         return self
 
 
-class PublicArm(Wire):
+class PublicAttackRun(Wire):
     """One run of the attack or one control."""
 
     name: Literal["target", "negative_control", "attack_power", "scorer_sensitivity", "membership_control"]
@@ -360,7 +360,7 @@ class PublicReport(Wire):
     histograms: Annotated[tuple[PublicHistogram, ...], Field(max_length=16)] = ()
     curves: Annotated[tuple[PublicCurve, ...], Field(max_length=2)] = ()
     cohorts: Annotated[tuple[PublicCohort, ...], Field(max_length=2)] = ()
-    arms: Annotated[tuple[PublicArm, ...], Field(max_length=32)] = ()
+    attack_runs: Annotated[tuple[PublicAttackRun, ...], Field(max_length=32)] = ()
     budget: PublicBudget
     tool: PublicTool
     checkpoint: PublicCheckpoint

@@ -135,7 +135,7 @@ CONTROLS: dict[ControlName, tuple[str, str]] = {
     "prior_disjoint": ("The prior knew none of them", "The image prior must not have been trained on these patients."),
 }
 
-ARMS: dict[str, str] = {
+ATTACK_RUNS: dict[str, str] = {
     "target": "Attack on this model",
     "negative_control": "Attack without the model",
     "attack_power": "Attack on planted patients",

@@ -56,7 +56,7 @@ def screening_samples(
 
     How many likely samples there are; and, where training films [N, C, H, W] are given, how alike they are to their
     nearest one on average, beside the same of untuned samples, as the study compares them.
-    images, energies: [R, C, H, W], [R] of the target's arm; control, control_energies: of the negative control.
+    images, energies: [R, C, H, W], [R] of the attack on the target; control, control_energies: of the negative control.
     """
     indices = likely_indices(images, energies, control_energies)
     count = Measured(
@@ -110,7 +110,7 @@ def likely_samples(
     the nearest of m hold-out patients, m = min(n_T, n_H), averaged in closed form over all subsets of the larger side.
     One film per patient. ``low`` and ``high`` minus ``control`` bound the excess (permutation interval, inverted).
 
-    images, energies: [R, C, H, W], [R] of the target's arm; control_energies [R0]; films [N, C, H, W] pooled.
+    images, energies: [R, C, H, W], [R] of the attack on the target; control_energies [R0]; films [N, C, H, W] pooled.
     """
     indices = likely_indices(images, energies, control_energies)[:SHOWN]
     similarity = cosines(space, images[indices], films).double().numpy()

@@ -264,7 +264,10 @@ def negative_control(outcome: LinkageOutcome) -> Measurement:
 
 
 def attack_power(outcome: LinkageOutcome) -> Measurement:
-    """The linkage p of the canaries' arm, as ``attack_power``; must be small, or a silent attack means nothing."""
+    """The linkage p of the attack on the copy that memorised canaries, as ``attack_power``.
+
+    It must be small, or a silent attack means nothing.
+    """
     return _as_control(outcome, Metric.ATTACK_POWER)
 
 

@@ -9,8 +9,8 @@ import torch
 from small import SIDE, SPEC, blobs, convnet, memorise, target_of, task_of
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.attack.likelihood import recipe, with_metrics
 from reid_audit.attack.methods import METHODS
-from reid_audit.attack.moments import recipe, with_metrics
 from reid_audit.attack.refinement import hypothesis_groups
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError, PriorError

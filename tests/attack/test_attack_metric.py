@@ -6,8 +6,8 @@ import pytest
 import torch
 from small import SPEC, blobs, convnet, memorise, task_of
 
+from reid_audit.attack.likelihood import likelihood
 from reid_audit.attack.metric import GROWTH, fit_metric, isotropic, prior_metrics, standardised, trusted
-from reid_audit.attack.moments import likelihood
 from reid_audit.attack.objectives import group_weights, residuals
 from reid_audit.attack.refinement import MEASURED
 from reid_audit.network.batchnorm import image_moments

@@ -6,7 +6,8 @@ import pytest
 import torch
 from small import SPEC, blobs, convnet, memorise, task_of
 
-from reid_audit.attack.moments import likelihood, moments
+from reid_audit.attack.likelihood import likelihood
+from reid_audit.attack.moments import moments
 from reid_audit.attack.objectives import effective_sizes, group_weights, shares
 from reid_audit.attack.refinement import RefineSettings, refine
 from reid_audit.attack.schedules import noise_floors

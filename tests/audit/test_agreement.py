@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from reid_audit.audit import AuditRequest
 from reid_audit.audit.inputs import inputs_digest
 from reid_audit.audit.pacing import FEWEST_STEPS, rounded
-from reid_audit.audit.power_arm import digest_of
+from reid_audit.audit.power_control import digest_of
 from reid_audit.audit.setup import Setup
 from reid_audit.cohort import assemble
 from reid_audit.judge import agreed

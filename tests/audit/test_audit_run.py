@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from reid_audit.arch.identify import identify
 from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, run_audit
-from reid_audit.audit.power_arm import ControlCache
+from reid_audit.audit.power_control import ControlCache
 from reid_audit.budget import Clock
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.cohort import Cohort, assemble
@@ -120,7 +120,7 @@ def test_the_clean_network_passes_with_every_control_met(clean: DemoCase) -> Non
     assert value(found, Metric.SCORER_SENSITIVITY).low >= 0.5  # type: ignore[operator]
     assert value(found, Metric.MEMBERSHIP_TPR).high <= 0.10  # type: ignore[operator]
     assert found.result.prior.overlap == "disjoint"
-    assert [arm.name for arm in found.result.arms] == ["target", "negative_control", "attack_power"]
+    assert [run.name for run in found.result.attack_runs] == ["target", "negative_control", "attack_power"]
 
 
 def test_the_overfit_network_fails_and_the_power_arm_is_spared(baseline: Audited) -> None:
@@ -229,7 +229,7 @@ def small(side: Cohort, patients: int) -> Cohort:
 def test_budget_that_ends_is_inconclusive_and_says_so(clean: DemoCase) -> None:
     found = audit(clean, policy(steps=200, seconds=60.0), clock=StoppedClock(1.0))
     assert found.result.verdict.outcome is Outcome.INCONCLUSIVE
-    assert found.result.arms[0].spend.stopped_by is StoppedBy.SECONDS
+    assert found.result.attack_runs[0].spend.stopped_by is StoppedBy.SECONDS
     assert any("budget" in gap.text for gap in found.result.verdict.gaps)
 
 
@@ -243,7 +243,7 @@ def test_resume_reuses_finished_arms_of_the_same_inputs_only(leaking: DemoCase, 
     first = audit(leaking, policy(steps=3), store=RunStore(tmp_path))
     resumed = audit(leaking, policy(steps=3), store=RunStore(tmp_path, resume=True))
     assert resumed.result.digests == first.result.digests
-    assert resumed.result.arms[0].spend == first.result.arms[0].spend
+    assert resumed.result.attack_runs[0].spend == first.result.attack_runs[0].spend
     (tmp_path / "target.safetensors").write_bytes(b"damaged")
     assert audit(leaking, policy(steps=3), store=RunStore(tmp_path, resume=True)).result.digests == first.result.digests
     changed = audit(leaking, policy(steps=4), store=RunStore(tmp_path, resume=True))
@@ -273,7 +273,7 @@ def test_the_power_arm_is_paid_once_for_the_same_inputs(clean: DemoCase, tmp_pat
     assert len(kept) == 1
     assert kept[0].stat().st_mode & 0o777 == 0o600
     again = audit(clean, policy(steps=3), cache=cache)
-    assert again.result.arms[-1].note == "kept from an earlier audit"
+    assert again.result.attack_runs[-1].note == "kept from an earlier audit"
     assert again.result.measurements == first.result.measurements
     key = kept[0].stem.removeprefix("power-")
     assert cache.load(key) is not None
@@ -284,7 +284,7 @@ def test_the_power_arm_is_paid_once_for_the_same_inputs(clean: DemoCase, tmp_pat
 @pytest.mark.timeout(900)
 def test_repeats_attack_from_other_seeds_and_say_so(leaking: DemoCase) -> None:
     found = audit(leaking, policy(steps=3, repeats=3))
-    assert [arm.name for arm in found.result.arms] == ["target", "target", "target", "negative_control"]
+    assert [run.name for run in found.result.attack_runs] == ["target", "target", "target", "negative_control"]
     assert found.result.verdict.outcome is Outcome.FAIL
     assert found.result.verdict.warnings == ("repeats: seed 0 fail, seed 1 fail, seed 2 fail",)
 

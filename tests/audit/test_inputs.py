@@ -1,4 +1,4 @@
-"""A kept arm is worth nothing once the code that made it has changed."""
+"""A kept attack run is worth nothing once the code that made it has changed."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from attack.small import convnet, task_of
+from small import convnet, task_of
 
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import METHODS

@@ -9,7 +9,7 @@ from itertools import pairwise
 from reid_audit.judge import judge
 from reid_audit.records import (
     ArchMatch,
-    ArmSummary,
+    AttackRun,
     AuditResult,
     Breach,
     Budget,
@@ -58,16 +58,16 @@ def _roc(power: float) -> Curve:
     return Curve(id="membership_roc", x=x, y=tuple(v**power for v in x))
 
 
-def _arms(seconds: float, steps: int) -> tuple[ArmSummary, ...]:
+def _attack_runs(seconds: float, steps: int) -> tuple[AttackRun, ...]:
     def spend(share: float, steps: int) -> Spend:
         return Spend(seconds=round(seconds * share, 1), steps=steps, stopped_by=DONE)
 
     return (
-        ArmSummary(name="target", spend=spend(0.46, steps), energy_start=412.7, energy_end=1.93, images=56),
-        ArmSummary(name="negative_control", spend=spend(0.06, 0), images=56),
-        ArmSummary(name="attack_power", spend=spend(0.36, steps), energy_start=398.1, energy_end=1.41, images=56),
-        ArmSummary(name="scorer_sensitivity", spend=spend(0.03, 0), images=64),
-        ArmSummary(name="membership_control", spend=spend(0.05, 50)),
+        AttackRun(name="target", spend=spend(0.46, steps), energy_start=412.7, energy_end=1.93, images=56),
+        AttackRun(name="negative_control", spend=spend(0.06, 0), images=56),
+        AttackRun(name="attack_power", spend=spend(0.36, steps), energy_start=398.1, energy_end=1.41, images=56),
+        AttackRun(name="scorer_sensitivity", spend=spend(0.03, 0), images=64),
+        AttackRun(name="membership_control", spend=spend(0.05, 50)),
     )
 
 
@@ -230,7 +230,7 @@ def failing() -> AuditResult:
         {
             **_base(),
             "cohorts": _cohorts(16, 387),
-            "arms": _arms(196.0, 600),
+            "attack_runs": _attack_runs(196.0, 600),
             "measurements": measurements,
             "histograms": (_normal(0.3, 0.7, 0.5, 0.072, 0.904, Metric.LINKAGE_AUC),),
             "curves": (Curve(id="membership_roc", x=(0.0, 1.0), y=(1.0, 1.0)),),
@@ -268,7 +268,7 @@ def passing() -> AuditResult:
         {
             **_base(),
             "cohorts": _cohorts(388, 387),
-            "arms": _arms(211.0, 600),
+            "attack_runs": _attack_runs(211.0, 600),
             "measurements": measurements,
             "histograms": (_normal(0.42, 0.58, 0.5, 0.0208, 0.504, Metric.LINKAGE_AUC),),
             "curves": (_roc(0.9),),
@@ -367,14 +367,14 @@ def screening() -> AuditResult:
     )
     base = _base()
     prior = PriorCard(id="films-gaussian-64", kind="gaussian", sha256=sha("b18"), side=64)
-    arms = tuple(arm for arm in _arms(120.0, 600) if arm.name in ("target", "negative_control"))
+    runs = tuple(run for run in _attack_runs(120.0, 600) if run.name in ("target", "negative_control"))
     return AuditResult.model_validate(
         {
             **base,
             "prior": prior,
             "predictor": None,
             "policy": Policy(evidence="checkpoint"),
-            "arms": arms,
+            "attack_runs": runs,
             "measurements": measurements,
             "spend": Spend(seconds=64.0, steps=600, stopped_by=StoppedBy.SECONDS),
             "budget": Budget(seconds=64, steps=600),

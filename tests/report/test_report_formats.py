@@ -149,7 +149,7 @@ def test_headline_is_about_people() -> None:
 def test_an_almost_empty_audit_renders(outcome: Outcome) -> None:
     result = results.screening()
     verdict = result.verdict.model_copy(update={"outcome": outcome, "gaps": (), "reason": "It stopped."})
-    bare = {"measurements": (), "histograms": (), "curves": (), "cohorts": (), "arms": (), "verdict": verdict}
+    bare = {"measurements": (), "histograms": (), "curves": (), "cohorts": (), "attack_runs": (), "verdict": verdict}
     for format in FORMATS:
         text = render(publish(result.model_copy(update=bare)), format)
         assert "It stopped." in text or format == "sarif"

@@ -41,7 +41,7 @@ def _planted() -> AuditResult:
     )
     row = tuple(float(v) / 255 for v in film(10).ravel())
     cohort = result.cohorts[0].model_copy(update={"digest": digest, "strata": (PATIENTS[0], PATIENTS[2])})
-    arms = (result.arms[0].model_copy(update={"note": f"wrote {path}"}),)
+    runs = (result.attack_runs[0].model_copy(update={"note": f"wrote {path}"}),)
     prior = result.prior.model_copy(
         update={"id": path, "declared_training_sets": (f"films of {path}",), "licence": f"see {path}"}
     )
@@ -49,7 +49,7 @@ def _planted() -> AuditResult:
         update={
             "verdict": verdict,
             "cohorts": (cohort,),
-            "arms": arms,
+            "attack_runs": runs,
             "prior": prior,
             "method": f"moments {path}",
             "checkpoint": result.checkpoint.model_copy(

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from reid_audit.attack.moments import with_metrics
-from reid_audit.audit.arms import Desk, attack_target, summarise
-from reid_audit.audit.court import Court
+from reid_audit.attack.likelihood import with_metrics
+from reid_audit.audit.attack_runs import RunContext, attack_target, summarise
 from reid_audit.audit.evidence import power
+from reid_audit.audit.state import AuditState
 from reid_audit.budget import Meter
 from reid_audit.cohort import Cohort
 from reid_audit.observer import Noted
-from reid_audit.records import ArmSummary, Measurement, Metric, Outcome, Reason, Record, Unmeasured
+from reid_audit.records import AttackRun, Measurement, Metric, Outcome, Reason, Record, Unmeasured
 from reid_audit.score.similarity import MatchSpace
 from reid_audit.store import write_private
 
@@ -28,12 +28,12 @@ class PowerResult(Record):
     """Scalars only: nothing of the canaries' films or of the reconstructions is kept."""
 
     measurements: tuple[Measurement, ...]
-    arm: ArmSummary
+    run: AttackRun
 
 
 @dataclass(frozen=True, slots=True)
 class ControlCache:
-    """Results of the power arm by the digest of everything they depend on. None: nothing is kept."""
+    """Results of the power control by the digest of everything they depend on. None: nothing is kept."""
 
     folder: Path | None = None
 
@@ -57,42 +57,42 @@ class ControlCache:
         return None if self.folder is None else self.folder / f"power-{key[:32]}.json"
 
 
-def power_arm(
+def power_control(
     measured: tuple[Measurement, ...],
     space: MatchSpace,
-    court: Court,
-    arms: Sequence[ArmSummary],
-    desk: Desk,
+    state: AuditState,
+    runs: Sequence[AttackRun],
+    context: RunContext,
     meter: Meter,
     cache: ControlCache,
-) -> tuple[tuple[Measurement, ...], list[ArmSummary]]:
+) -> tuple[tuple[Measurement, ...], list[AttackRun]]:
     """Attack a copy that memorised the canaries, unless the verdict stands without it. ``measured``: so far."""
-    request, setup, sides = court.request, court.setup, court.sides
+    request, setup, cohorts = state.request, state.setup, state.cohorts
     wanted = request.policy.controls.attack_power or request.policy.controls.membership_control
-    if sides.holdout is None:
+    if cohorts.holdout is None:
         return absent(Reason.NO_HOLDOUT), []
-    if sides.canaries is None:
+    if cohorts.canaries is None:
         return absent(Reason.TOO_FEW_HOLDOUT), []
-    if sides.reference is None or not wanted:
+    if cohorts.reference is None or not wanted:
         return absent(Reason.CONTROL_NOT_RUN), []
-    if court.verdict(measured, arms).outcome is Outcome.FAIL:
+    if state.verdict(measured, runs).outcome is Outcome.FAIL:
         return absent(Reason.NOT_NEEDED), []
-    key = digest_of(desk.inputs, sides.holdout, request.policy.level)
+    key = digest_of(context.inputs, cohorts.holdout, request.policy.level)
     known = cache.load(key)
     if known is not None:
-        desk.observer.notice(Noted("attack_power: kept from an earlier audit of the same inputs"))
-        return known.measurements, [known.arm.model_copy(update={"note": "kept from an earlier audit"})]
-    copy = sides.canaries.plant(setup.task, sides.holdout, request.seed)
+        context.observer.notice(Noted("attack_power: kept from an earlier audit of the same inputs"))
+        return known.measurements, [known.run.model_copy(update={"note": "kept from an earlier audit"})]
+    copy = cohorts.canaries.plant(setup.task, cohorts.holdout, request.seed)
     task = with_metrics(replace(setup.task, target=copy))
-    made = attack_target(task, request.method, meter.share(0.95), desk, name="attack_power")
-    found = power(task, space, sides.holdout, sides.canaries, made, seed=request.seed, level=request.policy.level)
-    result = PowerResult(measurements=found, arm=summarise("attack_power", made))
+    made = attack_target(task, request.method, meter.share(0.95), context, name="attack_power")
+    found = power(task, space, cohorts.holdout, cohorts.canaries, made, seed=request.seed, level=request.policy.level)
+    result = PowerResult(measurements=found, run=summarise("attack_power", made))
     cache.save(key, result)
-    return result.measurements, [result.arm]
+    return result.measurements, [result.run]
 
 
 def digest_of(inputs: str, holdout: Cohort, level: float) -> str:
-    """SHA-256 of all the power arm depends on: the attack's inputs, and the hold-out films with all said of them."""
+    """SHA-256 of all this control depends on: the attack's inputs, and the hold-out films with all said of them."""
     people = [holdout.patients.tolist(), holdout.strata.tolist(), holdout.labels.tolist()]
     whole = hashlib.sha256(json.dumps([inputs, level, people]).encode())
     whole.update(holdout.images.contiguous().numpy().tobytes())
@@ -100,5 +100,5 @@ def digest_of(inputs: str, holdout: Cohort, level: float) -> str:
 
 
 def absent(reason: Reason) -> tuple[Unmeasured, ...]:
-    """The power arm's measurements when it did not run."""
+    """The power control's measurements where it did not run."""
     return tuple(Unmeasured(metric=metric, reason=reason) for metric in POWER)

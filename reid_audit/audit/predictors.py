@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 
 from reid_audit.artefacts.provenance import Origin
+from reid_audit.audit.cohorts import OpenedCohorts
 from reid_audit.audit.request import AuditRequest, Films
-from reid_audit.audit.sides import Sides
 from reid_audit.cohort import Cohort
 from reid_audit.score.predictor_file import load_predictors, shipped_predictors
 from reid_audit.score.predictors import Predictors, fit_predictors
@@ -23,25 +23,29 @@ def loaded_predictors(request: AuditRequest, films: Films) -> Predictors | None:
     return shipped_predictors() if wanted == "shipped" or (wanted == "auto" and chest) else None
 
 
-def reader(
-    loaded: Predictors | None, told: Cohort | None, origin: Origin | None, sides: Sides, request: AuditRequest
+def predictors_for(
+    loaded: Predictors | None,
+    prior_cohort: Cohort | None,
+    origin: Origin | None,
+    cohorts: OpenedCohorts,
+    request: AuditRequest,
 ) -> Predictors | None:
     """What reads this audit's images, with a card that says whether it has seen the cohorts.
 
-    ``loaded``, or else fitted on the prior's films ``told``, whose origin is ``origin``; None where they tell too
-    little.
+    ``loaded``, or else fitted on the prior's films ``prior_cohort``, whose origin is ``origin``; None where those tell
+    too little.
     """
     found = loaded
-    if found is None and told is not None and request.policy.demographics == "auto":
+    if found is None and prior_cohort is not None and request.policy.demographics == "auto":
         found = fit_predictors(
-            told.images,
-            told.ages,
-            told.sexes,
-            told.patients,
+            prior_cohort.images,
+            prior_cohort.ages,
+            prior_cohort.sexes,
+            prior_cohort.patients,
             torch.Generator().manual_seed(request.seed),
             name="fitted on the prior's films",
             origin=origin,
         )
     if found is None:
         return None
-    return replace(found, card=found.card.model_copy(update={"overlap": sides.overlap(found.origin)}))
+    return replace(found, card=found.card.model_copy(update={"overlap": cohorts.overlap(found.origin)}))

@@ -1,4 +1,4 @@
-"""The arms: the attack on the target, the same without target information, and on a copy with canaries."""
+"""The attack runs: the attack on the target, the same without target information, and on a copy with canaries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reid_audit.attack.methods import METHODS
 from reid_audit.attack.uninformed import uninformed
 from reid_audit.budget import Meter
 from reid_audit.observer import Event, Noted, Observer
-from reid_audit.records import ArmSummary
+from reid_audit.records import AttackRun
 from reid_audit.store import RunStore
 
 NEGATIVE_SIZE = 4
@@ -21,28 +21,28 @@ NEGATIVE_SIZE = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Desk:
-    """What every arm needs beside its task."""
+class RunContext:
+    """What every attack run needs beside its task."""
 
     seed: int
     observer: Observer
     store: RunStore
     inputs: str
-    """SHA-256 over everything the arms depend on: a stored arm is reused only under the same one."""
+    """SHA-256 over everything the runs depend on: a stored run is reused only under the same one."""
 
 
 @dataclass(frozen=True, slots=True)
-class ArmObserver:
-    """Puts the arm's name before the names of its stages: every arm runs the same attack."""
+class RunObserver:
+    """Puts the name of an attack run before the names of its stages: every one runs the same attack."""
 
-    arm: str
-    told: Observer
+    run: str
+    inner: Observer
 
     def notice(self, event: Event) -> None:
         """Pass ``event`` on."""
         if not isinstance(event, Noted):
-            event = replace(event, stage=f"{self.arm.replace('_', ' ')}: {event.stage}")
-        self.told.notice(event)
+            event = replace(event, stage=f"{self.run.replace('_', ' ')}: {event.stage}")
+        self.inner.notice(event)
 
 
 def generator_for(seed: int, purpose: str, device: torch.device | None = None) -> torch.Generator:
@@ -56,32 +56,36 @@ def numpy_for(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng(list(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()))
 
 
-def attack_target(task: AttackTask, method: str, meter: Meter, desk: Desk, *, name: str = "target") -> Reconstruction:
-    """Run (or resume) the attack of one arm. The start is the same in every arm, only the weights differ."""
-    return _stored(METHODS[method], task, meter, desk, name, purpose="attack")
+def attack_target(
+    task: AttackTask, method: str, meter: Meter, context: RunContext, *, name: str = "target"
+) -> Reconstruction:
+    """Run (or resume) an attack. The start is the same in every run, only the weights differ."""
+    return _stored(METHODS[method], task, meter, context, name, purpose="attack")
 
 
-def attack_nothing(task: AttackTask, meter: Meter, desk: Desk) -> Reconstruction:
+def attack_nothing(task: AttackTask, meter: Meter, context: RunContext) -> Reconstruction:
     """The negative control: samples of the prior, scored under the target's weights."""
     larger = tuple(count * NEGATIVE_SIZE for count in task.budget.particles)
     wide = replace(task, budget=task.budget.model_copy(update={"particles": larger}))
-    return _stored(uninformed, wide, meter, desk, "negative_control", purpose="negative")
+    return _stored(uninformed, wide, meter, context, "negative_control", purpose="negative")
 
 
-def _stored(attack: Attack, task: AttackTask, meter: Meter, desk: Desk, name: str, *, purpose: str) -> Reconstruction:
-    known = desk.store.load(name, desk.inputs)
+def _stored(
+    attack: Attack, task: AttackTask, meter: Meter, context: RunContext, name: str, *, purpose: str
+) -> Reconstruction:
+    known = context.store.load(name, context.inputs)
     if known is not None:
         return Reconstruction.from_state(*known)
     device = task.space.mean.device
-    told = ArmObserver(name, desk.observer)
-    made = attack(task, generator=generator_for(desk.seed, purpose, device), meter=meter, observer=told)
-    desk.store.save(name, desk.inputs, *made.to_state())
+    watching = RunObserver(name, context.observer)
+    made = attack(task, generator=generator_for(context.seed, purpose, device), meter=meter, observer=watching)
+    context.store.save(name, context.inputs, *made.to_state())
     return made
 
 
-def summarise(name: str, made: Reconstruction, note: str = "") -> ArmSummary:
-    """An arm as a record."""
-    return ArmSummary.model_validate(
+def summarise(name: str, made: Reconstruction, note: str = "") -> AttackRun:
+    """An attack run as a record."""
+    return AttackRun.model_validate(
         {
             "name": name,
             "spend": made.spend,

@@ -12,7 +12,7 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Origin, Overlap, check_overlap
 from reid_audit.attack.interface import AttackTask
-from reid_audit.audit.arms import generator_for, numpy_for
+from reid_audit.audit.attack_runs import generator_for, numpy_for
 from reid_audit.audit.canary import with_canaries
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.cohort import Cohort, require_disjoint
@@ -95,21 +95,24 @@ def side_ids(side: str, patients: NDArray[np.str_]) -> NDArray[np.str_]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sides:
-    """The cohorts as opened. The canaries are out of the hold-out for every test, whether or not their arm runs."""
+class OpenedCohorts:
+    """The cohorts as opened.
+
+    The canaries are out of the hold-out for every test, whether or not the power control runs.
+    """
 
     reference: Cohort | None
     holdout: Cohort | None
     canaries: Canaries | None
 
     @property
-    def cohorts(self) -> tuple[Cohort, ...]:
+    def given(self) -> tuple[Cohort, ...]:
         """The cohorts that were given."""
         return tuple(cohort for cohort in (self.reference, self.holdout) if cohort is not None)
 
     def overlap(self, origin: Origin | None) -> Overlap:
         """The worst of what films of ``origin`` share with each cohort; "unknown" without cohorts."""
-        found = {check_overlap(origin, c.images, c.named_patients()).overlap for c in self.cohorts}
+        found = {check_overlap(origin, c.images, c.named_patients()).overlap for c in self.given}
         if "overlap" in found:
             return "overlap"
         return "disjoint" if found == {"disjoint"} else "unknown"
@@ -121,7 +124,7 @@ class Sides:
         return Pooled.of(self.reference, self.holdout, None if self.canaries is None else self.canaries.others)
 
 
-def open_films(films: Films, frame: Frame, request: AuditRequest) -> Sides:
+def open_cohorts(films: Films, frame: Frame, request: AuditRequest) -> OpenedCohorts:
     """Open both cohorts. Raises CohortError where they share a patient."""
     reference = films.reference(frame) if films.reference else None
     holdout = films.holdout(frame) if films.holdout else None
@@ -129,4 +132,4 @@ def open_films(films: Films, frame: Frame, request: AuditRequest) -> Sides:
         require_disjoint(reference, holdout)
     count = request.policy.controls.canaries
     canaries = None if holdout is None else Canaries.choose(holdout, count, request.seed)
-    return Sides(reference, holdout, canaries)
+    return OpenedCohorts(reference, holdout, canaries)

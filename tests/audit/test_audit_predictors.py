@@ -9,15 +9,15 @@ import pytest
 
 from reid_audit.artefacts.provenance import Origin, origin_of
 from reid_audit.audit import AuditRequest, Films, PriorFilms
-from reid_audit.audit.readers import loaded_predictors, reader
-from reid_audit.audit.sides import Sides
+from reid_audit.audit.cohorts import OpenedCohorts
+from reid_audit.audit.predictors import loaded_predictors, predictors_for
 from reid_audit.demo.targets import demo_case
 from reid_audit.errors import PriorError
 from reid_audit.records import Policy
 from reid_audit.score.predictor_file import SHIPPED
 
 CASE = demo_case("cnn")
-SIDES = Sides(CASE.reference, CASE.holdout, None)
+COHORTS = OpenedCohorts(CASE.reference, CASE.holdout, None)
 
 
 def request(demographics: str = "auto", **more: Path) -> AuditRequest:
@@ -48,12 +48,12 @@ def test_a_predictor_file_that_is_missing_is_refused() -> None:
 
 def test_without_one_the_labelled_films_of_the_prior_are_used() -> None:
     asked = request()
-    found = reader(None, CASE.prior, origin_of(CASE.prior.images), SIDES, asked)
+    found = predictors_for(None, CASE.prior, origin_of(CASE.prior.images), COHORTS, asked)
     assert found is not None
     assert found.card.source == "fitted"
     assert found.card.overlap == "disjoint"
-    assert reader(None, CASE.prior, None, SIDES, request("off")) is None
-    assert reader(None, None, None, SIDES, asked) is None
+    assert predictors_for(None, CASE.prior, None, COHORTS, request("off")) is None
+    assert predictors_for(None, None, None, COHORTS, asked) is None
 
 
 def test_a_predictor_made_from_a_cohort_is_found_out() -> None:
@@ -61,13 +61,13 @@ def test_a_predictor_made_from_a_cohort_is_found_out() -> None:
     assert chest is not None
     for cohort in (CASE.reference, CASE.holdout):
         saw = Origin(origin_of(cohort.images[:3]).hashes)
-        found = reader(replace(chest, origin=saw), None, None, SIDES, request())
+        found = predictors_for(replace(chest, origin=saw), None, None, COHORTS, request())
         assert found is not None
         assert found.card.overlap == "overlap"
-    nobody = reader(replace(chest, origin=None), None, None, SIDES, request())
+    nobody = predictors_for(replace(chest, origin=None), None, None, COHORTS, request())
     assert nobody is not None
     assert nobody.card.overlap == "unknown"
     stranger = Origin(origin_of(CASE.prior.images).hashes, frozenset(CASE.holdout.patients[:1].tolist()))
-    known = reader(replace(chest, origin=stranger), None, None, SIDES, request())
+    known = predictors_for(replace(chest, origin=stranger), None, None, COHORTS, request())
     assert known is not None
     assert known.card.overlap == "overlap"

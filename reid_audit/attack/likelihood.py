@@ -1,0 +1,59 @@
+"""What every method shares: the likelihood a target offers, the metric it is measured in, the optimiser's settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reid_audit.attack.interface import AttackTask
+from reid_audit.attack.metric import LayerMetric, prior_metrics
+from reid_audit.attack.objectives import Objective, objective_for
+from reid_audit.attack.refinement import MEASURED, RefineSettings, hypothesis_groups
+from reid_audit.errors import ArchitectureError
+from reid_audit.network.batchnorm import statistics_layers
+from reid_audit.network.ordinary import prior_batches
+
+
+def recipe(task: AttackTask) -> RefineSettings:
+    """The settings that suit what the network remembers."""
+    return MEASURED if statistics_layers(task.target.module) else RefineSettings()
+
+
+def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
+    """The objective over the task's hypotheses. Raises ArchitectureError where the network remembers nothing."""
+    groups = hypothesis_groups(task.budget.particles)
+    objective = objective_for(
+        task.target,
+        groups,
+        task.inputs(task.space.mean[None]),
+        metrics=(task.metrics or measured_metrics(task)) if settings.measured else None,
+        skipped=settings.skipped,
+        floors=settings.floors,
+        deep=settings.deep,
+    )
+    if objective is None:
+        raise ArchitectureError(
+            f"{task.target.match.name} holds neither data statistics nor a classifier to reconstruct from",
+            closest="BatchNorm running statistics, or a linear classification head",
+            remedy="audit the checkpoint that was trained with its head, or name it with --arch-factory",
+        )
+    return objective
+
+
+def with_metrics(task: AttackTask) -> AttackTask:
+    """The task with its target's metric measured, so that every run that attacks this target shares it."""
+    return replace(task, metrics=measured_metrics(task) if recipe(task).measured else None)
+
+
+def measured_metrics(task: AttackTask) -> tuple[LayerMetric, ...]:
+    """How much the statistics of each layer vary from image to image of the prior.
+
+    Raises ArchitectureError where they are not finite.
+    """
+    try:
+        return tuple(prior_metrics(task.target.module, prior_batches(task.space, task.inputs, task.samples)))
+    except FloatingPointError as error:
+        raise ArchitectureError(
+            f"{task.target.match.name} does not give finite numbers for ordinary films: it cannot be attacked",
+            closest=f"the statistics of its layer {error}",
+            remedy="check that the file is whole, and that --arch and --preprocess are those of the training",
+        ) from error
