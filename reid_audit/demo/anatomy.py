@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[Any]
-"""float32 (numpy's stubs widen mixed arithmetic, so the element type is not declared)."""
+from reid_audit.demo.exact import Values
 
 TEXTURE = 9
 """Side of the grid of random values behind a patient's lung markings and soft tissue."""
@@ -84,15 +82,21 @@ class Anatomy:
         return Anatomy(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
+def normal(rng: np.random.Generator, *shape: int) -> Values:
+    """Standard normal numbers in steps of 2^-20, so that the last bit of the C library's logarithm is not in them."""
+    steps = float(1 << 20)
+    return (np.rint(rng.standard_normal(shape) * steps) / steps).astype(np.float32)
+
+
 def draw_anatomy(patients: int, rng: np.random.Generator) -> Anatomy:
     """Draw ``patients`` people: half of them women, ages about 55 with standard deviation 18."""
 
     def vary(mean: float, spread: float) -> Values:
-        # Bounded, so that nobody's organs leave the body.
+        # Bounded, so that nobody's organs leave the body, nor a tail that the C library's logarithm makes.
         return (mean + spread * np.clip(rng.standard_normal(patients), -2.5, 2.5)).astype(np.float32)
 
     def among(low: float, high: float) -> Values:
-        return rng.uniform(low, high, patients).astype(np.float32)
+        return (low + (high - low) * rng.random(patients)).astype(np.float32)
 
     def some(share: float) -> Values:
         return (rng.random(patients) < share).astype(np.float32)
@@ -132,7 +136,7 @@ def draw_anatomy(patients: int, rng: np.random.Generator) -> Anatomy:
         habitus=vary(0.0, 0.05),
         hilum=np.clip(vary(0.15, 0.04), 0.04, 0.3),
         markings=np.clip(vary(0.055, 0.015) + 0.012 * old, 0.015, 0.12),
-        texture=rng.standard_normal((patients, 2, TEXTURE, TEXTURE)).astype(np.float32),
+        texture=normal(rng, patients, 2, TEXTURE, TEXTURE),
         bubble=some(0.5) * among(0.3, 1.0),
         pacemaker=some(0.05) * (old > -0.5),
         wire_x=np.where(some(0.2) > 0, among(-0.7, 0.7), 9.0).astype(np.float32),
