@@ -38,7 +38,14 @@ def restrict(memory: int, seconds: int, file_bytes: int) -> None:
 
 def told(layout: Layout) -> dict[str, Any]:
     """What was read, as JSON: names and places, no values."""
-    return {"entries": layout.entries, "wrapper": layout.wrapper, "findings": layout.findings}
+    return {
+        "entries": layout.entries,
+        "wrapper": layout.wrapper,
+        "findings": layout.findings,
+        "name": layout.name,
+        "others": [{"name": o.name, "entries": o.entries, "refused": o.refused} for o in layout.others],
+        "beside": layout.beside,
+    }
 
 
 def refusal(error: AuditError) -> dict[str, Any]:

@@ -58,12 +58,33 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """A further network of the file: its tensors in file order, or why they are not read."""
+
+    name: str
+    """Where in the file it is, in words that can be shown."""
+    entries: tuple[Entry, ...]
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The model's own tensors in file order, and what lies beside them."""
 
     entries: tuple[Entry, ...]
     wrapper: str
     findings: tuple[str, ...]
+    name: str = ""
+    """Where in the file the model is, in words that can be shown; empty: at the top."""
+    others: tuple[Other, ...] = ()
+    """What else is shaped like a network."""
+    beside: tuple[str, ...] = ()
+    """Floating-point tensors in no network, in words that can be shown."""
+
+    @property
+    def every(self) -> tuple[Entry, ...]:
+        """Entries of all networks."""
+        return (*self.entries, *(entry for other in self.others for entry in other.entries))
 
 
 def is_floating(dtype: str) -> bool:
@@ -103,11 +124,7 @@ def lay_out(described: dict[str, Any], place: Place, size: int, limits: Limits) 
         entry = _entry(key, spec, place)
         left -= max(entry.values * WIDTH[entry.dtype], entry.span)
         if left < 0:
-            raise CheckpointError(
-                "its tensors unpack to far more than the file's size",
-                closest=f"at most {limits.unpacked(size)} bytes for a file of {size}",
-                remedy=REMEDY,
-            )
+            raise too_large(size, limits)
         entries.append(entry)
     if not any(entry.floating and entry.values for entry in entries):
         raise CheckpointError(
@@ -116,6 +133,15 @@ def lay_out(described: dict[str, Any], place: Place, size: int, limits: Limits) 
             remedy=REMEDY,
         )
     return tuple(entries)
+
+
+def too_large(size: int, limits: Limits) -> CheckpointError:
+    """The refusal of tensors that a file of ``size`` bytes cannot hold."""
+    return CheckpointError(
+        "its tensors unpack to far more than the file's size",
+        closest=f"at most {limits.unpacked(size)} bytes for a file of {size}",
+        remedy=REMEDY,
+    )
 
 
 def _check_name(key: str) -> None:

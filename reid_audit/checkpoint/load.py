@@ -29,6 +29,18 @@ SUFFIXES = (".pt", ".pth", ".safetensors", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """Tensors of a file that are shaped like a network, or like several side by side with prefixes of their own."""
+
+    name: str
+    """Where in the file they are, in words that can be shown; empty: at the top."""
+    tensors: dict[str, Tensor]
+    """On the CPU, in file order, with keys as the network names them; halves are read as fp32."""
+    refused: str = ""
+    """Why they are not read, where they are not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
     """A file's weights, and what is known about the file."""
 
@@ -36,6 +48,15 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     """The model's own entries, unwrapped, on the CPU, in file order; halves are read as fp32."""
     summary: CheckpointSummary
+    name: str = ""
+    """Where in the file the model is, in words that can be shown; empty: at the top."""
+    others: tuple[Weights, ...] = ()
+    """Every other group of tensors that is shaped like a network, in file order."""
+
+    @property
+    def networks(self) -> tuple[Weights, ...]:
+        """Every group that is shaped like a network, the model first."""
+        return (Weights(self.name, self.tensors), *self.others)
 
 
 def load_checkpoint(path: Path, *, limits: Limits = DEFAULT) -> Checkpoint:
@@ -49,9 +70,10 @@ def load_checkpoint(path: Path, *, limits: Limits = DEFAULT) -> Checkpoint:
         stamp = _stamp(file)
         from reid_audit.checkpoint.tensors import read_tensors  # torch, only where the file has passed
 
-        tensors = read_tensors(file.fileno(), layout)
+        tensors = read_tensors(file.fileno(), layout.entries)
+        others = [Weights(o.name, read_tensors(file.fileno(), o.entries), o.refused) for o in layout.others]
         _refuse_change(file, stamp)
-        return Checkpoint(path=path, tensors=tensors, summary=summary)
+        return Checkpoint(path=path, tensors=tensors, summary=summary, name=layout.name, others=tuple(others))
 
 
 def screen(path: Path, *, limits: Limits = DEFAULT) -> CheckpointSummary:
@@ -102,6 +124,8 @@ def _summary(layout: Layout, digest: str, container: Container, size: int) -> Ch
         dtypes=tuple(sorted(dtypes.items(), key=lambda item: (-item[1], item[0]))),
         wrapper=layout.wrapper,
         findings=layout.findings,
+        others=tuple(other.name for other in layout.others),
+        beside=layout.beside,
     )
 
 

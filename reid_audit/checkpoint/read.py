@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from reid_audit.checkpoint.archive import damaged, open_zip
 from reid_audit.checkpoint.globals import published
 from reid_audit.checkpoint.header import read_header
 from reid_audit.checkpoint.inert import InertUnpickler
-from reid_audit.checkpoint.layout import Buffer, Layout, is_half, lay_out
+from reid_audit.checkpoint.layout import WIDTH, Buffer, Layout, Other, Place, is_half, lay_out, too_large
 from reid_audit.checkpoint.legacy import open_legacy
 from reid_audit.checkpoint.limits import Limits
 from reid_audit.checkpoint.opinion import second_opinion
 from reid_audit.checkpoint.scan import refuse_unsafe, scan
 from reid_audit.checkpoint.sniff import SAVE, Container
-from reid_audit.checkpoint.unwrap import PERSONAL, ROUNDED, personal, unwrap
+from reid_audit.checkpoint.unwrap import PERSONAL, ROUNDED, Unwrapped, personal, unwrap
 from reid_audit.errors import AuditError, CheckpointError
 
 
@@ -30,11 +30,12 @@ def read_layout(file: BinaryIO, data: Buffer, container: Container, limits: Limi
         from reid_audit.checkpoint.values import check_values  # numpy takes longer to import than most files to refuse
 
         check_values(layout.entries, data)
+        layout = replace(layout, others=tuple(_finite(other, data) for other in layout.others))
     except (AuditError, MemoryError, ImportError):
         raise
     except Exception as error:  # a hostile file can raise anything from inside pickle, json and zipfile
         raise damaged("its parts contradict each other", f"{type(error).__name__}: {error}") from None
-    halves = (ROUNDED,) if any(is_half(entry.dtype) for entry in layout.entries) else ()
+    halves = (ROUNDED,) if any(is_half(entry.dtype) for entry in layout.every) else ()
     return replace(layout, findings=tuple(dict.fromkeys((*layout.findings, *halves))))
 
 
@@ -55,7 +56,7 @@ def _safetensors(data: Buffer, limits: Limits) -> Layout:
     header = read_header(data, limits)
     found = unwrap(header.tensors)
     leaks = (PERSONAL,) if personal(iter([*header.metadata, *header.metadata.values()])) else ()
-    return Layout(lay_out(found.entries, header.place, len(data), limits), "", (*found.findings, *leaks))
+    return _placed(found, header.place, data, limits, leaks)
 
 
 def _torch(file: BinaryIO, data: Buffer, container: Container, limits: Limits) -> Layout:
@@ -64,7 +65,34 @@ def _torch(file: BinaryIO, data: Buffer, container: Container, limits: Limits) -
     opinion = second_opinion(source.programme)
     reader = InertUnpickler(io.BytesIO(source.programme))
     found = unwrap(reader.load())
-    entries = lay_out(found.entries, source.place, len(data), limits)
     replaced = sorted({f"replaced by an inert placeholder: {published(name)}" for name in reader.mentioned})
     paths = (PERSONAL,) if any(name.startswith("pathlib.") for name in reader.mentioned) else ()
-    return Layout(entries, found.wrapper, (*found.findings, *paths, *replaced, *opinion))
+    return _placed(found, source.place, data, limits, (*paths, *replaced, *opinion))
+
+
+def _placed(found: Unwrapped, place: Place, data: Buffer, limits: Limits, more: tuple[str, ...]) -> Layout:
+    """Places of every network's tensors. Only the first one's faults refuse the file; the others' are told."""
+    main, *others = found.parts
+    entries = lay_out(main.entries, place, len(data), limits)
+    laid = [_other(part.name, part.entries, place, data, limits) for part in others]
+    layout = Layout(entries, found.wrapper, (*found.findings, *more), main.name, tuple(laid), found.beside)
+    if sum(max(entry.values * WIDTH[entry.dtype], entry.span) for entry in layout.every) > limits.unpacked(len(data)):
+        raise too_large(len(data), limits)
+    return layout
+
+
+def _other(name: str, described: dict[str, Any], place: Place, data: Buffer, limits: Limits) -> Other:
+    try:
+        return Other(name, lay_out(described, place, len(data), limits))
+    except CheckpointError as error:
+        return Other(name, (), error.what)
+
+
+def _finite(other: Other, data: Buffer) -> Other:
+    from reid_audit.checkpoint.values import check_values
+
+    try:
+        check_values(other.entries, data)
+    except CheckpointError as error:
+        return Other(other.name, (), error.what)
+    return other

@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from reid_audit.checkpoint.layout import Entry, Layout
+from reid_audit.checkpoint.layout import Entry, Layout, Other
 from reid_audit.checkpoint.limits import MIB, Limits
 from reid_audit.checkpoint.sniff import Container
 from reid_audit.errors import CheckpointError, UnsafeCheckpointError
@@ -43,12 +43,22 @@ def believed(result: dict[str, Any], size: int) -> Layout:
     if "error" in result:
         kind = UnsafeCheckpointError if result["error"] == UnsafeCheckpointError.__name__ else CheckpointError
         raise kind(str(result["what"]), closest=str(result["closest"]), remedy=str(result["remedy"]))
-    entries = tuple(
-        Entry(k, dtype, at, tuple(shape), tuple(stride)) for k, dtype, at, shape, stride in result["entries"]
+    others = [Other(str(o["name"]), _entries(o["entries"]), str(o["refused"])) for o in result["others"]]
+    layout = Layout(
+        entries=_entries(result["entries"]),
+        wrapper=str(result["wrapper"]),
+        findings=tuple(map(str, result["findings"])),
+        name=str(result["name"]),
+        others=tuple(others),
+        beside=tuple(map(str, result["beside"])),
     )
-    if any(entry.start < 0 or entry.start + entry.span > size for entry in entries):
+    if any(entry.start < 0 or entry.start + entry.span > size for entry in layout.every):
         raise ValueError("a tensor outside the file")
-    return Layout(entries, str(result["wrapper"]), tuple(map(str, result["findings"])))
+    return layout
+
+
+def _entries(told: list[Any]) -> tuple[Entry, ...]:
+    return tuple(Entry(k, dtype, at, tuple(shape), tuple(stride)) for k, dtype, at, shape, stride in told)
 
 
 def _run(descriptor: int, answer: int, container: Container, size: int, limits: Limits) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from reid_audit.checkpoint.layout import Entry, Layout, contiguous, is_half, refused
+from reid_audit.checkpoint.layout import Entry, contiguous, is_half, refused
 from reid_audit.errors import CheckpointError
 
 
-def read_tensors(descriptor: int, layout: Layout) -> dict[str, Tensor]:
-    """Tensors of ``layout`` from the open file, on the CPU, contiguous, each with memory of its own; halves as fp32.
+def read_tensors(descriptor: int, entries: Iterable[Entry]) -> dict[str, Tensor]:
+    """Tensors from the open file, on the CPU, contiguous, each with memory of its own; halves as fp32.
 
     Raises CheckpointError where the file has become shorter, or this torch does not know a dtype.
     """
-    return {entry.key: _tensor(descriptor, entry) for entry in layout.entries}
+    return {entry.key: _tensor(descriptor, entry) for entry in entries}
 
 
 def _tensor(descriptor: int, entry: Entry) -> Tensor:

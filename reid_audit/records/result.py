@@ -76,6 +76,10 @@ class CheckpointSummary(Record):
     """Where the state_dict was found inside the file, for example ``state_dict`` or ``ema``; empty: at the top."""
     findings: tuple[str, ...] = ()
     """Things that leak beside the weights (optimiser state, EMA copies, names, paths), in fixed wordings."""
+    others: tuple[str, ...] = ()
+    """Where else in the file tensors are that are shaped like a network."""
+    beside: tuple[str, ...] = ()
+    """Floating-point tensors in none of them, by name; names that do not look like code are hidden."""
 
 
 class Candidate(Record):

@@ -9,6 +9,7 @@ import os
 import shlex
 import tempfile
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from safetensors.torch import save_file
 
 from reid_audit.checkpoint import load_checkpoint, screen
 from reid_audit.checkpoint.inert import TensorSpec
-from reid_audit.checkpoint.layout import Layout
+from reid_audit.checkpoint.layout import Entry, Layout
 from reid_audit.checkpoint.limits import Limits
 from reid_audit.checkpoint.tensors import read_tensors
 from reid_audit.checkpoint.unwrap import EMA, OPTIMISER, PERSONAL, ROUNDED, WRAPPERS, strip_prefixes
@@ -58,7 +59,7 @@ def read(data: bytes) -> Read:
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
-        return Read(read_tensors(file.fileno(), layout), layout)
+        return Read(read_tensors(file.fileno(), layout.entries), layout)
 
 
 def same(read: Read) -> bool:
@@ -274,9 +275,9 @@ def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch: p
     torch.save(STATE, tmp_path / "a.pt")
     original = tensors.read_tensors
 
-    def changing(descriptor: int, layout: Layout) -> dict[str, torch.Tensor]:
+    def changing(descriptor: int, entries: Iterable[Entry]) -> dict[str, torch.Tensor]:
         os.utime(tmp_path / "a.pt", ns=(0, 0))
-        return original(descriptor, layout)
+        return original(descriptor, entries)
 
     monkeypatch.setattr(tensors, "read_tensors", changing)
     with pytest.raises(CheckpointError, match="changed"):

@@ -108,7 +108,7 @@ def load(file: bytes, layout: Any) -> None:
     with tempfile.TemporaryFile() as stored:
         stored.write(file)
         stored.flush()
-        tensors = read_tensors(stored.fileno(), layout)
+        tensors = read_tensors(stored.fileno(), layout.every)
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
         raise Finding("a tensor that is not finite")
 
