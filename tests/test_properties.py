@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from reid_audit.arch.canonical import canonical, prefixes, under
 from reid_audit.checkpoint.unwrap import strip_prefixes
+from reid_audit.cohort.cells import spelling
 from reid_audit.cohort.source import list_rows, parse_source
 from reid_audit.errors import CohortError
 
@@ -97,7 +98,7 @@ def test_weight_and_spectral_norm_fold_to_the_weight_torch_uses(make: Any, seed:
 
 CELL = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12)
 NAMES = ["a.png", "b.png", "c.png", "deep/d.png", "with space.png"]
-PEOPLE = st.text("abcXYZ019-_", min_size=1, max_size=6)
+PEOPLE = st.text("abcXYZ019-_", min_size=1, max_size=6).filter(lambda text: any(c.isalnum() for c in text))
 HEADERS = {
     "path": ["path", "Image Path", "FILE", "image_index"],
     "patient_id": ["patient_id", "Patient-ID", "subject"],
@@ -163,6 +164,7 @@ def test_a_manifest_says_the_same_in_every_hand(data: st.DataObject) -> None:
         (film, data.draw(PEOPLE), data.draw(st.integers(0, 130)), data.draw(st.sampled_from(["M", "F", ""])))
         for film in films
     ]
+    assume(len({spelling(person) for _, person, _, _ in wanted}) == len({person for _, person, _, _ in wanted}))
     heads = {field: data.draw(st.sampled_from(names)) for field, names in HEADERS.items()}
     order = data.draw(st.permutations(list(heads)))
     age = data.draw(st.sampled_from(["{}", "{}.0", "{:03d}Y", " {} "]))

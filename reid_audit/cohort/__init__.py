@@ -1,20 +1,27 @@
 """Images, patient ids and demographics -> Cohort."""
 
 from reid_audit.cohort.assemble import Cohort, assemble
+from reid_audit.cohort.faults import Fault, counted
 from reid_audit.cohort.load import load_cohort, load_images
 from reid_audit.cohort.overlap import overlap, require_disjoint
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.read import read_raw
 from reid_audit.cohort.render import DEFAULT, applied, render, scaled
 from reid_audit.cohort.sample import sample_raw
+from reid_audit.cohort.shared import Shared, shared
 from reid_audit.cohort.source import foresee, parse_source
+from reid_audit.cohort.survey import CohortSurvey, survey
 
 __all__ = [
     "DEFAULT",
     "Cohort",
+    "CohortSurvey",
+    "Fault",
     "RawFilm",
+    "Shared",
     "applied",
     "assemble",
+    "counted",
     "foresee",
     "load_cohort",
     "load_images",
@@ -25,4 +32,6 @@ __all__ = [
     "require_disjoint",
     "sample_raw",
     "scaled",
+    "shared",
+    "survey",
 ]

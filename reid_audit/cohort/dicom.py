@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from reid_audit.cohort.raw import Lookup, RawFilm, Window
 from reid_audit.errors import CohortError
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+_SEQUENCE_END = b"\xfe\xff\xdd\xe0"
+_TAIL = 4096
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -27,13 +31,38 @@ def read_dicom(path: Path) -> Iterator[RawFilm]:
         yield _quietly(_film, data, number)
 
 
-def count_frames(path: Path) -> int:
-    """How many films ``read_dicom`` gives; 0 for DICOM that holds no image, such as a report or a directory."""
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a DICOM header says of a file's films and of the person on them."""
+
+    frames: int
+    """0 where the file holds no image, such as a report or a directory."""
+    patient: str
+    age: str
+    sex: str
+
+
+def read_header(path: Path) -> Header:
+    """Frames and person, without decoding. Raises CohortError without pydicom, ValueError for what it cannot read."""
     header = _open(path, stop_before_pixels=True)
-    return int(header.get("NumberOfFrames") or 1) if header.get("Rows") else 0
+    patient, age, sex = (str(header.get(name) or "").strip() for name in ("PatientID", "PatientAge", "PatientSex"))
+    return Header(int(header.get("NumberOfFrames") or 1) if header.get("Rows") else 0, patient, age, sex)
 
 
-def _open(path: Path, **options: Any) -> Any:
+def cut_short(path: Path) -> bool:
+    """Whether a file is too short for its image, or a compressed image has no end; nothing is decoded."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        data = _open(path, file, stop_before_pixels=True)
+        left = size - file.tell()
+        if data.file_meta.TransferSyntaxUID.is_compressed:
+            file.seek(max(0, size - _TAIL))
+            return _SEQUENCE_END not in file.read()
+    values = int(data.Rows) * int(data.Columns) * int(data.get("SamplesPerPixel") or 1)
+    return left < values * int(data.get("NumberOfFrames") or 1) * int(data.BitsAllocated) // 8
+
+
+def _open(path: Path, file: BinaryIO | None = None, **options: Any) -> Any:
     try:
         pydicom = importlib.import_module("pydicom")
     except ImportError as error:
@@ -42,12 +71,12 @@ def _open(path: Path, **options: Any) -> Any:
             closest="PNG, JPEG, TIFF, NPY and NPZ need nothing more",
             remedy='pip install "reid-audit[dicom]"',
         ) from error
-    data = _quietly(pydicom.dcmread, path, force=True, **options)
+    data = _quietly(pydicom.dcmread, file or path, force=True, **options)
     if getattr(data, "file_meta", None) is None:
         data.file_meta = pydicom.dataset.FileMetaDataset()
     if "TransferSyntaxUID" not in data.file_meta:
         implicit = data.original_encoding[0]
-        data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
+        data.file_meta.TransferSyntaxUID = pydicom.uid.UID(_IMPLICIT if implicit else _EXPLICIT)
     return data
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid_audit.cohort.account import Grey, grey_of, left_out, notes, tally
 from reid_audit.cohort.assemble import Cohort, assemble
 from reid_audit.cohort.render import render
 from reid_audit.cohort.source import Row, list_rows
 from reid_audit.cohort.stream import raw_films, stored_as_seen
 from reid_audit.errors import CohortError
 from reid_audit.observer import Noted, Observer, SilentObserver
-from reid_audit.records import PreprocessSpec
+from reid_audit.records import GreyValues, PreprocessSpec
 
 _CONSTANT = 0.5 / 255
 """A film whose values span less than half an 8-bit step shows nothing."""
@@ -39,15 +42,16 @@ def load_cohort(
     path: folder, CSV, NPZ, NPY or one image (see ``list_rows``). side: pixels of the square films in the result.
     channels: 1 (grey) or 3. where: row filters. strata: manifest columns the tests are stratified by.
     label: the manifest column the network was trained on, for the loss.
-    Without patient ids every film is its own patient; the observer is told. Raises CohortError.
+    What was left out, how grey values were scaled and whether patients are known is in the summary, and the observer is
+    told. Raises CohortError.
     """
     listing = list_rows(path, where, strata, label)
-    images = _read(listing.rows, spec, side, channels)
+    images, greys = _read(listing.rows, spec, side, channels)
     _refuse_constant(images, path)
-    if not listing.known_patients:
-        told = observer or SilentObserver()
-        told.notice(Noted(f"{role}: no patient ids, so each of {len(images)} films counts as its own patient"))
-    return assemble(
+    told = observer or SilentObserver()
+    for line in notes(listing, greys, role):
+        told.notice(Noted(line))
+    cohort = assemble(
         images,
         np.array([row.patient for row in listing.rows], dtype=np.str_),
         np.array([row.age for row in listing.rows], dtype=np.float64),
@@ -58,6 +62,13 @@ def load_cohort(
         stratum_names=strata,
         known_patients=listing.known_patients,
     )
+    account = {
+        "known_patients": listing.known_patients,
+        "files": len({row.path for row in listing.rows}),
+        "left_out": left_out(listing.left_out),
+        "grey_values": greys,
+    }
+    return replace(cohort, summary=cohort.summary.model_copy(update=account))
 
 
 def load_images(
@@ -67,14 +78,18 @@ def load_images(
     return load_cohort(path, role="reference", spec=spec, side=side, channels=channels, where=where).images
 
 
-def _read(rows: tuple[Row, ...], spec: PreprocessSpec, side: int, channels: int) -> Tensor:
+def _read(
+    rows: tuple[Row, ...], spec: PreprocessSpec, side: int, channels: int
+) -> tuple[Tensor, tuple[GreyValues, ...]]:
     images = torch.empty(len(rows), channels, side, side)
+    greys: Counter[Grey] = Counter()
     for place, (path, film) in enumerate(raw_films(rows, as_seen=stored_as_seen(rows))):
         try:
             images[place] = render(film, spec, side, channels)
+            greys[grey_of(film, spec.scaling)] += 1
         except CohortError as error:
             raise CohortError(f"{path}: {error.what}", closest=error.closest, remedy=error.remedy) from error
-    return images
+    return images, tally(greys)
 
 
 def _refuse_constant(images: Tensor, path: Path) -> None:

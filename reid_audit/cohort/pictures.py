@@ -13,6 +13,7 @@ from reid_audit.cohort.raw import RawFilm
 _ORIENTATION = 0x0112
 _SUBFILE_TYPE = 254
 _SMALLER_COPY = 1
+_TAIL = 4096
 
 
 def read_pictures(path: Path) -> Iterator[RawFilm]:
@@ -39,6 +40,15 @@ def count_pictures(path: Path) -> int:
         if image.format != "TIFF" or getattr(image, "n_frames", 1) == 1:
             return 1
         return sum(not _smaller_copy(page) for page in ImageSequence.Iterator(image))
+
+
+def ends_well(path: Path) -> bool:
+    """Whether a picture's header can be read and a PNG or JPEG has its end; nothing is decoded."""
+    with Image.open(path) as image:
+        mark = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}.get(image.format or "", b"")
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return mark in file.read()
 
 
 def turned(path: Path) -> bool:

@@ -9,9 +9,9 @@ from zipfile import BadZipFile
 from PIL import Image
 
 from reid_audit.cohort.arrays import beyond_unit, read_array, read_arrays
-from reid_audit.cohort.dicom import count_frames, read_dicom
+from reid_audit.cohort.dicom import Header, cut_short, read_dicom, read_header
 from reid_audit.cohort.formats import ARRAYS, READABLE, Format, is_tiff, promised, sniff
-from reid_audit.cohort.pictures import count_pictures, read_pictures
+from reid_audit.cohort.pictures import count_pictures, ends_well, read_pictures
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.errors import CohortError
 
@@ -50,11 +50,21 @@ def read_raw(path: Path) -> Iterator[RawFilm]:
 
 def count_films(path: Path) -> int:
     """How many films ``read_raw`` gives, from headers alone; 0 for DICOM without an image. Raises CohortError."""
-    format_ = _format(path)
+    format_ = sniff(path)
+    if format_ is Format.DICOM:
+        return dicom_header(path).frames
+    if format_ not in ARRAYS and not is_tiff(path):
+        return 1
     try:
-        if format_ is Format.DICOM:
-            return count_frames(path)
-        return count_pictures(path) if format_ is Format.PICTURE else len(read_array(path))
+        return len(read_array(path)) if format_ in ARRAYS else count_pictures(path)
+    except _FAULTS as error:
+        raise unreadable(path, str(error) or type(error).__name__) from error
+
+
+def dicom_header(path: Path) -> Header:
+    """What a DICOM file says before its pixels. Raises CohortError."""
+    try:
+        return read_header(path)
     except _FAULTS as error:
         raise unreadable(path, str(error) or type(error).__name__) from error
 
@@ -69,10 +79,15 @@ def floats_beyond_unit(path: Path) -> bool:
         raise unreadable(path, str(error) or type(error).__name__) from error
 
 
-def may_hold_several(path: Path) -> bool:
-    """Whether the format of ``path`` lets one file hold several films."""
-    found = sniff(path)
-    return found in (Format.DICOM, *ARRAYS) or (found is Format.PICTURE and is_tiff(path))
+def may_be_damaged(path: Path) -> bool:
+    """Whether header or end of a file are not those of a whole one; only decoding it can then tell. Cheap."""
+    try:
+        format_ = sniff(path)
+        if format_ is Format.DICOM:
+            return cut_short(path)
+        return format_ is None or (format_ is Format.PICTURE and not ends_well(path))
+    except _FAULTS:
+        return True
 
 
 def unreadable(path: Path, why: str) -> CohortError:
@@ -91,6 +106,6 @@ def _format(path: Path) -> Format:
 
 
 def _what_it_is(found: Format | None, named: Format | None) -> str:
-    if found is Format.NIFTI:
-        return "a NIfTI volume: export the slices the network was trained on, turned as in training, as PNG or NPY"
+    if found is Format.VOLUME:
+        return "a volume: export the slices the network was trained on, turned as in training, as PNG or NPY"
     return f"its content is no {named}" if named is not None else "its content is none of these"

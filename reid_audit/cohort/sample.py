@@ -25,7 +25,10 @@ def sample_raw(path: Path, *, where: Mapping[str, str] | None = None, count: int
     patients, or listing them in another order, changes neither the films nor their order. Raises CohortError.
     """
     rows = list_rows(path, where).rows
-    lots = dict(zip(rows, _lots(rows, seed), strict=True))
+    lots = {
+        row: hashlib.sha256(str(seed).encode() + b":" + content).digest()
+        for row, content in zip(rows, fingerprints(rows), strict=True)
+    }
     seen: dict[str, int] = {}
     rounds: list[tuple[int, bytes, Row]] = []
     for row in sorted(rows, key=lots.__getitem__):
@@ -37,9 +40,9 @@ def sample_raw(path: Path, *, where: Mapping[str, str] | None = None, count: int
     return tuple(films[row] for row in chosen)
 
 
-def _lots(rows: Sequence[Row], seed: int) -> list[bytes]:
-    """One number a row, from the seed and the film's content."""
-    lots: list[bytes] = []
+def fingerprints(rows: Sequence[Row]) -> list[bytes]:
+    """A digest of each film's content: whole for arrays, of size and three pieces for files. Raises CohortError."""
+    prints: list[bytes] = []
     for path, group in groupby(rows, key=lambda row: row.path):
         try:
             stack = read_array(path) if sniff(path) in ARRAYS else None
@@ -48,8 +51,8 @@ def _lots(rows: Sequence[Row], seed: int) -> list[bytes]:
             raise unreadable(path, str(error) or type(error).__name__) from error
         for row in group:
             content = whole + str(row.film).encode() if stack is None else stack[row.film].tobytes()
-            lots.append(hashlib.sha256(str(seed).encode() + b":" + content).digest())
-    return lots
+            prints.append(hashlib.sha256(content).digest())
+    return prints
 
 
 def _pieces(path: Path) -> bytes:

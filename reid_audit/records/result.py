@@ -10,7 +10,7 @@ from pydantic import FiniteFloat
 
 from reid_audit.records.base import Record, Sha256
 from reid_audit.records.metrics import Measurement, Metric, Reason, replaced
-from reid_audit.records.policy import Budget, Policy, PreprocessSpec, Waiver
+from reid_audit.records.policy import Budget, Policy, PreprocessSpec, Scaling, Waiver
 
 
 class Outcome(StrEnum):
@@ -160,6 +160,27 @@ class PredictorCard(Record):
     """Whether it has seen films or people of the cohorts."""
 
 
+class GreyValues(Record):
+    """How stored values became 0 to 1 in films of one kind."""
+
+    kind: Literal["8-bit", "integer", "float"]
+    bits: int
+    """Bits stored for one value."""
+    scaling: Scaling | None
+    """What was rendered; None: arrays of floats as the network saw them, mapped back by mean and std."""
+    declared: bool
+    """False where the policy says nothing that is about these films, and the documented default was rendered."""
+    films: int
+
+
+class LeftOut(Record):
+    """Files or rows of a source that hold no film of the cohort."""
+
+    why: str
+    """One fixed phrase."""
+    count: int
+
+
 class CohortSummary(Record):
     """How many people and films were used on one side."""
 
@@ -169,6 +190,13 @@ class CohortSummary(Record):
     digest: Sha256
     strata: tuple[str, ...] = ()
     """Names of the columns the tests are stratified by."""
+    known_patients: bool = True
+    """False where nobody named the patients: each file counted as a person."""
+    files: int = 0
+    """Files the films were read from; 0 where they came from no file."""
+    left_out: tuple[LeftOut, ...] = ()
+    grey_values: tuple[GreyValues, ...] = ()
+    """How stored values became 0 to 1, the most frequent way first."""
 
 
 class AttackRun(Record):

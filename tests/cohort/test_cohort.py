@@ -208,7 +208,7 @@ def test_without_patient_ids_every_film_is_a_patient_and_that_is_said(tmp_path: 
         Image.fromarray(film(len(name) + ord(name[0]))).save(tmp_path / name)
     events: list[Event] = []
     cohort = load(tmp_path, observer=SimpleNamespace(notice=events.append))
-    assert sorted(cohort.patients) == ["a/1", "b/1"]
+    assert sorted(cohort.patients) == ["a/1.png", "b/1.png"]
     assert not cohort.known_patients
     assert any(isinstance(event, Noted) and "own patient" in event.message for event in events)
 

@@ -1,0 +1,245 @@
+"""A folder, a manifest, an archive or one file -> its films with the cells that describe them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from reid_audit.cohort.dicom import Header
+from reid_audit.cohort.faults import Fault
+from reid_audit.cohort.folder import FILTERED, NO_IMAGE, UNNAMED, walk
+from reid_audit.cohort.formats import ARRAYS, IMAGE_SUFFIXES, Format, promised, sniff
+from reid_audit.cohort.manifest import Line, exists, located, read_manifest, similar
+from reid_audit.cohort.read import count_films, dicom_header, unreadable
+from reid_audit.errors import CohortError
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_index"),
+    "patient_id": ("patient_id", "patientid", "patient", "subject_id", "subjectid", "subject"),
+    "age": ("age", "age_years", "patient_age", "patientage"),
+    "sex": ("sex", "gender", "patient_sex", "patientsex", "patient_gender"),
+    "frame": ("frame", "frame_number"),
+}
+HEADERS_ALIKE = "the DICOM headers name one patient for all files, so they are taken to name nobody"
+HEADERS_WANTING = "not every DICOM header names a patient, so none of them is used"
+HEADERS_USED = "patients, ages and sexes are those of the DICOM headers"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One film of a source before its cells are read."""
+
+    path: Path
+    film: int
+    """Its place inside the file, from 0."""
+    name: str
+    """The film's id where nobody names a patient; frames of one file share it."""
+    where: str
+    """How a refusal refers to this entry."""
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """All films of a source, what was left out of it, and what is wrong with it."""
+
+    films: tuple[Entry, ...]
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files by the reason why they hold no film."""
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was decided about the source, in fixed wordings."""
+
+
+Choice = Callable[[Sequence[Mapping[str, str]]], list[bool]]
+"""Which of a source's films, by their cells, belong to the cohort; raises CohortError where none does."""
+
+
+def entries_of(source: Path, choice: Choice) -> Entries:
+    """The films of a folder (searched recursively; a manifest.csv inside is used), a CSV, an array or an image file.
+
+    Of a manifest only the files of chosen rows are looked at.
+    Raises CohortError where the source as a whole cannot be used; what single rows and files get wrong are faults.
+    """
+    if source.is_dir():
+        manifest = source / "manifest.csv"
+        return _below(source, _manifest(manifest, choice)) if manifest.is_file() else _folder(source, choice)
+    if source.suffix.lower() in (".csv", ".tsv"):
+        return _manifest(source, choice)
+    if promised(source) is None and sniff(source) is None:
+        raise CohortError(
+            f"{source} is neither images nor a manifest",
+            closest=f"the ending {source.suffix or '(none)'}",
+            remedy="give a folder, or a .csv, .npz, .npy or image file",
+        )
+    return _files([source], source.parent, Counter(), choice)
+
+
+def column(name: str) -> str:
+    """A column's name without the differences that do not matter: case, spaces, hyphens."""
+    return "_".join(name.strip().casefold().replace("-", " ").split())
+
+
+def alias(what: str, columns: Mapping[str, str]) -> str | None:
+    """The column, as written, that holds ``what``."""
+    return next((columns[name] for name in ALIASES[what] if name in columns), None)
+
+
+def _folder(folder: Path, choice: Choice) -> Entries:
+    files, left_out = walk(folder)
+    return _files(files, folder, left_out, choice)
+
+
+def _files(files: Iterable[Path], root: Path, left_out: Counter[str], choice: Choice) -> Entries:
+    films: list[Entry] = []
+    faults: list[Fault] = []
+    headers: list[Header | None] = []
+    for path in files:
+        try:
+            found, header = _film_entries(path, path.relative_to(root).as_posix())
+        except CohortError as error:
+            faults.append(Fault.of(error, "unreadable"))
+            continue
+        if not found:
+            left_out[NO_IMAGE] += 1
+        films += found
+        headers += [header] * len(found)
+    described, notes = _described(films, headers)
+    chosen = choice([film.cells for film in described]) if described else []
+    kept = tuple(film for film, wanted in zip(described, chosen, strict=True) if wanted)
+    return Entries(kept, _with(left_out, FILTERED, len(described) - len(kept)), tuple(faults), notes)
+
+
+def _with(left_out: Counter[str], why: str, count: int) -> Counter[str]:
+    return left_out + Counter({why: count})
+
+
+def _film_entries(path: Path, name: str) -> tuple[list[Entry], Header | None]:
+    """One entry a film: the frames of a file are of one patient, the films of an array each of their own."""
+    format_ = sniff(path)
+    header = dicom_header(path) if format_ is Format.DICOM else None
+    count = count_films(path) if header is None else header.frames
+    if format_ not in ARRAYS:
+        return [Entry(path, i, name, _place(path, i, count), {}) for i in range(count)], header
+    cells = _archive_cells(path, count) if format_ is Format.NPZ else [{} for _ in range(count)]
+    names = [name] if count == 1 else [f"{name}[{i}]" for i in range(count)]
+    return [Entry(path, i, names[i], _place(path, i, count), cells[i]) for i in range(count)], None
+
+
+def _place(path: Path, film: int, count: int) -> str:
+    return str(path) if count == 1 else f"{path} film {film + 1}"
+
+
+def _described(films: list[Entry], headers: list[Header | None]) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """Cells from the DICOM headers, where all films are DICOM and the headers tell patients apart."""
+    known = [header for header in headers if header is not None]
+    if not known or len(known) < len(films):
+        return tuple(films), ()
+    people = {header.patient for header in known}
+    if "" in people:
+        return tuple(films), (HEADERS_WANTING,) if len(people) > 1 else ()
+    if len(people) == 1 and len({film.path for film in films}) > 1:
+        return tuple(films), (HEADERS_ALIKE,)
+    cells = [{"patient_id": h.patient, "age": h.age, "sex": h.sex} for h in known]
+    return tuple(replace(film, cells=own) for film, own in zip(films, cells, strict=True)), (HEADERS_USED,)
+
+
+def _archive_cells(path: Path, count: int) -> list[dict[str, str]]:
+    """Every one-dimensional array beside ``images`` is a column."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            columns: dict[str, Any] = {key: archive[key] for key in archive.files if key != "images"}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise unreadable(path, str(error) or type(error).__name__) from error
+    for key, values in columns.items():
+        if values.shape != (count,):
+            raise unreadable(path, f"array {key} has shape {values.shape}, the films are {count}")
+    return [{key: _cell(values[i]) for key, values in columns.items()} for i in range(count)]
+
+
+def _cell(value: Any) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return "" if text == "nan" else text
+
+
+def _manifest(path: Path, choice: Choice) -> Entries:
+    header, lines = read_manifest(path)
+    columns = {column(name): name for name in header}
+    key, frame = alias("path", columns), alias("frame", columns)
+    if key is None:
+        raise CohortError(
+            f"{path} has no column for the image path",
+            closest="columns " + ", ".join(header),
+            remedy="name the column path",
+        )
+    films: list[Entry] = []
+    faults: list[Fault] = []
+    chosen = choice([line.cells for line in lines]) if lines else []
+    for line in (line for line, wanted in zip(lines, chosen, strict=True) if wanted):
+        found = _line_entries(path, line, line.cells[key], "" if frame is None else line.cells[frame])
+        if isinstance(found, Fault):
+            faults.append(found)
+        else:
+            films += found
+    return Entries(tuple(films), _with(Counter(), FILTERED, len(lines) - sum(chosen)), tuple(faults))
+
+
+def _line_entries(manifest: Path, line: Line, written: str, frame: str) -> list[Entry] | Fault:
+    where = f"row {line.number} of {manifest.name}"
+    if line.beyond:
+        return Fault(
+            "cells",
+            f"{where} has more cells than the header",
+            "a delimiter inside a cell moves all cells behind it",
+            "put cells that hold the delimiter in quotes",
+        )
+    place = located(manifest.parent, written)
+    if not written or not exists(place):
+        what = f"{where} names {written[:200] or 'no image'}, which does not exist"
+        remedy = f"paths are relative to {manifest.parent}; correct or remove the row"
+        return Fault("missing", what, similar(place), remedy)
+    try:
+        count = _count(place)
+        chosen = range(count) if not frame or count == 1 else [_frame(frame, count, where)]
+    except CohortError as error:
+        return Fault.of(error, "unreadable")
+    return [Entry(place, i, written, where, line.cells) for i in chosen]
+
+
+def _count(path: Path) -> int:
+    """Films of a file a row names. A file that is no film at all is counted as one: reading it says what it is."""
+    format_ = sniff(path)
+    if format_ is Format.DICOM:
+        frames = dicom_header(path).frames
+        if not frames:
+            raise unreadable(path, "a DICOM file without an image")
+        return frames
+    return 1 if format_ is None else count_films(path)
+
+
+def _frame(text: str, count: int, where: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 1 <= number <= count:
+        raise CohortError(
+            f"{where} names frame {text}",
+            closest=f"the file has {count} frames, the first is 1",
+            remedy="correct the cell, or leave it empty for all frames",
+        )
+    return number - 1
+
+
+def _below(folder: Path, entries: Entries) -> Entries:
+    """The entries of a folder's manifest, with a count of the images that no row used here names."""
+    named = {entry.path.resolve() for entry in entries.films}
+    images = 0
+    for place, _, files in os.walk(folder):
+        paths = [Path(place) / name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        images += sum(not path.name.startswith(".") and path.resolve() not in named for path in paths)
+    return replace(entries, left_out=_with(entries.left_out, UNNAMED, max(0, images - entries.left_out[FILTERED])))

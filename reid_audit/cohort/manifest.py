@@ -1,0 +1,132 @@
+"""A CSV file as hospitals write it -> its columns and rows."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reid_audit.errors import CohortError
+
+_DELIMITERS = ",;\t|"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of a manifest."""
+
+    number: int
+    """As a spreadsheet counts: the header is row 1, blank rows count."""
+    cells: Mapping[str, str]
+    """Column as written -> cell, without the white space around it."""
+    beyond: bool
+    """Whether there is text in more cells than the header names."""
+
+
+def read_manifest(path: Path) -> tuple[tuple[str, ...], list[Line]]:
+    """The header and the rows of a CSV file.
+
+    UTF-8 with or without a mark, UTF-16, or Windows-1252; comma, semicolon, tab or bar, as a first line ``sep=;`` or
+    else the header tells; blank rows are passed over, cells may hold quoted line breaks. Raises CohortError.
+    """
+    text, delimiter = _without_mark(_text(path))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    header: tuple[str, ...] = ()
+    lines: list[Line] = []
+    for number, row in enumerate(_rows(reader, path), start=1):
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
+            continue
+        if not header:
+            header = tuple(cells)
+            _refuse_twins(header, path)
+            continue
+        padded = cells + [""] * (len(header) - len(cells))
+        named = {name: cell for name, cell in zip(header, padded, strict=False) if name}
+        lines.append(Line(number, named, any(cells[len(header) :])))
+    return tuple(name for name in header if name), lines
+
+
+def located(folder: Path, written: str) -> Path:
+    """The file a row names, below ``folder``: as written, with Windows' backslashes, or with composed letters.
+
+    Where none of these exists, the path as written.
+    """
+    slashed = written.replace("\\", "/")
+    for candidate in (written, slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))):
+        if exists(folder / candidate):
+            return folder / candidate
+    return folder / written
+
+
+def exists(place: Path) -> bool:
+    """Whether ``place`` is a file; False for names that no file can have."""
+    try:
+        return place.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def similar(path: Path) -> str:
+    """What is called most like ``path``, in words."""
+    try:
+        known = path.parent.is_dir()
+    except (OSError, ValueError):
+        known = False
+    if not known:
+        return f"the folder {str(path.parent)[:200]} does not exist either"
+    names = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+    return f"{path.parent / names[0]}" if names else f"nothing similar in {path.parent}"
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return data.decode("utf-16")
+        if b"\x00" in data[:2]:
+            return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return data.decode("cp1252")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CohortError(f"cannot read {path}", closest=str(error), remedy="save the manifest as UTF-8 CSV") from error
+
+
+def _without_mark(text: str) -> tuple[str, str]:
+    """The text without a spreadsheet's ``sep=`` line, and the delimiter."""
+    first, _, rest = text.lstrip("\r\n").partition("\n")
+    mark = first.strip().strip('"')
+    if mark.casefold().startswith("sep=") and len(mark) == 5:
+        return rest, mark[4]
+    if mark.casefold() == "sep=":  # the delimiter is the tab that was stripped
+        return rest, "\t"
+    bare = "".join(first.split('"')[::2])
+    return text, max(_DELIMITERS, key=bare.count)
+
+
+def _rows(reader: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise CohortError(
+            f"line {getattr(reader, 'line_num', 0)} of {path} cannot be read",
+            closest=str(error),
+            remedy="save the manifest as UTF-8 CSV, one row per film",
+        ) from None
+
+
+def _refuse_twins(header: tuple[str, ...], path: Path) -> None:
+    twins = [name for name, count in Counter(header).items() if name and count > 1]
+    if twins:
+        raise CohortError(
+            f"{path} has several columns {twins[0]}",
+            closest="columns " + ", ".join(header),
+            remedy="name every column once",
+        )

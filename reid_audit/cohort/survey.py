@@ -1,0 +1,201 @@
+"""What is wrong with one side of an audit, and with both together: everything at once, before anything costs time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from reid_audit.cohort.account import Grey, grey_of, notes, tally
+from reid_audit.cohort.account import left_out as left_out_of
+from reid_audit.cohort.faults import Fault, refusal
+from reid_audit.cohort.overlap import THUMB
+from reid_audit.cohort.raw import RawFilm, Values
+from reid_audit.cohort.read import may_be_damaged, read_raw, unreadable
+from reid_audit.cohort.render import scaled
+from reid_audit.cohort.sample import fingerprints
+from reid_audit.cohort.source import Listing, Row, collect
+from reid_audit.errors import CohortError
+from reid_audit.records import GreyValues, LeftOut, Scaling
+
+DECODED_BYTES = 256 * 1024 * 1024
+"""Bytes of files that a survey decodes: some seconds. Of a larger source a draw of that size is decoded."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CohortSurvey:
+    """One side of an audit as far as it can be known without a network. Holds patient ids: never publish it whole."""
+
+    role: str
+    source: str
+    faults: tuple[Fault, ...]
+    """Everything that has to be put right; empty: the side can be read."""
+    films: int
+    patients: int
+    files: int
+    known_patients: bool
+    """False where nobody names the patients and every file counts as one."""
+    decoded: int
+    """How many of the films were decoded; of the others only name, row and header were looked at."""
+    left_out: tuple[LeftOut, ...]
+    grey_values: tuple[GreyValues, ...]
+    """How the decoded films are scaled."""
+    labels: tuple[tuple[str, int], ...]
+    """Films by training label, the most frequent first; empty without a label column."""
+    strata: tuple[tuple[str, int], ...]
+    """Films by stratum; empty without stratum columns."""
+    ages: int
+    """Films whose patient's age is known."""
+    sexes: int
+    twins: int
+    """Films that are, value for value, a film of another patient of the same side."""
+    notes: tuple[str, ...]
+    """Lines for the user; no names of files or patients."""
+    people: tuple[str, ...]
+    """[films] patient of each film. Restricted."""
+    prints: tuple[bytes, ...]
+    """[films] digest of each film's file or array content."""
+    thumbs: Values
+    """[decoded, pixels] small grey pictures, for telling whether two films are one."""
+    thumb_people: tuple[str, ...]
+    """[decoded] patient of each thumbnail. Restricted."""
+
+    def refuse(self) -> None:
+        """Raise one CohortError for all faults; nothing where there are none."""
+        if self.faults:
+            raise refusal(self.faults, self.source)
+
+
+def survey(
+    path: Path,
+    *,
+    role: str,
+    where: Mapping[str, str] | None = None,
+    strata: tuple[str, ...] = (),
+    label: str | None = None,
+    scaling: Scaling | None = None,
+    decode_bytes: int = DECODED_BYTES,
+) -> CohortSurvey:
+    """Look at one side: every row, id, age, sex, label and header, and the films themselves up to ``decode_bytes``.
+
+    path, where, strata, label: as for ``load_cohort``. scaling: as declared in the policy. Never raises CohortError:
+    what cannot be read is in ``faults``, all of it. Where not all films are decoded, ``decoded`` and ``notes`` say so.
+    """
+    try:
+        listing = collect(path, where, strata, label)
+    except CohortError as error:
+        listing = Listing((), False, faults=(Fault.of(error, "source"),))
+    faults = list(listing.faults)
+    prints = fingerprints(listing.rows)
+    looks = list(_looks(_affordable(listing.rows, prints, decode_bytes), scaling, faults))
+    blank = {look.row for look in looks if not look.thumb.any()}
+    if 2 * len(blank) > len(looks):
+        faults.append(_blank(len(blank), len(looks), path))
+    prints = [b"" if row in blank else content for row, content in zip(listing.rows, prints, strict=True)]
+    greys = tally(Counter(look.grey for look in looks))
+    return CohortSurvey(
+        role=role,
+        source=str(path),
+        faults=tuple(faults),
+        films=len(listing.rows),
+        patients=len({row.patient for row in listing.rows}),
+        files=len({row.path for row in listing.rows}),
+        known_patients=listing.known_patients,
+        decoded=len(looks),
+        left_out=left_out_of(listing.left_out),
+        grey_values=greys,
+        labels=tuple(Counter(row.label for row in listing.rows).most_common()) if label is not None else (),
+        strata=tuple(Counter(row.stratum for row in listing.rows).most_common()) if strata else (),
+        ages=sum(not np.isnan(row.age) for row in listing.rows),
+        sexes=sum(bool(row.sex) for row in listing.rows),
+        twins=_twins(listing.rows, prints),
+        notes=notes(listing, greys, role) + _partly(len(looks), len(listing.rows), role, faults),
+        people=tuple(row.patient for row in listing.rows),
+        prints=tuple(prints),
+        thumbs=np.stack([look.thumb for look in looks]) if looks else np.zeros((0, THUMB * THUMB), np.float32),
+        thumb_people=tuple(look.row.patient for look in looks),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """What decoding one film tells."""
+
+    row: Row
+    grey: Grey
+    thumb: Values
+
+
+def _affordable(rows: Sequence[Row], prints: Sequence[bytes], limit: int) -> list[Row]:
+    """The rows whose files are decoded: all within ``limit`` bytes, drawn by content, and all that look damaged."""
+    sizes = {row.path: row.path.stat().st_size for row in rows}
+    chosen: set[Path] = set()
+    for _, path in sorted({(content, row.path) for row, content in zip(rows, prints, strict=True)}):
+        if path not in chosen and sizes[path] <= limit:
+            limit -= sizes[path]
+            chosen.add(path)
+    return [row for row in rows if row.path in chosen or may_be_damaged(row.path)]
+
+
+def _looks(rows: Sequence[Row], scaling: Scaling | None, faults: list[Fault]) -> Iterator[_Look]:
+    """Each film once decoded; what cannot be is added to ``faults``."""
+    for path, group in groupby(rows, key=lambda row: row.path):
+        wanted = {row.film: row for row in group}
+        try:
+            for number, film in enumerate(read_raw(path)):
+                if number in wanted:
+                    row = wanted.pop(number)
+                    yield _Look(row, grey_of(film, scaling), _thumb(film))
+                    faults += _unscaled(film, scaling, path)
+            if wanted:
+                raise unreadable(path, f"it has no film {min(wanted) + 1}")
+        except CohortError as error:
+            faults.append(Fault.of(error, "unreadable"))
+
+
+def _unscaled(film: RawFilm, scaling: Scaling | None, path: Path) -> Iterator[Fault]:
+    if film.as_seen and scaling is None:
+        return
+    try:
+        scaled(film, scaling)
+    except CohortError as error:
+        yield Fault("values", f"{path}: {error.what}", error.closest, error.remedy)
+
+
+def _thumb(film: RawFilm) -> Values:
+    """[THUMB * THUMB] grey, mean 0, norm 1; zeros for a film of a single value."""
+    grey = scaled(film, Scaling(by="minmax"))
+    grey = grey if grey.ndim == 2 else grey.mean(2)
+    small = Image.fromarray(grey).resize((THUMB, THUMB), Image.Resampling.BOX)
+    flat = np.asarray(small, dtype=np.float32).ravel()
+    flat = flat - flat.mean()
+    norm = float(np.linalg.norm(flat))
+    return np.asarray(flat / norm if norm > 1e-4 else np.zeros_like(flat), dtype=np.float32)
+
+
+def _blank(count: int, films: int, path: Path) -> Fault:
+    return Fault(
+        "blank",
+        f"{count} of {films} images in {path} are a single grey value",
+        "at most half may be",
+        "check that the files are the films the network was trained on",
+    )
+
+
+def _twins(rows: Sequence[Row], prints: Sequence[bytes]) -> int:
+    owners: dict[bytes, set[str]] = {}
+    for row, content in zip(rows, prints, strict=True):
+        owners.setdefault(content, set()).add(row.patient)
+    return sum(bool(content) and len(owners[content]) > 1 for content in prints)
+
+
+def _partly(decoded: int, films: int, role: str, faults: Sequence[Fault]) -> tuple[str, ...]:
+    unread = sum(fault.kind == "unreadable" for fault in faults)
+    if decoded + unread >= films:
+        return ()
+    return (f"{role}: {decoded} of {films} films were decoded, of the others only headers and file ends",)
