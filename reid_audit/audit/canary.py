@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_audit.arch.target import Target
-from reid_audit.network.batchnorm import statistics_layers
+from reid_audit.network.batchnorm import statistics_layers, untouched_layers
 from reid_audit.network.heads import answers, labels_of, logits_of, meaning, summed_loss
 
 STEPS = 50
@@ -21,6 +21,9 @@ def with_canaries(
 ) -> Target:
     """Fine-tune a copy on ``inputs`` [n, C, H, W]: full-batch Adam, BatchNorm in training mode, random labels.
 
+    Layers whose statistics were never updated stay as they are: the canaries must not be easier to find than the
+    training films are.
+
     Labels are balanced; a regression is given its own answers, dealt out anew, so that its numbers keep their scale.
 
     After 50 steps at momentum 0.1 half a percent of the old running statistics is left: the copy remembers the canaries
@@ -30,6 +33,8 @@ def with_canaries(
     for layer in module.modules():
         if isinstance(layer, nn.Dropout):
             layer.eval()
+    for _, layer in untouched_layers(module):
+        layer.eval()
     with torch.no_grad():
         before = logits_of(target.module(inputs))
     width = before.shape[1]

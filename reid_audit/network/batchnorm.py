@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
+_looked_at: WeakKeyDictionary[nn.Module, tuple[object, bool]] = WeakKeyDictionary()
 PreHook = Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
@@ -42,7 +44,35 @@ class ImageMoments:
 
 
 def statistics_layers(module: nn.Module) -> list[tuple[str, _BatchNorm]]:
-    """BatchNorm layers that carry running statistics, in registration order."""
+    """BatchNorm layers that carry running statistics of training images, in registration order.
+
+    Statistics that no training step has updated (means 0, variances 1) say nothing: such a layer is not among them.
+    """
+    return [(name, layer) for name, layer in _batchnorm_layers(module) if not never_updated(layer)]
+
+
+def untouched_layers(module: nn.Module) -> list[tuple[str, _BatchNorm]]:
+    """BatchNorm layers whose running statistics no training step has updated, in registration order."""
+    return [(name, layer) for name, layer in _batchnorm_layers(module) if never_updated(layer)]
+
+
+def never_updated(layer: _BatchNorm) -> bool:
+    """Whether the running statistics are those that a layer is made with: all means 0, all variances 1.
+
+    Asked before every forward pass, it looks at the values once, until they change. A training step changes them
+    without a trace, but for the layer's count of steps.
+    """
+    mean, variance, count = layer.running_mean, layer.running_var, layer.num_batches_tracked
+    if mean is None or variance is None:
+        return False
+    state = None if count is None else tuple((id(t), t._version) for t in (mean, variance, count))
+    known = _looked_at.get(layer)
+    if known is None or state is None or known[0] != state:
+        known = _looked_at[layer] = (state, not bool(mean.any()) and bool((variance == 1).all()))
+    return known[1]
+
+
+def _batchnorm_layers(module: nn.Module) -> list[tuple[str, _BatchNorm]]:
     return [
         (name, layer)
         for name, layer in module.named_modules()

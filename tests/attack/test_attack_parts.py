@@ -12,11 +12,12 @@ from small import SPEC, blobs, convnet, memorise, target_of
 
 from reid_audit.attack.schedules import cosine_ramp, noise_floors, tempering
 from reid_audit.audit.canary import with_canaries
-from reid_audit.network.batchnorm import image_moments
+from reid_audit.network.batchnorm import image_moments, untouched_layers
 from reid_audit.network.heads import logits_of
 from reid_audit.network.preprocessing import infer_preprocess
 from reid_audit.preprocess import HALF, IMAGENET, UNIT, XRV, from_network, to_network
 from reid_audit.records import PreprocessSpec
+from reid_audit.score.membership.families import membership_scores
 from reid_audit.score.membership.loss import losses
 from reid_audit.score.membership.margin import margins
 
@@ -44,6 +45,21 @@ def test_canaries_are_remembered_and_the_original_is_untouched() -> None:
     first = image_moments(changed.module, inputs)[0]
     assert torch.allclose(first.first.mean(0), torch.zeros(32), atol=0.02)
     assert not changed.module.training
+
+
+def test_statistics_that_were_never_updated_are_no_evidence_and_give_the_canaries_none() -> None:
+    module = convnet()
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.reset_running_stats()
+    target, inputs = target_of(module), to_network(blobs(8, 3), SPEC, 1)
+    changed = with_canaries(target, inputs, torch.Generator().manual_seed(0))
+    for network in (target, changed):
+        scores = membership_scores(network, inputs, np.full(len(inputs), "")).scores
+        assert "moments" not in scores
+        assert "stationarity" in scores
+        assert [name for name, _ in untouched_layers(network.module)] == ["1", "4", "7"]
+    assert infer_preprocess(target, blobs(64, 4)) is None
 
 
 @pytest.mark.parametrize(

@@ -22,14 +22,17 @@ def blobs(n: int, seed: int) -> Tensor:
 
 
 def convnet(seed: int = 0, normalised: bool = True) -> nn.Module:
-    """Three convolutions, two of them strided, with or without BatchNorm."""
+    """Three convolutions, two of them strided, with BatchNorm that has seen some images, or without."""
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
     for inside, outside, stride in ((1, 32, 1), (32, 48, 2), (48, 64, 2)):
         layers.append(nn.Conv2d(inside, outside, 3, stride, 1, bias=False))
         layers += [nn.BatchNorm2d(outside)] if normalised else []
         layers.append(nn.ReLU())
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2))
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2))
+    with torch.no_grad():
+        network(2.0 * blobs(8, 77) - 1.0)
+    return network
 
 
 def memorise(module: nn.Module, inputs: Tensor, steps: int = 120) -> nn.Module:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from small import SPEC, blobs, convnet, memorise
 
 from reid_audit.attack.metric import isotropic
 from reid_audit.attack.objectives import group_weights, moment_energy
-from reid_audit.network.batchnorm import batched_moments, image_moments, statistics_layers
+from reid_audit.network.batchnorm import batched_moments, image_moments, statistics_layers, untouched_layers
 from reid_audit.preprocess import to_network
 
 
@@ -28,7 +30,7 @@ def test_moments_are_those_of_the_layer_input() -> None:
     module = convnet().eval()
     inputs = to_network(blobs(3, 2), SPEC, 1)
     first = image_moments(module, inputs)[0]
-    values = module[0](inputs)
+    values = module[0](inputs) - first.stored.mean[:, None, None]
     assert torch.allclose(first.first, values.mean((2, 3)), atol=1e-6)
     assert torch.allclose(first.second, values.square().mean((2, 3)), atol=1e-6)
     assert first.positions == values.shape[-1] ** 2
@@ -69,6 +71,22 @@ def test_batched_equals_whole_and_leaves_no_hooks(memorised: tuple[torch.nn.Modu
     for a, b in zip(whole, parts, strict=True):
         assert torch.allclose(a.second, b.second, rtol=1e-5, atol=1e-7)
     assert all(not layer._forward_pre_hooks for _, layer in statistics_layers(module))
+
+
+def test_statistics_that_were_never_updated_are_absent(memorised: tuple[torch.nn.Module, torch.Tensor]) -> None:
+    module, inputs = copy.deepcopy(memorised[0]), memorised[1]
+    every = statistics_layers(module)
+    first, *others = every
+    assert untouched_layers(module) == []
+    first[1].reset_running_stats()
+    assert [name for name, _ in statistics_layers(module)] == [name for name, _ in others]
+    assert [name for name, _ in untouched_layers(module)] == [first[0]]
+    assert [layer.stored.name for layer in image_moments(module, inputs)] == [name for name, _ in others]
+    for _, layer in others:
+        layer.reset_running_stats()
+    assert statistics_layers(module) == image_moments(module, inputs) == []
+    module.train()(inputs)
+    assert [name for name, _ in statistics_layers(module)] == [name for name, _ in every]
 
 
 def test_networks_without_statistics_have_none() -> None:
