@@ -75,6 +75,7 @@ def run_audit(
     frozen = reconstruct(setup, request, context, meter)
 
     cohorts = open_cohorts(films, setup.frame, request)
+    tell_of_films(setup, cohorts, observer)
     observer.notice(StageStarted("scoring"))
     scored = score(setup, frozen.first, frozen.control, cohorts, request)
     state = AuditState(request, setup, cohorts, now)
@@ -90,6 +91,14 @@ def run_audit(
     verdict = agreed([state.verdict(m, runs) for m in every], seeds, request.policy.agreement or len(every))
     result = recorded(state, scored, frozen, runs, measurements, repeats, verdict, context, meter)
     return Audited(result, evidence_of(setup, scored.found, frozen.first, cohorts, verdict) if scored.found else None)
+
+
+def tell_of_films(setup: Setup, cohorts: OpenedCohorts, observer: Observer) -> None:
+    """Say what was read and left out of the prior's films and of both sides."""
+    sources = (("prior", setup.prior_cohort), ("training", cohorts.reference), ("hold-out", cohorts.holdout))
+    for side, cohort in sources:
+        for note in () if cohort is None else cohort.notes:
+            observer.notice(Noted(f"{side} films: {note}"))
 
 
 def planned(setup: Setup, request: AuditRequest, meter: Meter, observer: Observer) -> Setup:

@@ -39,8 +39,8 @@ def read_films(images: str, side: int, name: str | None) -> tuple[Cohort, str]:
 
     path, where = parse_source(images)
     films = load_cohort(path, role="reference", spec=PreprocessSpec(), side=side, where=where)
-    if not films.known_patients:
-        click.echo(f"no patient ids: each of {len(films.images)} films counts as its own patient", err=True)
+    for note in films.notes:
+        click.echo(note, err=True)
     place = path.resolve()
     known = name or (place.name if place.is_dir() else place.parent.name)
     rows = ", ".join(f"{column}: {value}" for column, value in where.items())

@@ -33,6 +33,8 @@ class Cohort:
     """[N] what the network was trained to say of each film, "" where no column was named."""
     known_patients: bool = True
     """False where nobody named the patients: each film counts as its own person, and ids mean nothing elsewhere."""
+    notes: tuple[str, ...] = ()
+    """What whoever gave the films should know: one line each, no names of files or patients."""
 
     def named_patients(self) -> list[str]:
         """[N] patient ids that mean something elsewhere; empty where nobody named the patients."""

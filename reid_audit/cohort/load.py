@@ -18,7 +18,6 @@ from reid_audit.cohort.render import render
 from reid_audit.cohort.source import Row, list_rows
 from reid_audit.cohort.stream import raw_films, stored_as_seen
 from reid_audit.errors import CohortError
-from reid_audit.observer import Noted, Observer, SilentObserver
 from reid_audit.records import GreyValues, PreprocessSpec
 
 _CONSTANT = 0.5 / 255
@@ -35,22 +34,18 @@ def load_cohort(
     where: Mapping[str, str] | None = None,
     strata: tuple[str, ...] = (),
     label: str | None = None,
-    observer: Observer | None = None,
 ) -> Cohort:
     """Read one side of the audit.
 
     path: folder, CSV, NPZ, NPY or one image (see ``list_rows``). side: pixels of the square films in the result.
     channels: 1 (grey) or 3. where: row filters. strata: manifest columns the tests are stratified by.
     label: the manifest column the network was trained on, for the loss.
-    What was left out, how grey values were scaled and whether patients are known is in the summary, and the observer is
-    told. Raises CohortError.
+    What was left out, how grey values were scaled and whether patients are known is in the summary and in ``notes``.
+    Raises CohortError.
     """
     listing = list_rows(path, where, strata, label)
     images, greys = _read(listing.rows, spec, side, channels)
     _refuse_constant(images, path)
-    told = observer or SilentObserver()
-    for line in notes(listing, greys, role):
-        told.notice(Noted(line))
     cohort = assemble(
         images,
         np.array([row.patient for row in listing.rows], dtype=np.str_),
@@ -68,7 +63,7 @@ def load_cohort(
         "left_out": left_out(listing.left_out),
         "grey_values": greys,
     }
-    return replace(cohort, summary=cohort.summary.model_copy(update=account))
+    return replace(cohort, summary=cohort.summary.model_copy(update=account), notes=notes(listing, greys))
 
 
 def load_images(

@@ -114,7 +114,7 @@ def survey(
         ages=sum(not np.isnan(row.age) for row in listing.rows),
         sexes=sum(bool(row.sex) for row in listing.rows),
         twins=_twins(listing.rows, prints),
-        notes=notes(listing, greys, role) + _partly(len(looks), len(listing.rows), role, faults),
+        notes=notes(listing, greys) + _partly(len(looks), len(listing.rows), faults),
         people=tuple(row.patient for row in listing.rows),
         prints=tuple(prints),
         thumbs=np.stack([look.thumb for look in looks]) if looks else np.zeros((0, THUMB * THUMB), np.float32),
@@ -194,8 +194,8 @@ def _twins(rows: Sequence[Row], prints: Sequence[bytes]) -> int:
     return sum(bool(content) and len(owners[content]) > 1 for content in prints)
 
 
-def _partly(decoded: int, films: int, role: str, faults: Sequence[Fault]) -> tuple[str, ...]:
+def _partly(decoded: int, films: int, faults: Sequence[Fault]) -> tuple[str, ...]:
     unread = sum(fault.kind == "unreadable" for fault in faults)
     if decoded + unread >= films:
         return ()
-    return (f"{role}: {decoded} of {films} films were decoded, of the others only headers and file ends",)
+    return (f"{decoded} of {films} films were decoded, of the others only headers and file ends",)

@@ -90,6 +90,12 @@ class Scaling(Record):
             raise ValueError("percentiles lie between 0 and 100")
         return self
 
+    def toml(self) -> str:
+        """The value of ``scaling`` as it is written in a policy."""
+        if self.limits is None:
+            return f'"{self.by}"'
+        return f"{{ {self.by} = [{self.limits[0]:g}, {self.limits[1]:g}] }}"
+
 
 class PreprocessSpec(Record):
     """How films became network input in training. Images are in [0, 1] before ``mean`` and ``std``."""

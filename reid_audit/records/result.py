@@ -172,6 +172,28 @@ class GreyValues(Record):
     """False where the policy says nothing that is about these films, and the documented default was rendered."""
     films: int
 
+    def in_words(self) -> str:
+        """One line such as ``16 films of 12 bits: what 12 bits hold becomes 0 to 1``."""
+        films = f"{self.films} {'film' if self.films == 1 else 'films'} of {self.bits} bits"
+        if self.scaling is None:
+            return f"{films}: mapped back from what the network saw, by mean and std"
+        if self.kind == "float" and self.scaling.by == "bits":
+            return f"{films}, floating point: taken as 0 to 1"
+        low, high = self.scaling.limits or (0.0, 0.0)
+        ways = {
+            "bits": f"what {self.bits} bits hold becomes 0 to 1",
+            "range": f"{low:g} to {high:g} becomes 0 to 1",
+            "window": "the file's window becomes 0 to 1",
+            "minmax": "each film's own range becomes 0 to 1",
+            "percentiles": f"each film's percentiles {low:g} to {high:g} become 0 to 1",
+        }
+        return f"{films}: {ways[self.scaling.by]}"
+
+    @property
+    def guessed(self) -> bool:
+        """Whether another reading would have been as likely: whole numbers of more than 8 bits, nothing declared."""
+        return not self.declared and self.kind == "integer"
+
 
 class LeftOut(Record):
     """Files or rows of a source that hold no film of the cohort."""

@@ -10,6 +10,7 @@ from reid_audit.records import (
     ArchMatch,
     AuditResult,
     Curve,
+    GreyValues,
     Histogram,
     Measured,
     Measurement,
@@ -92,6 +93,10 @@ def publish(result: AuditResult) -> PublicReport:
                 patients=c.patients,
                 images=c.images,
                 strata=tuple(word(s, "other column") for s in c.strata),
+                known_patients=c.known_patients,
+                read_from=c.files,
+                left_out=tuple((scrub(one.why, 120), one.count) for one in c.left_out),
+                grey_values=tuple(_grey(one) for one in c.grey_values[:12]),
             )
             for c in result.cohorts
         ),
@@ -290,7 +295,12 @@ def _preprocess(result: AuditResult) -> PublicPreprocess:
         mean=p.mean,
         std=p.std,
         invert=p.invert,
+        scaling=None if p.scaling is None else p.scaling.toml(),
     )
+
+
+def _grey(values: GreyValues) -> str:
+    return values.in_words() + (" (not declared)" if values.guessed else "")
 
 
 def _prior(result: AuditResult) -> PublicPrior:

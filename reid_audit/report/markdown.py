@@ -142,6 +142,7 @@ def _provenance(report: PublicReport) -> str:
         f"- checkpoint `{report.checkpoint.sha256}`",
         f"- policy `{report.policy_sha256}`",
         f"- prior `{report.prior.sha256}`, trained on {inert(sets)}, {report.prior.overlap}",
+        *(f"- {inert(said)}" for said in plain.films(report)),
         *([f"- age and sex: {inert(said)}"] if (said := plain.reader(report)) else ()),
         f"- method {inert(report.method)}, seed {report.seeds.master}, reid-audit {inert(report.tool.version)}, "
         f"torch {inert(report.tool.torch)}, {inert(report.tool.device)}, {report.started:%Y-%m-%d}",

@@ -160,6 +160,24 @@ _SOURCES = {
 }
 
 
+_SIDES = {"reference": "training", "holdout": "hold-out"}
+
+
+def films(report: PublicReport) -> tuple[str, ...]:
+    """How each side was read: films, files, what was left out, grey values. One line a side."""
+    lines = []
+    for side in report.cohorts:
+        said = [
+            f"{side.images} {_SIDES[side.role]} films" + (f" from {side.read_from} files" if side.read_from else "")
+        ]
+        if not side.known_patients:
+            said.append("no patient ids, so each file counts as a patient")
+        if side.left_out:
+            said.append("left out: " + ", ".join(f"{count} {why}" for why, count in side.left_out))
+        lines.append("; ".join((*said, *side.grey_values)))
+    return tuple(lines)
+
+
 def reader(report: PublicReport) -> str:
     """What read age and sex, and how well, in one or two sentences; empty where nothing did."""
     used = report.predictor

@@ -129,6 +129,8 @@ class PublicPreprocess(Wire):
     mean: Annotated[tuple[FiniteFloat, ...], Field(max_length=4)]
     std: Annotated[tuple[FiniteFloat, ...], Field(max_length=4)]
     invert: bool
+    scaling: Label | None = None
+    """How stored grey values became 0 to 1, as the policy writes it; None: not declared."""
 
 
 class PublicPrior(Wire):
@@ -172,6 +174,14 @@ class PublicCohort(Wire):
     patients: NonNegativeInt
     images: NonNegativeInt
     strata: tuple[Label, ...] = ()
+    known_patients: bool = True
+    """False where nobody named the patients and each file counted as a person."""
+    read_from: NonNegativeInt = 0
+    """Number of files; 0 where the films came from none."""
+    left_out: Tally = ()
+    """Files or rows that hold no film of this side, by the reason."""
+    grey_values: Annotated[tuple[Label, ...], Field(max_length=12)] = ()
+    """How stored values became 0 to 1, one line for each kind of film."""
 
 
 class PublicMeasured(Wire):

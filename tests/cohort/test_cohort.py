@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from torchvision import transforms
 
 from reid_audit.cohort import Cohort, foresee, load_cohort, load_images, overlap, parse_source, require_disjoint
 from reid_audit.errors import CohortError
-from reid_audit.observer import Event, Noted
 from reid_audit.preprocess import HALF, UNIT, to_network
 from reid_audit.records import PreprocessSpec
 
@@ -206,11 +204,11 @@ def test_without_patient_ids_every_film_is_a_patient_and_that_is_said(tmp_path: 
     for name in ("a/1.png", "b/1.png", ".hidden/1.png"):
         (tmp_path / name).parent.mkdir()
         Image.fromarray(film(len(name) + ord(name[0]))).save(tmp_path / name)
-    events: list[Event] = []
-    cohort = load(tmp_path, observer=SimpleNamespace(notice=events.append))
+    cohort = load(tmp_path)
     assert sorted(cohort.patients) == ["a/1.png", "b/1.png"]
     assert not cohort.known_patients
-    assert any(isinstance(event, Noted) and "own patient" in event.message for event in events)
+    assert any("own patient" in note for note in cohort.notes)
+    assert not cohort.summary.known_patients
 
 
 def test_overlap_by_id_and_by_picture(tmp_path: Path) -> None:

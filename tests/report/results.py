@@ -18,7 +18,9 @@ from reid_audit.records import (
     CohortSummary,
     Curve,
     Gap,
+    GreyValues,
     Histogram,
+    LeftOut,
     Measured,
     Measurement,
     Metric,
@@ -28,6 +30,7 @@ from reid_audit.records import (
     PreprocessSpec,
     PriorCard,
     Reason,
+    Scaling,
     Spend,
     StoppedBy,
     ToolInfo,
@@ -184,8 +187,20 @@ def _base() -> dict[str, object]:
 def _cohorts(reference: int, holdout: int) -> tuple[CohortSummary, ...]:
     films = 16 if reference == 16 else 617
     return (
-        CohortSummary(role="reference", patients=reference, images=films, digest=sha("a11"), strata=("sex",)),
-        CohortSummary(role="holdout", patients=holdout, images=604, digest=sha("d4"), strata=("sex",)),
+        CohortSummary(
+            role="reference",
+            patients=reference,
+            images=films,
+            digest=sha("a11"),
+            strata=("sex",),
+            files=films,
+            left_out=(LeftOut(why="tables and texts", count=2),),
+            grey_values=(
+                GreyValues(kind="8-bit", bits=8, scaling=Scaling(by="bits"), declared=False, films=films - 4),
+                GreyValues(kind="integer", bits=12, scaling=Scaling(by="bits"), declared=False, films=4),
+            ),
+        ),
+        CohortSummary(role="holdout", patients=holdout, images=604, digest=sha("d4"), strata=("sex",), files=604),
     )
 
 
