@@ -110,9 +110,9 @@ def audited(file: Path, training: str, holdout: str, samples: int, seed: int) ->
     spec = PreprocessSpec()
     mine = load_cohort(path, role="reference", spec=spec, side=side, channels=channels, where=where)
     others = load_cohort(other, role="holdout", spec=spec, side=side, channels=channels, where=filters)
-    for side, films in (("training", mine), ("hold-out", others)):
+    for name, films in (("training", mine), ("hold-out", others)):
         for note in films.notes:
-            click.echo(f"{side} films: {note}", err=True)
+            click.echo(f"{name} films: {note}", err=True)
     require_disjoint(mine, others)
     return audit_prior(
         prior,

@@ -45,8 +45,7 @@ def notes(listing: Listing, greys: Sequence[GreyValues]) -> tuple[str, ...]:
     told += listing.notes
     if not listing.known_patients:
         people = len({row.patient for row in listing.rows})
-        told.append(
-            f"no patient ids: each of {people} {'films of arrays' if people > files else 'files'} counts as its own patient"
-        )
+        what = "films" if people == films else "files"
+        told.append(f"no patient ids: each of {people} {what} counts as its own patient")
     told += [f"{grey.in_words()}; [preprocess] scaling is not declared" for grey in greys if grey.guessed]
     return tuple(told)

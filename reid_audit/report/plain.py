@@ -167,9 +167,8 @@ def films(report: PublicReport) -> tuple[str, ...]:
     """How each side was read: films, files, what was left out, grey values. One line a side."""
     lines = []
     for side in report.cohorts:
-        said = [
-            f"{side.images} {_SIDES[side.role]} films" + (f" from {side.read_from} files" if side.read_from else "")
-        ]
+        source = f" from {side.read_from} files" if side.read_from else ""
+        said = [f"{side.images} {_SIDES[side.role]} films{source}"]
         if not side.known_patients:
             said.append("no patient ids, so each file counts as a patient")
         if side.left_out:
