@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from commands import NOT_AUDITED, REPORTS, annotate, load_event, say, set_outputs
+from commands import LATEST, NOT_AUDITED, annotate, load_event, say, set_outputs
 
 DEFAULTS = {"policy": ("reid-audit.toml", "pyproject.toml"), "waivers": ("reid-audit-waivers.toml",)}
 
@@ -20,9 +20,11 @@ class BaseError(Exception):
 
 
 def main() -> int:
-    out = Path(os.environ["INPUT_OUT_DIR"])
-    for name in REPORTS.values():
-        (out / name).unlink(missing_ok=True)  # a verdict may come from this run only
+    try:
+        Path(os.environ["INPUT_OUT_DIR"], LATEST).unlink(missing_ok=True)  # a verdict may come from this run only
+    except OSError:
+        annotate("error", f"{LATEST} in out-dir is no link and cannot be removed; clear out-dir.", "reid-audit")
+        return NOT_AUDITED
     base = base_commit(load_event())
     with tempfile.TemporaryDirectory(dir=os.environ["RUNNER_TEMP"]) as scratch:
         files = {"policy": os.environ["INPUT_POLICY"], "waivers": os.environ["INPUT_WAIVERS"]}

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 Level = Literal["error", "warning"]
 NOT_AUDITED = 3
+LATEST = "latest"
+"""Below out-dir: leads to the folder of the run that finished last."""
 REPORTS = {
     "json": "report.json",
     "markdown": "report.md",
@@ -51,3 +53,9 @@ def load_event() -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise ValueError("the event payload is not an object")
     return payload
+
+
+def latest(out: Path) -> Path:
+    """The folder of the run that finished last: ``latest`` is a link, or a text file with the folder's name."""
+    pointer = out / LATEST
+    return out / Path(pointer.read_text(encoding="utf-8").strip()).name if pointer.is_file() else pointer

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from commands import NOT_AUDITED, REPORTS, Level, annotate, say, set_outputs
+from commands import NOT_AUDITED, REPORTS, Level, annotate, latest, say, set_outputs
 
 CODES = {"pass": 0, "fail": 1, "inconclusive": 4}
 FORGIVEN: dict[str, tuple[str, ...]] = {
@@ -86,14 +86,14 @@ def summarise(text: str) -> None:
 
 
 def main() -> int:
-    out, fail_on = Path(os.environ["INPUT_OUT_DIR"]), os.environ["INPUT_FAIL_ON"]
+    run, fail_on = latest(Path(os.environ["INPUT_OUT_DIR"])), os.environ["INPUT_FAIL_ON"]
     digest = sha256(os.environ["INPUT_CHECKPOINT"])
-    outputs = dict.fromkeys(("report-json", "report-html", "sarif", "junit", "failed-gates"), "")
+    outputs = dict.fromkeys(("report-json", "report-html", "sarif", "junit", "failed-gates", "folder"), "")
     outputs |= {"verdict": "not_audited", "exit-code": str(NOT_AUDITED), "checkpoint-sha256": digest or ""}
     try:
         if fail_on not in FORGIVEN:
             raise NotAuditedError(f"fail-on is {fail_on!r}, not one of {', '.join(FORGIVEN)}")
-        report = accepted(os.environ["AUDIT_CODE"], out / REPORTS["json"], digest)
+        report = accepted(os.environ["AUDIT_CODE"], run / REPORTS["json"], digest)
     except NotAuditedError as error:
         annotate("error", f"Not audited: {error}. Nothing is known about these weights.", "reid-audit")
         text = "## ⛔ reid-audit: NOT AUDITED\n\nNothing is known about these weights; the annotation says why.\n"
@@ -104,12 +104,13 @@ def main() -> int:
             "verdict": verdict["outcome"],
             "exit-code": str(code),
             "failed-gates": ",".join(verdict["breaches"]),
+            "folder": str(run),
         }
         names = {"report-json": "json", "report-html": "html", "sarif": "sarif", "junit": "junit"}
-        paths = {name: out / REPORTS[kind] for name, kind in names.items()}
+        paths = {name: run / REPORTS[kind] for name, kind in names.items()}
         outputs |= {name: str(path) for name, path in paths.items() if path.is_file()}
         announce(report)
-        text = (out / REPORTS["markdown"]).read_text(encoding="utf-8")
+        text = (run / REPORTS["markdown"]).read_text(encoding="utf-8")
     set_outputs(outputs)
     if os.environ["INPUT_SUMMARY"] == "true":
         summarise(text)

@@ -25,7 +25,8 @@ from reid_audit.records import (
 )
 from reid_audit.records.earlier import RENAMED
 
-POLICY_FILE = "reid-audit.toml"
+POLICY_FILE, PROJECT_FILE = "reid-audit.toml", "pyproject.toml"
+FILES = (POLICY_FILE, PROJECT_FILE)
 WAIVER_FILE = "reid-audit-waivers.toml"
 R = TypeVar("R", bound=BaseModel)
 _TABLES = ("gates", "controls", "preprocess", "budget")
@@ -33,34 +34,74 @@ _PLAIN = tuple(name for name in Policy.model_fields if name not in _TABLES)
 
 
 def load_policy(path: Path | None, cwd: Path) -> tuple[Policy, Path | None, str]:
-    """The policy, the file it came from (None: the defaults), and the SHA-256 of its canonical form.
+    """The policy, the file it came from (None: the defaults), and its SHA-256.
 
-    Looks at ``path``, else at ``reid-audit.toml``, else at ``[tool.reid-audit]`` of ``pyproject.toml`` in ``cwd``.
-    A gate named in the file replaces the default gate of that metric; ``fail = false`` removes a threshold.
-    Raises PolicyError on unreadable files, unknown keys and values out of range.
+    Looks at ``path``, else in each folder of ``searched(cwd)`` at ``reid-audit.toml``, then at ``[tool.reid-audit]`` of
+    ``pyproject.toml``. A gate named in the file replaces the default gate of that metric; ``fail = false`` removes a
+    threshold. The digest is that of the file's bytes, which ``sha256sum`` gives too; without a file, of the file that
+    ``policy init`` writes. Raises PolicyError on unreadable files, unknown keys and values out of range.
     """
-    source, table = _find(path, cwd)
-    policy = parse_policy(table) if table is not None else Policy()
-    return policy, source, policy_sha256(policy)
+    places = [path] if path is not None else [folder / name for folder in searched(cwd) for name in FILES]
+    for place in places:
+        if path is None and not place.is_file():
+            continue
+        content = _bytes(place)
+        table = _toml_of(content, place)
+        if place.name == PROJECT_FILE:
+            own = _pyproject_table(table)
+            if own is None and path is None:
+                continue  # a project that says nothing of this tool
+            table = own or {}
+        return parse_policy(table), place, hashlib.sha256(content).hexdigest()
+    return Policy(), None, hashlib.sha256(policy_template().encode()).hexdigest()
+
+
+def searched(cwd: Path) -> tuple[Path, ...]:
+    """The folders in which policy and waivers are looked for: ``cwd`` and those above it, nearest first.
+
+    The last is the root of the repository (the first folder with a ``.git``). Outside a repository the search ends
+    below the home folder, and outside that it does not leave ``cwd``: what lies in ``/tmp`` must not set the gate.
+    """
+    start = cwd.resolve()
+    folders = (start, *start.parents)
+    for number, folder in enumerate(folders):
+        if (folder / ".git").exists():
+            return folders[: number + 1]
+    home = _home()
+    below_home = folders[: folders.index(home)] if home in folders else ()
+    return below_home or (start,)
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home().resolve()
+    except RuntimeError:  # an account without one
+        return None
 
 
 def policy_sha256(policy: Policy) -> str:
-    """SHA-256 of the policy's canonical JSON: sorted keys, no white space, defaults written out, gates by name."""
+    """SHA-256 of a policy that came from no file: of its JSON with sorted keys, no white space, gates by name."""
     values = policy.model_dump(mode="json")
     values["gates"] = sorted(values["gates"], key=lambda gate: str(gate["metric"]))
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def find_waivers(cwd: Path) -> Path | None:
+    """The nearest ``reid-audit-waivers.toml`` in ``searched(cwd)``, or None."""
+    return next((folder / WAIVER_FILE for folder in searched(cwd) if (folder / WAIVER_FILE).is_file()), None)
+
+
 def load_waivers(path: Path | None, cwd: Path | None = None) -> tuple[Waiver, ...]:
-    """Waivers of a file with ``[[waivers]]`` tables; without ``path``, of ``reid-audit-waivers.toml`` in ``cwd``.
+    """Waivers of a file with ``[[waivers]]`` tables; without ``path``, of the nearest ``reid-audit-waivers.toml`` in
+    ``searched(cwd)``.
 
     Raises PolicyError where a field is missing, unknown or malformed.
     """
     if path is None:
-        path = None if cwd is None else cwd / WAIVER_FILE
-        if path is None or not path.is_file():
+        path = find_waivers(cwd) if cwd is not None else None
+        if path is None:
             return ()
-    table = _read(path)
+    table = _toml_of(_bytes(path), path)
     _known(table, ("waivers",), "")
     entries = table.get("waivers", [])
     if not isinstance(entries, list):
@@ -170,21 +211,6 @@ def _toml(value: object) -> str:
     return repr(value)
 
 
-def _find(path: Path | None, cwd: Path) -> tuple[Path | None, dict[str, Any] | None]:
-    if path is not None:
-        table = _read(path)
-        if path.name == "pyproject.toml":
-            table = _pyproject_table(table) or {}
-        return path, table
-    own = cwd / POLICY_FILE
-    if own.is_file():
-        return own, _read(own)
-    project = cwd / "pyproject.toml"
-    if project.is_file() and (table_or_none := _pyproject_table(_read(project))) is not None:
-        return project, table_or_none
-    return None, None
-
-
 def _pyproject_table(table: dict[str, Any]) -> dict[str, Any] | None:
     tool = table.get("tool")
     if not isinstance(tool, dict) or "reid-audit" not in tool:
@@ -192,16 +218,20 @@ def _pyproject_table(table: dict[str, Any]) -> dict[str, Any] | None:
     return _table(tool["reid-audit"], "tool.reid-audit")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return path.read_bytes()
     except OSError as error:
         raise PolicyError(
             f"cannot read {path}: {error.strerror or error}",
             closest="reid-audit.toml in the working directory",
             remedy="check the path, or write one with 'reid-audit policy init'",
         ) from error
+
+
+def _toml_of(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(
             f"{path} is not TOML: {error}", closest="TOML 1.0", remedy="compare with 'reid-audit policy init'"

@@ -20,12 +20,17 @@ class RunStore:
     """Finished arms below ``folder`` (mode 0700: they hold images). None: nothing is kept."""
 
     folder: Path | None = None
-    resume: bool = False
+    earlier: tuple[Path, ...] = ()
+    """Folders of other runs whose arms may be used again, the best first; nothing is written to them."""
 
     def load(self, name: str, inputs: str) -> State | None:
-        """Tensors and values of an arm made from the same ``inputs`` (a SHA-256), or None."""
-        path = self._path(name)
-        if path is None or not self.resume or not path.is_file():
+        """Tensors and values of an arm of an earlier run made from the same ``inputs`` (a SHA-256), or None."""
+        found = (self._read(folder / f"{name}.safetensors", inputs) for folder in self.earlier)
+        return next((state for state in found if state is not None), None)
+
+    @staticmethod
+    def _read(path: Path, inputs: str) -> State | None:
+        if not path.is_file():
             return None
         try:
             with safe_open(path, framework="pt") as file:
@@ -38,13 +43,9 @@ class RunStore:
 
     def save(self, name: str, inputs: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Keep a finished arm; the file appears whole or not at all."""
-        path = self._path(name)
-        if path is None:
-            return
-        write_private(path, save(tensors, metadata={"inputs": inputs, "values": json.dumps(values)}))
-
-    def _path(self, name: str) -> Path | None:
-        return None if self.folder is None else self.folder / f"{name}.safetensors"
+        if self.folder is not None:
+            kept = save(tensors, metadata={"inputs": inputs, "values": json.dumps(values)})
+            write_private(self.folder / f"{name}.safetensors", kept)
 
 
 def write_private(path: Path, content: bytes | str) -> None:

@@ -16,6 +16,7 @@ FLOORS: dict[str, int] = {
     "budget": 1,
     "device": 1,
     "store": 1,
+    "runs": 1,
     "preprocess": 1,
     "policy": 1,
     "imaging": 1,

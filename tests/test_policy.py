@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reid_audit.errors import PolicyError
-from reid_audit.policy import load_policy, load_waivers, parse_policy, policy_sha256, policy_template
+from reid_audit.policy import load_policy, load_waivers, parse_policy, policy_sha256, policy_template, searched
 from reid_audit.records import Metric, Policy
 
 
@@ -27,7 +28,7 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
     policy, source, digest = load_policy(None, tmp_path)
     assert policy == Policy()
     assert source is None
-    assert digest == policy_sha256(Policy())
+    assert digest == hashlib.sha256(policy_template().encode()).hexdigest()
 
 
 def test_the_working_directory_is_searched_and_the_own_file_wins(tmp_path: Path) -> None:
@@ -42,6 +43,66 @@ def test_the_working_directory_is_searched_and_the_own_file_wins(tmp_path: Path)
     own.write_text("level = 0.05\n")
     policy, source, _ = load_policy(None, tmp_path)
     assert (policy.level, source) == (0.05, own)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository below a folder with a policy of its own, which is none of its business."""
+    (tmp_path / "reid-audit.toml").write_text("level = 0.3\n")
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    (tmp_path / "repository" / "models" / "chest").mkdir(parents=True)
+    return tmp_path / "repository"
+
+
+def test_the_nearest_policy_upwards_is_used_and_the_repository_is_not_left(repository: Path) -> None:
+    deep = repository / "models" / "chest"
+    assert load_policy(None, deep)[1] is None
+    (repository / "reid-audit.toml").write_text("level = 0.2\n")
+    assert load_policy(None, deep)[:2] == (Policy(level=0.2), repository / "reid-audit.toml")
+    (repository / "models" / "pyproject.toml").write_text("[tool.ruff]\n")
+    assert load_policy(None, deep)[1] == repository / "reid-audit.toml"
+    (repository / "models" / "pyproject.toml").write_text("[tool.reid-audit]\nlevel = 0.05\n")
+    assert load_policy(None, deep)[0].level == 0.05
+    (deep / "reid-audit.toml").write_text("level = 0.01\n")
+    assert load_policy(None, deep)[0].level == 0.01
+
+
+def test_waivers_are_looked_for_in_the_same_folders(repository: Path) -> None:
+    deep = repository / "models" / "chest"
+    (repository.parent / "reid-audit-waivers.toml").write_text(WAIVER.format(digest="b" * 64))
+    assert load_waivers(None, deep) == ()
+    (repository / "reid-audit-waivers.toml").write_text(WAIVER.format(digest="a" * 64))
+    assert load_waivers(None, deep)[0].checkpoint_sha256 == "a" * 64
+
+
+def test_a_worktree_is_a_repository_too(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: elsewhere\n")
+    assert searched(tmp_path / "deep" / "er")[-1] == tmp_path.resolve()
+
+
+def test_without_a_repository_the_search_ends_below_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    project, deep = tmp_path / "project", tmp_path / "project" / "deep"
+    assert searched(deep) == (deep, project)
+    assert searched(tmp_path) == (tmp_path,)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "elsewhere")
+    assert searched(deep) == (deep,)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert searched(deep) == (deep,)
+
+
+def homeless() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_the_digest_is_that_of_the_files_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "reid-audit.toml"
+    path.write_bytes(b"# a comment\r\nlevel = 0.2\r\n")
+    assert (
+        load_policy(None, tmp_path)[2]
+        == load_policy(path, Path("/"))[2]
+        == hashlib.sha256(path.read_bytes()).hexdigest()
+    )
 
 
 def test_a_named_gate_overrides_only_what_it_says(tmp_path: Path) -> None:
@@ -142,7 +203,7 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
         load_policy(tmp_path / "absent.toml", tmp_path)
 
 
-def test_the_digest_ignores_layout_and_sees_values(tmp_path: Path) -> None:
+def test_the_digest_of_a_policy_without_a_file_ignores_layout_and_sees_values(tmp_path: Path) -> None:
     first = _policy(tmp_path, "[gates.linkage_p]\nfail = 0.02\n[gates.nearest_nn]\nfail = 0.1\n")
     second = _policy(tmp_path, "# c\n[gates.nearest_nn]\nfail = 0.10\n\n[gates.linkage_p]\nfail = 0.020\n")
     assert policy_sha256(first) == policy_sha256(second) != policy_sha256(Policy())

@@ -84,7 +84,7 @@ def power_control(
         return known.measurements, [known.run.model_copy(update={"note": "kept from an earlier audit"})]
     copy = cohorts.canaries.plant(setup.task, cohorts.holdout, request.seed)
     task = with_metrics(replace(setup.task, target=copy))
-    made = attack_target(task, request.method, meter.share(0.95), context, name="attack_power")
+    made = attack_target(task, request.method, meter.share(0.95), replace(context, inputs=key), name="attack_power")
     found = power(task, space, cohorts.holdout, cohorts.canaries, made, seed=request.seed, level=request.policy.level)
     result = PowerResult(measurements=found, run=summarise("attack_power", made))
     cache.save(key, result)

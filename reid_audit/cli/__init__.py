@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 
 from reid_audit import __version__
+from reid_audit.cli.pipes import outlive_readers
 from reid_audit.errors import AuditError
 
 NOT_AUDITED = 3
@@ -56,6 +57,7 @@ def main() -> None:
 
 def run() -> None:
     """Entry point. Nothing but a verdict exits 0, 1 or 4; whatever was not foreseen exits 3."""
+    outlive_readers()
     sys.exit(exit_code())
 
 

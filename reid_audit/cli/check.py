@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from reid_audit import __version__
 from reid_audit.checkpoint import screen
+from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
 from reid_audit.console import ConsoleObserver, console_for, show_result
-from reid_audit.policy import load_policy, load_waivers, policy_sha256
-from reid_audit.records import Budget, Outcome, Policy, PreprocessPolicy, PreprocessSpec
+from reid_audit.policy import load_policy, load_waivers
+from reid_audit.records import Outcome, Policy
+from reid_audit.runs import ARMS, LATEST, RESTRICTED, RESULT, begun, finish, runs_below
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from reid_audit.audit import Audited, AuditRequest, Films
-
-FailOn = Literal["fail", "inconclusive", "never"]
-PROFILES: dict[str, dict[str, Any]] = {
-    "ci": {"steps": 300, "particles": (16,)},
-    "standard": {"steps": 500, "particles": (16, 32)},
-    "deep": {"steps": 1000, "particles": (16, 32, 64)},
-}
-PRIOR_FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
-"""Suffixes of a --prior that is a file of weights, not films. All but the first are refused by the prior's reader."""
-READERS = ("auto", "shipped", "off")
-"""Words of the policy's ``demographics``; anything else is a file."""
-UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """Seconds of ``600``, ``600s``, ``10m`` or ``1h``."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
-    if found is None or float(found[1]) <= 0:
-        raise click.BadParameter(f"{value!r} is not a duration such as 600, 90s, 10m or 1h")
-    return float(found[1]) * UNITS[found[2]]
+    from reid_audit.report import Format
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--policy", type=click.Path(path_type=Path), help="Policy file; default: reid-audit.toml here.")
-@click.option("--waivers", type=click.Path(path_type=Path), help="Waiver file; default: reid-audit-waivers.toml here.")
+@click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    help="Policy file; default: the nearest reid-audit.toml, looking upwards.",
+)
+@click.option(
+    "--waivers", type=click.Path(path_type=Path), help="Waiver file; default: the nearest reid-audit-waivers.toml."
+)
 @click.option("--reference", help="Training films: folder, CSV, NPZ; filter with ?column=value.")
 @click.option("--holdout", help="Films of other patients from the same source.")
 @click.option("--prior", help="Prior file, or public films to fit one on; default: the shipped chest prior.")
@@ -87,9 +76,15 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
 @click.option("--arch", help="Architecture by name, instead of inferring it.")
 @click.option("--arch-factory", help="package.module:function that builds the network. Runs that code.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("reid-audit-report"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("reid-audit-report"),
+    show_default=True,
+    help="Folder of all runs; each gets its own, and 'latest' leads to the newest finished one.",
+)
 @click.option("--format", "formats", multiple=True, type=click.Choice(["html", "json", "markdown", "sarif", "junit"]))
-@click.option("--resume", is_flag=True, help="Reuse finished arms found in --out.")
+@click.option("--resume", is_flag=True, help="Take over what earlier runs below --out finished from the same inputs.")
 @click.option(
     "--fail-on",
     type=click.Choice(["fail", "inconclusive", "never"]),
@@ -98,153 +93,85 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
     help="Which outcomes give a non-zero code; changes only 1 and 4 to 0.",
 )
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-def check(checkpoint: Path, *, fail_on: FailOn, out: Path, quiet: bool, formats: tuple[str, ...], **given: Any) -> int:
+def check(**given: Any) -> int:
     """Audit CHECKPOINT: attack it within the budget, score patient re-identification, judge, report, exit."""
-    from reid_audit.report import FILES, FORMATS
+    options = CheckOptions.model_validate(given)
+    console = console_for(quiet=options.quiet)
+    policy, source, digest = load_policy(options.policy, Path.cwd())
+    console.print(first_line(options.checkpoint, source, digest), highlight=False, markup=False)
+    seen = screen(options.checkpoint)
+    request, films = plan(options, policy, digest)  # brings torch: not before the file has passed
+    with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
+        audited = carried_out(request, films, options, folder, console)
+        deliver(audited, folder, options.formats)
+        moved = finish(folder)
+    show_result(console, audited.result)
+    console.print(f"reports: {folder} (restricted/ shows patients and stays in the house)", highlight=False)
+    if not moved:
+        console.print(f"{options.out / LATEST} is a folder, not a link, and still shows an earlier run")
+    return process_code(audited.result.verdict.outcome, audited.result.verdict.exit_code, options.fail_on)
 
-    policy, _, _ = load_policy(given["policy"], Path.cwd())
-    for name in FILES.values():
-        (out / name).unlink(missing_ok=True)
-    screen(checkpoint)
-    from reid_audit.audit import (  # brings torch, timm and torchvision: not before the file has passed
-        ControlCache,
-        run_audit,
+
+def first_line(checkpoint: Path, source: Path | None, digest: str) -> str:
+    """What is audited under what; said before anything that takes time."""
+    return f"reid-audit {__version__}: {checkpoint} under {source or 'the default policy'} (sha256 {digest[:16]})"
+
+
+def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditRequest, Films]:
+    """Options and policy file as a request. Precedence: flag, environment, file, default."""
+    from reid_audit.audit import AuditRequest
+    from reid_audit.cli.sources import sources
+
+    waivers = load_waivers(options.waivers, Path.cwd())
+    films, prior_file = sources(options)
+    read = options.demographics
+    request = AuditRequest(
+        checkpoint=options.checkpoint,
+        policy=override(policy, options),
+        policy_sha256=digest,
+        waivers=waivers,
+        method=options.method,
+        seed=options.seed,
+        device=options.device,
+        deterministic=options.deterministic,
+        architecture=options.arch,
+        factory=options.arch_factory,
+        prior=prior_file,
+        prior_patients=options.prior_patients,
+        predictor=None if read is None or read in READERS else Path(read),
+        base=options.base,
     )
+    return request, films
+
+
+def carried_out(request: AuditRequest, films: Films, options: CheckOptions, folder: Path, console: Console) -> Audited:
+    """The audit itself, told on the console; finished arms are kept in ``folder``."""
+    from reid_audit.audit import ControlCache, run_audit
     from reid_audit.store import RunStore
 
-    request, films = plan(checkpoint, policy, given)
-    console = console_for(quiet=quiet)
+    earlier = tuple(run / ARMS for run in runs_below(options.out) if run != folder) if options.resume else ()
     with ConsoleObserver(console, ceiling=request.policy.budget.seconds) as observer:
-        audited = run_audit(
+        return run_audit(
             request,
             films,
             now=datetime.now(UTC),
             clock=time.monotonic,
             observer=observer,
-            store=RunStore(out / "restricted" / "arms", resume=given["resume"]),
-            cache=ControlCache(given["cache"]),
+            store=RunStore(folder / ARMS, earlier=earlier),
+            cache=ControlCache(options.cache),
         )
-    wanted = tuple(name for name in FORMATS if name in formats) or FORMATS
-    deliver(audited, out, wanted)
-    show_result(console, audited.result)
-    console.print(f"reports: {out} (restricted/ shows patients and stays in the house)", highlight=False)
-    return process_code(audited.result.verdict.outcome, audited.result.verdict.exit_code, fail_on)
 
 
-def plan(checkpoint: Path, policy: Policy, given: dict[str, Any]) -> tuple[AuditRequest, Films]:
-    """Options and policy file as a request. Precedence: flag, environment, file, default."""
-    from reid_audit.audit import AuditRequest
-
-    policy = override(policy, given)
-    waivers = load_waivers(given["waivers"], Path.cwd())
-    films, prior_file = sources(given)
-    request = AuditRequest(
-        checkpoint=checkpoint,
-        policy=policy,
-        policy_sha256=policy_sha256(policy),
-        waivers=waivers,
-        method=given["method"],
-        seed=given["seed"],
-        device=given["device"],
-        deterministic=given["deterministic"],
-        architecture=given["arch"],
-        factory=given["arch_factory"],
-        prior=prior_file,
-        prior_patients=given["prior_patients"],
-        predictor=None if given["demographics"] in (None, *READERS) else Path(given["demographics"]),
-        base=given["base"],
-    )
-    return request, films
-
-
-def override(policy: Policy, given: dict[str, Any]) -> Policy:
-    """The policy with the command line's budget, profile, repeats, head, demographics and preprocessing."""
-    changes: dict[str, Any] = dict(PROFILES[given["profile"]]) if given["profile"] else {}
-    if given["budget"] is not None:
-        changes["seconds"] = given["budget"]
-    policy = policy.model_copy(update={"budget": Budget(**{**policy.budget.model_dump(), **changes})})
-    if given["repeats"] is not None:
-        policy = policy.model_copy(update={"repeats": given["repeats"], "agreement": None})
-    if given["head"] is not None:
-        policy = policy.model_copy(update={"head": given["head"]})
-    if given["demographics"] in READERS:
-        policy = policy.model_copy(update={"demographics": given["demographics"]})
-    return policy.model_copy(
-        update={"preprocess": preprocessing(policy.preprocess, given["preprocess"], given["side"])}
-    )
-
-
-def preprocessing(stated: PreprocessPolicy, values: str | None, side: int | None) -> PreprocessPolicy:
-    """The policy's table with grey values by name (``infer``: asked of the first layers) and another side."""
-    from reid_audit.preprocess import NAMED
-
-    if values == "infer":
-        stated = PreprocessPolicy(declared=stated.declared, values="inferred")
-    elif values is not None:
-        named = NAMED[values].model_dump(include={"mean", "std", "invert"})
-        stated = PreprocessPolicy(declared=(stated.declared or PreprocessSpec()).model_copy(update=named))
-    if side is None:
-        return stated
-    declared = (stated.declared or PreprocessSpec()).model_copy(update={"side": side})
-    return PreprocessPolicy(declared=declared, values="inferred" if stated.declared is None else stated.values)
-
-
-def sources(given: dict[str, Any]) -> tuple[Films, Path | None]:
-    """Where films come from, opened only when an audit asks; and the prior's file if it is one.
-
-    Raises CohortError where a folder or manifest is found wanting without opening a film.
-    """
-    from reid_audit.audit import Films, Frame, PriorFilms
-    from reid_audit.cohort import Cohort, foresee, load_cohort, parse_source
-
-    def opener(text: str, role: Literal["reference", "holdout"], *, named: bool = True) -> Any:
-        path, where = parse_source(text)
-        label = given["label"] if named else None
-        foresee(path, where, given["strata"], label)
-
-        def open_cohort(frame: Frame) -> Cohort:
-            return load_cohort(
-                path,
-                role=role,
-                spec=frame.spec,
-                side=frame.side,
-                channels=frame.channels,
-                where=where,
-                strata=given["strata"],
-                label=label,
-            )
-
-        return open_cohort
-
-    prior = given["prior"]
-    named_file = prior is not None and Path(prior).suffix.lower() in PRIOR_FILES
-    if given["prior_patients"] is not None and not named_file:
-        raise click.UsageError("--prior-patients goes with a --prior file")
-    if named_file:
-        open_prior, prior_file = None, Path(prior)
-    elif prior is not None:
-        read, name = opener(prior, "reference", named=False), parse_source(prior)[0].name
-        open_prior, prior_file = (lambda frame: PriorFilms(read(frame), declared=name)), None
-    else:
-        open_prior, prior_file = None, None
-    films = Films(
-        reference=opener(given["reference"], "reference") if given["reference"] else None,
-        holdout=opener(given["holdout"], "holdout") if given["holdout"] else None,
-        prior=open_prior,
-    )
-    return films, prior_file
-
-
-def deliver(audited: Audited, out: Path, formats: tuple[Any, ...]) -> None:
-    """Write the public reports, then what is restricted (mode 0700)."""
-    from reid_audit.report import publish, write_reports
+def deliver(audited: Audited, folder: Path, formats: tuple[Format, ...] = ()) -> None:
+    """Write the public reports (none named: all), then what is restricted (mode 0700)."""
+    from reid_audit.report import FORMATS, publish, write_reports
     from reid_audit.report.evidence import write_evidence
     from reid_audit.store import write_private
 
-    write_reports(publish(audited.result), out, formats)
-    write_private(out / "restricted" / "result.json", audited.result.model_dump_json(indent=1))
+    write_reports(publish(audited.result), folder, tuple(name for name in FORMATS if name in formats) or FORMATS)
+    write_private(folder / RESULT, audited.result.model_dump_json(indent=1))
     if audited.evidence is not None:
-        write_evidence(audited.evidence, out / "restricted")
+        write_evidence(audited.evidence, folder / RESTRICTED)
 
 
 def process_code(outcome: Outcome, code: int, fail_on: FailOn) -> int:

@@ -49,7 +49,6 @@ def demo(targets: tuple[TargetName, ...], out: Path, seed: int, quiet: bool) -> 
     from reid_audit.cli.check import deliver
     from reid_audit.demo.targets import demo_case
     from reid_audit.policy import policy_sha256
-    from reid_audit.report import FORMATS
 
     console = console_for(quiet=quiet)
     codes = {}
@@ -62,7 +61,7 @@ def demo(targets: tuple[TargetName, ...], out: Path, seed: int, quiet: bool) -> 
         films = films_of(case)
         with ConsoleObserver(console) as observer:
             audited = run_audit(request, films, now=datetime.now(UTC), clock=time.monotonic, observer=observer)
-        deliver(audited, out / name, FORMATS)
+        deliver(audited, out / name)
         show_result(console, audited.result)
         codes[name] = audited.result.verdict.exit_code
         console.print(f"exit code {codes[name]}; report: {out / name / 'report.html'}", highlight=False)

@@ -21,7 +21,7 @@ def init(out: Path) -> int:
     """Write a commented policy with the default thresholds; an existing file is never overwritten."""
     if out.exists():
         raise PolicyError(f"{out} exists", closest=str(out), remedy="choose another --out, or remove the file first")
-    out.write_text(policy_template(), encoding="utf-8")
+    out.write_bytes(policy_template().encode())  # the bytes whose SHA-256 stands for the defaults
     click.echo(f"wrote {out}")
     return 0
 
@@ -33,7 +33,7 @@ def check(path: Path | None) -> int:
     from reid_audit.score.needs import needs, smallest, to_report_one
 
     found, source, digest = load_policy(path, Path.cwd())
-    click.echo(f"{source or 'built-in defaults'}: valid, sha256 {digest[:16]}")
+    click.echo(f"{source or 'built-in defaults'}: valid, sha256 {digest}")
     for gate in found.gates:
         click.echo(f"  {gate.metric.value}: fail {gate.fail}, clear {gate.clear}, on {gate.basis}")
     click.echo("patients a clean model needs to PASS, by gate and control (training, hold-out with the canaries):")

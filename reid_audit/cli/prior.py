@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from reid_audit.cli.check import duration
+from reid_audit.cli.options import duration
 from reid_audit.cli.prior_demographics import demographics
 from reid_audit.cli.prior_films import origin_of_films, read_films, writable
 from reid_audit.cli.prior_show import info, sample

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from reid_audit.errors import RunStateError
-from reid_audit.policy import load_policy, load_waivers, policy_sha256
+from reid_audit.policy import load_policy, load_waivers
+from reid_audit.runs import REPORT, RESTRICTED, RESULT, chosen, later
 
 if TYPE_CHECKING:
     from reid_audit.records import AuditResult
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("result", type=click.Path(path_type=Path))
-@click.option("--policy", type=click.Path(path_type=Path), help="Policy file; default: reid-audit.toml here.")
-@click.option("--waivers", type=click.Path(path_type=Path), help="Waiver file.")
+@click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    help="Policy file; default: the nearest reid-audit.toml, looking upwards.",
+)
+@click.option(
+    "--waivers", type=click.Path(path_type=Path), help="Waiver file; default: reid-audit-waivers.toml, likewise."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write the new reports; default: nowhere.")
 def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | None) -> int:
     """Judge the finished run in RESULT again, under another policy; no attack, no GPU."""
@@ -31,12 +38,10 @@ def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | No
     from reid_audit.report import publish, write_reports
 
     found = load_result(result)
-    chosen, _, _ = load_policy(policy, Path.cwd())
+    asked, _, digest = load_policy(policy, Path.cwd())
     accepted = load_waivers(waivers, Path.cwd())
-    verdict = judge_again(found, chosen, waivers=accepted, today=datetime.now(UTC).date())
-    again = found.model_copy(
-        update={"policy": chosen, "policy_sha256": policy_sha256(chosen), "waivers": accepted, "verdict": verdict}
-    )
+    verdict = judge_again(found, asked, waivers=accepted, today=datetime.now(UTC).date())
+    again = found.model_copy(update={"policy": asked, "policy_sha256": digest, "waivers": accepted, "verdict": verdict})
     if out is not None:
         write_reports(publish(again), out)
     show_result(console_for(quiet=False), again)
@@ -54,7 +59,7 @@ def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | No
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write files there; default: print one format.")
 def render(result: Path, names: tuple[Format, ...], out: Path | None) -> int:
-    """Write the finished run in RESULT (its --out directory, or a report.json) in any report format."""
+    """Write the finished run in RESULT (an --out folder, a run's folder, or a report.json) in any report format."""
     from reid_audit.report import FORMATS, write_reports
     from reid_audit.report import render as rendered
 
@@ -101,9 +106,10 @@ def load_report(path: Path) -> PublicReport:
     there is. Raises RunStateError."""
     from reid_audit.report import loads, publish
 
+    path = run_of(path)
     if path.is_dir():
-        path = path / "restricted" / "result.json" if (path / "restricted").is_dir() else path / "report.json"
-    if path.name == "result.json":
+        path = path / RESULT if (path / RESTRICTED).is_dir() else path / REPORT
+    if path.name == RESULT.name:
         return publish(load_result(path))
     try:
         return loads(path.read_text(encoding="utf-8"))
@@ -112,24 +118,34 @@ def load_report(path: Path) -> PublicReport:
         raise RunStateError(
             f"{path.parent if missing else path} holds no finished run",
             closest="no report.json" if missing else "report.json is damaged or of another version",
-            remedy="give the --out directory of a finished 'reid-audit check', or its report.json",
+            remedy="give the --out folder of a finished 'reid-audit check', a run's folder in it, or its report.json",
         ) from error
 
 
 def load_result(path: Path) -> AuditResult:
-    """The finished run in a directory (or its restricted/result.json), of this version or version 1.
+    """The finished run in a folder (or its restricted/result.json), of this version or version 1.
 
     Raises RunStateError.
     """
     from reid_audit.records import AuditResult
     from reid_audit.records.earlier import with_present_names
 
-    place = path / "restricted" / "result.json" if path.is_dir() else path
+    path = run_of(path)
+    place = path / RESULT if path.is_dir() else path
     try:
         return AuditResult.model_validate_json(json.dumps(with_present_names(json.loads(place.read_bytes()))))
     except (OSError, ValueError) as error:
         raise RunStateError(
             f"{path} holds no finished run",
             closest="no restricted/result.json" if isinstance(error, OSError) else "restricted/result.json is damaged",
-            remedy="give the --out directory of a finished 'reid-audit check'",
+            remedy="give the --out folder of a finished 'reid-audit check', or a run's folder in it",
         ) from error
+
+
+def run_of(path: Path) -> Path:
+    """The run that ``path`` means; a later one that left no verdict is named on stderr, because it is not read."""
+    run = chosen(path)
+    newer = later(run) if run != path else None
+    if newer is not None:
+        click.echo(f"note: {run.name} is read; {newer.name} began later and has not finished", err=True)
+    return run

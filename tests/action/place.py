@@ -41,6 +41,8 @@ class Place:
     workspace: Path
     temp: Path
     prepared: Path
+    links: bool = True
+    """False: the file system knows no links."""
 
     @staticmethod
     def make(folder: Path) -> Place:
@@ -54,7 +56,7 @@ class Place:
     def run(
         self, code: int, event: str = "push", payload: dict[str, Any] | None = None, **inputs: str
     ) -> Any:  # runner.Job, which is loaded by path
-        runner.fake_command(self.temp, self.prepared, code)
+        runner.fake_command(self.temp, self.prepared, code, links=self.links)
         given = {name.replace("_", "-"): value for name, value in inputs.items()}
         given = {"checkpoint": "model.pt", "version": "preinstalled", **given}
         return runner.run_action(self.workspace, self.temp, given, event, payload or {})
@@ -64,7 +66,8 @@ class Place:
         write_reports(publish(result.model_copy(update={"checkpoint": checkpoint})), self.prepared)
 
     def report(self) -> Path:
-        return self.workspace / "reid-audit-report"
+        """Where the latest run's reports are."""
+        return self.workspace / "reid-audit-report" / "latest"
 
 
 def annotations(job: Any, level: str) -> list[str]:

@@ -101,10 +101,11 @@ def parse_outputs(text: str) -> dict[str, str]:
     return values
 
 
-def fake_command(folder: Path, prepared: Path, code: int) -> None:
-    """A ``reid-audit`` in ``folder``/bin: records its arguments, copies ``prepared`` to --out, ends with ``code``."""
+def fake_command(folder: Path, prepared: Path, code: int, *, links: bool = True) -> None:
+    """A ``reid-audit`` in ``folder``/bin: records its arguments, makes ``prepared`` the latest run below --out where it
+    holds something, ends with ``code``."""
     script = folder / "bin" / "reid-audit"
-    script.parent.mkdir()
+    script.parent.mkdir(exist_ok=True)
     script.write_text(
         f"""#!{sys.executable}
 import json, pathlib, shutil, sys
@@ -114,7 +115,10 @@ words = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:] if "=" in w
 words["read"] = {{k: pathlib.Path(words[k]).read_text() for k in ("policy", "waivers") if k in words}}
 pathlib.Path({str(folder / "arguments.json")!r}).write_text(json.dumps([sys.argv[1:], words["read"]]))
 print("::error::a line the tool printed")
-shutil.copytree({str(prepared)!r}, words["out"], dirs_exist_ok=True)
+prepared, out = pathlib.Path({str(prepared)!r}), pathlib.Path(words["out"])
+if any(prepared.iterdir()):
+    shutil.copytree(prepared, out / "this-run")
+    (out / "latest").symlink_to("this-run") if {links} else (out / "latest").write_text("this-run\\n")
 sys.exit({code})
 """,
         encoding="utf-8",

@@ -23,10 +23,10 @@ def test_leaking(place: Place) -> None:
     assert job.outputs == {
         "verdict": "fail",
         "exit-code": "1",
-        "report-json": "reid-audit-report/report.json",
-        "report-html": "reid-audit-report/report.html",
-        "sarif": "reid-audit-report/report.sarif",
-        "junit": "reid-audit-report/report.junit.xml",
+        "report-json": "reid-audit-report/latest/report.json",
+        "report-html": "reid-audit-report/latest/report.html",
+        "sarif": "reid-audit-report/latest/report.sarif",
+        "junit": "reid-audit-report/latest/report.junit.xml",
         "checkpoint-sha256": SHA,
         "failed-gates": "linkage_p,membership_tpr_at_1pct_fpr,likely_samples,nearest_ssim,nearest_nn",
     }
@@ -111,7 +111,10 @@ def contradiction(place: Place) -> None:
 
 def report_of_an_earlier_run(place: Place) -> None:
     place.write(results.passing())
-    place.prepared.rename(place.report())
+    earlier = place.report().with_name("earlier-run")
+    earlier.parent.mkdir()
+    place.prepared.rename(earlier)
+    place.report().symlink_to(earlier.name)
     place.prepared.mkdir()
 
 
@@ -129,3 +132,28 @@ def test_missing_checkpoint(place: Place) -> None:
     place.write(results.passing())
     job = place.run(0, checkpoint="elsewhere.pt")
     assert (job.code, job.outputs["checkpoint-sha256"]) == (3, "")
+
+
+def test_an_earlier_run_stays_where_it_is(place: Place) -> None:
+    report_of_an_earlier_run(place)
+    assert place.run(3).code == 3
+    assert (place.report().with_name("earlier-run") / "report.json").is_file()
+    assert not place.report().exists()
+
+
+def test_a_pointer_that_is_a_text_file_is_followed(place: Place) -> None:
+    place.links = False
+    place.write(results.passing())
+    job = place.run(0)
+    assert (job.code, job.outputs["report-json"]) == (0, "reid-audit-report/this-run/report.json")
+    place.prepared.rename(place.temp / "done")
+    place.prepared.mkdir()
+    assert place.run(0).outputs["verdict"] == "not_audited"
+
+
+def test_a_pointer_that_is_a_folder_is_not_taken_for_this_run(place: Place) -> None:
+    place.write(results.passing())
+    place.report().mkdir(parents=True)
+    job = place.run(0)
+    assert (job.code, job.outputs["verdict"]) == (3, "not_audited")
+    assert "clear out-dir" in annotations(job, "error")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from reid_audit.checkpoint import load_checkpoint
 from reid_audit.cohort import Cohort, assemble
 from reid_audit.demo.targets import SPEC, DemoCase, demo_case
 from reid_audit.errors import CohortError
+from reid_audit.observer import Event, Noted, Observer
 from reid_audit.policy import policy_sha256
 from reid_audit.preprocess import to_network
 from reid_audit.records import (
@@ -74,6 +75,7 @@ def audit(
     store: RunStore | None = None,
     cache: ControlCache | None = None,
     base: Path | None = None,
+    observer: Observer | None = None,
 ) -> Audited:
     request = AuditRequest(
         checkpoint=checkpoint or case.checkpoint,
@@ -87,7 +89,9 @@ def audit(
         holdout=(lambda _: case.holdout) if "holdout" in films else None,
         prior=lambda _: PriorFilms(case.prior, declared="phantom-prior"),
     )
-    return run_audit(request, sides, now=NOW, clock=clock or StoppedClock(), store=store, cache=cache)
+    return run_audit(
+        request, sides, now=NOW, clock=clock or StoppedClock(), observer=observer, store=store, cache=cache
+    )
 
 
 @pytest.fixture(scope="module")
@@ -241,14 +245,39 @@ def test_shared_patients_are_refused(clean: DemoCase) -> None:
 @pytest.mark.timeout(900)
 def test_resume_reuses_finished_arms_of_the_same_inputs_only(leaking: DemoCase, tmp_path: Path) -> None:
     first = audit(leaking, policy(steps=3), store=RunStore(tmp_path))
-    resumed = audit(leaking, policy(steps=3), store=RunStore(tmp_path, resume=True))
+    again = RunStore(tmp_path / "again", earlier=(tmp_path / "empty", tmp_path))
+    resumed = audit(leaking, policy(steps=3), store=again)
     assert resumed.result.digests == first.result.digests
     assert resumed.result.attack_runs[0].spend == first.result.attack_runs[0].spend
+    assert not (tmp_path / "again").exists()
     (tmp_path / "target.safetensors").write_bytes(b"damaged")
-    assert audit(leaking, policy(steps=3), store=RunStore(tmp_path, resume=True)).result.digests == first.result.digests
-    changed = audit(leaking, policy(steps=4), store=RunStore(tmp_path, resume=True))
+    assert audit(leaking, policy(steps=3), store=again).result.digests == first.result.digests
+    assert (tmp_path / "target.safetensors").read_bytes() == b"damaged"
+    changed = audit(leaking, policy(steps=4), store=again)
     assert changed.result.digests != first.result.digests
-    assert (tmp_path / "target.safetensors").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "again" / "target.safetensors").stat().st_mode & 0o777 == 0o600
+
+
+@dataclass
+class Notes:
+    said: list[str] = field(default_factory=list)
+
+    def notice(self, event: Event) -> None:
+        if isinstance(event, Noted):
+            self.said.append(event.message)
+
+
+@pytest.mark.timeout(900)
+def test_canaries_of_other_films_are_not_taken_over(clean: DemoCase, tmp_path: Path) -> None:
+    audit(clean, policy(steps=2), store=RunStore(tmp_path))
+    same, other = Notes(), Notes()
+    store = RunStore(tmp_path / "again", earlier=(tmp_path,))
+    audit(clean, policy(steps=2), store=store, observer=same)
+    fewer = clean._replace(holdout=small(clean.holdout, clean.holdout.summary.patients - 1))
+    audit(fewer, policy(steps=2), store=store, observer=other)
+    assert "attack power: taken over from an earlier run" in same.said
+    assert "target: taken over from an earlier run" in other.said
+    assert "attack power: no earlier run finished it from the same inputs" in other.said
 
 
 @pytest.mark.timeout(900)

@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
+import click
 import pytest
 
 from reid_audit.audit.setup import stated_head
-from reid_audit.cli.check import check, override, preprocessing
+from reid_audit.cli.check import check
+from reid_audit.cli.options import NO_MATTER, PROFILES, CheckOptions, duration, override, preprocessing
 from reid_audit.errors import ArchitectureError
 from reid_audit.preprocess import HALF, NAMED
 from reid_audit.records import ArchMatch, Policy, PreprocessPolicy, PreprocessSpec
 
 STATED = PreprocessPolicy(declared=PreprocessSpec(side=48, crop="center", mean=(0.3,), std=(0.2,), invert=True))
-NOTHING: dict[str, Any] = {
-    "profile": None, "budget": None, "repeats": None, "side": None, "preprocess": None, "head": None,
-    "demographics": None,
-}  # fmt: skip
+
+
+def options(**given: object) -> CheckOptions:
+    return CheckOptions.model_validate({"checkpoint": Path("model.pt"), **given})
+
+
+def test_the_record_holds_exactly_the_options_of_the_command_with_their_defaults() -> None:
+    with check.make_context("check", ["model.pt"]) as context:
+        assert set(context.params) == set(CheckOptions.model_fields)
+        assert CheckOptions.model_validate(context.params) == options()
+
+
+def test_an_option_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="sied"):
+        options(sied=64)
+
+
+def test_what_was_given_is_told_in_words() -> None:
+    found = options(
+        seed=3, budget=90.0, strata=("view", "site"), deterministic=True, out=Path("x"), quiet=True, method="moments"
+    )
+    assert found.given() == (
+        ("strata", "view"),
+        ("strata", "site"),
+        ("budget", "90s"),
+        ("deterministic", ""),
+        ("seed", "3"),
+    )
+    assert set(CheckOptions.model_fields) > NO_MATTER
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90.0), ("1.5m", 90.0), (" 2h ", 7200.0)])
+def test_durations_have_a_unit(text: str, seconds: float) -> None:
+    assert duration(click.Context(check), check.params[0], text) == seconds
+
+
+@pytest.mark.parametrize("text", ["3", "600", "0m", "-1m", "3 minutes", "soon", ""])
+def test_durations_without_a_unit_are_usage_errors(text: str) -> None:
+    with pytest.raises(click.BadParameter) as refused:
+        duration(click.Context(check), check.params[0], text)
+    assert ("has no unit" in refused.value.message) is text.isdigit()
 
 
 def test_a_named_convention_replaces_the_grey_values_and_leaves_the_geometry() -> None:
@@ -44,10 +83,16 @@ def test_the_flag_offers_every_convention_that_is_tried() -> None:
 
 def test_without_flags_the_policy_stays_as_it_is() -> None:
     policy = Policy(preprocess=STATED, head="sigmoid")
-    assert override(policy, NOTHING) == policy
-    assert override(policy, NOTHING | {"head": "regression"}).head == "regression"
-    assert override(policy, NOTHING | {"demographics": "off"}).demographics == "off"
-    assert override(policy, NOTHING | {"demographics": "file.safetensors"}).demographics == "auto"
+    assert override(policy, options()) == policy
+    assert override(policy, options(head="regression")).head == "regression"
+    assert override(policy, options(demographics="off")).demographics == "off"
+    assert override(policy, options(demographics="file.safetensors")).demographics == "auto"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_sets_steps_and_particles_and_a_budget_the_seconds(profile: str) -> None:
+    found = override(Policy(), options(profile=profile, budget=60.0)).budget
+    assert found == PROFILES[profile].model_copy(update={"seconds": 60.0})
 
 
 def test_a_head_is_stated_where_there_is_one() -> None:

@@ -1,0 +1,130 @@
+"""The options of ``check`` as one typed record, and what they change in a policy."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from reid_audit.records import Budget, Policy, PreprocessPolicy, PreprocessSpec, Record
+
+FailOn = Literal["fail", "inconclusive", "never"]
+FormatName = Literal["html", "json", "markdown", "sarif", "junit"]
+PROFILES: dict[str, Budget] = {
+    "ci": Budget(steps=300, particles=(16,)),
+    "standard": Budget(steps=500, particles=(16, 32)),
+    "deep": Budget(steps=1000, particles=(16, 32, 64)),
+}
+READERS = ("auto", "shipped", "off")
+"""Words of the policy's ``demographics``; anything else is a file."""
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class CheckOptions(Record):
+    """Everything given to one ``check``; None or empty: not given."""
+
+    checkpoint: Path
+    policy: Path | None = None
+    waivers: Path | None = None
+    reference: str | None = None
+    holdout: str | None = None
+    prior: str | None = None
+    prior_patients: Path | None = None
+    demographics: str | None = None
+    """One of ``READERS``, or a predictor file."""
+    strata: tuple[str, ...] = ()
+    label: str | None = None
+    budget: float | None = None
+    """Seconds."""
+    profile: Literal["ci", "standard", "deep"] | None = None
+    method: Literal["moments", "two-stage", "latent", "pixel", "gradient", "prior"] = "moments"
+    base: Path | None = None
+    repeats: int | None = None
+    cache: Path | None = None
+    side: int | None = None
+    preprocess: Literal["infer", "unit", "half", "imagenet", "xrv"] | None = None
+    head: Literal["softmax", "sigmoid", "regression"] | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    deterministic: bool = False
+    arch: str | None = None
+    arch_factory: str | None = None
+    seed: int = 0
+    out: Path = Path("reid-audit-report")
+    formats: tuple[FormatName, ...] = ()
+    resume: bool = False
+    fail_on: FailOn = "inconclusive"
+    quiet: bool = False
+
+    def given(self) -> tuple[tuple[str, str], ...]:
+        """(flag without dashes, value as text) of whatever is not at its default and can change a figure.
+
+        A flag without a value has "". What only says where to write, how to talk and how to exit is left out.
+        """
+        found: list[tuple[str, str]] = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name in NO_MATTER or value == field.default:
+                continue
+            each = value if isinstance(value, tuple) else (value,)
+            found += [(name.replace("_", "-"), _text(name, one)) for one in each]
+        return tuple(found)
+
+
+NO_MATTER = frozenset({"checkpoint", "cache", "out", "formats", "resume", "fail_on", "quiet"})
+"""Options that leave every figure as it is, and the checkpoint, which is no option."""
+
+
+def _text(name: str, value: object) -> str:
+    if value is True:
+        return ""
+    return f"{value:g}s" if name == "budget" else str(value)
+
+
+def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Seconds of ``90s``, ``10m`` or ``1h``. A number alone is refused: 3 may mean seconds or minutes."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
+    if found is None or float(found[1]) <= 0:
+        raise click.BadParameter(f"{value!r} is not a duration such as 90s, 10m or 1h")
+    if not found[2]:
+        raise click.BadParameter(f"{value!r} has no unit: write {value}s, {value}m or {value}h")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def override(policy: Policy, options: CheckOptions) -> Policy:
+    """The policy with the command line's budget, profile, repeats, head, demographics and preprocessing."""
+    budget = policy.budget
+    if options.profile is not None:
+        steps, particles = PROFILES[options.profile].steps, PROFILES[options.profile].particles
+        budget = budget.model_copy(update={"steps": steps, "particles": particles})
+    if options.budget is not None:
+        budget = budget.model_copy(update={"seconds": options.budget})
+    changes: dict[str, object] = {
+        "budget": budget,
+        "preprocess": preprocessing(policy.preprocess, options.preprocess, options.side),
+    }
+    if options.repeats is not None:
+        changes |= {"repeats": options.repeats, "agreement": None}
+    if options.head is not None:
+        changes["head"] = options.head
+    if options.demographics in READERS:
+        changes["demographics"] = options.demographics
+    return policy.model_copy(update=changes)
+
+
+def preprocessing(stated: PreprocessPolicy, values: str | None, side: int | None) -> PreprocessPolicy:
+    """The policy's table with grey values by name (``infer``: asked of the first layers) and another side."""
+    from reid_audit.preprocess import NAMED
+
+    if values == "infer":
+        stated = PreprocessPolicy(declared=stated.declared, values="inferred")
+    elif values is not None:
+        named = NAMED[values].model_dump(include={"mean", "std", "invert"})
+        stated = PreprocessPolicy(declared=(stated.declared or PreprocessSpec()).model_copy(update=named))
+    if side is None:
+        return stated
+    declared = (stated.declared or PreprocessSpec()).model_copy(update={"side": side})
+    return PreprocessPolicy(declared=declared, values="inferred" if stated.declared is None else stated.values)

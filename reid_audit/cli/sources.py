@@ -1,0 +1,69 @@
+"""Where a ``check`` takes its films from: opened only when the audit asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from reid_audit.cli.options import CheckOptions
+
+if TYPE_CHECKING:
+    from reid_audit.audit import Films, Frame
+    from reid_audit.cohort import Cohort
+
+PRIOR_FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
+"""Suffixes of a --prior that is a file of weights, not films. All but the first are refused by the prior's reader."""
+
+
+def sources(options: CheckOptions) -> tuple[Films, Path | None]:
+    """The films of the audit, and the prior's file if it is one.
+
+    Raises CohortError where a folder or manifest is found wanting without opening a film.
+    """
+    from reid_audit.audit import Films, PriorFilms
+    from reid_audit.cohort import parse_source
+
+    prior_file = named_prior(options)
+    films = Films(
+        reference=None if options.reference is None else opener(options, options.reference, "reference"),
+        holdout=None if options.holdout is None else opener(options, options.holdout, "holdout"),
+    )
+    if options.prior is None or prior_file is not None:
+        return films, prior_file
+    read, name = opener(options, options.prior, None), parse_source(options.prior)[0].name
+    return Films(films.reference, films.holdout, lambda frame: PriorFilms(read(frame), declared=name)), None
+
+
+def named_prior(options: CheckOptions) -> Path | None:
+    """The prior's file, None where there is none. Raises UsageError on a patient file without it."""
+    file = None if options.prior is None else Path(options.prior)
+    named = file if file is not None and file.suffix.lower() in PRIOR_FILES else None
+    if options.prior_patients is not None and named is None:
+        raise click.UsageError("--prior-patients goes with a --prior file")
+    return named
+
+
+def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout"] | None) -> Callable[[Frame], Cohort]:
+    """What reads the films of ``text`` once their frame is known. role: None for films of the prior."""
+    from reid_audit.cohort import foresee, load_cohort, parse_source
+
+    path, where = parse_source(text)
+    label = options.label if role is not None else None
+    foresee(path, where, options.strata, label)
+
+    def open_cohort(frame: Frame) -> Cohort:
+        return load_cohort(
+            path,
+            role=role or "reference",
+            spec=frame.spec,
+            side=frame.side,
+            channels=frame.channels,
+            where=where,
+            strata=options.strata,
+            label=label,
+        )
+
+    return open_cohort
