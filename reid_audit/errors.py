@@ -22,9 +22,9 @@ class AuditError(Exception):
     def lines(self) -> tuple[str, str, str]:
         """The refusal as three single lines (control characters and newlines flattened)."""
         return (
-            _one_line(f"{self.headline}: {self.what}"),
-            _one_line(f"closest: {self.closest}"),
-            _one_line(f"help: {self.remedy}"),
+            one_line(f"{self.headline}: {self.what}"),
+            one_line(f"closest: {self.closest}"),
+            one_line(f"help: {self.remedy}"),
         )
 
 
@@ -62,5 +62,6 @@ class PolicyError(AuditError):
     headline = "usage"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """``text`` on one line, without control characters: names of files may hold some."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

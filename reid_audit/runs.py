@@ -13,7 +13,7 @@ from reid_audit.errors import RunStateError
 
 LATEST = "latest"
 RESTRICTED = Path("restricted")
-RESULT, ARMS = RESTRICTED / "result.json", RESTRICTED / "arms"
+RESULT, ATTACK_RUNS = RESTRICTED / "result.json", RESTRICTED / "attack_runs"
 REPORT = "report.json"
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{8}(-\d+)?")
 
@@ -30,7 +30,7 @@ def begun(out: Path, started: datetime, checkpoint_sha256: str) -> Iterator[Path
         yield folder
     except BaseException:
         with suppress(OSError):  # the first one that holds something stays, and so do those above it
-            for empty in (folder / ARMS, folder / RESTRICTED, folder, *ours):
+            for empty in (folder / ATTACK_RUNS, folder / RESTRICTED, folder, *ours):
                 if empty.is_dir():
                     empty.rmdir()
         raise

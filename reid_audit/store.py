@@ -1,4 +1,4 @@
-"""Run directory: finished arms, written atomically, so that an interrupted audit can go on."""
+"""Run directory: finished attack runs, written atomically, so that an interrupted audit can go on."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ State = tuple[dict[str, Tensor], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class RunStore:
-    """Finished arms below ``folder`` (mode 0700: they hold images). None: nothing is kept."""
+    """Finished attack runs below ``folder`` (mode 0700: they hold images). None: nothing is kept."""
 
     folder: Path | None = None
     earlier: tuple[Path, ...] = ()
-    """Folders of other runs whose arms may be used again, the best first; nothing is written to them."""
+    """Folders of other runs whose attack runs may be used again, the best first; nothing is written to them."""
 
     def load(self, name: str, inputs: str) -> State | None:
-        """Tensors and values of an arm of an earlier run made from the same ``inputs`` (a SHA-256), or None."""
+        """Tensors and values of an attack run of an earlier run made from the same ``inputs`` (a SHA-256), or None."""
         found = (self._read(folder / f"{name}.safetensors", inputs) for folder in self.earlier)
         return next((state for state in found if state is not None), None)
 
@@ -39,10 +39,10 @@ class RunStore:
                     return None
                 return {key: file.get_tensor(key) for key in list(file.keys())}, json.loads(metadata["values"])
         except (SafetensorError, KeyError, ValueError, OSError):
-            return None  # a damaged file is worth no more than none: the arm runs again
+            return None  # a damaged file is worth no more than none: the attack runs again
 
     def save(self, name: str, inputs: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Keep a finished arm; the file appears whole or not at all."""
+        """Keep a finished attack run; the file appears whole or not at all."""
         if self.folder is not None:
             kept = save(tensors, metadata={"inputs": inputs, "values": json.dumps(values)})
             write_private(self.folder / f"{name}.safetensors", kept)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reid_audit.errors import RunStateError
-from reid_audit.runs import ARMS, REPORT, RESULT, begun, chosen, finish, finished, later, runs_below
+from reid_audit.runs import ATTACK_RUNS, REPORT, RESULT, begun, chosen, finish, finished, later, runs_below
 
 NOON = datetime(2026, 11, 26, 12, 30, 5, tzinfo=UTC)
 SHA = "3f2a9c1d" + "0" * 56
@@ -23,16 +23,16 @@ def ended(out: Path, hours: int = 0) -> Path:
 
 
 def failed(out: Path, hours: int, *, left: bool) -> None:
-    """A run that broke off, with or without having kept an arm."""
+    """A run that broke off, with or without having kept an attack run."""
     with pytest.raises(ZeroDivisionError):
         break_off(out, NOON + timedelta(hours=hours), left=left)
 
 
 def break_off(out: Path, began: datetime, *, left: bool) -> None:
     with begun(out, began, SHA) as run:
-        (run / ARMS).mkdir(parents=True)
+        (run / ATTACK_RUNS).mkdir(parents=True)
         if left:
-            (run / ARMS / "target.safetensors").write_bytes(b"arm")
+            (run / ATTACK_RUNS / "target.safetensors").write_bytes(b"arm")
         raise ZeroDivisionError
 
 

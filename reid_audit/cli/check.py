@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +15,10 @@ from reid_audit import __version__
 from reid_audit.checkpoint import screen
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
 from reid_audit.console import ConsoleObserver, console_for, show_result
+from reid_audit.errors import one_line
 from reid_audit.policy import load_policy, load_waivers
 from reid_audit.records import Outcome, Policy
-from reid_audit.runs import ARMS, LATEST, RESTRICTED, RESULT, begun, finish, runs_below
+from reid_audit.runs import ATTACK_RUNS, LATEST, RESTRICTED, RESULT, begun, chosen, finish, runs_below
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,12 +102,13 @@ def check(**given: Any) -> int:
     console = console_for(quiet=options.quiet)
     policy, source, digest = load_policy(options.policy, Path.cwd())
     console.print(first_line(options.checkpoint, source, digest), highlight=False, markup=False)
-    seen = screen(options.checkpoint)
-    request, films = plan(options, policy, digest)  # brings torch: not before the file has passed
-    with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
-        audited = carried_out(request, films, options, folder, console)
-        deliver(audited, folder, options.formats)
-        moved = finish(folder)
+    with earlier_run_named(options.out, console):
+        seen = screen(options.checkpoint)
+        request, films = plan(options, policy, digest)  # brings torch: not before the file has passed
+        with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
+            audited = carried_out(request, films, options, folder, console)
+            deliver(audited, folder, options.formats)
+            moved = finish(folder)
     show_result(console, audited.result)
     console.print(f"reports: {folder} (restricted/ shows patients and stays in the house)", highlight=False)
     if not moved:
@@ -112,9 +116,22 @@ def check(**given: Any) -> int:
     return process_code(audited.result.verdict.outcome, audited.result.verdict.exit_code, options.fail_on)
 
 
+@contextmanager
+def earlier_run_named(out: Path, console: Console) -> Iterator[None]:
+    """Where this check ends without a verdict, say whose reports ``latest`` still leads to."""
+    try:
+        yield
+    except BaseException:
+        run = chosen(out)
+        if run != out:
+            console.print(f"note: {out / LATEST} is still the run {run.name}, not this check", highlight=False)
+        raise
+
+
 def first_line(checkpoint: Path, source: Path | None, digest: str) -> str:
     """What is audited under what; said before anything that takes time."""
-    return f"reid-audit {__version__}: {checkpoint} under {source or 'the default policy'} (sha256 {digest[:16]})"
+    rules = f"{source or 'the default policy'} (sha256 {digest[:16]})"
+    return one_line(f"reid-audit {__version__}: {checkpoint} under {rules}")
 
 
 def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditRequest, Films]:
@@ -145,11 +162,11 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
 
 
 def carried_out(request: AuditRequest, films: Films, options: CheckOptions, folder: Path, console: Console) -> Audited:
-    """The audit itself, told on the console; finished arms are kept in ``folder``."""
+    """The audit itself, told on the console; finished attack runs are kept in ``folder``."""
     from reid_audit.audit import ControlCache, run_audit
     from reid_audit.store import RunStore
 
-    earlier = tuple(run / ARMS for run in runs_below(options.out) if run != folder) if options.resume else ()
+    earlier = tuple(run / ATTACK_RUNS for run in runs_below(options.out) if run != folder) if options.resume else ()
     with ConsoleObserver(console, ceiling=request.policy.budget.seconds) as observer:
         return run_audit(
             request,
@@ -157,7 +174,7 @@ def carried_out(request: AuditRequest, films: Films, options: CheckOptions, fold
             now=datetime.now(UTC),
             clock=time.monotonic,
             observer=observer,
-            store=RunStore(folder / ARMS, earlier=earlier),
+            store=RunStore(folder / ATTACK_RUNS, earlier=earlier),
             cache=ControlCache(options.cache),
         )
 

@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ ONE_OF_EACH = {case.kind: case for case in CASES}
 
 def command(*args: str | Path, cwd: Path) -> Ended:
     with tempfile.TemporaryDirectory() as notes:
-        return launched([sys.executable, "-m", "reid_audit", *map(str, args)], cwd=cwd, notes=Path(notes))
+        ended = launched([sys.executable, "-m", "reid_audit", *map(str, args)], cwd=cwd, notes=Path(notes))
+    return replace(ended, lines=[line for line in ended.lines if not line.startswith("reid-audit ")])
 
 
 def refused(ended: Ended, code: int, phrase: str = "") -> None:
@@ -166,9 +168,14 @@ def test_a_refusal_needs_no_torch(tmp_path: Path) -> None:
         assert f"'{heavy}'" not in modules
 
 
-def test_an_old_report_does_not_survive_a_refusal(tmp_path: Path) -> None:
+def test_a_refusal_says_that_latest_is_an_earlier_run(tmp_path: Path) -> None:
+    earlier = tmp_path / "out" / "2026-01-01T00-00-00Z-00000000"
+    earlier.mkdir(parents=True)
+    (earlier / "report.json").write_text("{}")
+    (tmp_path / "out" / "latest").symlink_to(earlier.name)
     (tmp_path / "model.pt").write_bytes(b"no model")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "report.json").write_text("{}")
-    refused(command("check", "model.pt", "--out", "out", cwd=tmp_path), BROKEN, "text")
-    assert list((tmp_path / "out").iterdir()) == []
+    done = command("check", "model.pt", "--out", "out", cwd=tmp_path)
+    assert done.code == BROKEN
+    assert any(f"is still the run {earlier.name}, not this check" in line for line in done.lines)
+    assert (tmp_path / "out" / "latest" / "report.json").read_text() == "{}"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [earlier.name, "latest"]

@@ -34,7 +34,7 @@ def cli(*args: str | Path, cwd: Path, **environment: str) -> subprocess.Complete
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         env={**os.environ, "OMP_NUM_THREADS": "2", **environment},
         check=False,
     )
@@ -92,11 +92,30 @@ def make_bad(kind: str, folder: Path) -> Path:
 def test_bad_files_get_three_lines_and_the_right_code(kind: str, code: int, tmp_path: Path) -> None:
     done = cli("check", make_bad(kind, tmp_path), cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    lines = done.stderr.strip().splitlines()
+    first, *lines = done.stderr.strip().splitlines()
+    assert first.startswith("reid-audit ")
     assert len(lines) == 3, done.stderr
     assert [line.split(":")[0] for line in lines] == ["refused" if code == 5 else "not audited", "closest", "help"]
     assert "Traceback" not in done.stderr + done.stdout
     assert not (tmp_path / "pwned").exists()
+
+
+def test_the_first_line_comes_before_anything_heavy(tmp_path: Path) -> None:
+    """A finder that is asked for every import tells when torch would be."""
+    code = (
+        "import sys\n"
+        "class Told:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name in ('torch', 'numpy', 'scipy'): sys.stderr.write(f'HEAVY {name}\\n')\n"
+        "sys.meta_path.insert(0, Told())\n"
+        "import reid_audit.cli as c\n"
+        f"sys.exit(c.exit_code(['check', {str(checkpoint_path('cnn'))!r}, '--reference', 'nowhere']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 3
+    assert lines[0].startswith("reid-audit ")
+    assert any(line.startswith("HEAVY") for line in lines[1:])
 
 
 def test_help_needs_no_torch(tmp_path: Path) -> None:
@@ -114,7 +133,13 @@ def test_help_needs_no_torch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [("check",), ("check", "x.pt", "--budget", "soon"), ("check", "x.pt", "--method", "magic"), ("nonsense",)],
+    [
+        ("check",),
+        ("check", "x.pt", "--budget", "soon"),
+        ("check", "x.pt", "--budget", "3"),
+        ("check", "x.pt", "--method", "magic"),
+        ("nonsense",),
+    ],
 )
 def test_usage_errors_are_two(args: tuple[str, ...], tmp_path: Path) -> None:
     assert cli(*args, cwd=tmp_path).returncode == 2
@@ -169,11 +194,11 @@ def test_check_writes_reports_and_exits_with_its_verdict(
 ) -> None:
     folder, done = finished
     assert done.returncode == 4, done.stderr
-    report = json.loads((folder / "out" / "report.json").read_text())
+    report = json.loads((folder / "out" / "latest" / "report.json").read_text())
     assert (report["verdict"]["outcome"], report["verdict"]["exit_code"]) == ("inconclusive", 4)
     for name in ("report.html", "report.md", "report.sarif", "report.junit.xml", "restricted/evidence.html"):
-        assert (folder / "out" / name).stat().st_size > 0
-    assert (folder / "out" / "restricted").stat().st_mode & 0o777 == 0o700
+        assert (folder / "out" / "latest" / name).stat().st_size > 0
+    assert (folder / "out" / "latest" / "restricted").stat().st_mode & 0o777 == 0o700
     assert "INCONCLUSIVE" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -189,12 +214,12 @@ def test_no_public_file_holds_a_film_or_names_a_patient(
             names |= {cell for cell in line.split(",")[:2] if len(cell) > 5}
         pictures += [np.asarray(Image.open(path)) for path in sorted((films / side).rglob("*.png"))[:8]]
     sought = needles.of_films(pictures) | needles.of_patients(names)
-    public = {path.name: path.read_bytes() for path in (folder / "out").iterdir() if path.is_file()}
+    public = {path.name: path.read_bytes() for path in (folder / "out" / "latest").iterdir() if path.is_file()}
     assert len(public) == 5
     for name, content in {**public, "terminal": (done.stdout + done.stderr).encode()}.items():
         assert needles.found_in(content, sought) == set(), name
-    assert needles.found_in((folder / "out" / "restricted" / "evidence.html").read_bytes(), sought)
-    assert not set(public) & {path.name for path in (folder / "out" / "restricted").iterdir()}
+    assert needles.found_in((folder / "out" / "latest" / "restricted" / "evidence.html").read_bytes(), sought)
+    assert not set(public) & {path.name for path in (folder / "out" / "latest" / "restricted").iterdir()}
 
 
 def test_later_commands_read_the_finished_run(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -104,10 +104,10 @@ def test_check_caps_at_inconclusive_and_names_the_overlap(
         private.with_name("prior.safetensors.patients.json").unlink()
     mine = ("--reference", films / "mine", "--prior", private)
     assert run("check", checkpoint_path("cnn"), *mine, "--out", "out", "--quiet") == 4
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = json.loads((tmp_path / "out" / "latest" / "report.json").read_text())
     assert report["prior"]["overlap"] == ("overlap" if known else "unknown")
     assert words in json.dumps(report["verdict"])
-    assert "phantom1-" not in (tmp_path / "out" / "report.html").read_text()
+    assert "phantom1-" not in (tmp_path / "out" / "latest" / "report.html").read_text()
 
 
 def test_the_patient_file_of_another_prior_is_refused(

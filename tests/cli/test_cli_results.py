@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ import pytest
 from reid_audit.cli import exit_code
 from reid_audit.records import AuditResult, Measured, Metric, PreprocessPolicy, PreprocessSpec, find, replaced
 from reid_audit.report import FILES, FORMATS, publish, render
+from reid_audit.runs import ATTACK_RUNS, RESULT, begun, finish
 from reid_audit.store import write_private
 
 GOLDEN = Path(__file__).resolve().parents[1] / "report" / "golden"
@@ -27,6 +32,54 @@ def run(tmp_path: Path) -> Path:
     """The --out directory of a finished audit, as far as these commands read it."""
     write_private(tmp_path / "out" / "restricted" / "result.json", results.failing().model_dump_json())
     return tmp_path / "out"
+
+
+def ran(out: Path, result: AuditResult, hours: int, *, ends: bool = True) -> Path:
+    """A run below ``out`` that ended with ``result``, or left something and did not end."""
+    with begun(out, datetime(2026, 1, 1, hours, tzinfo=UTC), result.checkpoint.sha256) as folder:
+        if ends:
+            write_private(folder / RESULT, result.model_dump_json())
+            finish(folder)
+        else:
+            write_private(folder / ATTACK_RUNS / "target.safetensors", b"arm")
+    return folder
+
+
+def test_an_out_folder_means_its_latest_finished_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    first = ran(out, results.failing(), 1)
+    second = ran(out, results.passing(), 2)
+    assert exit_code(["gate", str(out)]) == exit_code(["gate", str(second)]) == 0
+    assert exit_code(["gate", str(first)]) == exit_code(["gate", str(first / RESULT)]) == 1
+    assert "note:" not in capsys.readouterr().err
+    broken = ran(out, results.failing(), 3, ends=False)
+    assert exit_code(["gate", str(out)]) == 0
+    assert f"note: {second.name} is read; {broken.name} began later and has not finished" in capsys.readouterr().err
+    assert exit_code(["gate", str(broken)]) == 3
+    assert exit_code(["render", str(out), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"]["outcome"] == "pass"
+
+
+@pytest.mark.parametrize(("result", "code"), [(results.passing(), 0), (results.failing(), 1), (results.screening(), 4)])
+@pytest.mark.parametrize("command", ["gate", "render"])
+def test_a_reader_that_leaves_changes_no_exit_code(
+    result: AuditResult, code: int, command: str, tmp_path: Path
+) -> None:
+    """As in ``reid-audit gate R 2>&1 | head -1``: the pipe is closed before a word is written."""
+    folder = ran(tmp_path, result, 1)
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "reid_audit", command, str(folder)], stdout=writing, stderr=writing, check=False
+    )
+    os.close(writing)
+    assert done.returncode == (code if command == "gate" else 0)
+
+
+def test_without_a_stdout_at_all_the_verdict_stands(tmp_path: Path) -> None:
+    folder = ran(tmp_path, results.failing(), 1)
+    command = [sys.executable, "-m", "reid_audit", "gate", str(folder)]
+    assert subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], check=False).returncode == 1
 
 
 @pytest.mark.parametrize("format", FORMATS)
