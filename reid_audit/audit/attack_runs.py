@@ -75,10 +75,10 @@ def _stored(
 ) -> Reconstruction:
     known = context.store.load(name, context.inputs)
     if known is not None:
-        desk.observer.notice(Noted(f"{name.replace('_', ' ')}: taken over from an earlier run"))
+        context.observer.notice(Noted(f"{name.replace('_', ' ')}: taken over from an earlier run"))
         return Reconstruction.from_state(*known)
-    if desk.store.earlier:
-        desk.observer.notice(Noted(f"{name.replace('_', ' ')}: no earlier run finished it from the same inputs"))
+    if context.store.earlier:
+        context.observer.notice(Noted(f"{name.replace('_', ' ')}: no earlier run finished it from the same inputs"))
     device = task.space.mean.device
     watching = RunObserver(name, context.observer)
     made = attack(task, generator=generator_for(context.seed, purpose, device), meter=meter, observer=watching)
