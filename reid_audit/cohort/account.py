@@ -3,32 +3,61 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from typing import Literal
 
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.render import applied
 from reid_audit.cohort.source import Listing
 from reid_audit.records import GreyValues, LeftOut, Scaling
 
-Grey = tuple[str, int, Scaling | None, bool]
+_DIM = 0.25
+"""Films that use less than this of what their bits can hold are worth a word: 12-bit values in 16 bits use 0.06."""
+_Kind = tuple[Literal["8-bit", "integer", "float"], int, Scaling | None, bool]
 """kind, bits, scaling rendered, declared: what ``GreyValues`` counts."""
 
 
-def grey_of(film: RawFilm, declared: Scaling | None) -> Grey:
-    """How ``film`` is scaled when ``declared`` is."""
-    if film.as_seen and declared is None:
-        return film.kind, film.bits, None, False
-    used = applied(film, declared)
-    return film.kind, film.bits, used, used == declared
+class Account:
+    """Counts films by how they are scaled, as they pass."""
+
+    def __init__(self, declared: Scaling | None) -> None:
+        self._declared = declared
+        self._films: Counter[_Kind] = Counter()
+        self._reach: dict[_Kind, tuple[float, float, float]] = {}
+
+    def add(self, film: RawFilm) -> None:
+        """One more film; raises nothing, whatever its values."""
+        restored = film.as_seen and self._declared is None
+        used = None if restored else applied(film, self._declared)
+        kind = (film.kind, film.bits, used, used == self._declared and not restored)
+        self._films[kind] += 1
+        low, high = float(film.pixels.min()), float(film.pixels.max())
+        lowest, highest, share = self._reach.get(kind, (low, high, 0.0))
+        share = max(share, (high - low) / (film.high - film.low))
+        self._reach[kind] = (min(low, lowest), max(high, highest), share)
+
+    def grey_values(self) -> tuple[GreyValues, ...]:
+        """The counts, the most frequent first."""
+        ordered = sorted(self._films.items(), key=lambda item: (-item[1], str(item[0])))
+        return tuple(
+            GreyValues(kind=kind, bits=bits, scaling=scaling, declared=declared, films=films)
+            for (kind, bits, scaling, declared), films in ordered
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """Where another reading would have been as likely: which one was used, and what the values look like."""
+        return tuple(self._note(grey) for grey in self.grey_values() if grey.guessed)
+
+    def _note(self, grey: GreyValues) -> str:
+        low, high, share = self._reach[grey.kind, grey.bits, grey.scaling, grey.declared]
+        line = f"{grey.in_words()}; [preprocess] scaling is not declared"
+        if share >= _DIM:
+            return line
+        return f"{line}, and the values lie between {low:g} and {high:g}: is it {{ range = [{low:g}, {_next(high)}] }}?"
 
 
-def tally(greys: Counter[Grey]) -> tuple[GreyValues, ...]:
-    """The counts as records, the most frequent first."""
-    ordered = sorted(greys.items(), key=lambda item: (-item[1], str(item[0])))
-    return tuple(
-        GreyValues(kind=kind, bits=bits, scaling=scaling, declared=declared, films=films)  # type: ignore[arg-type]
-        for (kind, bits, scaling, declared), films in ordered
-    )
+def _next(high: float) -> int:
+    """The largest value of the fewest bits that hold ``high``."""
+    return int(2 ** max(8, int(high).bit_length()) - 1)
 
 
 def left_out(counts: Counter[str]) -> tuple[LeftOut, ...]:
@@ -37,7 +66,7 @@ def left_out(counts: Counter[str]) -> tuple[LeftOut, ...]:
     return tuple(LeftOut(why=why, count=count) for why, count in ordered)
 
 
-def notes(listing: Listing, greys: Sequence[GreyValues]) -> tuple[str, ...]:
+def notes(listing: Listing, account: Account) -> tuple[str, ...]:
     """What somebody should know who gave this source: one line each, no names of files or patients."""
     films, files = len(listing.rows), len({row.path for row in listing.rows})
     others = ", ".join(f"{one.count} {one.why}" for one in left_out(listing.left_out))
@@ -47,5 +76,4 @@ def notes(listing: Listing, greys: Sequence[GreyValues]) -> tuple[str, ...]:
         people = len({row.patient for row in listing.rows})
         what = "films" if people == films else "files"
         told.append(f"no patient ids: each of {people} {what} counts as its own patient")
-    told += [f"{grey.in_words()}; [preprocess] scaling is not declared" for grey in greys if grey.guessed]
-    return tuple(told)
+    return (*told, *account.notes())

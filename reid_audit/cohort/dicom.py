@@ -19,6 +19,8 @@ _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"
 _TAIL = 4096
+_NO_FILMS = ("SEG", "RTDOSE")
+"""Modalities whose grids of numbers are drawn by people or computed: no film of a patient."""
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -36,7 +38,7 @@ class Header:
     """What a DICOM header says of a file's films and of the person on them."""
 
     frames: int
-    """0 where the file holds no image, such as a report or a directory."""
+    """0 where the file holds no film, such as a report, a directory or a segmentation."""
     patient: str
     age: str
     sex: str
@@ -44,9 +46,13 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Frames and person, without decoding. Raises CohortError without pydicom, ValueError for what it cannot read."""
-    header = _open(path, stop_before_pixels=True)
+    return _quietly(_header, _open(path, stop_before_pixels=True))  # type: ignore[no-any-return]
+
+
+def _header(header: Any) -> Header:
     patient, age, sex = (str(header.get(name) or "").strip() for name in ("PatientID", "PatientAge", "PatientSex"))
-    return Header(int(header.get("NumberOfFrames") or 1) if header.get("Rows") else 0, patient, age, sex)
+    film = header.get("Rows") and str(header.get("Modality", "")) not in _NO_FILMS
+    return Header(int(header.get("NumberOfFrames") or 1) if film else 0, patient, age, sex)
 
 
 def cut_short(path: Path) -> bool:
@@ -89,13 +95,14 @@ def _quietly(call: Any, *given: Any, **options: Any) -> Any:
         except OSError:
             raise
         except Exception as error:  # pydicom and its codecs raise many kinds, none of them a verdict
-            raise ValueError(str(error).partition("\n")[0][:300] or type(error).__name__) from error
+            raise ValueError(" ".join(str(error).split())[:300] or type(error).__name__) from error
 
 
 def _film(data: Any, number: int) -> RawFilm:
     pixels = importlib.import_module("pydicom.pixels")
     photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
     stored: NDArray[Any] = pixels.pixel_array(data, index=number)
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     source = f"DICOM, {photometric}"
     if "PixelData" not in data:
         return RawFilm(stored.astype(np.float32), "float", 32, 0.0, 1.0, source=f"{source}, floating point")

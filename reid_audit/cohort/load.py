@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid_audit.cohort.account import Grey, grey_of, left_out, notes, tally
+from reid_audit.cohort.account import Account, left_out, notes
 from reid_audit.cohort.assemble import Cohort, assemble
 from reid_audit.cohort.render import render
 from reid_audit.cohort.source import Row, list_rows
 from reid_audit.cohort.stream import raw_films, stored_as_seen
 from reid_audit.errors import CohortError
-from reid_audit.records import GreyValues, PreprocessSpec
+from reid_audit.records import PreprocessSpec
 
 _CONSTANT = 0.5 / 255
 """A film whose values span less than half an 8-bit step shows nothing."""
@@ -44,7 +43,8 @@ def load_cohort(
     Raises CohortError.
     """
     listing = list_rows(path, where, strata, label)
-    images, greys = _read(listing.rows, spec, side, channels)
+    account = Account(spec.scaling)
+    images = _read(listing.rows, spec, side, channels, account)
     _refuse_constant(images, path)
     cohort = assemble(
         images,
@@ -57,13 +57,13 @@ def load_cohort(
         stratum_names=strata,
         known_patients=listing.known_patients,
     )
-    account = {
+    told = {
         "known_patients": listing.known_patients,
         "files": len({row.path for row in listing.rows}),
         "left_out": left_out(listing.left_out),
-        "grey_values": greys,
+        "grey_values": account.grey_values(),
     }
-    return replace(cohort, summary=cohort.summary.model_copy(update=account), notes=notes(listing, greys))
+    return replace(cohort, summary=cohort.summary.model_copy(update=told), notes=notes(listing, account))
 
 
 def load_images(
@@ -73,18 +73,15 @@ def load_images(
     return load_cohort(path, role="reference", spec=spec, side=side, channels=channels, where=where).images
 
 
-def _read(
-    rows: tuple[Row, ...], spec: PreprocessSpec, side: int, channels: int
-) -> tuple[Tensor, tuple[GreyValues, ...]]:
+def _read(rows: tuple[Row, ...], spec: PreprocessSpec, side: int, channels: int, account: Account) -> Tensor:
     images = torch.empty(len(rows), channels, side, side)
-    greys: Counter[Grey] = Counter()
     for place, (path, film) in enumerate(raw_films(rows, as_seen=stored_as_seen(rows))):
         try:
             images[place] = render(film, spec, side, channels)
-            greys[grey_of(film, spec.scaling)] += 1
+            account.add(film)
         except CohortError as error:
             raise CohortError(f"{path}: {error.what}", closest=error.closest, remedy=error.remedy) from error
-    return images, tally(greys)
+    return images
 
 
 def _refuse_constant(images: Tensor, path: Path) -> None:
@@ -94,5 +91,6 @@ def _refuse_constant(images: Tensor, path: Path) -> None:
         raise CohortError(
             f"{constant} of {len(images)} images in {path} are a single grey value",
             closest="at most half may be",
-            remedy="check that the files are the films the network was trained on (16-bit values fill 0 to 65535)",
+            remedy="check that they are the films the network was trained on; where their values use little of what "
+            "the file can hold (12 bits in 16, CT), declare scaling in [preprocess]",
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reid_audit.cohort.account import Grey, grey_of, notes, tally
+from reid_audit.cohort.account import Account, notes
 from reid_audit.cohort.account import left_out as left_out_of
 from reid_audit.cohort.faults import Fault, refusal
 from reid_audit.cohort.overlap import THUMB
@@ -92,12 +92,12 @@ def survey(
         listing = Listing((), False, faults=(Fault.of(error, "source"),))
     faults = list(listing.faults)
     prints = fingerprints(listing.rows)
-    looks = list(_looks(_affordable(listing.rows, prints, decode_bytes), scaling, faults))
+    account = Account(scaling)
+    looks = list(_looks(_affordable(listing.rows, prints, decode_bytes), scaling, account, faults))
     blank = {look.row for look in looks if not look.thumb.any()}
     if 2 * len(blank) > len(looks):
         faults.append(_blank(len(blank), len(looks), path))
     prints = [b"" if row in blank else content for row, content in zip(listing.rows, prints, strict=True)]
-    greys = tally(Counter(look.grey for look in looks))
     return CohortSurvey(
         role=role,
         source=str(path),
@@ -108,13 +108,13 @@ def survey(
         known_patients=listing.known_patients,
         decoded=len(looks),
         left_out=left_out_of(listing.left_out),
-        grey_values=greys,
+        grey_values=account.grey_values(),
         labels=tuple(Counter(row.label for row in listing.rows).most_common()) if label is not None else (),
         strata=tuple(Counter(row.stratum for row in listing.rows).most_common()) if strata else (),
         ages=sum(not np.isnan(row.age) for row in listing.rows),
         sexes=sum(bool(row.sex) for row in listing.rows),
         twins=_twins(listing.rows, prints),
-        notes=notes(listing, greys) + _partly(len(looks), len(listing.rows), faults),
+        notes=notes(listing, account) + _partly(len(looks), len(listing.rows), faults),
         people=tuple(row.patient for row in listing.rows),
         prints=tuple(prints),
         thumbs=np.stack([look.thumb for look in looks]) if looks else np.zeros((0, THUMB * THUMB), np.float32),
@@ -127,7 +127,6 @@ class _Look:
     """What decoding one film tells."""
 
     row: Row
-    grey: Grey
     thumb: Values
 
 
@@ -142,15 +141,16 @@ def _affordable(rows: Sequence[Row], prints: Sequence[bytes], limit: int) -> lis
     return [row for row in rows if row.path in chosen or may_be_damaged(row.path)]
 
 
-def _looks(rows: Sequence[Row], scaling: Scaling | None, faults: list[Fault]) -> Iterator[_Look]:
-    """Each film once decoded; what cannot be is added to ``faults``."""
+def _looks(rows: Sequence[Row], scaling: Scaling | None, account: Account, faults: list[Fault]) -> Iterator[_Look]:
+    """Each film once decoded and accounted for; what cannot be is added to ``faults``."""
     for path, group in groupby(rows, key=lambda row: row.path):
         wanted = {row.film: row for row in group}
         try:
             for number, film in enumerate(read_raw(path)):
                 if number in wanted:
                     row = wanted.pop(number)
-                    yield _Look(row, grey_of(film, scaling), _thumb(film))
+                    account.add(film)
+                    yield _Look(row, _thumb(film))
                     faults += _unscaled(film, scaling, path)
             if wanted:
                 raise unreadable(path, f"it has no film {min(wanted) + 1}")

@@ -61,6 +61,25 @@ def dicom(path: Path, pixels: NDArray[Any], bits: int, *, syntax: str = EXPLICIT
     return path
 
 
+def jpeg_lossless(path: Path) -> Path:
+    """The DICOM file at ``path`` as JPEG lossless, the encoding of many X-ray machines."""
+    try:
+        gdcm = importlib.import_module("gdcm")
+    except ImportError:
+        missing("gdcm")
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    return path
+
+
 def _png(path: Path, film: Film) -> None:
     Image.fromarray(film).save(path, format="PNG")
 
@@ -89,6 +108,10 @@ def _signed(path: Path, film: Film) -> None:
     dicom(path, widened(film, 12).astype(np.int16) - 2048, 12)
 
 
+def _jpeg_lossless(path: Path, film: Film) -> None:
+    jpeg_lossless(dicom(path, widened(film, 12), 12))
+
+
 WAYS: dict[str, Callable[[Path, Film], None]] = {
     "png": _png,
     "12 in 16 bit png": _twelve_in_sixteen,
@@ -98,6 +121,7 @@ WAYS: dict[str, Callable[[Path, Film], None]] = {
     "rle": _of_bits(12, syntax=RLE),
     "jpeg 2000": _of_bits(12, syntax=JPEG_2000),
     "jpeg-ls": _of_bits(12, syntax=JPEG_LS),
+    "jpeg lossless": _jpeg_lossless,
     "monochrome1": _monochrome1,
     "inverse presentation lut": _inverse_lut,
     "negative slope": _negative_slope,

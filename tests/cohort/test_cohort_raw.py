@@ -25,17 +25,45 @@ def the_film(path: Path) -> RawFilm:
     return film
 
 
+@pytest.fixture(scope="module")
+def sixteen() -> list[Film]:
+    return [smooth_film(seed) for seed in range(16)]
+
+
+def stored(folder: Path, films: list[Film], way: str) -> Path:
+    """The films in a folder of nameless files with a manifest that gives them to patients p0, p1, ..."""
+    folder.mkdir()
+    for i, film in enumerate(films):
+        WAYS[way](folder / f"IM{i:04d}", film)
+    rows = "".join(f"IM{i:04d},p{i}\n" for i in range(len(films)))
+    (folder / "manifest.csv").write_text("path,patient_id\n" + rows)
+    return folder
+
+
+def by_patient(folder: Path, scaling: Scaling | None) -> torch.Tensor:
+    spec = UNIT.model_copy(update={"scaling": scaling})
+    cohort = load_cohort(folder, role="reference", spec=spec, side=16)
+    return cohort.images[np.argsort(cohort.patients)]
+
+
 @pytest.mark.parametrize("way", WAYS)
-def test_one_film_however_it_is_stored(tmp_path: Path, way: str) -> None:
-    film = smooth_film(1)
-    WAYS[way](tmp_path / "film", film)
-    spec = UNIT.model_copy(update={"scaling": TWELVE if "in 16" in way else Scaling(by="bits")})
-    values = render(the_film(tmp_path / "film"), spec, 16, 1)
-    assert values.shape == (1, 16, 16)
-    assert values.dtype == torch.float32
-    _png_values = render(RawFilm(film, "8-bit", 8, 0, 255), UNIT, 16, 1)
-    assert torch.allclose(values, _png_values, atol=1.5 / 255, rtol=0), way
-    assert abs(float((values - _png_values).mean())) < 0.5 / 255
+def test_sixteen_films_however_they_are_stored(tmp_path: Path, sixteen: list[Film], way: str) -> None:
+    expected = by_patient(stored(tmp_path / "png", sixteen, "png"), None)
+    found = by_patient(stored(tmp_path / "other", sixteen, way), TWELVE if "in 16" in way else Scaling(by="bits"))
+    assert torch.allclose(found, expected, atol=1.5 / 255, rtol=0)
+    assert float((found - expected).mean((1, 2, 3)).abs().max()) < 0.5 / 255
+
+
+def test_without_a_word_twelve_bits_in_sixteen_stay_dark_and_that_is_said(tmp_path: Path, sixteen: list[Film]) -> None:
+    folder = stored(tmp_path / "f", sixteen, "12 in 16 bit png")
+    cohort = load_cohort(folder, role="reference", spec=UNIT, side=16)
+    assert float(cohort.images.max()) < 0.07
+    assert any("{ range = [0, 4095] }" in note for note in cohort.notes)
+    (grey,) = cohort.summary.grey_values
+    assert (grey.bits, grey.declared, grey.films) == (16, False, 16)
+    declared = load_cohort(folder, role="reference", spec=PreprocessSpec(scaling=TWELVE), side=16)
+    assert declared.summary.grey_values[0].declared
+    assert not declared.notes
 
 
 def test_stored_bits_are_rendered_where_nothing_is_declared(tmp_path: Path) -> None:
