@@ -1,0 +1,246 @@
+"""Does `--budget` hold? Whole commands, timed from outside, over sides, numbers of films and budgets.
+
+    python benchmarks/budget.py run [--sides 32 224] [--films 100 5000] [--budgets 60] [--real ../shared/data/nih_cxr14]
+    python benchmarks/budget.py table [--doc docs/budget.md]
+
+Films are generated (smooth random fields, 256 px PNG, half of them training films) or, with ``--real``, those of a
+manifest with the splits target and holdout. The network is a ResNet-18 of random weights whose running statistics are
+those of films: it leaks nothing, so that every stage has to run. What is timed is the process, from its start to its
+end: the first line it wrote, the longest time without a line, and how far it went beyond its budget. Finished cases are
+kept in ``--out``, one JSON each, and are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from pages import Row, publish
+from PIL import Image
+from safetensors.torch import save_file
+from training import SPEC
+
+from reid_audit.cohort import load_images
+from reid_audit.preprocess import to_network
+
+STORED = 256
+"""Pixels of a side of the generated films."""
+CALIBRATION = 256
+"""Films whose statistics the network holds."""
+PER_PATIENT = 5
+"""Every fifth patient has two films."""
+ALLOWED, RATIO = 10.0, 0.05
+"""Seconds, or share of the budget, that a command may take beyond it: the larger of the two."""
+HEAD = (
+    "films", "px", "budget", "took", "over", "holds", "first line", "longest silence", "verdict (exit)", "made smaller",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One command."""
+
+    films: int
+    """Films of both sides together; 0: all of the real ones."""
+    side: int
+    seconds: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.films or 'real'}-{self.side}px-{self.seconds}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What a command did, on a clock outside it."""
+
+    taken: float
+    """Seconds."""
+    first_line: float
+    silence: float
+    """Longest time without a line, the wait for the first one and after the last one included."""
+    after: str
+    """The line before that silence."""
+    exit_code: int
+
+
+def smooth_films(count: int, rng: np.random.Generator) -> Iterator[Image.Image]:
+    """Random fields of one body shape: a common coarse picture, a finer one of each film's own, and noise."""
+    common = rng.normal(0.0, 40.0, (6, 6))
+    for _ in range(count):
+        coarse = Image.fromarray((110 + common + rng.normal(0.0, 18.0, (6, 6))).astype(np.float32))
+        fine = Image.fromarray(rng.normal(0.0, 12.0, (24, 24)).astype(np.float32))
+        field = np.asarray(coarse.resize((STORED, STORED), Image.Resampling.BICUBIC)) + np.asarray(
+            fine.resize((STORED, STORED), Image.Resampling.BICUBIC)
+        )
+        grain = rng.normal(0.0, 2.0, (STORED, STORED))
+        yield Image.fromarray((field + grain).clip(0, 255).astype(np.uint8))
+
+
+def write_films(folder: Path, count: int) -> Path:
+    """A manifest of ``count`` generated films, patients dealt out to the two splits at random."""
+    manifest = folder / f"films-{count}.csv"
+    if manifest.is_file():
+        return manifest
+    rng = np.random.default_rng(count)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    owners = [person for person in range(count) for _ in range(2 if person % PER_PATIENT == 0 else 1)][:count]
+    training = rng.permutation(np.arange(owners[-1] + 1) % 2 == 0)
+    ages, sexes = rng.integers(20, 90, len(training)), rng.integers(0, 2, len(training))
+    rows = []
+    for number, (person, picture) in enumerate(zip(owners, smooth_films(count, rng), strict=True)):
+        name = f"images/{count}_{number:05d}.png"
+        picture.save(folder / name)
+        split = "target" if training[person] else "holdout"
+        rows.append([name, f"G{count}-{person:05d}", ages[person], "MF"[sexes[person]], split])
+    draft = manifest.with_suffix(".part")
+    with draft.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows([["path", "patient_id", "age", "sex", "split"], *rows])
+    draft.replace(manifest)
+    return manifest
+
+
+def write_network(path: Path, manifest: Path, side: int) -> Path:
+    """Random weights, and statistics of ``CALIBRATION`` films at ``side`` pixels."""
+    if path.is_file():
+        return path
+    torch.manual_seed(0)
+    module = torchvision.models.resnet18(num_classes=2).train()
+    films = load_images(manifest, spec=SPEC, side=side, where={"split": "target"})
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _ in range(20):
+            rows = torch.randint(len(films), (16,), generator=generator)
+            module(to_network(films[rows], SPEC, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(module.state_dict(), path)
+    return path
+
+
+def timed(command: Sequence[str], log: Path, environment: dict[str, str]) -> Timed:
+    """Run ``command`` and time its lines on stderr, which are kept in ``log``."""
+    began = last = time.monotonic()
+    first, silence, line, after = None, 0.0, "the start", ""
+    with (
+        log.open("w", encoding="utf-8") as kept,
+        subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, bufsize=1, env=environment
+        ) as process,
+    ):
+        for text in process.stderr or ():
+            now = time.monotonic()
+            kept.write(f"{now - began:8.2f} {text}")
+            kept.flush()
+            first = now - began if first is None else first
+            if now - last > silence:
+                silence, after = now - last, line
+            last, line = now, text.strip()
+        code = process.wait()
+    ended = time.monotonic()
+    if ended - last > silence:
+        silence, after = ended - last, line
+    return Timed(ended - began, ended - began if first is None else first, silence, after, code)
+
+
+def run(case: Case, out: Path, real: Path | None, threads: int) -> dict[str, Any]:
+    """One timed command as a row; a kept row where there is one."""
+    kept = out / f"{case.name}.json"
+    if kept.is_file():
+        known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return known
+    manifest = real if not case.films and real is not None else write_films(out / "films", case.films)
+    calibration = real if real is not None and not case.films else write_films(out / "films", CALIBRATION)
+    network = write_network(
+        out / f"resnet18-{'real' if not case.films else 'made'}-{case.side}.safetensors", calibration, case.side
+    )
+    report = out / "reports" / case.name
+    report.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable, "-m", "reid_audit", "check", str(network.resolve()),
+        "--reference", f"{manifest.resolve()}?split=target", "--holdout", f"{manifest.resolve()}?split=holdout",
+        "--side", str(case.side), "--preprocess", "half", "--budget", f"{case.seconds}s", "--out", str(report),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "NO_COLOR": "1"}
+    found = timed(command, report / "stderr.txt", environment)
+    row = {**asdict(case), **asdict(found), **outcome(report), "threads": threads}
+    kept.write_text(json.dumps(row, indent=1), encoding="utf-8")
+    return row
+
+
+def outcome(report: Path) -> dict[str, Any]:
+    """Verdict and what was made smaller, from the newest ``report.json`` below ``report``."""
+    written = sorted(report.rglob("report.json"), key=lambda path: path.stat().st_mtime)
+    if not written:
+        return {"verdict": "none", "smaller": []}
+    document = json.loads(written[-1].read_text(encoding="utf-8"))
+    smaller = [entry["stage"] for entry in document["budget"].get("reduced", ())]
+    return {"verdict": document["verdict"]["outcome"], "smaller": smaller}
+
+
+def holds(row: dict[str, Any]) -> bool:
+    """Whether a command stayed within what it may take beyond its budget."""
+    return bool(row["taken"] - row["seconds"] <= max(ALLOWED, RATIO * row["seconds"]))
+
+
+def cells(row: dict[str, Any]) -> Row:
+    """One line of the table."""
+    over = row["taken"] - row["seconds"]
+    return (
+        str(row["films"] or "real (1,231)"),
+        str(row["side"]),
+        f"{row['seconds']} s",
+        f"{row['taken']:.0f} s",
+        f"{max(0.0, over):.0f} s",
+        "yes" if holds(row) else "no",
+        f"{row['first_line']:.1f} s",
+        f"{row['silence']:.1f} s",
+        f"{row['verdict']} ({row['exit_code']})",
+        ", ".join(row["smaller"]) or "-",
+    )
+
+
+def table(out: Path, page: Path | None) -> None:
+    """Every kept case, on the page."""
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*.json"))]
+    rows.sort(key=lambda row: (row["seconds"], row["films"], row["side"]))
+    publish(HEAD, [cells(row) for row in rows], page, keys=3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 128, 224])
+    parser.add_argument("--films", type=int, nargs="+", default=[100, 400, 1200, 5000])
+    parser.add_argument("--budgets", type=int, nargs="+", default=[60, 180], help="seconds")
+    parser.add_argument(
+        "--real", type=Path, help="folder of a manifest.csv with splits target and holdout: also audit it"
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/budget"))
+    parser.add_argument("--doc", type=Path)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.what == "table":
+        table(options.out, options.doc)
+        return
+    real = None if options.real is None else options.real / "manifest.csv"
+    counts = [*options.films, *([0] if real is not None else [])]
+    for case in (Case(n, side, s) for s in options.budgets for side in options.sides for n in counts):
+        row = run(case, options.out, real, options.threads)
+        print(" | ".join(cells(row)), f"| after: {row['after'][:80]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
