@@ -38,9 +38,9 @@ from reid_audit.attack.objectives import residuals
 from reid_audit.attack.refinement import MEASURED, RefineSettings, refine
 from reid_audit.attack.schedules import noise_floors
 from reid_audit.audit.cohorts import Pooled
-from reid_audit.budget import Meter
+from reid_audit.budget import Meter, unhurried
 from reid_audit.cohort import Cohort, assemble, load_cohort
-from reid_audit.network.batchnorm import batched_moments
+from reid_audit.network.reading import Inputs, read_moments
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
 from reid_audit.prior.gaussian import GaussianPrior
@@ -91,7 +91,8 @@ class Case:
         )
         module: nn.Module = make()
         module.load_state_dict(load_file(path))
-        layers = batched_moments(module.eval(), to_network(films.images, SPEC, 3), trained_with=len(films.images))
+        inputs = Inputs(films.images, lambda part: to_network(part, SPEC, 3))
+        layers = read_moments(module.eval(), inputs, unhurried(), stage="shadow", trained_with=len(films.images))
         equal = torch.full((1, len(films.images)), 1.0 / len(films.images))
         noise = torch.stack([residuals(layer, equal).square().mean() for layer in layers]).clamp_min(1e-14).log()
         ramp = torch.tensor(noise_floors(len(layers))).log()

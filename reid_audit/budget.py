@@ -1,14 +1,18 @@
-"""Budget -> Meter: the only reader of the clock. A meter says how much is left and why it stopped."""
+"""Budget -> Meter: the only reader of the clock. A meter says how much is left and why it stopped; a pace is what long
+computations ask between their blocks."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
+from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEnded, StageStarted
 from reid_audit.records import Budget, Spend, StoppedBy
 
 Clock = Callable[[], float]
+Block = TypeVar("Block")
 
 
 @dataclass(slots=True)
@@ -53,11 +57,67 @@ class Meter:
         left = None if self.seconds is None else max(0.0, self.left() * fraction)
         return Meter(seconds=left, steps=None, clock=self.clock)
 
+    def keeping(self, seconds: float) -> Meter:
+        """A meter that ends ``seconds`` before this one, and has no step ceiling."""
+        left = None if self.seconds is None else max(0.0, self.left() - seconds)
+        return Meter(seconds=left, steps=None, clock=self.clock)
+
     def spend(self, stopped_by: StoppedBy) -> Spend:
         """What has been used so far, as a record."""
         return Spend(seconds=self.elapsed(), steps=self.spent_steps, stopped_by=stopped_by)
 
 
-def start(budget: Budget, clock: Clock = time.monotonic) -> Meter:
-    """Start the meter of a whole command."""
-    return Meter(seconds=budget.seconds, steps=None, clock=clock)
+class OutOfTime(Exception):
+    """The meter ended inside a computation that is worth nothing unfinished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a long computation asks between its blocks: whether time is left; and whom it tells of its progress."""
+
+    meter: Meter
+    observer: Observer = field(default_factory=SilentObserver)
+
+    def over(
+        self,
+        stage: str,
+        blocks: Iterable[Block],
+        total: int | None = None,
+        *,
+        size: Callable[[Block], int] | None = None,
+    ) -> Iterator[Block]:
+        """``blocks`` one by one, as a stage of ``total`` steps, each block ``size`` of them (one without).
+
+        Raises OutOfTime before a block for which there is no time left.
+        """
+        done = 0
+        self.observer.notice(StageStarted(stage, total))
+        try:
+            for block in blocks:
+                self.check(stage)
+                yield block
+                done += 1 if size is None else size(block)
+                self.observer.notice(StageAdvanced(stage, done))
+        finally:
+            self.observer.notice(StageEnded(stage, "" if total is None or done >= total else f"{done} of {total}"))
+
+    def check(self, stage: str) -> None:
+        """Raise OutOfTime where no time is left for a part of ``stage``."""
+        if self.meter.exhausted() is not None:
+            raise OutOfTime(stage)
+
+    def keeping(self, seconds: float) -> Pace:
+        """The same pace, ending ``seconds`` earlier."""
+        return replace(self, meter=self.meter.keeping(seconds))
+
+
+def unhurried() -> Pace:
+    """A pace without any ceiling that tells nobody."""
+    return Pace(Meter(None, None))
+
+
+def start(budget: Budget, clock: Clock = time.monotonic, *, began: float | None = None) -> Meter:
+    """Start the meter of a whole command, which ``began`` at that reading of the clock (now, without)."""
+    meter = Meter(seconds=budget.seconds, steps=None, clock=clock)
+    meter.started = meter.started if began is None else began
+    return meter

@@ -12,9 +12,11 @@ from torch import Tensor
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.audit.attack_runs import numpy_for
 from reid_audit.audit.cohorts import Canaries, Pooled
+from reid_audit.budget import Pace
 from reid_audit.cohort import Cohort
 from reid_audit.network.difference import displacement
 from reid_audit.network.ordinary import prior_batches
+from reid_audit.network.reading import Inputs
 from reid_audit.records import Curve, Histogram, Measurement, Metric
 from reid_audit.score.demographics import DemographicOutcome, demographics
 from reid_audit.score.distribution import distribution
@@ -48,14 +50,20 @@ def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, lev
     )
 
 
-def membership_of(task: AttackTask, films: Tensor, labels: NDArray[np.str_]) -> MembershipScores:
-    """Membership scores of films [N, C, H, W] in [0, 1] under the task's weights; labels [N], "" where unknown."""
+def membership_of(
+    task: AttackTask, films: Tensor, labels: NDArray[np.str_], pace: Pace | None = None
+) -> MembershipScores:
+    """Membership scores of films [N, C, H, W] in [0, 1] under the task's weights; labels [N], "" where unknown.
+
+    Raises OutOfTime where ``pace`` ends.
+    """
     device = task.space.mean.device
-    inputs = torch.cat([task.inputs(part.to(device)) for part in torch.split(films, 256)])
+    inputs = Inputs(films, lambda part: task.inputs(part.to(device)))
     if task.base is None:
-        return membership_scores(task.target, inputs, labels)
+        return membership_scores(task.target, inputs, labels, pace=pace)
     ordinary = prior_batches(task.space, task.inputs, ORDINARY)
-    return membership_scores(task.target, inputs, labels, path=displacement(task.target, task.base), ordinary=ordinary)
+    path = displacement(task.target, task.base)
+    return membership_scores(task.target, inputs, labels, path=path, ordinary=ordinary, pace=pace)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -146,19 +146,8 @@ def moments_and_output(
     return sink, output
 
 
-def batched_moments(
-    module: nn.Module, inputs: Tensor, *, batch: int = 64, trained_with: int | None = None
-) -> list[ImageMoments]:
-    """``image_moments`` without gradients for any number of images, ``batch`` at a time.
-
-    ``trained_with``: size of the training batches the statistics are thought to come from, for the correction.
-    """
-
-    def sizes(chunk: Tensor) -> Tensor | None:
-        return None if trained_with is None else torch.full((len(chunk),), float(trained_with))
-
-    with torch.no_grad():
-        parts = [image_moments(module, chunk, batches=sizes(chunk)) for chunk in torch.split(inputs, batch)]
+def joined(parts: Sequence[Sequence[ImageMoments]]) -> list[ImageMoments]:
+    """Moments of all images, layer by layer, from those of some at a time."""
     return [
         ImageMoments(
             layer[0].stored,

@@ -146,9 +146,3 @@ def features_and_logits(module: nn.Module, inputs: Tensor, head: nn.Linear) -> t
     finally:
         handle.remove()
     return seen[-1].flatten(1), logits_of(logits)
-
-
-def logits_in_parts(module: nn.Module, inputs: Tensor, *, batch: int = 64) -> Tensor:
-    """[N, K] logits of any number of inputs [N, C, H, W], ``batch`` at a time and without gradients."""
-    with torch.no_grad():
-        return torch.cat([logits_of(module(part)) for part in torch.split(inputs, batch)])

@@ -16,11 +16,12 @@ from reid_audit.attack.gradient import difference_objective, first_layers
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import METHODS
 from reid_audit.audit.evidence import membership_of
-from reid_audit.budget import Meter
+from reid_audit.budget import Meter, unhurried
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.difference import displacement
 from reid_audit.network.layers import matrix_layers
 from reid_audit.network.ordinary import prior_batches
+from reid_audit.network.reading import Inputs
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
 from reid_audit.score.membership.difference import row_space, spans, telling
@@ -169,6 +170,10 @@ def fine_tuned(base: torch.nn.Module, films: torch.Tensor, *, steps: int = 40) -
     return tuned
 
 
+def inputs(films: torch.Tensor) -> Inputs:
+    return Inputs(films, lambda part: to_network(part, SPEC, 1))
+
+
 def ordinary(task: AttackTask) -> Iterator[torch.Tensor]:
     return prior_batches(task.space, task.inputs, 128)
 
@@ -177,8 +182,7 @@ def test_members_lie_in_the_row_space_of_what_moved() -> None:
     base = Patches()
     tuned = fine_tuned(base, blobs(4, 1))
     task, path = task_of(tuned), displacement(target_of(tuned), target_of(base))
-    films = to_network(torch.cat([blobs(4, 1), blobs(40, 2)]), SPEC, 1)
-    found = spans(path, films, ordinary(task))
+    found = spans(path, inputs(torch.cat([blobs(4, 1), blobs(40, 2)])), ordinary(task), unhurried())
     assert found is not None
     assert found.shape == (44,)
     assert float(found[:4].min()) > float(found[4:].max())
@@ -201,7 +205,7 @@ def test_films_a_network_never_saw_look_alike_in_its_row_space() -> None:
     base = Patches()
     path = displacement(target_of(fine_tuned(base, blobs(4, 1))), target_of(base))
     prior = ordinary(task_of(base))
-    found = spans(path, to_network(blobs(80, 2), SPEC, 1), prior)
+    found = spans(path, inputs(blobs(80, 2)), prior, unhurried())
     assert found is not None
     assert abs(float(found[:40].mean() - found[40:].mean())) < float(found.std())
 
@@ -224,7 +228,7 @@ def test_layers_that_cannot_tell_are_left_out() -> None:
     base = Patches()
     path = displacement(target_of(fine_tuned(base, blobs(4, 1))), target_of(base))
     assert telling(path, to_network(blobs(1, 1), SPEC, 1)) == ("embed", "mix")
-    assert spans(replace(path, moved={}), to_network(blobs(2, 1), SPEC, 1), []) is None
+    assert spans(replace(path, moved={}), inputs(blobs(2, 1)), [], unhurried()) is None
 
 
 class Twice(torch.nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small import SPEC, blobs, convnet, task_of
@@ -25,10 +26,10 @@ from reid_audit.network.heads import (
     residual,
     summed_loss,
 )
+from reid_audit.network.reading import Inputs
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
-from reid_audit.score.membership.margin import margins
-from reid_audit.score.membership.stationarity import head_directions
+from reid_audit.score.membership.families import membership_scores
 
 KINDS: tuple[HeadKind, ...] = ("softmax", "sigmoid", "regression")
 WIDTH = 3
@@ -141,9 +142,8 @@ def test_without_statistics_the_head_is_all_there_is(kind: HeadKind) -> None:
     )
     assert found.energy_end < found.energy_start
     assert bool(found.energies.isfinite().all())
-    films = to_network(blobs(6, 1), SPEC, 1)
-    assert (head_directions(made.target, films) is None) == (kind == "regression")
-    assert (margins(made.target, films) is None) == (kind == "regression")
+    scores = membership_scores(made.target, Inputs(blobs(6, 1), made.inputs), np.full(6, "")).scores
+    assert set(scores) == (set() if kind == "regression" else {"stationarity", "margin"})
 
 
 @pytest.mark.parametrize("kind", ["segmentation", "features"])

@@ -94,7 +94,7 @@ def test_value_preprocessing_inverts() -> None:
 def test_members_are_decided_more_firmly() -> None:
     members = to_network(blobs(8, 1), SPEC, 1)
     target = target_of(memorise(convnet(), members, steps=200))
-    own, others = margins(target, members), margins(target, to_network(blobs(40, 7), SPEC, 1))
+    own, others = (margins("softmax", target.module(films)) for films in (members, to_network(blobs(40, 7), SPEC, 1)))
     assert own is not None
     assert others is not None
     assert float(own.min()) > float(others.median())
@@ -114,14 +114,15 @@ def test_losses_find_out_which_word_means_which_output() -> None:
     target = target_of(memorise(convnet(normalised=False), members))
     for words in (("ill", "well"), ("well", "ill"), ("0", "1")):
         told = np.array([words[i % 2] for i in range(24)])
-        found = losses(target, torch.cat([members, others]), told)
+        found = losses("softmax", target.module(torch.cat([members, others])), told)
         assert found is not None
         assert found[:12].mean() < 0.2 < found[12:].mean()
         assert float(found.min()) >= 0
 
 
 def test_losses_need_a_label_for_every_film_and_an_output_for_every_label() -> None:
-    target, inputs = target_of(convnet()), to_network(blobs(6, 3), SPEC, 1)
-    assert losses(target, inputs, np.array(["a", "b", "a", "b", "a", ""])) is None
-    assert losses(target, inputs, np.array(["a", "b", "c", "b", "a", "c"])) is None
-    assert losses(target, inputs, np.full(6, "")) is None
+    logits = torch.randn(6, 2)
+    assert losses("softmax", logits, np.array(["a", "b", "a", "b", "a", ""])) is None
+    assert losses("softmax", logits, np.array(["a", "b", "c", "b", "a", "c"])) is None
+    assert losses("softmax", logits, np.full(6, "")) is None
+    assert losses("regression", logits, np.array(["a", "b"] * 3)) is None

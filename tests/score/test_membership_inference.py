@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from phantom_cohorts import smooth_images
 from scipy import stats
 from torch import nn
+from torch.nn import functional
 
+from reid_audit.budget import Meter, OutOfTime, Pace
+from reid_audit.network.heads import decisions, residual, rows
 from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
 from reid_audit.score.membership.explanation import NormalEquations, explain, explain_direction
 from reid_audit.score.membership.inference import (
@@ -20,6 +23,7 @@ from reid_audit.score.membership.inference import (
     membership_control,
 )
 from reid_audit.score.membership.moments import stored_moments
+from reid_audit.score.membership.stationarity import head_equations
 
 Floats = NDArray[np.float64]
 CANDIDATES = 240
@@ -64,6 +68,11 @@ def _blocks(layers: list[nn.Module], films: torch.Tensor, batch: int) -> list[tu
 
 def _equations(layers: list[nn.Module], films: torch.Tensor, batch: int) -> NormalEquations:
     return NormalEquations.of_moments(_blocks(layers, films, batch))
+
+
+def _directions(units: Floats, goal: Floats) -> NormalEquations:
+    goal = goal / np.linalg.norm(goal)
+    return NormalEquations(units @ units.T, units @ goal, 1.0)
 
 
 def _patients(n: int) -> NDArray[np.str_]:
@@ -112,12 +121,31 @@ def test_statistics_of_other_people_expose_nobody() -> None:
 
 def test_the_films_behind_a_direction_are_found() -> None:
     rng = np.random.default_rng(5)
-    rows = rng.standard_normal((120, 400))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    goal = rng.uniform(0.5, 1.5, 12) @ rows[:12]
-    evidence = explain_direction(NormalEquations.of_directions(rows, 7.0 * goal))
+    units = rng.standard_normal((120, 400))
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    goal = rng.uniform(0.5, 1.5, 12) @ units[:12]
+    evidence = explain_direction(_directions(units, goal))
     assert evidence[:12].min() > evidence[12:].max()
-    assert NormalEquations.of_directions(rows, goal).error(np.zeros(120)) == pytest.approx(1.0)
+    assert _directions(units, goal).error(np.zeros(120)) == pytest.approx(1.0)
+
+
+def test_gradients_of_a_head_are_compared_without_being_written_out() -> None:
+    """r h^T of every image, written out and compared, beside the products of r and h."""
+    torch.manual_seed(0)
+    head, features = nn.Linear(7, 3), torch.randn(20, 7)
+    logits = head(features).detach()
+    own = residual("softmax", logits, decisions("softmax", logits))
+    gradients = functional.normalize((own[:, :, None] * features[:, None, :]).flatten(1), dim=1).double().numpy()
+    found = head_equations("softmax", head, features, logits)
+    wanted = _directions(gradients, rows("softmax", head).detach().double().flatten().numpy())
+    assert found.gram == pytest.approx(wanted.gram, abs=1e-6)
+    assert found.linear == pytest.approx(wanted.linear, abs=1e-6)
+
+
+def test_an_explanation_without_time_is_none() -> None:
+    equations = NormalEquations(np.eye(4), np.ones(4) / 4, 0.25)
+    with pytest.raises(OutOfTime):
+        explain(equations, pace=Pace(Meter(0.0, None)))
 
 
 def test_stored_moments_undo_the_unbiased_variance() -> None:

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from reid_audit.budget import Pace
 from reid_audit.network.difference import Displacement
 from reid_audit.network.layers import inputs_of, matrix_layers, watched
+from reid_audit.network.reading import Inputs
 
 WIDEST = 1024
 """Columns of a weight; the eigenvectors of wider ones cost more than they tell."""
@@ -60,21 +62,22 @@ def row_space(moved: Tensor, second: Tensor) -> RowSpace:
     return RowSpace(whiten.to(moved), (rows.T * counts.sqrt()).to(moved))
 
 
-def spans(path: Displacement, inputs: Tensor, prior: Iterable[Tensor], *, batch: int = 64) -> Tensor | None:
+def spans(path: Displacement, inputs: Inputs, prior: Iterable[Tensor], pace: Pace) -> Tensor | None:
     """[N] how far images lie within the row spaces of what fine-tuning moved; larger is more member-like.
 
     The largest over layers of an image's share, in standard deviations of the prior's: layers that tell nothing stay
-    small. inputs [N, C, H, W] and batches of ``prior`` [B, C, H, W] as the network sees them. None where no layer that
-    could tell has moved.
+    small. Batches of ``prior`` [B, C, H, W] as the network sees them. None where no layer that could tell has moved.
+    Raises OutOfTime.
     """
-    names = telling(path, inputs[:1])
+    names = telling(path, inputs.probe())
     if not names:
         return None
-    ordinary = list(prior)
+    ordinary = list(pace.over("membership: ordinary images", prior))
     second = second_moments(path.module, names, ordinary)
     spaces = {name: row_space(path.moved[f"{name}.weight"].flatten(1), second[name]) for name in names}
     null = shares(path.module, spaces, ordinary)
-    found = shares(path.module, spaces, torch.split(inputs, batch))
+    stage = "membership: row spaces"
+    found = shares(path.module, spaces, pace.over(stage, inputs.batches(), len(inputs), size=len))
     deviations = (found - null.mean(1, keepdim=True)) / null.std(1, keepdim=True).clamp_min(1e-6)
     return deviations.max(0).values
 
@@ -106,7 +109,7 @@ def second_moments(module: nn.Module, names: tuple[str, ...], batches: Sequence[
     return {name: total / counts[name] for name, total in sums.items()}
 
 
-def shares(module: nn.Module, spaces: dict[str, RowSpace], batches: Sequence[Tensor]) -> Tensor:
+def shares(module: nn.Module, spaces: dict[str, RowSpace], batches: Iterable[Tensor]) -> Tensor:
     """[L, N] share of each image within each layer's row space."""
     found: dict[str, list[Tensor]] = {name: [] for name in spaces}
 

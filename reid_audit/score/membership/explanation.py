@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse.linalg import eigsh
 
+from reid_audit.budget import Pace, unhurried
 from reid_audit.score.calibration import Floats
 
 Projection = Callable[[Floats], Floats]
+LOOK = 64
+"""Steps between two looks at the clock."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,22 +64,19 @@ class NormalEquations:
             constant += float(goal @ goal)
         return cls(gram, linear, constant)
 
-    @classmethod
-    def of_directions(cls, rows: Floats, goal: Floats) -> NormalEquations:
-        """From unit rows [N, D] and a goal [D] known up to its scale."""
-        goal = goal / max(float(np.linalg.norm(goal)), 1e-12)
-        return cls(rows @ rows.T, rows @ goal, 1.0)
-
     def error(self, weights: Floats) -> float:
         """Unexplained share of the goal for weights [N], at least 0."""
         value = weights @ self.gram @ weights - 2 * self.linear @ weights + self.constant
         return max(0.0, float(value) / max(self.constant, 1e-12))
 
 
-def explain(equations: NormalEquations, *, steps: int = 3000) -> Explanation:
-    """Which candidates explain the statistics: min |sum_i w_i m_i - stored|^2 with w >= 0 and sum w = 1."""
+def explain(equations: NormalEquations, *, steps: int = 3000, pace: Pace | None = None) -> Explanation:
+    """Which candidates explain the statistics: min |sum_i w_i m_i - stored|^2 with w >= 0 and sum w = 1.
+
+    Raises OutOfTime, as an unfinished solution says nothing of anybody.
+    """
     step = _step(equations)
-    weights = _minimise(equations, _onto_simplex, step, steps)
+    weights = _minimise(equations, _onto_simplex, step, steps, pace or unhurried())
     gradient = equations.gram @ weights - equations.linear
     support = weights > 0
     level = float(np.average(gradient[support], weights=weights[support]))
@@ -84,13 +84,13 @@ def explain(equations: NormalEquations, *, steps: int = 3000) -> Explanation:
     return Explanation(weights=weights, evidence=evidence, residual=equations.error(weights))
 
 
-def explain_direction(equations: NormalEquations, *, steps: int = 3000) -> Floats:
+def explain_direction(equations: NormalEquations, *, steps: int = 3000, pace: Pace | None = None) -> Floats:
     """[N] evidence that a film's direction is part of the goal's: min |sum_i w_i x_i - goal|^2 with w >= 0.
 
-    The weight where it is positive, else how far the film is from entering the solution (negative).
+    The weight where it is positive, else how far the film is from entering the solution (negative). Raises OutOfTime.
     """
     step = _step(equations)
-    weights = _minimise(equations, lambda values: np.maximum(values, 0.0), step, steps)
+    weights = _minimise(equations, lambda values: np.maximum(values, 0.0), step, steps, pace or unhurried())
     gradient = equations.gram @ weights - equations.linear
     return np.where(weights > 0, weights, np.minimum(0.0, -step * gradient))
 
@@ -105,7 +105,7 @@ def _step(equations: NormalEquations) -> float:
     return 1.0 / max(float(largest[0]), 1e-12)
 
 
-def _minimise(equations: NormalEquations, project: Projection, step: float, steps: int) -> Floats:
+def _minimise(equations: NormalEquations, project: Projection, step: float, steps: int, pace: Pace) -> Floats:
     """argmin_w w'Gw/2 - b'w over a convex set: accelerated projected gradient.
 
     Restarts after O'Donoghue and Candes (2015).
@@ -113,7 +113,9 @@ def _minimise(equations: NormalEquations, project: Projection, step: float, step
     n = equations.linear.size
     weights = ahead = np.full(n, 1.0 / n)
     momentum = 1.0
-    for _ in range(steps):
+    for turn in range(steps):
+        if turn % LOOK == 0:
+            pace.check("membership: explanation")
         moved = project(ahead - step * (equations.gram @ ahead - equations.linear))
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         if (ahead - moved) @ (moved - weights) > 0:

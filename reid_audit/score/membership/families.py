@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.arch.target import Target
-from reid_audit.network.batchnorm import statistics_layers
+from reid_audit.budget import Pace, unhurried
+from reid_audit.network.batchnorm import ImageMoments, statistics_layers
 from reid_audit.network.difference import Displacement
+from reid_audit.network.heads import classifier
+from reid_audit.network.reading import Inputs, Reading, read, read_moments
 from reid_audit.score.calibration import Floats
 from reid_audit.score.membership.difference import spans
 from reid_audit.score.membership.loss import losses
@@ -32,31 +35,50 @@ class MembershipScores:
 
 def membership_scores(
     target: Target,
-    inputs: Tensor,
+    inputs: Inputs,
     labels: NDArray[np.str_],
     *,
     path: Displacement | None = None,
     ordinary: Iterable[Tensor] = (),
+    pace: Pace | None = None,
+    corrected: bool = True,
 ) -> MembershipScores:
-    """Membership scores of inputs [N, C, H, W], as the network sees them, under the target's weights.
+    """Membership scores of N images under the target's weights.
 
     Statistics of BatchNorm layers where there are any, the classifier's stationarity where there are none, the margin
     of every classifier, the loss where training labels [N] are given ("" where unknown), the weight difference where
     ``path`` leads from a known base; ``ordinary`` are then batches [B, C, H, W] of the prior to compare with.
+    Everything but the difference comes from one pass, and from a second one for the correction of the training batch
+    size (``corrected``). Raises OutOfTime where ``pace`` ends: scores of some images would be scores of none.
     """
+    pace = pace or unhurried()
     scores: dict[str, Floats] = {}
     explaining = None
-    if statistics_layers(target.module):
-        found = collective(target, inputs)
-        scores["moments"], explaining = found.evidence, found.explaining
-    elif (directions := stationarity(target, inputs)) is not None:
+    has_statistics = bool(statistics_layers(target.module))
+    found = read(target, inputs, pace, stage="membership: films", features=not has_statistics)
+    if has_statistics:
+
+        def trained_with(size: int) -> list[ImageMoments]:
+            return read_moments(target.module, inputs, pace, stage=f"membership: batches of {size}", trained_with=size)
+
+        explanation = collective(found.moments, trained_with if corrected else None, pace)
+        scores["moments"], explaining = explanation.evidence, explanation.explaining
+    elif (directions := directions_of(target, found, pace)) is not None:
         scores["stationarity"] = directions
-    if path is not None and (within := spans(path, inputs, ordinary)) is not None:
+    if path is not None and (within := spans(path, inputs, ordinary, pace)) is not None:
         scores["difference"] = within.double().cpu().numpy()
-    if target.match.head == "features":
+    if found.logits is None:
         return MembershipScores(scores, explaining)
-    if (firm := margins(target, inputs)) is not None:
+    if (firm := margins(target.match.head, found.logits)) is not None:
         scores["margin"] = firm.double().cpu().numpy()
-    if (loss := losses(target, inputs, labels)) is not None:
+    if (loss := losses(target.match.head, found.logits, labels)) is not None:
         scores["loss"] = -loss.double().cpu().numpy()
     return MembershipScores(scores, explaining)
+
+
+def directions_of(target: Target, found: Reading, pace: Pace) -> Floats | None:
+    """[N] stationarity of the classifier; None where the network has none."""
+    head = classifier(target)
+    if head is None or found.features is None or found.logits is None:
+        return None
+    return stationarity(target.match.head, head, found.features, found.logits, pace)

@@ -13,23 +13,21 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from reid_audit.arch.target import Target
-from reid_audit.network.heads import logits_in_parts
+from reid_audit.network.heads import HeadKind
 
 
-def losses(target: Target, inputs: Tensor, labels: NDArray[np.str_]) -> Tensor | None:
+def losses(kind: HeadKind, logits: Tensor, labels: NDArray[np.str_]) -> Tensor | None:
     """[N] cross entropy of each image under its training label; None where that cannot be said.
 
-    inputs [N, C, H, W] as the network sees them; labels [N] are the manifest's words. Which word means which output is
+    logits [N, K] are the network's outputs; labels [N] the manifest's words. Which word means which output is
     not in the file: the assignment under which the images given are decided best is taken, whoever of them was in
     training. None where a label is missing, there are more words than outputs, or several outputs may be true at once.
     """
-    if target.match.head not in ("softmax", "sigmoid"):
+    if kind not in ("softmax", "sigmoid"):
         return None
-    logits = logits_in_parts(target.module, inputs)
     if logits.shape[1] == 1:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-    elif target.match.head == "sigmoid":
+    elif kind == "sigmoid":
         return None
     words, numbers = np.unique(labels, return_inverse=True)
     if "" in words or not 1 < words.size <= logits.shape[1]:

@@ -11,13 +11,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from reid_audit.arch.target import Target
-from reid_audit.network.heads import certainty, logits_in_parts
+from reid_audit.network.heads import HeadKind, certainty
 
 
-def margins(target: Target, inputs: Tensor) -> Tensor | None:
-    """[N] certainty of the network about each image; None where its outputs are numbers, not answers.
-
-    inputs [N, C, H, W] as the network sees them.
-    """
-    return certainty(target.match.head, logits_in_parts(target.module, inputs))
+def margins(kind: HeadKind, logits: Tensor) -> Tensor | None:
+    """[N] certainty of the network about each image from logits [N, K]; None where they are numbers, not answers."""
+    return certainty(kind, logits)

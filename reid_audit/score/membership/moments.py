@@ -11,27 +11,54 @@ images, jointly, is this project's.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
-from torch import Tensor
 
-from reid_audit.arch.target import Target
-from reid_audit.network.batchnorm import ImageMoments, batched_moments, statistics_layers
+from reid_audit.budget import Pace
+from reid_audit.network.batchnorm import ImageMoments
 from reid_audit.score.calibration import Floats
 from reid_audit.score.membership.explanation import Explanation, NormalEquations, explain
 
 BATCHES = (8, 16, 32, 64)
 """Batch sizes tried for the unbiased-variance correction; the best explanation wins."""
+STRAIGHT = 16
+"""Positions in the smallest layer from which the correction's effect on moments is linear in 1 / batch: the square of
+what it changes, 1 / (8 * 16) at most, is left out."""
+Corrected = Callable[[int], list[ImageMoments]]
+"""Moments as they would be had the network been trained with batches of that size: one more pass over the images."""
 
 
-def collective(target: Target, inputs: Tensor) -> Explanation:
+def collective(plain: list[ImageMoments], corrected: Corrected | None, pace: Pace) -> Explanation:
     """Which of N images together explain the stored statistics, and how much evidence there is for each.
 
-    The training batch size is not known: the one whose correction explains the statistics best is used.
+    ``plain``: moments of the images without a correction. The training batch size is not known: the one whose
+    correction explains the statistics best is used. The moments are a smooth function of 1 / batch, known at 0 and at
+    the smallest size, so the choice needs one pass; in networks with very small layers the chosen size is then passed
+    itself. Without ``corrected`` only what is stored is corrected.
     """
-    candidates = [statistics_equations(moments_of(target, inputs, trained_with=b), b) for b in BATCHES]
-    best = min(candidates, key=lambda equations: explain(equations, steps=400).residual)
-    return explain(best)
+    smallest = min(BATCHES)
+    far = plain if corrected is None else corrected(smallest)
+    best: tuple[float, int, NormalEquations] | None = None
+    for size in pace.over("membership: batch sizes", BATCHES, len(BATCHES)):
+        equations = statistics_equations(mixed(plain, far, smallest / size), size)
+        found = (explain(equations, steps=400, pace=pace).residual, size, equations)
+        best = found if best is None or found[0] < best[0] else best
+    if best is None:
+        raise ValueError("no batch size to try")
+    _, size, equations = best
+    if corrected is not None and size != smallest and min(layer.positions for layer in plain) < STRAIGHT:
+        equations = statistics_equations(corrected(size), size)
+    return explain(equations, pace=pace)
+
+
+def mixed(plain: Sequence[ImageMoments], far: Sequence[ImageMoments], share: float) -> list[ImageMoments]:
+    """Moments ``share`` of the way from ``plain`` (0) to ``far`` (1)."""
+    return [
+        ImageMoments(a.stored, torch.lerp(a.first, b.first, share), torch.lerp(a.second, b.second, share), a.positions)
+        for a, b in zip(plain, far, strict=True)
+    ]
 
 
 def statistics_equations(layers: list[ImageMoments], batch: int) -> NormalEquations:
@@ -50,16 +77,6 @@ def statistics_equations(layers: list[ImageMoments], batch: int) -> NormalEquati
             for layer in layers
         ]
     )
-
-
-def moments_of(target: Target, inputs: Tensor, *, trained_with: int | None = None) -> list[ImageMoments]:
-    """Moments of every image at every statistics layer; empty for networks without BatchNorm.
-
-    ``trained_with``: batch size the training is thought to have used, for the correction of the forward pass.
-    """
-    if not statistics_layers(target.module):
-        return []
-    return batched_moments(target.module, inputs, trained_with=trained_with)
 
 
 def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -> Floats:

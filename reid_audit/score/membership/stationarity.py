@@ -8,39 +8,35 @@ h_i are the features before the head, p_i the network's answers and y_i its own 
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from reid_audit.arch.target import Target
-from reid_audit.network.heads import classifier, decisions, features_and_logits, meaning, residual, rows
+from reid_audit.budget import Pace
+from reid_audit.network.heads import HeadKind, decisions, meaning, residual, rows
 from reid_audit.score.calibration import Floats
 from reid_audit.score.membership.explanation import NormalEquations, explain_direction
 
 
-def stationarity(target: Target, inputs: Tensor) -> Floats | None:
-    """[N] evidence that each image's gradient is part of the classifier; None where ``head_directions`` is None."""
-    directions = head_directions(target, inputs)
-    if directions is None:
-        return None
-    images, goal = (part.double().cpu().numpy() for part in directions)
-    return explain_direction(NormalEquations.of_directions(images, goal))
+def stationarity(
+    kind: HeadKind, head: nn.Linear, features: Tensor, logits: Tensor, pace: Pace | None = None
+) -> Floats | None:
+    """[N] evidence that each image's gradient is part of the classifier; None for a regression.
 
-
-def head_directions(target: Target, inputs: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Unit rows [N, K D] of what each image adds to the classifier's gradient, and the classifier itself [K D].
-
-    inputs [N, C, H, W] as the network sees them. None where there is no linear head with residuals: for a regression
-    y - z is zero at the network's own answer.
+    features [N, D] before the head, logits [N, K] behind it. There y - z is zero at the network's own answer.
     """
-    head = classifier(target)
-    if head is None or target.match.head == "regression":
+    if kind == "regression":
         return None
-    kind = meaning(target.match.head, head.out_features)
-    found = []
-    with torch.no_grad():
-        for part in torch.split(inputs, 64):
-            features, logits = features_and_logits(target.module, part, head)
-            own = residual(kind, logits, decisions(kind, logits))
-            found.append(functional.normalize((own[:, :, None] * features[:, None, :]).flatten(1), dim=1))
-    return torch.cat(found), rows(kind, head).flatten()
+    return explain_direction(head_equations(kind, head, features, logits), pace=pace)
+
+
+def head_equations(kind: HeadKind, head: nn.Linear, features: Tensor, logits: Tensor) -> NormalEquations:
+    """Products of the images' unit gradients r h^T with each other and with the classifier of unit length.
+
+    r h^T and r' h'^T have the product (r . r') (h . h'): the N gradients of K D values each are never written out.
+    """
+    kind = meaning(kind, head.out_features)
+    own = residual(kind, logits, decisions(kind, logits))
+    errors, seen = (functional.normalize(part.double(), dim=1).cpu().numpy() for part in (own, features))
+    goal = functional.normalize(rows(kind, head).detach().double().flatten(), dim=0).reshape(head.weight.shape)
+    linear = ((errors @ goal.cpu().numpy()) * seen).sum(axis=1)
+    return NormalEquations((errors @ errors.T) * (seen @ seen.T), linear, 1.0)
