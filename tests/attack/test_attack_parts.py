@@ -15,6 +15,7 @@ from reid_audit.audit.canary import with_canaries
 from reid_audit.network.batchnorm import image_moments, untouched_layers
 from reid_audit.network.heads import logits_of
 from reid_audit.network.preprocessing import infer_preprocess
+from reid_audit.network.reading import Inputs
 from reid_audit.preprocess import HALF, IMAGENET, UNIT, XRV, from_network, to_network
 from reid_audit.records import PreprocessSpec
 from reid_audit.score.membership.families import membership_scores
@@ -52,8 +53,8 @@ def test_statistics_that_were_never_updated_are_no_evidence_and_give_the_canarie
     for layer in module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.reset_running_stats()
-    target, inputs = target_of(module), to_network(blobs(8, 3), SPEC, 1)
-    changed = with_canaries(target, inputs, torch.Generator().manual_seed(0))
+    target, inputs = target_of(module), Inputs(blobs(8, 3), lambda part: to_network(part, SPEC, 1))
+    changed = with_canaries(target, inputs.prepare(inputs.images), torch.Generator().manual_seed(0))
     for network in (target, changed):
         scores = membership_scores(network, inputs, np.full(len(inputs), "")).scores
         assert "moments" not in scores
