@@ -151,6 +151,8 @@ def policy_template() -> str:
         f"version = {policy.version}",
         '# "calibrated" needs training and hold-out films; "checkpoint" accepts a screening without them.',
         f'evidence = "{policy.evidence}"',
+        "# A pickle that names classes beyond the published list: warn (read inertly, reported) or refuse (exit 5).",
+        f'pickled_code = "{policy.pickled_code}"',
         "# What reads age and sex: auto, shipped (the chest predictor, whatever the prior) or off.",
         f'demographics = "{policy.demographics}"',
         "# False-discovery rate of reidentified_patients.",

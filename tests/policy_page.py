@@ -27,6 +27,8 @@ SWITCHED_OFF = ("fail", "clear", "seconds")
 MEANING: dict[str, str] = {
     "policy.version": "of this format",
     "policy.evidence": "`checkpoint` accepts a screening without films; the report is then headed so",
+    "policy.pickled_code": "a pickle that names classes beyond the [published list](checkpoints.md#names-in-a-pickle): "
+    "`warn` reads its tensors, imports nothing and reports the names; `refuse` ends with exit 5",
     "policy.level": "false-discovery rate of `reidentified_patients`",
     "policy.repeats": "attack seeds; the linkage tests are repeated with each",
     "policy.agreement": "how many repeats must share an outcome, more than half; else INCONCLUSIVE. Not given: all",

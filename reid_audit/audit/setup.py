@@ -64,7 +64,7 @@ class Setup:
 
 def prepare(request: AuditRequest, films: Films) -> Setup:
     """Load, identify, choose preprocessing, fit or load the prior. Raises AuditError subclasses."""
-    checkpoint = load_checkpoint(request.checkpoint)
+    checkpoint = load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code)
     declared = request.policy.preprocess.declared
     target = identify(
         checkpoint.tensors,
@@ -81,7 +81,7 @@ def prepare(request: AuditRequest, films: Films) -> Setup:
     images = cohort.images if cohort is not None else _samples(prior, request.seed)
     spec, by = _preprocess(target, request.policy.preprocess, images)
     device = usable_device(request.device)
-    base = None if request.base is None else load_checkpoint(request.base)
+    base = None if request.base is None else load_checkpoint(request.base, pickled_code=request.policy.pickled_code)
     task = AttackTask(
         target=replace(target, module=target.module.to(device)),
         prior=prior.to(device),

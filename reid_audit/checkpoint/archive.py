@@ -38,7 +38,6 @@ class Archive:
     root: str
     spans: dict[str, tuple[int, int, int]]
     """Name of an entry -> first byte, byte behind the last, CRC-32 (0: not computed)."""
-    programme: bytes
     scan: Scan
     sound: set[str] = field(default_factory=set)
 
@@ -76,12 +75,8 @@ def open_zip(file: BinaryIO, data: Buffer, limits: Limits) -> Archive:
             remedy=SAVE,
         )
     _refuse_byte_order(data, spans.get(f"{roots[0]}/byteorder"))
-    programme = _programme(data, spans[f"{roots[0]}/data.pkl"], limits)
-    found = scan(programme, limits.opcodes)
-    if found.length < len(programme):
-        refuse_unsafe(scan(programme[found.length :], limits.opcodes))
-        raise damaged("its pickle goes on after its end", f"{len(programme) - found.length} bytes too many")
-    return Archive(data, roots[0], spans, programme, found)
+    found = _pickle(data, spans[f"{roots[0]}/data.pkl"], limits)
+    return Archive(data, roots[0], spans, found)
 
 
 def _refuse_names(entries: list[zipfile.ZipInfo], names: list[str]) -> None:
@@ -149,13 +144,18 @@ def _refuse_byte_order(data: Buffer, span: tuple[int, int, int] | None) -> None:
         )
 
 
-def _programme(data: Buffer, span: tuple[int, int, int], limits: Limits) -> bytes:
+def _pickle(data: Buffer, span: tuple[int, int, int], limits: Limits) -> Scan:
     start, stop, checksum = span
-    if stop - start > limits.header_bytes:
-        raise damaged("its pickle is too large", f"at most {limits.header_bytes} bytes are read")
     if checksum and _crc(data, start, stop) != checksum:
         raise damaged("its pickle cannot be read", "its bytes do not match their checksum")
-    return bytes(data[start:stop])
+    found = scan(data, limits.opcodes, start=start, stop=stop, size=limits.header_bytes)
+    if found.length < stop - start:
+        refuse_unsafe(found, "refuse")
+        left = stop - start - found.length
+        rest = scan(data, limits.opcodes, start=start + found.length, stop=stop, size=limits.header_bytes)
+        refuse_unsafe(rest, "refuse")
+        raise damaged("its pickle goes on after its end", f"{left} bytes too many")
+    return found
 
 
 def _crc(data: Buffer, start: int, stop: int) -> int:

@@ -1,7 +1,8 @@
-"""The reading process: ``python -P -m reid_audit.checkpoint.child FILE RESULT CONTAINER SIZE MEMORY SECONDS BYTES``.
+"""The reading process: ``python -P -m reid_audit.checkpoint.child FILE RESULT CONTAINER CODE SIZE LIMITS``.
 
-It maps the open file FILE, writes one JSON document to the open file RESULT (at most BYTES), and ends with 0 even where
-it refuses: the refusal is in the result. Any other end means that a limit was hit. It never imports torch.
+It maps the open file FILE of SIZE bytes, writes one JSON document to the open file RESULT, and ends with 0 even where
+it refuses: the refusal is in the result. CODE is the policy's ``pickled_code``; LIMITS are bytes of memory, seconds of
+processor time, and bytes written. Any other end means that one of them was hit. It never imports torch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from reid_audit.checkpoint.globals import PickledCode
 from reid_audit.checkpoint.layout import Layout
 from reid_audit.checkpoint.limits import DEFAULT, MIB
 from reid_audit.checkpoint.read import read_layout
@@ -45,6 +47,7 @@ def told(layout: Layout) -> dict[str, Any]:
         "name": layout.name,
         "others": [{"name": o.name, "entries": o.entries, "refused": o.refused} for o in layout.others],
         "beside": layout.beside,
+        "code": layout.code,
     }
 
 
@@ -55,12 +58,13 @@ def refusal(error: AuditError) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     """Read the file named by ``arguments`` under the limits they state."""
-    descriptor, answer, container, size, memory, seconds, written = arguments
+    descriptor, answer, container, code, size, memory, seconds, written = arguments
+    pickled_code: PickledCode = "warn" if code == "warn" else "refuse"
     restrict(int(memory), int(seconds), int(written))
     try:
         with os.fdopen(int(descriptor), "rb") as file:
             data = mmap.mmap(file.fileno(), int(size), access=mmap.ACCESS_READ)
-            result = told(read_layout(file, data, Container(container), DEFAULT))
+            result = told(read_layout(file, data, Container(container), DEFAULT, pickled_code))
     except AuditError as error:
         result = refusal(error)
     except MemoryError:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
+
+from reid_audit.checkpoint.danger import reaches_code
+
+PickledCode = Literal["refuse", "warn"]
+"""The policy's key: what becomes of names that are neither listed here nor known to run something."""
 
 
 class Kind(StrEnum):
     """What a name in a pickle means to us."""
 
     SAFE = "safe"
+    """Describes tensors."""
     FOREIGN = "foreign"
+    """Listed data and configuration: an empty placeholder."""
+    CODE = "code"
+    """Any other class or function, of a layer, a network, a project: an empty placeholder, or a refusal."""
+    BINDING = "binding"
+    """Binds a listed or other class to a name or to arguments: as CODE, but only in that one way."""
     UNSAFE = "unsafe"
+    """Runs, loads or reaches something: a refusal whatever the policy says."""
 
 
 STORAGES: dict[str, str] = {
@@ -37,7 +50,10 @@ REBUILD: frozenset[str] = frozenset(
         "torch._utils._rebuild_tensor_v3",
         "torch._utils._rebuild_parameter",
         "torch._utils._rebuild_parameter_with_state",
+        "torch._tensor._rebuild_from_type",
         "torch._tensor._rebuild_from_type_v2",
+        "fastai.torch_core._fa_rebuild_tensor",
+        "fastai.torch_core._rebuild_from_type",
     }
 )
 """Functions that describe a dense tensor; the inert reader has its own versions."""
@@ -54,30 +70,46 @@ UNSUPPORTED: dict[str, str] = {
 }
 """Tensors that exist but are not read."""
 
+NUMPY: frozenset[str] = frozenset(
+    {
+        "numpy.dtype", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
+        "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
+        "numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer",
+    }
+)  # fmt: skip
+"""Functions that describe an array or a number of numpy; the inert reader has its own versions."""
+
 SAFE: frozenset[str] = frozenset(
     {
         "collections.OrderedDict", "torch.Size", "torch.device", "torch.serialization._get_layout",
         "torch.per_tensor_affine", "torch.per_channel_affine", "torch.strided", "torch.sparse_coo",
+        "torch.channels_last", "torch.channels_last_3d", "torch.contiguous_format", "torch.preserve_format",
+        *NUMPY, "numpy.ndarray", "_codecs.encode", "builtins.bytes", "builtins.bytearray",
     }
+)  # fmt: skip
+
+NUMPY_TYPES = (
+    "bool", "bool_", "bytes_", "complex128", "complex64", "float16", "float32", "float64", "int16", "int32", "int64",
+    "int8", "str_", "uint16", "uint32", "uint64", "uint8",
 )  # fmt: skip
 
 FOREIGN_NAMES: frozenset[str] = frozenset(
     {
         "argparse.Namespace",
-        "builtins.bytearray", "builtins.complex", "builtins.dict", "builtins.frozenset", "builtins.list",
+        "builtins.complex", "builtins.dict", "builtins.frozenset", "builtins.list",
         "builtins.object", "builtins.range", "builtins.set", "builtins.slice", "builtins.tuple",
-        "builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.bytes", "builtins.type",
+        "builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.type",
         "collections.Counter", "collections.defaultdict", "collections.deque",
-        "_codecs.encode", "copyreg._reconstructor",
+        "copyreg._reconstructor",
         "datetime.date", "datetime.datetime", "datetime.timedelta", "datetime.timezone",
         "decimal.Decimal", "fractions.Fraction", "types.SimpleNamespace", "uuid.UUID",
         "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePath", "pathlib.PurePosixPath",
         "pathlib.PureWindowsPath", "pathlib.WindowsPath",
         "pathlib._local.Path", "pathlib._local.PosixPath", "pathlib._local.WindowsPath",
-        "numpy.dtype", "numpy.ndarray", "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
-        "numpy._core.multiarray._reconstruct", "numpy._core.multiarray.scalar",
-        "numpy._core.numeric._frombuffer", "numpy.core.numeric._frombuffer",
+        *(f"numpy.{name}" for name in NUMPY_TYPES),
         "numpy.random._pickle.__randomstate_ctor", "numpy.random._pickle.__generator_ctor",
+        "numpy.random._pickle.__bit_generator_ctor", "numpy.random._mt19937.MT19937", "numpy.random._pcg64.PCG64",
+        "joblib.numpy_pickle.NumpyArrayWrapper",
         "torch.torch_version.TorchVersion", "torch.Generator", "torch._C.Generator",
         "yacs.config.CfgNode", "box.box.Box", "addict.addict.Dict", "easydict.EasyDict",
         "ml_collections.config_dict.config_dict.ConfigDict", "typing.Any", "enum.Enum",
@@ -94,6 +126,21 @@ FOREIGN_PACKAGES: tuple[str, ...] = (
 """Packages whose classes (names that start with a capital) are read as empty placeholders."""
 
 
+BINDINGS: frozenset[str] = frozenset({"builtins.getattr", "functools.partial"})
+"""How pickle writes a method, a nested class, or a class with some arguments: over a class's placeholder only."""
+
+CONSTRUCTORS: frozenset[str] = frozenset(
+    {
+        "re._compile", "logging.Logger", "logging.getLogger", "random.Random", "itertools.count", "time.struct_time",
+        "array._array_reconstructor", "inspect._empty", "inspect.Parameter", "inspect.Signature",
+        "zoneinfo.ZoneInfo", "zoneinfo.ZoneInfo._unpickle",
+        "pandas._libs.internals._unpickle_block", "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked",
+        "pandas.core.indexes.base._new_Index", "pandas.core.indexes.datetimes._new_DatetimeIndex",
+        "torch.nn.backends.thnn._get_thnn_function_backend",
+    }
+)  # fmt: skip
+"""Functions and classes of the standard library and of pandas that only make an object of their arguments."""
+
 PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 """Modules as pickle protocol 2 (torch's) writes them."""
 
@@ -105,7 +152,7 @@ def modern(name: str) -> str:
 
 
 def classify(name: str) -> Kind:
-    """Kind of a global by its dotted name. What is not listed is unsafe."""
+    """Kind of a global by its dotted name."""
     name = modern(name)
     if name in SAFE or name in REBUILD or name in UNSUPPORTED:
         return Kind.SAFE
@@ -116,16 +163,31 @@ def classify(name: str) -> Kind:
         return Kind.SAFE
     if name in ("torch.nn.parameter.Parameter", "torch.Tensor", "torch.nn.Parameter", "torch.nn.parameter.Buffer"):
         return Kind.SAFE
-    if name in FOREIGN_NAMES or published(name).endswith(".*"):
+    if name in FOREIGN_NAMES:
         return Kind.FOREIGN
-    return Kind.UNSAFE
+    if name in BINDINGS:
+        return Kind.BINDING
+    if name in CONSTRUCTORS:
+        return Kind.CODE
+    if reaches_code(name):
+        return Kind.FOREIGN if module == "numpy.dtypes" and leaf.isidentifier() and is_class(leaf) else Kind.UNSAFE
+    return Kind.FOREIGN if published(name).endswith(".*") else Kind.CODE
+
+
+def constructs(name: str) -> bool:
+    """Whether a pickle may call a name that is CODE: classes by their capital, and listed constructors."""
+    return modern(name) in CONSTRUCTORS or is_class(name)
+
+
+def is_class(name: str) -> bool:
+    """Whether the last part of a dotted name is spelt like a class (``Net``, ``_DenseLayer``)."""
+    return name.rpartition(".")[2].lstrip("_")[:1].isupper()
 
 
 def published(name: str) -> str:
     """The entry of the published list that covers a foreign ``name``: ``package.*`` or the name itself."""
     name = modern(name)
-    leaf = name.rpartition(".")[2]
-    if leaf[:1].isupper():
+    if name.rpartition(".")[2][:1].isupper():
         for package in FOREIGN_PACKAGES:
             if name.startswith(package + "."):
                 return package + ".*"

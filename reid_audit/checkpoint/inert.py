@@ -1,7 +1,6 @@
-"""A pickle reader that imports nothing and calls nothing from the file.
+"""What stands in for a checkpoint's objects: descriptions of tensors, and placeholders that do nothing.
 
-Dense tensors become descriptions (``TensorSpec``) that are checked before any memory is viewed; listed framework
-classes become empty placeholders; every other name is refused.
+Nothing here has been checked against the file, and nothing here holds a name's code.
 """
 
 from __future__ import annotations
@@ -10,12 +9,9 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, ClassVar, Literal, NoReturn
 
-from reid_audit.checkpoint.globals import DTYPES, REBUILD, STORAGES, UNSUPPORTED, Kind, classify
-from reid_audit.checkpoint.scan import unsafe_error
-
-LAZY = "stored with a sign or conjugate bit that has not been applied"
+from reid_audit.checkpoint.unsafe import unsafe_error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +21,29 @@ class StorageSpec:
     dtype: str
     key: str
     numel: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """A long text or byte string of the pickle: where it is in the file, unread."""
+
+    start: int
+    stop: int
+    coding: Literal["raw", "text"]
+    """``text``: UTF-8; where it stands for bytes, every character is one byte (Latin-1)."""
+    head: str
+    """Its first characters, for what looks like a name or a path."""
+
+    def __str__(self) -> str:
+        return self.head
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArraySpec:
+    """Values written into the pickle itself (numpy): what they are, and the bytes or their place."""
+
+    dtype: str
+    content: bytes | Placed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,23 +64,67 @@ class UnsupportedSpec:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Dtype:
-    name: str
+class Sealed(type):
+    """Placeholder classes cannot be changed by the file, and are called only where they stand for a class."""
 
-
-class _Sealed(type):
-    """Placeholder classes cannot be changed by the file."""
+    named: str
+    callable: bool
 
     def __setattr__(cls, name: str, value: object) -> None:
         raise pickle.UnpicklingError("the file tries to change a placeholder")
 
+    def __call__(cls, *arguments: Any, **named: Any) -> Any:
+        if not cls.callable:
+            raise unsafe_error((cls.named,))
+        return super().__call__(*arguments, **named)
 
-class Inert(metaclass=_Sealed):
+
+class _State:
+    """``__setstate__`` of objects; of the class itself, which the file would change, a refusal."""
+
+    def __get__(self, held: Any, owner: Sealed) -> Callable[[Any], None]:
+        def refuse(_state: Any) -> NoReturn:
+            raise unsafe_error((f"{owner.named} (to change it)",))
+
+        take: Callable[[Any], None] = refuse if held is None else held.take
+        return take
+
+
+class Harmless:
+    """A function of this package in place of one the file names: the file can call it, not change it."""
+
+    __slots__ = ("function", "named")
+
+    def __init__(self, named: str, function: Callable[..., Any]) -> None:
+        self.named, self.function = named, function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+    def __setstate__(self, _state: Any) -> NoReturn:
+        raise unsafe_error((f"{self.named} (to change it)",))
+
+
+class Ordered(OrderedDict[Any, Any], metaclass=Sealed):
+    """``collections.OrderedDict``; attributes it is given (``_metadata``) are dropped."""
+
+    named: ClassVar[str] = "collections.OrderedDict"
+    callable: ClassVar[bool] = True
+    __setstate__ = _State()
+
+    def take(self, _state: Any) -> None:
+        """Ignore attributes."""
+
+
+class Inert(metaclass=Sealed):
     """Stands in for an object of a foreign class: takes every state and does nothing but keep it."""
 
     __slots__ = ("held",)
     held: list[Any]
+    named: ClassVar[str] = ""
+    """The class's dotted name in the file."""
+    callable: ClassVar[bool] = True
+    __setstate__ = _State()
 
     def __new__(cls, *arguments: Any, **_named: Any) -> Inert:
         self = object.__new__(cls)
@@ -71,7 +134,11 @@ class Inert(metaclass=_Sealed):
     def __init__(self, *_arguments: Any, **_named: Any) -> None:
         return
 
-    def __setstate__(self, state: Any) -> None:
+    def __call__(self, *_arguments: Any) -> NoReturn:
+        raise unsafe_error((f"{type(self).named} (an object of it)",))
+
+    def take(self, state: Any) -> None:
+        """Keep a state."""
         self.held.append(state)
 
     def append(self, item: Any) -> None:
@@ -89,89 +156,35 @@ class Inert(metaclass=_Sealed):
     def __setitem__(self, key: Any, value: Any) -> None:
         self.held.append((key, value))
 
-
-class InertUnpickler(pickle.Unpickler):
-    """Reads one pickle; ``mentioned`` collects the foreign classes that became placeholders."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file, encoding="utf-8", errors="replace")
-        self.mentioned: dict[str, None] = {}
-
-    def find_class(self, module: str, name: str, /) -> Any:
-        """The harmless counterpart of a global. Raises UnsafeCheckpointError for unlisted names."""
-        full = f"{module}.{name}"
-        kind = classify(full)
-        if kind is Kind.UNSAFE:
-            raise unsafe_error((full,))
-        if kind is Kind.FOREIGN:
-            self.mentioned[full] = None
-            return _Sealed(name, (Inert,), {"__slots__": ()})
-        return _safe(full, name)
-
-    def persistent_load(self, pid: Any, /) -> StorageSpec:
-        """Describe the storage a persistent id names."""
-        if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], _Dtype):
-            raise pickle.UnpicklingError("an unknown kind of persistent id")
-        if len(pid) > 5 and pid[5] is not None:
-            raise pickle.UnpicklingError("a storage that is a view of another one")
-        return StorageSpec(dtype=pid[1].name, key=str(pid[2]), numel=int(pid[4]))
+    @property
+    def state(self) -> dict[str, Any]:
+        """The attributes the object was given; empty where it was given none."""
+        for part in reversed(self.held):
+            if isinstance(part, dict):
+                return part
+        return {}
 
 
-def _safe(full: str, name: str) -> Any:
-    if full == "collections.OrderedDict":
-        return OrderedDict
-    if full in REBUILD:
-        return _REBUILDERS[name]
-    if full in UNSUPPORTED:
-        return _unsupported(UNSUPPORTED[full])
-    if full == "torch.Size":
-        return _size
-    if name in STORAGES:
-        return _Dtype(STORAGES[name])
-    if name in DTYPES:
-        return _Dtype(name)
-    return _Sealed(name, (Inert,), {"__slots__": ()})
+def placeholder(name: str, *, callable: bool = True) -> Any:
+    """An empty class that stands for the global ``name``; unless ``callable``, calling it is a refusal."""
+    leaf = name.rpartition(".")[2]
+    return Sealed(leaf, (Inert,), {"__slots__": (), "named": name, "callable": callable})
 
 
-def _size(values: Any = ()) -> tuple[Any, ...]:
-    return tuple(values)
+def bound(owner: Any, name: Any = None, *rest: Any) -> Any:
+    """``getattr`` as pickle writes methods and nested classes: a placeholder for that part of a placeholder.
+
+    Raises UnsafeCheckpointError for anything else.
+    """
+    plain = isinstance(name, str) and name.isascii() and name.isidentifier() and not name.startswith("__")
+    whole = owner if isinstance(owner, Sealed) else type(owner)
+    if rest or not plain or not isinstance(whole, Sealed):
+        raise unsafe_error(("builtins.getattr",))
+    return placeholder(f"{whole.named}.{name}", callable=name.lstrip("_")[:1].isupper())
 
 
-def _unsupported(kind: str) -> Callable[..., UnsupportedSpec]:
-    def describe(*_arguments: Any) -> UnsupportedSpec:
-        return UnsupportedSpec(kind)
-
-    return describe
-
-
-def _tensor(
-    storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any = None, _hooks: Any = None, bits: Any = None
-) -> TensorSpec | UnsupportedSpec:
-    return UnsupportedSpec(LAZY) if bits else TensorSpec(storage, offset, shape, stride)
-
-
-def _typed_tensor(
-    storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, bits: Any = None
-) -> TensorSpec | UnsupportedSpec:
-    name = dtype.name if isinstance(dtype, _Dtype) else "unknown"
-    return UnsupportedSpec(LAZY) if bits else TensorSpec(storage, offset, shape, stride, name)
-
-
-def _parameter(data: Any, *_rest: Any) -> Any:
-    return data
-
-
-def _from_type(function: Any, _type: Any, arguments: Any, _state: Any) -> Any:
-    if function not in (_tensor, _typed_tensor, _parameter):
-        return UnsupportedSpec("of a foreign tensor class")
-    return function(*arguments)
-
-
-_REBUILDERS: dict[str, Callable[..., Any]] = {
-    "_rebuild_tensor": _tensor,
-    "_rebuild_tensor_v2": _tensor,
-    "_rebuild_tensor_v3": _typed_tensor,
-    "_rebuild_parameter": _parameter,
-    "_rebuild_parameter_with_state": _parameter,
-    "_rebuild_from_type_v2": _from_type,
-}
+def partial(function: Any = None, *arguments: Any) -> Any:
+    """``functools.partial`` over a placeholder: a placeholder. Raises UnsafeCheckpointError for anything else."""
+    if not isinstance(function, Sealed | Inert):
+        raise unsafe_error(("functools.partial",))
+    return placeholder("functools.partial")(function, *arguments)

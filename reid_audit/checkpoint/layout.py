@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from reid_audit.checkpoint.inert import StorageSpec, TensorSpec, UnsupportedSpec
+from reid_audit.checkpoint.inert import ArraySpec, Placed, StorageSpec, TensorSpec, UnsupportedSpec
 from reid_audit.checkpoint.limits import Limits
 from reid_audit.errors import CheckpointError
 
@@ -38,6 +38,12 @@ class Entry(NamedTuple):
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     """In values; 0 for axes of one value."""
+    coding: str = ""
+    """How the values are written: empty, as they are; ``text``, each byte a character of UTF-8; ``hex``, here."""
+    stop: int = 0
+    """Of a ``text``: the byte behind its last."""
+    literal: str = ""
+    """Of ``hex``: the values, where a pickle holds a few."""
 
     @property
     def values(self) -> int:
@@ -80,6 +86,8 @@ class Layout:
     """What else is shaped like a network."""
     beside: tuple[str, ...] = ()
     """Floating-point tensors in no network, in words that can be shown."""
+    code: tuple[str, ...] = ()
+    """Names in the pickle that are neither listed nor known to run something."""
 
     @property
     def every(self) -> tuple[Entry, ...]:
@@ -105,6 +113,20 @@ def contiguous(shape: Iterable[int]) -> tuple[int, ...]:
         strides.append(step if extent > 1 else 0)
         step *= extent
     return tuple(reversed(strides))
+
+
+def unfolded(entry: Entry, stored: bytes) -> bytes:
+    """The ``span`` bytes of an entry with a ``coding``; ``stored`` are the file's bytes of a ``text``.
+
+    Raises CheckpointError where they are not that many.
+    """
+    try:
+        found = bytes.fromhex(entry.literal) if entry.coding == "hex" else stored.decode("utf-8").encode("latin-1")
+    except ValueError:
+        found = b""
+    if len(found) != entry.span:
+        raise refused(entry.key, "has other values than its shape needs")
+    return found
 
 
 def lay_out(described: dict[str, Any], place: Place, size: int, limits: Limits) -> tuple[Entry, ...]:
@@ -156,7 +178,7 @@ def _check_name(key: str) -> None:
 def _entry(key: str, spec: Any, place: Place) -> Entry:
     if isinstance(spec, UnsupportedSpec):
         raise refused(key, f"is {spec.kind}")
-    if not isinstance(spec, TensorSpec) or not isinstance(spec.storage, StorageSpec):
+    if not isinstance(spec, TensorSpec) or not isinstance(spec.storage, StorageSpec | ArraySpec):
         raise refused(key, "has no storage")
     shape, stride, offset = spec.shape, spec.stride, spec.offset
     if not (_sizes(shape) and _sizes(stride) and type(offset) is int and len(shape) == len(stride) and offset >= 0):
@@ -168,17 +190,32 @@ def _entry(key: str, spec: Any, place: Place) -> Entry:
         raise refused(key, f"has the unknown dtype {str(dtype)[:40]}")
     if dtype.startswith("complex"):
         raise refused(key, "is complex")
-    start, stop = place(spec.storage)
     width = WIDTH[dtype]
+    steps = tuple(s if n > 1 else 0 for n, s in zip(shape, stride, strict=True))
+    if isinstance(spec.storage, ArraySpec):
+        return _array(Entry(key, dtype, 0, tuple(shape), steps), spec.storage.content)
+    start, stop = place(spec.storage)
     if (stop - start) % width:
         raise refused(key, "has a storage of broken length")
-    steps = tuple(s if n > 1 else 0 for n, s in zip(shape, stride, strict=True))
     entry = Entry(key, dtype, start + offset * width, tuple(shape), steps)
     if not entry.values:
         return entry._replace(start=0)
     if entry.start + entry.span > stop:
         raise refused(key, "reaches outside its storage")
     return entry
+
+
+def _array(entry: Entry, content: bytes | Placed) -> Entry:
+    """An array whose values are in the pickle itself."""
+    length = len(content) if isinstance(content, bytes) else content.stop - content.start
+    text = isinstance(content, Placed) and content.coding == "text"
+    if not entry.span <= length <= (2 if text else 1) * entry.span:
+        raise refused(entry.key, "has other values than its shape needs")
+    if not entry.values:
+        return entry
+    if isinstance(content, bytes):
+        return entry._replace(coding="hex", literal=content.hex())
+    return entry._replace(start=content.start, coding="text" if text else "", stop=content.stop if text else 0)
 
 
 def _sizes(values: Any) -> bool:

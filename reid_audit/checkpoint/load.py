@@ -13,6 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reid_audit.checkpoint.globals import PickledCode
 from reid_audit.checkpoint.layout import Layout
 from reid_audit.checkpoint.limits import DEFAULT, Limits
 from reid_audit.checkpoint.sniff import HEAD_BYTES, Container, sniff
@@ -59,14 +60,15 @@ class Checkpoint:
         return (Weights(self.name, self.tensors), *self.others)
 
 
-def load_checkpoint(path: Path, *, limits: Limits = DEFAULT) -> Checkpoint:
+def load_checkpoint(path: Path, *, limits: Limits = DEFAULT, pickled_code: PickledCode = "warn") -> Checkpoint:
     """Read a safetensors or torch.save file without running anything in it.
 
-    Files are parsed in a child process with limits on memory, time and written bytes.
+    Files are parsed in a child process with limits on memory, time and written bytes. ``pickled_code`` is the policy's
+    key: whether a pickle may name classes that are not listed, which are never imported.
     Raises UnsafeCheckpointError (exit 5) where reading would need foreign code, CheckpointError (exit 3) otherwise.
     """
     with _opened(path) as file:
-        layout, summary = _examined(file, limits)
+        layout, summary = _examined(file, limits, pickled_code)
         stamp = _stamp(file)
         from reid_audit.checkpoint.tensors import read_tensors  # torch, only where the file has passed
 
@@ -76,13 +78,13 @@ def load_checkpoint(path: Path, *, limits: Limits = DEFAULT) -> Checkpoint:
         return Checkpoint(path=path, tensors=tensors, summary=summary, name=layout.name, others=tuple(others))
 
 
-def screen(path: Path, *, limits: Limits = DEFAULT) -> CheckpointSummary:
+def screen(path: Path, *, limits: Limits = DEFAULT, pickled_code: PickledCode = "warn") -> CheckpointSummary:
     """What ``load_checkpoint`` would say of the file, refusals included, without importing torch."""
     with _opened(path) as file:
-        return _examined(file, limits)[1]
+        return _examined(file, limits, pickled_code)[1]
 
 
-def _examined(file: BufferedReader, limits: Limits) -> tuple[Layout, CheckpointSummary]:
+def _examined(file: BufferedReader, limits: Limits, pickled_code: PickledCode) -> tuple[Layout, CheckpointSummary]:
     size, _ = stamp = _stamp(file)
     if size > limits.file_bytes:
         raise CheckpointError(
@@ -92,7 +94,7 @@ def _examined(file: BufferedReader, limits: Limits) -> tuple[Layout, CheckpointS
         )
     container = sniff(file.read(HEAD_BYTES), size)
     file.seek(0)
-    layout = read_in_child(file, container, size, limits)
+    layout = read_in_child(file, container, size, limits, pickled_code)
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     _refuse_change(file, stamp)
@@ -126,6 +128,7 @@ def _summary(layout: Layout, digest: str, container: Container, size: int) -> Ch
         findings=layout.findings,
         others=tuple(other.name for other in layout.others),
         beside=layout.beside,
+        pickled_code=layout.code,
     )
 
 

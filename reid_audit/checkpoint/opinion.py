@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from reid_audit.checkpoint.globals import BINDINGS, modern
 from reid_audit.checkpoint.limits import MIB
 from reid_audit.errors import UnsafeCheckpointError
 
@@ -20,7 +21,8 @@ FAILED = "picklescan could not read the pickle; this reader's own list decided"
 def second_opinion(programme: bytes) -> tuple[str, ...]:
     """Findings about picklescan's verdict; empty where it agrees or is not installed.
 
-    Raises UnsafeCheckpointError where picklescan calls a global dangerous that this reader's list knows as harmless.
+    Raises UnsafeCheckpointError where picklescan calls a global dangerous that this reader's list knows as harmless;
+    ``BINDINGS`` are judged by what they are applied to, which picklescan does not look at.
     """
     if find_spec("picklescan") is None:
         return ()
@@ -31,7 +33,8 @@ def second_opinion(programme: bytes) -> tuple[str, ...]:
         result = _scanned(programme)
     except Exception:  # it may fail on anything; that must not decide
         return (FAILED,)
-    dangerous = sorted(f"{g.module}.{g.name}" for g in result.globals if g.safety.value == "dangerous")
+    called = {f"{g.module}.{g.name}" for g in result.globals if g.safety.value == "dangerous"}
+    dangerous = sorted(name for name in called if modern(name) not in BINDINGS)
     if dangerous:
         raise UnsafeCheckpointError(
             f"picklescan calls {', '.join(name[:80] for name in dangerous[:5])} dangerous",

@@ -2,72 +2,99 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from reid_audit.checkpoint.archive import damaged, open_zip
-from reid_audit.checkpoint.globals import published
+from reid_audit.checkpoint.archive import Archive, damaged, open_zip
+from reid_audit.checkpoint.explain import refuse_adapters, refuse_other_objects, refuse_other_pickles
+from reid_audit.checkpoint.findings import code_said, placeholders_said
+from reid_audit.checkpoint.globals import PickledCode
 from reid_audit.checkpoint.header import read_header
-from reid_audit.checkpoint.inert import InertUnpickler
+from reid_audit.checkpoint.hunt import attacks, in_zip, nested, refuse_attacks
 from reid_audit.checkpoint.layout import WIDTH, Buffer, Layout, Other, Place, is_half, lay_out, too_large
-from reid_audit.checkpoint.legacy import open_legacy
-from reid_audit.checkpoint.limits import Limits
+from reid_audit.checkpoint.legacy import Legacy, open_legacy
+from reid_audit.checkpoint.limits import MIB, Limits
 from reid_audit.checkpoint.opinion import second_opinion
-from reid_audit.checkpoint.scan import refuse_unsafe, scan
-from reid_audit.checkpoint.sniff import SAVE, Container
+from reid_audit.checkpoint.plain import Plain, open_plain
+from reid_audit.checkpoint.reader import InertUnpickler
+from reid_audit.checkpoint.scan import refuse_unsafe
+from reid_audit.checkpoint.settle import settle
+from reid_audit.checkpoint.sniff import Container
 from reid_audit.checkpoint.unwrap import PERSONAL, ROUNDED, Unwrapped, personal, unwrap
-from reid_audit.errors import AuditError, CheckpointError
+from reid_audit.errors import AuditError, CheckpointError, UnsafeCheckpointError
+
+LOOKED_AT = 64 * MIB
+"""Bytes of a refused file that are searched for attacks."""
 
 
-def read_layout(file: BinaryIO, data: Buffer, container: Container, limits: Limits) -> Layout:
+def read_layout(
+    file: BinaryIO, data: Buffer, container: Container, limits: Limits, pickled_code: PickledCode = "warn"
+) -> Layout:
     """Parse a file and check its values. ``data`` is what ``file`` holds.
 
+    ``pickled_code`` says what becomes of names in a pickle that are neither listed nor known to run something.
     Raises UnsafeCheckpointError or CheckpointError; MemoryError where a limit was hit.
     """
     try:
-        layout = _parsed(file, data, container, limits)
+        layout = _parsed(file, data, container, limits, pickled_code)
         from reid_audit.checkpoint.values import check_values  # numpy takes longer to import than most files to refuse
 
-        check_values(layout.entries, data)
-        layout = replace(layout, others=tuple(_finite(other, data) for other in layout.others))
-    except (AuditError, MemoryError, ImportError):
+        own = check_values(layout.entries, data)
+        others = [_finite(other, data) for other in layout.others]
+    except (UnsafeCheckpointError, MemoryError, ImportError):
+        raise
+    except AuditError:
+        refuse_attacks(_hidden(data, container))
         raise
     except Exception as error:  # a hostile file can raise anything from inside pickle, json and zipfile
+        refuse_attacks(_hidden(data, container))
         raise damaged("its parts contradict each other", f"{type(error).__name__}: {error}") from None
-    halves = (ROUNDED,) if any(is_half(entry.dtype) for entry in layout.every) else ()
-    return replace(layout, findings=tuple(dict.fromkeys((*layout.findings, *halves))))
+    checked = replace(layout, entries=own.entries, others=tuple(other for other, _ in others))
+    halves = (ROUNDED,) if any(is_half(entry.dtype) for entry in checked.every) else ()
+    said = (*layout.findings, *halves, *own.findings, *(text for _, texts in others for text in texts))
+    return replace(checked, findings=tuple(dict.fromkeys(said)))
 
 
-def _parsed(file: BinaryIO, data: Buffer, container: Container, limits: Limits) -> Layout:
+def _hidden(data: Buffer, container: Container) -> dict[str, None]:
+    """Attacks in a file that is refused anyway."""
+    if container is Container.SAFETENSORS:
+        return {}
+    return in_zip(data) if container is Container.ZIP else attacks(bytes(data[:LOOKED_AT]))
+
+
+def _parsed(file: BinaryIO, data: Buffer, container: Container, limits: Limits, pickled_code: PickledCode) -> Layout:
     if container is Container.SAFETENSORS:
         return _safetensors(data, limits)
-    if container is Container.PICKLE:
-        refuse_unsafe(scan(bytes(data[: limits.header_bytes]), limits.opcodes))
-        raise CheckpointError(
-            "this is a plain pickle, not a torch.save file",
-            closest="torch.save files start with a zip header or torch's magic number",
-            remedy=SAVE,
-        )
-    return _torch(file, data, container, limits)
+    if container is Container.ZIP:
+        return _pickled(open_zip(file, data, limits), data, limits, pickled_code)
+    if container is Container.LEGACY:
+        return _pickled(open_legacy(data, limits, pickled_code), data, limits, pickled_code)
+    return _pickled(open_plain(data, limits), data, limits, pickled_code)
 
 
 def _safetensors(data: Buffer, limits: Limits) -> Layout:
     header = read_header(data, limits)
     found = unwrap(header.tensors)
+    refuse_adapters(found.entries)
     leaks = (PERSONAL,) if personal(iter([*header.metadata, *header.metadata.values()])) else ()
     return _placed(found, header.place, data, limits, leaks)
 
 
-def _torch(file: BinaryIO, data: Buffer, container: Container, limits: Limits) -> Layout:
-    source = open_zip(file, data, limits) if container is Container.ZIP else open_legacy(data, limits)
-    refuse_unsafe(source.scan)
-    opinion = second_opinion(source.programme)
-    reader = InertUnpickler(io.BytesIO(source.programme))
-    found = unwrap(reader.load())
-    replaced = sorted({f"replaced by an inert placeholder: {published(name)}" for name in reader.mentioned})
+def _pickled(source: Archive | Legacy | Plain, data: Buffer, limits: Limits, pickled_code: PickledCode) -> Layout:
+    found = source.scan
+    refuse_unsafe(found, pickled_code)
+    refuse_attacks(nested(found))
+    opinion = second_opinion(found.programme)
+    reader = InertUnpickler(found.programme, found.placed, pickled_code)
+    document = settle(reader.load())
+    if isinstance(source, Plain):
+        refuse_other_pickles(found.names, document)
+    refuse_other_objects(document)
+    model = unwrap(document)
+    refuse_adapters(model.entries)
     paths = (PERSONAL,) if any(name.startswith("pathlib.") for name in reader.mentioned) else ()
-    return _placed(found, source.place, data, limits, (*paths, *replaced, *opinion))
+    said = (*paths, *placeholders_said(reader.mentioned), *code_said(reader.code), *opinion)
+    return replace(_placed(model, source.place, data, limits, said), code=tuple(reader.code))
 
 
 def _placed(found: Unwrapped, place: Place, data: Buffer, limits: Limits, more: tuple[str, ...]) -> Layout:
@@ -88,11 +115,11 @@ def _other(name: str, described: dict[str, Any], place: Place, data: Buffer, lim
         return Other(name, (), error.what)
 
 
-def _finite(other: Other, data: Buffer) -> Other:
+def _finite(other: Other, data: Buffer) -> tuple[Other, tuple[str, ...]]:
     from reid_audit.checkpoint.values import check_values
 
     try:
-        check_values(other.entries, data)
+        checked = check_values(other.entries, data)
     except CheckpointError as error:
-        return Other(other.name, (), error.what)
-    return other
+        return Other(other.name, (), error.what), ()
+    return replace(other, entries=checked.entries), checked.findings

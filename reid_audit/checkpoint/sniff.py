@@ -9,7 +9,10 @@ from enum import StrEnum
 from reid_audit.errors import CheckpointError
 
 HEAD_BYTES = 4096
-LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+LEGACY_MAGIC = re.compile(
+    rb"\x80[\x02-\x05](\x95.{8})?\x8a\x0a" + re.escape(b"l\xfc\x9cF\xf9 j\xa8P\x19") + rb"\.", re.DOTALL
+)
+"""torch's magic number, pickled by any protocol."""
 SAVE = "save the weights with safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
 
 MERGE = (
@@ -78,7 +81,7 @@ def sniff(head: bytes, size: int) -> Container:
         )
     if head.startswith(b"PK\x03\x04"):
         return Container.ZIP
-    if head.startswith(LEGACY_MAGIC):
+    if LEGACY_MAGIC.match(head):
         return Container.LEGACY
     if len(head) >= 9 and head[8:9] == b"{":
         return Container.SAFETENSORS

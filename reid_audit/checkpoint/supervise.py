@@ -12,6 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from reid_audit.checkpoint.globals import PickledCode
 from reid_audit.checkpoint.layout import Entry, Layout, Other
 from reid_audit.checkpoint.limits import MIB, Limits
 from reid_audit.checkpoint.sniff import Container
@@ -21,13 +22,15 @@ CHILD: tuple[str, ...] = ("-P", "-m", "reid_audit.checkpoint.child")
 PACKAGES = Path(__file__).resolve().parents[2]
 
 
-def read_in_child(file: BufferedReader, container: Container, size: int, limits: Limits) -> Layout:
-    """Parse the open ``file`` of ``size`` bytes in a process of its own.
+def read_in_child(
+    file: BufferedReader, container: Container, size: int, limits: Limits, pickled_code: PickledCode
+) -> Layout:
+    """Parse the open ``file`` of ``size`` bytes in a process of its own; ``pickled_code`` is the policy's key.
 
     Raises what the process refuses, and CheckpointError where it was stopped, crashed, or made no sense.
     """
     with tempfile.TemporaryFile("w+") as answer:
-        _run(file.fileno(), answer.fileno(), container, size, limits)
+        _run(file.fileno(), answer.fileno(), (container.value, pickled_code), size, limits)
         answer.seek(0)
         try:
             return believed(json.load(answer), size)
@@ -51,19 +54,30 @@ def believed(result: dict[str, Any], size: int) -> Layout:
         name=str(result["name"]),
         others=tuple(others),
         beside=tuple(map(str, result["beside"])),
+        code=tuple(map(str, result["code"])),
     )
-    if any(entry.start < 0 or entry.start + entry.span > size for entry in layout.every):
+    if not all(_inside(entry, size) for entry in layout.every):
         raise ValueError("a tensor outside the file")
     return layout
 
 
 def _entries(told: list[Any]) -> tuple[Entry, ...]:
-    return tuple(Entry(k, dtype, at, tuple(shape), tuple(stride)) for k, dtype, at, shape, stride in told)
+    return tuple(
+        Entry(key, dtype, at, tuple(shape), tuple(stride), *coded) for key, dtype, at, shape, stride, *coded in told
+    )
 
 
-def _run(descriptor: int, answer: int, container: Container, size: int, limits: Limits) -> None:
+def _inside(entry: Entry, size: int) -> bool:
+    """Whether the values of ``entry`` lie in a file of ``size`` bytes, or are as many as it says."""
+    if entry.coding == "hex":
+        return len(entry.literal) == 2 * entry.span
+    stop = entry.stop if entry.coding else entry.start + entry.span
+    return 0 <= entry.start <= stop <= size and (not entry.coding or stop - entry.start <= 2 * entry.span)
+
+
+def _run(descriptor: int, answer: int, how: tuple[str, str], size: int, limits: Limits) -> None:
     limited = (limits.memory(size), limits.processor(size), limits.result_bytes)
-    command = [sys.executable, *CHILD, *map(str, (descriptor, answer, container.value, size, *limited))]
+    command = [sys.executable, *CHILD, *map(str, (descriptor, answer, *how, size, *limited))]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         done = subprocess.run(

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from reid_audit.checkpoint.layout import Entry, contiguous, is_half, refused
+from reid_audit.checkpoint.layout import Entry, contiguous, is_half, refused, unfolded
 from reid_audit.errors import CheckpointError
 
 
 def read_tensors(descriptor: int, entries: Iterable[Entry]) -> dict[str, Tensor]:
     """Tensors from the open file, on the CPU, contiguous, each with memory of its own; halves as fp32.
 
-    Raises CheckpointError where the file has become shorter, or this torch does not know a dtype.
+    Raises CheckpointError where the file has become shorter or other, or this torch does not know a dtype.
     """
     return {entry.key: _tensor(descriptor, entry) for entry in entries}
 
@@ -26,10 +26,16 @@ def _tensor(descriptor: int, entry: Entry) -> Tensor:
         raise refused(entry.key, f"has the dtype {entry.dtype}, which torch {torch.__version__} does not know")
     if not entry.values:
         return torch.empty(entry.shape, dtype=torch.float32 if is_half(entry.dtype) else dtype)
-    flat = torch.frombuffer(_bytes(descriptor, entry.start, entry.span), dtype=dtype)
+    flat = torch.frombuffer(_content(descriptor, entry), dtype=dtype)
     plain = entry.stride == contiguous(entry.shape)
     stored = flat.view(entry.shape) if plain else flat.as_strided(entry.shape, entry.stride).contiguous()
     return stored.float() if is_half(entry.dtype) else stored
+
+
+def _content(descriptor: int, entry: Entry) -> bytearray:
+    if not entry.coding:
+        return _bytes(descriptor, entry.start, entry.span)
+    return bytearray(unfolded(entry, bytes(_bytes(descriptor, entry.start, entry.stop - entry.start))))
 
 
 def _bytes(descriptor: int, start: int, count: int) -> bytearray:

@@ -103,7 +103,7 @@ def check(**given: Any) -> int:
     policy, source, digest = load_policy(options.policy, Path.cwd())
     console.print(first_line(options.checkpoint, source, digest), highlight=False, markup=False)
     with earlier_run_named(options.out, console):
-        seen = screen(options.checkpoint)
+        seen = screen(options.checkpoint, pickled_code=policy.pickled_code)
         request, films = plan(options, policy, digest)  # brings torch: not before the file has passed
         with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
             audited = carried_out(request, films, options, folder, console)

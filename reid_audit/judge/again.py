@@ -36,7 +36,8 @@ def judge_again(found: AuditResult, policy: Policy, *, waivers: Sequence[Waiver]
     ]
     needed = policy.agreement if policy.agreement is not None and policy.repeats == len(seeds) else len(seeds)
     verdict = agreed(verdicts, range(found.seed, found.seed + len(seeds)), needed)
-    return with_gaps(verdict, differences(found.policy, policy, len(seeds)))
+    gaps = (*differences(found.policy, policy, len(seeds)), *_named_code(found, policy))
+    return with_gaps(verdict, gaps)
 
 
 def with_gaps(verdict: Verdict, gaps: Sequence[Gap]) -> Verdict:
@@ -71,6 +72,19 @@ def differences(ran: Policy, asked: Policy, seeds: int) -> tuple[Gap, ...]:
     )
     return tuple(
         Gap(text=text, remedy="run 'reid-audit check' under this policy") for differs, text in found if differs
+    )
+
+
+def _named_code(found: AuditResult, asked: Policy) -> tuple[Gap, ...]:
+    """What ``asked`` would have refused to read."""
+    if asked.pickled_code == "warn" or not found.checkpoint.pickled_code:
+        return ()
+    named = ", ".join(name[:80] for name in found.checkpoint.pickled_code[:3])
+    return (
+        Gap(
+            text=f"the file names code, which the policy refuses: {named}",
+            remedy="audit model.state_dict() alone, best as safetensors",
+        ),
     )
 
 

@@ -207,6 +207,9 @@ class Policy(Record):
     """Attack seeds; the linkage tests are repeated with each."""
     agreement: PositiveInt | None = None
     """How many of the repeats must share an outcome, or the verdict is INCONCLUSIVE; None: all."""
+    pickled_code: Literal["refuse", "warn"] = "warn"
+    """A pickle that names classes beyond the published list: ``warn`` reads its tensors, imports nothing and reports
+    the names; ``refuse`` ends with exit 5. Names that run something are refused under either."""
     demographics: Literal["auto", "shipped", "off"] = "auto"
     """What reads age and sex: the prior's labelled films, or the shipped chest predictor beside the shipped chest
     prior (``auto``); the shipped one whatever the prior (``shipped``); nothing (``off``). A given file comes first."""

@@ -80,6 +80,8 @@ class CheckpointSummary(Record):
     """Where else in the file tensors are that are shaped like a network."""
     beside: tuple[str, ...] = ()
     """Floating-point tensors in none of them, by name; names that do not look like code are hidden."""
+    pickled_code: tuple[str, ...] = ()
+    """Classes and functions the pickle names beyond the published list; none was imported or called."""
 
 
 class Candidate(Record):

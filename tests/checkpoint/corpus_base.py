@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from reid_audit.checkpoint.globals import PickledCode
 from reid_audit.checkpoint.layout import Layout
 from reid_audit.checkpoint.limits import DEFAULT
 from reid_audit.checkpoint.read import read_layout
@@ -38,9 +39,9 @@ def case(kind: str, name: str, data: bytes, code: int, phrase: str = "") -> Case
     return Case(kind, name, lambda: data, code, phrase)
 
 
-def parse(data: bytes) -> Layout:
+def parse(data: bytes, pickled_code: PickledCode = "warn") -> Layout:
     """What the parent and the child process do, in this process."""
-    return read_layout(io.BytesIO(data), data, sniff(data[:HEAD_BYTES], len(data)), DEFAULT)
+    return read_layout(io.BytesIO(data), data, sniff(data[:HEAD_BYTES], len(data)), DEFAULT, pickled_code)
 
 
 def saved(document: object, *, legacy: bool = False) -> bytes:

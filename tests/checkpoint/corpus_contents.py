@@ -27,7 +27,7 @@ NAN, INF = float("nan"), float("inf")
 CONTENTS: dict[str, tuple[Callable[[], object], str]] = {
     "a list": (lambda: [torch.ones(2)], "list"),
     "a tuple": (lambda: (torch.ones(2), {}), "tuple"),
-    "a set": (lambda: {1, 2}, "class"),
+    "a set": (lambda: {1, 2}, "set"),
     "a number": (lambda: 3, "int"),
     "a text": (lambda: "weights", "str"),
     "nothing": (lambda: None, "NoneType"),

@@ -15,7 +15,7 @@ DANGEROUS = [
     "shutil.rmtree", "webbrowser.open", "runpy.run_path", "numpy.load", "numpy.testing._private.utils.runstring",
     "operator.attrgetter", "functools.partial", "types.FunctionType", "types.CodeType", "socket.create_connection",
     "collections.OrderedDict.fromkeys", "pytorch_lightning.system", "torch.optim.system", "omegaconf.os.system",
-    "unknown.package.Class", "my_project.models.Net", "torchvision.models.resnet.ResNet",
+    "unlisted.package.Class", "my_project.models.Net", "torchvision.models.resnet.ResNet",
     "torch.nn.modules.conv.Conv2d",
     "__main__.Net", "__builtin__.eval", "copyreg.__newobj__", "copyreg.add_extension",
     "pkgutil.resolve_name", "pydoc.locate", "ctypes.CDLL", "asyncio.run", "timeit.timeit", "cProfile.run",
@@ -23,6 +23,15 @@ DANGEROUS = [
     "torch._inductor.codecache.compile_file", "torch.serialization.load", "torch.utils.collect_env.run", "joblib.load",
     "dill.loads", "cloudpickle.loads", "sklearn.ensemble.RandomForestClassifier", "keras.models.load_model",
 ]  # fmt: skip
+
+
+CODE_ONLY = frozenset(
+    {
+        "unlisted.package.Class", "my_project.models.Net", "torchvision.models.resnet.ResNet",
+        "torch.nn.modules.conv.Conv2d", "__main__.Net", "sklearn.ensemble.RandomForestClassifier",
+    }
+)  # fmt: skip
+"""Names that run nothing known: read as empty placeholders where the policy says so."""
 
 
 def by_global(name: str) -> bytes:
@@ -87,6 +96,63 @@ HIDDEN = {
     "before a cut": b"\x80\x02" + SYSTEM + ARGUMENT + b"R",
     "many names": b"\x80\x02" + b"".join(b"cevil%d\nrun\n0" % i for i in range(500)) + b"}.",
 }
+CHANGES = {
+    "build on a class": b"\x80\x02ccollections\nOrderedDict\n}X\x01\x00\x00\x00aK\x01sb.",
+    "build on a tensor function": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}X\x08\x00\x00\x00__code__Ns\x86b.",
+    "change a placeholder": b"\x80\x02cargparse\nNamespace\nN}X\x01\x00\x00\x00aK\x01s\x86b.",
+    "call a placeholder's result": b"\x80\x02cargparse\nNamespace\n)R)R.",
+    "change a class of a project": b"\x80\x02cmy_project\nNet\n}X\x01\x00\x00\x00aK\x01sb.",
+    "change a function of numpy's": b"\x80\x02cnumpy.core.multiarray\nscalar\n}X\x01\x00\x00\x00aK\x01sb.",
+    "call a function of a project": b"\x80\x02cmy_project.tools\nrun\n" + ARGUMENT + b"R.",
+    "call a function of a listed package": b"\x80\x02cmonai.utils\ndownload\n" + ARGUMENT + b"R.",
+    "call an unlisted method": b"\x80\x04\x8c\x0amy_project\x8c\x08Net.load\x93" + ARGUMENT + b"R.",
+    "make an object of what partial bound": b"\x80\x02cfunctools\npartial\ncmy_project\nNet\n\x85R" + ARGUMENT + b"R.",
+    "call a bound method": (
+        b"\x80\x02c__builtin__\ngetattr\ncmy_project\nNet\nX\x04\x00\x00\x00load\x86R" + ARGUMENT + b"R."
+    ),
+    "reach globals through a method": (
+        b"\x80\x02c__builtin__\ngetattr\ncmy_project\nNet\nX\x0b\x00\x00\x00__globals__\x86R."
+    ),
+    "take an attribute of a list": b"\x80\x02c__builtin__\ngetattr\n]X\x06\x00\x00\x00append\x86R.",
+    "take an attribute by three names": (b"\x80\x02c__builtin__\ngetattr\ncmy_project\nNet\nX\x01\x00\x00\x00aN\x87R."),
+    "bind arguments to a text": b"\x80\x02cfunctools\npartial\nX\x01\x00\x00\x00a\x85R.",
+    "a module that another one imported": b"\x80\x02cmy_project.tools\nos\n0}.",
+    "builtins of another module": b"\x80\x02cmy_project\n__builtins__\n0}.",
+    "a module of numpy's": b"\x80\x02cnumpy.f2py.crackfortran\nmyeval\n0}.",
+    "data loading of torch's that unpickles": b"\x80\x02ctorch.utils.data.datapipes.utils.decoder\nbasichandlers\n0}.",
+    "process started by a class": b"\x80\x02cimaplib\nIMAP4_stream\n" + ARGUMENT + b"R.",
+    "a library that starts processes": b"\x80\x02cpexpect.pty_spawn\nspawn\n0}.",
+}
+"""What would change, reach or call something, also where it only names what is no code by itself."""
+
+
+class Runs:
+    """Makes a folder when unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.mkdir, ("ran-code",))
+
+
+PICKLED = by_global("os.system")
+NESTED = {
+    "bytes": saved({"state_dict": STATE, "blob": PICKLED}),
+    "bytes of protocol 4": saved({"state_dict": STATE, "blob": by_stack("os.system")}),
+    "bytes of protocol 0": saved({"state_dict": STATE, "blob": b"cos\nsystem\n(S'true'\ntR."}),
+    "bytes inside bytes": saved({"state_dict": STATE, "blob": pickle.dumps([pickle.dumps(PICKLED)])}),
+    "a long one": saved({"state_dict": STATE, "blob": b"\x80\x02]" + b"N0" * 5000 + PICKLED[2:]}),
+    "two in a row": saved({"state_dict": STATE, "blob": pickle.dumps(1) + PICKLED}),
+    "a damaged one": saved({"state_dict": STATE, "blob": b"\x80\x02\xff\xff" + PICKLED}),
+    "in a text": saved({"state_dict": STATE, "blob": "cposix\nsystem\n(S'true'\ntR."}),
+    "in a legacy file": saved({"state_dict": STATE, "blob": PICKLED}, legacy=True),
+    "beside the pickle": zipped(pickle.dumps({}, 2), {"archive/extra.pkl": PICKLED}),
+    "behind the storages": saved(STATE, legacy=True) + PICKLED,
+    "behind a plain one": pickle.dumps({"a": 1}) + PICKLED,
+    "behind two plain ones": pickle.dumps({"a": 1}) + pickle.dumps([]) + PICKLED,
+    "behind a plain one that is damaged": b"\x80\x02\xff" + PICKLED,
+    "in a zip in a zip": zipped(b"\x80\x02}.", {"inner.zip": zipped(PICKLED)}),
+    "in a zip without an index": zipped(PICKLED)[:120],
+    "in a legacy file that is cut": saved({"state_dict": STATE, "x": Runs()}, legacy=True)[:-30],
+}
 DAMAGED = {
     "nothing": b"",
     "no stop": b"\x80\x02}",
@@ -110,10 +176,6 @@ DAMAGED = {
         b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02"
         b"X\x01\x00\x00\x001K\x00K\x01\x87tQ."
     ),
-    "build on a class": b"\x80\x02ccollections\nOrderedDict\n}X\x01\x00\x00\x00aK\x01sb.",
-    "build on a tensor function": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}X\x08\x00\x00\x00__code__Ns\x86b.",
-    "change a placeholder": b"\x80\x02cargparse\nNamespace\nN}X\x01\x00\x00\x00aK\x01s\x86b.",
-    "call a placeholder's result": b"\x80\x02cargparse\nNamespace\n)R)R.",
     "call a number": b"\x80\x02K\x01)R.",
     "pop too much": b"\x80\x0200.",
     "unhashable key": b"\x80\x02}]K\x01s.",
@@ -129,13 +191,6 @@ DAMAGED = {
     "more opcodes than a model needs": b"\x80\x02" + b"N0" * 2_000_001 + b"}.",
     "an endless name": b"\x80\x02c" + b"a" * 1_000_000 + b".",
 }
-
-
-class Runs:
-    """Makes a folder when unpickled."""
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (os.mkdir, ("ran-code",))
 
 
 PLACES: dict[str, object] = {
@@ -200,6 +255,8 @@ def _cases() -> list[Case]:
     inside = {n: p for n, p in HIDDEN.items() if n != "after the end"}
     found += [case("hidden global", f"legacy {n}", legacy(p), UNSAFE) for n, p in inside.items()]
     found += [case("legacy parts", n, *rest) for n, rest in LEGACY.items()]
+    found += [case("changes", n, zipped(p), UNSAFE) for n, p in CHANGES.items()]
+    found += [case("nested pickle", n, data, UNSAFE) for n, data in NESTED.items()]
     for old in (False, True):
         found += [
             case("real object", f"{n}, {'legacy' if old else 'zip'}", saved(d, legacy=old), UNSAFE, "mkdir")

@@ -9,10 +9,11 @@ import warnings
 import zipfile
 from collections.abc import Callable
 
-from corpus_base import BROKEN, STATE, Case, case, saved, zipped
+from corpus_base import BROKEN, STATE, UNSAFE, Case, case, saved, zipped
 from corpus_pickles import by_global
 
 EMPTY = b"\x80\x02}."
+FOUR = bytes(4)
 LOCAL = b"PK\x03\x04\x14\0\0\0\0\0"
 OTHER: dict[str, tuple[dict[str, bytes], str]] = {
     "torchscript constants": ({"archive/constants.pkl": b"\x80\x02)."}, "TorchScript"),
@@ -128,20 +129,36 @@ def _crowd(entries: int) -> bytes:
 
 
 OTHERS: dict[str, tuple[str, bytes, str]] = {
-    "data.pkl": ("duplicated name", written(named("archive/data.pkl")), "twice"),
-    "storage": ("duplicated name", written(named("archive/data/0"), named("archive/data/0")), "twice"),
+    "data.pkl": ("duplicated name", written(named("archive/data.pkl", EMPTY)), "twice"),
+    "storage": ("duplicated name", written(named("archive/data/0", FOUR), named("archive/data/0", FOUR)), "twice"),
     "link as a storage": ("link", written(link("archive/data/0")), "link"),
     "link as another entry": ("link", written(link("archive/version")), "link"),
-    "deflated": ("compressed", written(named("archive/data/0"), method=zipfile.ZIP_DEFLATED), "compressed"),
-    "bzip2": ("compressed", written(named("archive/data/0"), method=zipfile.ZIP_BZIP2), "compressed"),
-    "lzma": ("compressed", written(named("archive/data/0"), method=zipfile.ZIP_LZMA), "compressed"),
+    "deflated": ("compressed", written(named("archive/data/0", FOUR), method=zipfile.ZIP_DEFLATED), "compressed"),
+    "bzip2": ("compressed", written(named("archive/data/0", FOUR), method=zipfile.ZIP_BZIP2), "compressed"),
+    "lzma": ("compressed", written(named("archive/data/0", FOUR), method=zipfile.ZIP_LZMA), "compressed"),
     "no pickle": ("not a checkpoint", bare({"readme.txt": b"hello"}), "no torch checkpoint"),
     "pickle too deep": ("not a checkpoint", bare({"a/b/data.pkl": EMPTY}), "no torch checkpoint"),
     "pickle at the top": ("not a checkpoint", bare({"data.pkl": EMPTY}), "no torch checkpoint"),
     "two checkpoints": ("not a checkpoint", zipped(EMPTY, {"other/data.pkl": EMPTY}), "several"),
     "a checkpoint inside a zip": ("not a checkpoint", bare({"model.pt": saved(STATE)}), "no torch checkpoint"),
 }
+ATTACKS: dict[str, bytes] = {
+    "a second data.pkl": written(named("archive/data.pkl")),
+    "a second storage": written(named("archive/data/0"), named("archive/data/0")),
+    "deflated": written(named("archive/data/0"), method=zipfile.ZIP_DEFLATED),
+    "bzip2": written(named("archive/data/0"), method=zipfile.ZIP_BZIP2),
+    "lzma": written(named("archive/data/0"), method=zipfile.ZIP_LZMA),
+    "pickle too deep": bare({"a/b/data.pkl": CODE}),
+    "pickle at the top": bare({"data.pkl": CODE}),
+    "points outside": written(named("../../etc/x")),
+    "another suffix": written(named("archive/readme.txt")),
+    "wrong checksum": patched(bare({"archive/data.pkl": CODE}), b"ran-code", b"ran-it!!"),
+    "in a TorchScript archive": written(named("archive/constants.pkl")),
+    "index cut": bare({"archive/data.pkl": CODE})[:-30],
+}
+"""Zips that are refused anyway, with a pickle inside that runs something."""
 CASES = [
+    *(case("attack in a broken zip", n, data, UNSAFE, "system") for n, data in ATTACKS.items()),
     *(case("zip of another kind", n, zipped(EMPTY, extra), BROKEN, phrase) for n, (extra, phrase) in OTHER.items()),
     *(case("zip slip", n, zipped(EMPTY, {name: b"x"}), BROKEN, "outside") for n, name in SLIPS.items()),
     *(case("forged zip", n, data, BROKEN, phrase) for n, (data, phrase) in _forged().items()),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pickle
 import pickletools
 import random
+import sys
 from typing import Any
 
 import pytest
-from corpus_pickles import DAMAGED, DANGEROUS, HIDDEN, HOW
+from corpus_pickles import CODE_ONLY, DAMAGED, DANGEROUS, HIDDEN, HOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reid_audit.checkpoint.globals import FOREIGN_NAMES, FOREIGN_PACKAGES, Kind, classify
+from reid_audit.checkpoint.globals import BINDINGS, FOREIGN_NAMES, FOREIGN_PACKAGES, Kind, classify, constructs
 from reid_audit.checkpoint.scan import COMPUTED, scan
 from reid_audit.errors import AuditError, CheckpointError
 
@@ -96,9 +97,28 @@ def test_limits_of_the_walk() -> None:
 
 def test_the_published_list_holds_no_name_that_could_run_something() -> None:
     for name in DANGEROUS:
-        assert classify(name) is Kind.UNSAFE, name
+        kind = Kind.CODE if name in CODE_ONLY else Kind.BINDING if name in BINDINGS else Kind.UNSAFE
+        assert classify(name) is kind or not constructs(name), name
     for package in FOREIGN_PACKAGES:
         assert classify(f"{package}.Class") is Kind.FOREIGN
-        assert classify(f"{package}.function") is Kind.UNSAFE
-        assert classify(f"{package}x.Class") is Kind.UNSAFE
+        assert classify(f"{package}.function") is not Kind.FOREIGN
+        assert classify(f"{package}x.Class") is not Kind.FOREIGN
+        assert classify(f"{package}.os.Class") is Kind.UNSAFE
     assert all(classify(name) is Kind.FOREIGN for name in FOREIGN_NAMES)
+
+
+def test_no_name_of_the_standard_library_is_code_to_be_warned_of() -> None:
+    for module in sys.stdlib_module_names:
+        assert classify(f"{module}.Anything") is Kind.UNSAFE
+        assert classify(f"{module}.sub.anything") is Kind.UNSAFE
+    for name in ("a", "", ".", "a.", ".b", "a..b", "a b.C", "a.b\u0430", "a.__globals__", "a.__init__.b", "__x__.C"):
+        assert classify(name) is Kind.UNSAFE, name
+
+
+def test_only_classes_and_listed_constructors_may_be_called() -> None:
+    for name in ("a.b.Net", "a._DenseLayer", "a.Net.Inner", "re._compile", "pandas.core.indexes.base._new_Index"):
+        assert classify(name) is Kind.CODE
+        assert constructs(name)
+    for name in ("a.b.run", "a.Net.load", "torch.nn.functional.relu", "monai.utils.download"):
+        assert classify(name) is Kind.CODE
+        assert not constructs(name)
