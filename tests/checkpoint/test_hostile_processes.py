@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from corpus_all import CASES
 from corpus_base import BROKEN, STATE, UNSAFE, Case, saved, zipped
+from foreign import bare, importable
 from measured import Ended, launched
 
 from reid_audit.checkpoint import load_checkpoint, screen, supervise
@@ -51,8 +52,19 @@ def refused(ended: Ended, code: int, phrase: str = "") -> None:
 @pytest.mark.parametrize("case", ONE_OF_EACH.values(), ids=list(ONE_OF_EACH))
 def test_refused_by_the_command(case: Case, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(case.make())
+    (tmp_path / "reid-audit.toml").write_text('pickled_code = "refuse"\n')
     refused(command("check", "model.pt", cwd=tmp_path), case.code, case.phrase)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.pt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.pt", "reid-audit.toml"]
+
+
+def test_the_policy_decides_about_names_of_code(tmp_path: Path) -> None:
+    with importable("my_project.Config") as made:
+        (tmp_path / "model.pt").write_bytes(saved({"state_dict": STATE, "config": bare(made["Config"])}))
+    ended = command("inspect", "model.pt", cwd=tmp_path)
+    assert ended.code == BROKEN
+    assert "names code, neither imported nor called here: my_project.Config" in ended.stdout
+    (tmp_path / "reid-audit.toml").write_text('pickled_code = "refuse"\n')
+    refused(command("check", "model.pt", cwd=tmp_path), UNSAFE, "my_project.Config")
 
 
 def hash_bomb() -> bytes:

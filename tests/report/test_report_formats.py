@@ -294,3 +294,14 @@ def test_a_waived_breach_stays_visible_with_who_answers_for_it(format: str) -> N
     shown = (breach.metric.value, waiver.approved_by, waiver.reason, "2027")
     assert [part for part in shown if part not in text] == []
     assert "suppressions" in text if format == "sarif" else "waived" in text.lower()
+
+
+def test_a_policy_that_refuses_code_in_pickles_passes_no_run_on_a_file_that_names_some() -> None:
+    result = results.passing()
+    named = result.checkpoint.model_copy(update={"pickled_code": ("my_project.config.Config",)})
+    result = result.model_copy(update={"checkpoint": named})
+    policy = result.policy.model_copy(update={"pickled_code": "refuse"})
+    assert judge_again(result, result.policy, today=date(2026, 3, 1)).outcome is Outcome.PASS
+    verdict = judge_again(result, policy, today=date(2026, 3, 1))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any("my_project.config.Config" in gap.text for gap in verdict.gaps)
