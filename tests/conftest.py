@@ -1,21 +1,60 @@
-"""Fixtures every test folder shares."""
+"""Fixtures every test folder shares, what makes a run repeatable, and what a skip means."""
 
 from __future__ import annotations
 
+import importlib
 import os
+from collections.abc import Generator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
-import torch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+NO_GPU = "hardware: no CUDA device is visible (make gpu-check)"
+
+pytest_plugins = ["pytester"]
 
 
-def missing(what: str) -> None:
-    """Skip because ``what`` is absent here; in CI that is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI must have {what}")
+def missing(what: str) -> NoReturn:
+    """Skip because ``what`` is absent here; in CI that is a failure, as every skip is."""
     pytest.skip(f"{what} is not here")
+
+
+def pytest_configure() -> None:
+    # Before anything imports torch. Networks of tests are too small for threads, and several runs may share a machine.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # ``--device auto`` would take a GPU where there is one; `make gpu-check` shows it to the tests marked cuda.
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and not importlib.import_module("torch").cuda.is_available():
+        pytest.skip(NO_GPU)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    count_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    count_skip(report)
+    return report
+
+
+def count_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """In CI a skip is a failure that says why, except for hardware."""
+    if os.environ.get("CI") != "true" or not report.skipped or not isinstance(report.longrepr, tuple):
+        return
+    path, line, reason = report.longrepr
+    if not reason.removeprefix("Skipped: ").startswith("hardware: "):
+        report.outcome = "failed"
+        report.longrepr = f"{path}:{line}: {reason}\nIn CI nothing is skipped but hardware: install what is missing."
 
 
 @pytest.fixture(scope="session")
@@ -28,5 +67,8 @@ def real_films() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(int(os.environ.get("REID_AUDIT_TEST_THREADS", "2")))
+def _alike_in_every_order() -> None:
+    """The same threads and the same random numbers, whichever test ran before."""
+    torch = importlib.import_module("torch")
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    torch.manual_seed(0)

@@ -60,7 +60,6 @@ def run_action(workspace: Path, temp: Path, inputs: dict[str, str], event: str, 
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
             check=False,
         )
         job.ran.append(step["name"])

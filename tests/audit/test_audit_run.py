@@ -115,7 +115,6 @@ def value(found: Audited, metric: Metric) -> Measured:
     return measurement
 
 
-@pytest.mark.timeout(900)
 def test_the_clean_network_passes_with_every_control_met(clean: DemoCase) -> None:
     found = audit(clean, policy(steps=500))
     assert found.result.verdict.outcome is Outcome.PASS, found.result.verdict
@@ -178,7 +177,6 @@ def gaps(found: Audited) -> dict[Metric | None, Gap]:
     return {gap.metric: gap for gap in found.result.verdict.gaps}
 
 
-@pytest.mark.timeout(900)
 def test_training_films_alone_give_indicators(leaking: DemoCase) -> None:
     light = leaking._replace(prior=small(leaking.prior, 150))
     found = audit(light, policy(steps=3, particles=(4, 8)), films=("reference",))
@@ -192,7 +190,6 @@ def test_training_films_alone_give_indicators(leaking: DemoCase) -> None:
     assert not found.result.verdict.breaches
 
 
-@pytest.mark.timeout(900)
 def test_films_of_another_site_demote_what_compares_with_them(leaking: DemoCase) -> None:
     """The overfit network, whose membership scores FAIL it beside films of the same source: here nothing may count."""
     some = small(leaking.holdout, 130)
@@ -242,7 +239,6 @@ def test_shared_patients_are_refused(clean: DemoCase) -> None:
         audit(clean._replace(holdout=clean.reference), policy(steps=2))
 
 
-@pytest.mark.timeout(900)
 def test_resume_reuses_finished_arms_of_the_same_inputs_only(leaking: DemoCase, tmp_path: Path) -> None:
     first = audit(leaking, policy(steps=3), store=RunStore(tmp_path))
     again = RunStore(tmp_path / "again", earlier=(tmp_path / "empty", tmp_path))
@@ -280,7 +276,6 @@ def test_canaries_of_other_films_are_not_taken_over(clean: DemoCase, tmp_path: P
     assert "attack power: no earlier run finished it from the same inputs" in other.said
 
 
-@pytest.mark.timeout(900)
 def test_a_base_is_named_by_its_digest(leaking: DemoCase, baseline: Audited, tmp_path: Path) -> None:
     base = tmp_path / "base.safetensors"
     shaken = torch.Generator().manual_seed(0)
@@ -294,7 +289,6 @@ def test_a_base_is_named_by_its_digest(leaking: DemoCase, baseline: Audited, tmp
     assert "base" not in dict(baseline.result.digests)
 
 
-@pytest.mark.timeout(900)
 def test_the_power_arm_is_paid_once_for_the_same_inputs(clean: DemoCase, tmp_path: Path) -> None:
     cache = ControlCache(tmp_path / "cache")
     first = audit(clean, policy(steps=3), cache=cache)
@@ -310,7 +304,6 @@ def test_the_power_arm_is_paid_once_for_the_same_inputs(clean: DemoCase, tmp_pat
     assert cache.load(key) is None
 
 
-@pytest.mark.timeout(900)
 def test_repeats_attack_from_other_seeds_and_say_so(leaking: DemoCase) -> None:
     found = audit(leaking, policy(steps=3, repeats=3))
     assert [run.name for run in found.result.attack_runs] == ["target", "target", "target", "negative_control"]

@@ -23,12 +23,6 @@ from reid_audit.errors import CheckpointError
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-@pytest.fixture(autouse=True)
-def _alone() -> None:
-    # As examples/make_targets.py does; networks this small are slower on two threads.
-    torch.set_num_threads(1)
-
-
 @cache
 def recipes() -> ModuleType:
     specification = importlib.util.spec_from_file_location("make_targets", EXAMPLES / "make_targets.py")
