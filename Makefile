@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data/nih_cxr14
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test dev lint bench gpu-check report-demo fuzz clean
+.PHONY: demo test test-portable dev lint bench gpu-check report-demo fuzz clean
 
 demo: $(VENV)/installed
 	$(BIN)/reid-audit demo
 
 test: $(VENV)/developer
 	$(BIN)/python -m pytest
+
+# The quick tests as on other processors, with more threads, memory in use and another locale. ARGS: see --help.
+test-portable: $(VENV)/developer
+	$(BIN)/python tests/portable.py $(ARGS)
 
 dev: $(VENV)/developer
 
@@ -30,7 +34,8 @@ bench: $(VENV)/installed
 report-demo: $(VENV)/developer
 	$(BIN)/python tests/report/screenshots.py build/report-demo docs/screenshots
 
-gpu-check: $(VENV)/installed
+gpu-check: $(VENV)/developer
+	CUDA_VISIBLE_DEVICES=0 $(BIN)/python -m pytest -m cuda
 	$(BIN)/python benchmarks/gpu_check.py --data $(DATA) --out benchmarks/out/gpu-check.json
 
 $(VENV)/installed: pyproject.toml

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import os
 import pty
 import re
-import select
 import subprocess
 import sys
 from pathlib import Path
@@ -92,15 +92,11 @@ def in_terminal(**environment: str) -> str:
     )
     os.close(terminal)
     shown = b""
-    while select.select([control], [], [], 60)[0]:
-        try:
-            piece = os.read(control, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        shown += piece
-    assert done.wait(60) == 0
+    # The kernel ends what a terminal says with EIO instead of an empty read.
+    with contextlib.suppress(OSError):
+        while piece := os.read(control, 65536):
+            shown += piece
+    assert done.wait() == 0
     os.close(control)
     return shown.decode()
 
@@ -110,7 +106,8 @@ def test_a_terminal_gets_a_bar_with_both_times() -> None:
     assert "\x1b[" in shown
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     assert re.search(
-        r"target: moments .*\d+/40 energy [\d.]+ 0:00:0\d (0:00:0\d|-:--:--) budget (10 min|9 min 59 s) left", plain
+        r"target: moments .*\d+/40 energy [\d.]+ \d:\d\d:\d\d (\d:\d\d:\d\d|-:--:--) budget \d+ min( \d+ s)? left",
+        plain,
     )
     assert "target: moments: energy 3.5 to 0.09 (" in plain
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,7 @@ def test_everything_the_page_promises(tmp_path: Path, weights: dict[str, torch.T
         "hyper_parameters": {"root": "/home/somebody/films", "note": "patient list"},
     }
     torch.save(document, path)
-    start = time.perf_counter()
     shown = lines(inspected(path, "--side", "32"))
-    assert time.perf_counter() - start < 60
     assert shown["file"][0].startswith(f"torch-zip, {path.stat().st_size:,} bytes, 122 tensors")
     assert shown["sha256"] == [hashlib.sha256(path.read_bytes()).hexdigest()]
     assert shown["found in"] == ["state_dict"]

@@ -141,12 +141,18 @@ def test_rates_below_100_holdout_patients_are_unmeasured() -> None:
     assert isinstance(find(enough.measurements, Metric.LINKAGE_TPR), Measured)
 
 
-def test_ten_thousand_permutations_of_a_thousand_patients_take_seconds() -> None:
+def test_permutations_cost_about_as_much_as_drawing_them() -> None:
+    """2 to 4 times as much: a ratio of two times of one process, which another machine or load hardly moves."""
     rng = np.random.default_rng(9)
     scores: Floats = rng.standard_normal((56, 1000))
-    started = time.perf_counter()
+    times = [time.process_time()]
+    for _ in range(9999):
+        rng.permutation(1000)
+    times.append(time.process_time())
     link(scores, np.arange(1000).astype(np.str_), np.arange(1000) < 500, None, rng, permutations=9999)
-    assert time.perf_counter() - started < 20
+    times.append(time.process_time())
+    drawing, linking = np.diff(times)
+    assert linking < 50 * drawing
 
 
 def test_the_patients_behind_the_count_are_named() -> None:
