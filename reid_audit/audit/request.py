@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from reid_audit.cohort import Cohort
+from reid_audit.observer import Observer, SilentObserver
 from reid_audit.records import Policy, PreprocessSpec, Record, Waiver
 
 
@@ -43,6 +44,8 @@ class Frame:
     spec: PreprocessSpec
     side: int
     channels: int
+    observer: Observer = field(default_factory=SilentObserver)
+    """Told of every film that is read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

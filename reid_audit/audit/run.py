@@ -74,7 +74,7 @@ def run_audit(
     context = RunContext(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
     frozen = reconstruct(setup, request, context, meter)
 
-    cohorts = open_cohorts(films, setup.frame, request)
+    cohorts = open_cohorts(films, replace(setup.frame, observer=observer), request)
     tell_of_films(setup, cohorts, observer)
     observer.notice(StageStarted("scoring"))
     scored = score(setup, frozen.first, frozen.control, cohorts, request)

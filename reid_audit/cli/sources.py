@@ -64,6 +64,7 @@ def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout
             where=where,
             strata=options.strata,
             label=label,
+            observer=frame.observer,
         )
 
     return open_cohort

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
+from reid_audit.cohort.folder import FILTERED
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.render import applied
 from reid_audit.cohort.source import Listing
@@ -69,7 +70,7 @@ def left_out(counts: Counter[str]) -> tuple[LeftOut, ...]:
 def notes(listing: Listing, account: Account) -> tuple[str, ...]:
     """What somebody should know who gave this source: one line each, no names of files or patients."""
     films, files = len(listing.rows), len({row.path for row in listing.rows})
-    others = ", ".join(f"{one.count} {one.why}" for one in left_out(listing.left_out))
+    others = ", ".join(f"{one.count} {one.why}" for one in left_out(listing.left_out) if one.why != FILTERED)
     told = [f"{films} films read from {files} files; left out: {others}"] if others else []
     told += listing.notes
     if not listing.known_patients:

@@ -18,7 +18,9 @@ HIDDEN, TABLE, PACKED, BROKEN, OTHER = (
     "broken links",
     "files that hold no image",
 )
-NO_IMAGE, UNNAMED, FILTERED = "DICOM files without an image", "images that the manifest does not name", "filtered out"
+NO_IMAGE = "DICOM files without an image"
+UNNAMED = "images that the manifest does not name"
+FILTERED = "rows outside the filter"
 
 
 def walk(folder: Path) -> tuple[list[Path], Counter[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,14 +13,25 @@ from torch import Tensor
 
 from reid_audit.cohort.account import Account, left_out, notes
 from reid_audit.cohort.assemble import Cohort, assemble
+from reid_audit.cohort.faults import Fault, refusal
+from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.render import render
-from reid_audit.cohort.source import Row, list_rows
-from reid_audit.cohort.stream import raw_films, stored_as_seen
+from reid_audit.cohort.source import Listing, Row, list_rows
+from reid_audit.cohort.stream import films_or_faults, stored_as_seen
 from reid_audit.errors import CohortError
+from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEnded, StageStarted
 from reid_audit.records import PreprocessSpec
 
+SIDES = {"reference": "training", "holdout": "hold-out"}
 _CONSTANT = 0.5 / 255
 """A film whose values span less than half an 8-bit step shows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    spec: PreprocessSpec
+    side: int
+    channels: int
 
 
 def load_cohort(
@@ -33,6 +44,7 @@ def load_cohort(
     where: Mapping[str, str] | None = None,
     strata: tuple[str, ...] = (),
     label: str | None = None,
+    observer: Observer | None = None,
 ) -> Cohort:
     """Read one side of the audit.
 
@@ -40,11 +52,12 @@ def load_cohort(
     channels: 1 (grey) or 3. where: row filters. strata: manifest columns the tests are stratified by.
     label: the manifest column the network was trained on, for the loss.
     What was left out, how grey values were scaled and whether patients are known is in the summary and in ``notes``.
-    Raises CohortError.
+    observer: told of each film read. Raises one CohortError for everything that cannot be read or scaled.
     """
     listing = list_rows(path, where, strata, label)
     account = Account(spec.scaling)
-    images = _read(listing.rows, spec, side, channels, account)
+    frame = _Frame(spec, side, channels)
+    images = _read(listing, frame, account, observer or SilentObserver(), f"reading {SIDES[role]} films")
     _refuse_constant(images, path)
     cohort = assemble(
         images,
@@ -73,15 +86,32 @@ def load_images(
     return load_cohort(path, role="reference", spec=spec, side=side, channels=channels, where=where).images
 
 
-def _read(rows: tuple[Row, ...], spec: PreprocessSpec, side: int, channels: int, account: Account) -> Tensor:
-    images = torch.empty(len(rows), channels, side, side)
-    for place, (path, film) in enumerate(raw_films(rows, as_seen=stored_as_seen(rows))):
-        try:
-            images[place] = render(film, spec, side, channels)
-            account.add(film)
-        except CohortError as error:
-            raise CohortError(f"{path}: {error.what}", closest=error.closest, remedy=error.remedy) from error
+def _read(listing: Listing, frame: _Frame, account: Account, observer: Observer, stage: str) -> Tensor:
+    """All films rendered. Raises CohortError for all files that cannot be read, or for the first film that does not
+    fit the frame."""
+    rows = listing.rows
+    images = torch.empty(len(rows), frame.channels, frame.side, frame.side)
+    observer.notice(StageStarted(stage, len(rows)))
+    faults: list[Fault] = []
+    for place, (row, film) in enumerate(films_or_faults(rows, as_seen=stored_as_seen(rows))):
+        if isinstance(film, CohortError):
+            faults.append(Fault.of(film, "unreadable"))
+            continue
+        account.add(film)
+        if not faults:
+            images[place] = _rendered(row, film, frame)
+        observer.notice(StageAdvanced(stage, place + 1))
+    if faults:
+        raise refusal(faults, listing.source)
+    observer.notice(StageEnded(stage, f"{len(rows)} films"))
     return images
+
+
+def _rendered(row: Row, film: RawFilm, frame: _Frame) -> Tensor:
+    try:
+        return render(film, frame.spec, frame.side, frame.channels)
+    except CohortError as error:
+        raise CohortError(f"{row.path}: {error.what}", closest=error.closest, remedy=error.remedy) from error
 
 
 def _refuse_constant(images: Tensor, path: Path) -> None:

@@ -36,7 +36,7 @@ def sample_raw(path: Path, *, where: Mapping[str, str] | None = None, count: int
         seen[row.patient] += 1
     chosen = [row for _, _, row in sorted(rounds, key=lambda drawn: drawn[:2])[:count]]
     order = sorted(chosen, key=lambda row: (row.path, row.film))
-    films = dict(zip(order, (film for _, film in raw_films(order, as_seen=stored_as_seen(rows))), strict=True))
+    films = dict(zip(order, raw_films(order, as_seen=stored_as_seen(rows)), strict=True))
     return tuple(films[row] for row in chosen)
 
 

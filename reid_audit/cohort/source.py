@@ -38,6 +38,8 @@ class Row:
 class Listing:
     """All films of a source, grouped by file."""
 
+    source: str
+    """As it was given: a path."""
     rows: tuple[Row, ...]
     known_patients: bool
     """False where no patient ids were given: every file is its own patient."""
@@ -118,7 +120,9 @@ def collect(
     )
     faults = [*found.faults, *_repeated(found.films), *_spelt_twice(found.films, reader.names["patient_id"])]
     rows = [row for entry in found.films if (row := reader.row(entry, faults)) is not None]
-    return Listing(tuple(rows), reader.names["patient_id"] is not None, found.left_out, tuple(faults), found.notes)
+    return Listing(
+        str(source), tuple(rows), reader.names["patient_id"] is not None, found.left_out, tuple(faults), found.notes
+    )
 
 
 def _no_images(source: Path, left_out: Counter[str]) -> CohortError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,11 @@ from reid_audit.cohort.account import left_out as left_out_of
 from reid_audit.cohort.faults import Fault, refusal
 from reid_audit.cohort.overlap import THUMB
 from reid_audit.cohort.raw import RawFilm, Values
-from reid_audit.cohort.read import may_be_damaged, read_raw, unreadable
+from reid_audit.cohort.read import may_be_damaged
 from reid_audit.cohort.render import scaled
 from reid_audit.cohort.sample import fingerprints
 from reid_audit.cohort.source import Listing, Row, collect
+from reid_audit.cohort.stream import films_or_faults, stored_as_seen
 from reid_audit.errors import CohortError
 from reid_audit.records import GreyValues, LeftOut, Scaling
 
@@ -89,7 +89,7 @@ def survey(
     try:
         listing = collect(path, where, strata, label)
     except CohortError as error:
-        listing = Listing((), False, faults=(Fault.of(error, "source"),))
+        listing = Listing(str(path), (), False, faults=(Fault.of(error, "source"),))
     faults = list(listing.faults)
     prints = fingerprints(listing.rows)
     account = Account(scaling)
@@ -143,19 +143,17 @@ def _affordable(rows: Sequence[Row], prints: Sequence[bytes], limit: int) -> lis
 
 def _looks(rows: Sequence[Row], scaling: Scaling | None, account: Account, faults: list[Fault]) -> Iterator[_Look]:
     """Each film once decoded and accounted for; what cannot be is added to ``faults``."""
-    for path, group in groupby(rows, key=lambda row: row.path):
-        wanted = {row.film: row for row in group}
-        try:
-            for number, film in enumerate(read_raw(path)):
-                if number in wanted:
-                    row = wanted.pop(number)
-                    account.add(film)
-                    yield _Look(row, _thumb(film))
-                    faults += _unscaled(film, scaling, path)
-            if wanted:
-                raise unreadable(path, f"it has no film {min(wanted) + 1}")
-        except CohortError as error:
-            faults.append(Fault.of(error, "unreadable"))
+    try:
+        as_seen = stored_as_seen(rows)
+    except CohortError:
+        as_seen = False  # the file is named when its turn comes
+    for row, film in films_or_faults(rows, as_seen=as_seen):
+        if isinstance(film, CohortError):
+            faults.append(Fault.of(film, "unreadable"))
+            continue
+        account.add(film)
+        faults += _unscaled(film, scaling, row.path)
+        yield _Look(row, _thumb(film))
 
 
 def _unscaled(film: RawFilm, scaling: Scaling | None, path: Path) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torchvision import transforms
 
 from reid_audit.cohort import Cohort, foresee, load_cohort, load_images, overlap, parse_source, require_disjoint
 from reid_audit.errors import CohortError
+from reid_audit.observer import Event, StageAdvanced, StageEnded, StageStarted
 from reid_audit.preprocess import HALF, UNIT, to_network
 from reid_audit.records import PreprocessSpec
 
@@ -333,6 +335,26 @@ def test_sources_are_looked_at_without_opening_films(tmp_path: Path) -> None:
         foresee(tmp_path, {"split": "test"})
     with pytest.raises(CohortError, match="site"):
         foresee(tmp_path, strata=("site",))
+
+
+def test_every_damaged_film_is_named_by_one_refusal(tmp_path: Path) -> None:
+    for i in range(6):
+        Image.fromarray(film(i)).save(tmp_path / f"{i}.png")
+    for i in (1, 4):
+        (tmp_path / f"{i}.png").write_bytes((tmp_path / f"{i}.png").read_bytes()[:300])
+    with pytest.raises(CohortError, match="2 images that cannot be read") as refusal:
+        load(tmp_path)
+    assert all(name in refusal.value.closest for name in ("1.png", "4.png"))
+
+
+def test_every_film_read_is_told(tmp_path: Path) -> None:
+    for i in range(3):
+        Image.fromarray(film(i)).save(tmp_path / f"{i}.png")
+    events: list[Event] = []
+    load(tmp_path, role="holdout", observer=SimpleNamespace(notice=events.append))
+    stage = "reading hold-out films"
+    steps = [StageAdvanced(stage, i + 1) for i in range(3)]
+    assert events == [StageStarted(stage, 3), *steps, StageEnded(stage, "3 films")]
 
 
 def test_blank_films_are_refused_when_they_prevail(tmp_path: Path) -> None:

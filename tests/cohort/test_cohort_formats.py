@@ -99,7 +99,7 @@ def test_rows_and_images_that_a_manifest_leaves_out_are_counted(tmp_path: Path) 
         Image.fromarray(smooth_film(i)).save(tmp_path / f"{i}.png")
     (tmp_path / "manifest.csv").write_text("path,patient_id,split\n0.png,a,x\n1.png,b,y\n2.png,c,x\n")
     assert left_out(load(tmp_path, where={"split": "x"})) == {
-        "filtered out": 1,
+        "rows outside the filter": 1,
         "images that the manifest does not name": 1,
     }
 
