@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from reid_audit import figures
 from reid_audit.observer import Event, Noted, StageAdvanced, StageEnded, StageStarted
 from reid_audit.records import REASON_TEXT, AuditResult, Measured, Metric, Outcome, find
 from reid_audit.report.words import duration
@@ -157,10 +158,12 @@ def show_result(console: Console, result: AuditResult) -> None:
     for metric in SHOWN:
         found = find(result.measurements, metric)
         if isinstance(found, Measured):
-            interval = "" if found.low is None or found.high is None else f"{found.low:.3g} .. {found.high:.3g}"
+            limits = result.policy.limits(metric)
+            ends = [figures.plain(end, limits, digits=3) for end in (found.low, found.high) if end is not None]
             control = "" if found.control is None else f"{found.control:.3g}"
             mark = " (indicator)" if found.indicator or metric in demoted else ""
-            table.add_row(f"{metric.value}{mark}", f"{found.value:.3g}", interval, control)
+            value = figures.plain(found.value, limits, digits=3)
+            table.add_row(f"{metric.value}{mark}", value, " .. ".join(ends), control)
         else:
             table.add_row(metric.value, found.reason.value, "", "")
     console.print(table)

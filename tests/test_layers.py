@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "reid_audit"
 FLOORS: dict[str, int] = {
     "records": 0,
     "errors": 0,
+    "figures": 0,
     "observer": 0,
     "checkpoint": 1,
     "budget": 1,
@@ -34,7 +35,7 @@ FLOORS: dict[str, int] = {
     "console": 10,
     "demo": 10,
 }
-TORCH_FREE = ("records", "errors", "observer", "judge", "report")
+TORCH_FREE = ("records", "errors", "figures", "observer", "judge", "report")
 
 
 def _room(path: Path) -> str:

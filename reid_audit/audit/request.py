@@ -34,6 +34,8 @@ class AuditRequest(Record):
     predictor: Path | None = None
     """An age and sex predictor file; None: what the policy's ``demographics`` says."""
     base: Path | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    """The command that asks, as ``AuditResult.options``; it decides nothing."""
     """The weights that fine-tuning started from, where they are public."""
 
 

@@ -196,6 +196,7 @@ def recorded(
             stopped_by=next((a.spend.stopped_by for a in runs if a.spend.stopped_by not in COMPLETE), COMPLETE[0]),
         ),
         seed=request.seed,
+        options=request.options,
         digests=(
             ("reconstructions", frozen.first.digest),
             ("inputs", context.inputs),

@@ -16,7 +16,7 @@ from reid_audit.checkpoint import screen
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.errors import one_line
-from reid_audit.policy import load_policy, load_waivers
+from reid_audit.policy import find_waivers, load_policy, load_waivers
 from reid_audit.records import Outcome, Policy
 from reid_audit.runs import ATTACK_RUNS, LATEST, RESTRICTED, RESULT, begun, chosen, finish, runs_below
 
@@ -101,7 +101,8 @@ def check(**given: Any) -> int:
     options = CheckOptions.model_validate(given)
     console = console_for(quiet=options.quiet)
     policy, source, digest = load_policy(options.policy, Path.cwd())
-    console.print(first_line(options.checkpoint, source, digest), highlight=False, markup=False)
+    options = options.model_copy(update={"policy": source, "waivers": options.waivers or find_waivers(Path.cwd())})
+    console.print(first_line(options, digest), highlight=False, markup=False)
     with earlier_run_named(options.out, console):
         seen = screen(options.checkpoint, pickled_code=policy.pickled_code)
         request, films = plan(options, policy, digest)  # brings torch: not before the file has passed
@@ -128,10 +129,10 @@ def earlier_run_named(out: Path, console: Console) -> Iterator[None]:
         raise
 
 
-def first_line(checkpoint: Path, source: Path | None, digest: str) -> str:
+def first_line(options: CheckOptions, digest: str) -> str:
     """What is audited under what; said before anything that takes time."""
-    rules = f"{source or 'the default policy'} (sha256 {digest[:16]})"
-    return one_line(f"reid-audit {__version__}: {checkpoint} under {rules}")
+    rules = f"{options.policy or 'the default policy'} (sha256 {digest[:16]})"
+    return one_line(f"reid-audit {__version__}: {options.checkpoint} under {rules}")
 
 
 def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditRequest, Films]:
@@ -139,7 +140,7 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
     from reid_audit.audit import AuditRequest
     from reid_audit.cli.sources import sources
 
-    waivers = load_waivers(options.waivers, Path.cwd())
+    waivers = load_waivers(options.waivers)
     films, prior_file = sources(options)
     read = options.demographics
     request = AuditRequest(
@@ -157,6 +158,7 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
         prior_patients=options.prior_patients,
         predictor=None if read is None or read in READERS else Path(read),
         base=options.base,
+        options=options.given(),
     )
     return request, films
 

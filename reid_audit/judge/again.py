@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+from reid_audit import figures
 from reid_audit.judge.agreement import agreed
 from reid_audit.judge.verdict import judge, reason_for
 from reid_audit.records import AuditResult, Gap, Outcome, Policy, PreprocessPolicy, StoppedBy, Verdict, Waiver
@@ -63,7 +64,8 @@ def differences(ran: Policy, asked: Policy, seeds: int) -> tuple[Gap, ...]:
         ),
         (
             asked.level != ran.level,
-            f"patients were counted at a false-discovery rate of {ran.level:g}, the policy asks for {asked.level:g}",
+            f"patients were counted at a false-discovery rate of {figures.limit(ran.level)}, "
+            f"the policy asks for {figures.limit(asked.level)}",
         ),
         (
             _prepared_otherwise(ran.preprocess, asked.preprocess),

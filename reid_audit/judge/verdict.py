@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+from reid_audit import figures
 from reid_audit.judge.remedies import REMEDIES, doubtful_gap, unmeasured_gap
 from reid_audit.records import (
     REASON_TEXT,
@@ -155,7 +156,7 @@ def _breaches(case: _Case, valid: dict[Metric, Waiver], lapsed: set[Metric]) -> 
             continue
         if not exceeds_fail(measurement, gate) or not _corroborated(case, gate):
             continue
-        text = f"{_shown(measurement, gate, optimistic(measurement))} breaches {gate.fail:g}"
+        text = f"{_shown(measurement, gate, optimistic(measurement))} breaches {figures.limit(gate.fail)}"
         if gate.metric in valid:
             waived.append(Breach(metric=gate.metric, text=_waived_text(text, valid[gate.metric])))
         elif gate.metric in lapsed:
@@ -226,14 +227,14 @@ def _gate_gap(case: _Case, gate: Gate) -> Gap | None:
     if gate.clear is not None and not is_clear(measurement, gate):
         return Gap(
             metric=gate.metric,
-            text=f"{_shown(measurement, gate, pessimistic(measurement))} is not clear of {gate.clear:g}",
+            text=f"{_shown(measurement, gate, pessimistic(measurement))} is not clear of {figures.limit(gate.clear)}",
             remedy=_how_to_clear(measurement, gate),
         )
     if exceeds_fail(measurement, gate):
         return Gap(
             metric=gate.metric,
-            text=f"{_shown(measurement, gate, optimistic(measurement))} is beyond {gate.fail:g}, but does not "
-            "decide alone",
+            text=f"{_shown(measurement, gate, optimistic(measurement))} is beyond {figures.limit(gate.fail)}, "
+            "but does not decide alone",
             remedy="repeat with other seeds, more steps and more hold-out patients until the evidence agrees",
         )
     if gate.clear is not None and measurement.indicator and gate.metric is not Metric.SINGLE_HIT and not case.screening:
@@ -250,9 +251,10 @@ def _shown(measurement: Measured, gate: Gate, end: float) -> str:
     name = gate.metric.value
     over = " over its control" if gate.basis == "excess" else ""
     number = end - _baseline(measurement, gate)
+    compared = figures.plain(number, (gate.fail, gate.clear))
     if end == measurement.value:
-        return f"{name} {number:.4g}{over}"
-    return f"{name} {measurement.value:.4g} (interval end {number:.4g}{over})"
+        return f"{name} {compared}{over}"
+    return f"{name} {figures.plain(measurement.value, (gate.fail, gate.clear))} (interval end {compared}{over})"
 
 
 def _how_to_clear(measurement: Measured, gate: Gate) -> str:
@@ -261,7 +263,8 @@ def _how_to_clear(measurement: Measured, gate: Gate) -> str:
     if gate.metric in (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR) and measurement.value <= clear:
         needed = members_needed(clear)
         if (have := measurement.n or 0) < needed:
-            return f"give {needed - have} more training patients ({needed} are needed to bound a rate by {clear:g})"
+            why = f"{needed} are needed to bound a rate by {figures.limit(clear)}"
+            return f"give {needed - have} more training patients ({why})"
         return "give more hold-out patients: the threshold at 1 % false positives is still too uncertain"
     if gate.metric is Metric.LINKAGE_P:
         return "give more hold-out patients and more seeds; if it persists, treat it as a leak"
@@ -336,7 +339,10 @@ def _control_gaps(case: _Case, *, settled: bool) -> list[Gap]:
             sign = (">" if strict else ">=") if at_least else "<="
             gaps.append(
                 Gap(
-                    metric=metric, text=f"control {metric.value}: {reached:.4g}, needed {sign} {limit:g}", remedy=remedy
+                    metric=metric,
+                    text=f"control {metric.value}: {figures.plain(reached, (limit,))}, needed {sign} "
+                    f"{figures.limit(limit)}",
+                    remedy=remedy,
                 )
             )
     return gaps

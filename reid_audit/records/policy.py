@@ -232,3 +232,17 @@ class Policy(Record):
     def gate(self, metric: Metric) -> Gate | None:
         """The gate on ``metric``, or None."""
         return next((gate for gate in self.gates if gate.metric is metric), None)
+
+    def limits(self, metric: Metric) -> tuple[float, ...]:
+        """Every number this policy holds a value of ``metric`` against, as a gate, a second metric or a control."""
+        gate, controls = self.gate(metric), self.controls
+        asked = {
+            Metric.ATTACK_POWER: controls.attack_power_p,
+            Metric.SCORER_SENSITIVITY: controls.scorer_sensitivity_low,
+            Metric.MEMBERSHIP_CONTROL: controls.membership_control_tpr,
+            Metric.NEGATIVE_CONTROL_P: controls.negative_control_p,
+            Metric.EXCHANGEABILITY_P: controls.exchangeability_p,
+        }
+        own = () if gate is None or gate.basis == "excess" else (gate.fail, gate.clear)
+        partners = (c.above for g in self.gates for c in g.corroborated_by if c.metric is metric)
+        return tuple(each for each in (*own, asked.get(metric), *partners) if each is not None)

@@ -319,6 +319,8 @@ class AuditResult(Record):
     budget: Budget
     spend: Spend
     seed: int
+    options: tuple[tuple[str, str], ...] = ()
+    """(flag, value) of the command as it was given, defaults left out; paths and names of columns in full."""
     digests: tuple[tuple[str, str], ...] = ()
     """(name, SHA-256), for example ("reconstructions", "...")."""
     verdict: Verdict

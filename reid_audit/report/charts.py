@@ -38,13 +38,13 @@ def gate_plot(row: GateRow, key: str) -> Markup:
     if row.low is not None and row.high is not None:
         parts.append(_line(scale(row.low), 20, scale(row.high), 20, "interval"))
     parts.append(_dot(scale(row.value), 20, 5, "value"))
-    words = [f"value {number(row.value, unit)}"]
+    words = [f"value {number(row.value, unit, row.limits)}"]
     if row.low is not None or row.high is not None:
-        words.append(f"interval {interval(row.low, row.high, unit)}")
+        words.append(f"interval {interval(row.low, row.high, unit, row.limits)}")
     if row.control is not None:
         words.append(f"control {number(row.control, unit)}")
     if bar is not None:
-        words.append(f"threshold {number(bar, unit)}")
+        words.append(f"threshold {number(bar, unit, (bar,) if shift == 0 else ())}")
     return _svg(key, 40, METRICS[row.metric].label, "; ".join(words), parts, "plot gate-plot")
 
 

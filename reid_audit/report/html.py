@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from reid_audit.figures import Unit
 from reid_audit.records import Metric
 from reid_audit.report import charts, plain, words
+from reid_audit.report.command import command, repeatability
 from reid_audit.report.templating import page
 from reid_audit.report.wire import GateRow, PublicMeasured, PublicReport
 
-_SHIFTS: tuple[tuple[str, words.Unit, tuple[tuple[str, Metric], ...]], ...] = (
+_SHIFTS: tuple[tuple[str, Unit, tuple[tuple[str, Metric], ...]], ...] = (
     (
         "Pixel entropy (bits)",
         "bits",
@@ -75,6 +77,8 @@ def render_html(report: PublicReport) -> str:
         shifts=_shifts(report),
         demographics=_demographics(report),
         mitigations=plain.mitigations(report),
+        again=command(report),
+        repeatability=repeatability(report),
     )
 
 
@@ -113,7 +117,7 @@ def _shifts(report: PublicReport) -> tuple[Shift, ...]:
     return tuple(rows)
 
 
-def _shift(name: str, unit: words.Unit, values: tuple[tuple[str, float | None], ...]) -> Shift:
+def _shift(name: str, unit: Unit, values: tuple[tuple[str, float | None], ...]) -> Shift:
     key = "shift-" + name.split()[0].lower() + "-" + name.split()[1].lower()
     return Shift(name, charts.slope(name, values, unit, key), tuple(_short(v) for _, v in values))
 

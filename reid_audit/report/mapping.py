@@ -21,6 +21,7 @@ from reid_audit.records import (
     Unmeasured,
     Waiver,
 )
+from reid_audit.report.command import published
 from reid_audit.report.gates import control_rows, gate_row, waiver_of
 from reid_audit.report.wire import (
     Finding,
@@ -122,6 +123,7 @@ def publish(result: AuditResult) -> PublicReport:
         prior=_prior(result),
         predictor=None if result.predictor is None else _predictor(result.predictor),
         seeds=Seeds(master=result.seed),
+        options=published(result.options, result.architecture.name),
         false_discovery_rate=result.policy.level,
         policy_sha256=result.policy_sha256,
         digests=tuple((name, sha) for name, sha in result.digests if name in PUBLISHED_DIGESTS),

@@ -6,6 +6,7 @@ import re
 
 from reid_audit.records import Metric, Outcome
 from reid_audit.report import plain, words
+from reid_audit.report.command import command, repeatability
 from reid_audit.report.wire import ControlRow, GateRow, PublicReport
 
 MARK: dict[Outcome, str] = {
@@ -73,11 +74,11 @@ def gate_table(gates: tuple[GateRow, ...]) -> str:
         cells = (
             f"{words.METRICS[row.metric].label} `{row.metric}`",
             status,
-            words.number(row.value, unit),
-            words.interval(row.low, row.high, unit) or "–",
+            words.number(row.value, unit, row.limits),
+            words.interval(row.low, row.high, unit, row.limits) or "–",
             words.number(row.control, unit),
             "; ".join(words.limits(row)),
-            words.number(row.margin, unit),
+            words.number(row.margin, unit, (0,)),
         )
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
@@ -88,8 +89,9 @@ def _controls(controls: tuple[ControlRow, ...]) -> str:
     signs = {"at_least": "at least", "at_most": "at most", "above": "above"}
     for row in controls:
         unit = words.METRICS[row.metric].unit if row.metric else "share"
-        needed = f"{signs[row.direction]} {words.number(row.required, unit)}" if row.direction else "disjoint"
-        cells = (words.CONTROLS[row.name][0], words.CONTROL_WORD[row.status], words.number(row.value, unit), needed)
+        reached = words.number(row.value, unit, (row.required,))
+        needed = f"{signs[row.direction]} {words.threshold(row.required, unit)}" if row.direction else "disjoint"
+        cells = (words.CONTROLS[row.name][0], words.CONTROL_WORD[row.status], reached, needed)
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
@@ -101,11 +103,10 @@ def _bracket(report: PublicReport) -> str:
     if found is not None:
         parts.append(f"This attack re-identified **{found[0]} of {found[1]}** training patients.")
     if recognised is not None:
-        bound = (
-            f" (up to {words.number(recognised.high, 'share')})" if (recognised.high or 0) > recognised.value else ""
-        )
+        share, beside = recognised.value, (recognised.threshold,)
+        bound = f" (up to {words.number(recognised.high, 'share', beside)})" if (recognised.high or 0) > share else ""
         parts.append(
-            f"Somebody who already holds films could recognise **{words.number(recognised.value, 'share')}**{bound} "
+            f"Somebody who already holds films could recognise **{words.number(share, 'share', beside)}**{bound} "
             "of them from the weights, at 1 % false alarms."
         )
     if parts:
@@ -146,6 +147,7 @@ def _provenance(report: PublicReport) -> str:
         *([f"- age and sex: {inert(said)}"] if (said := plain.reader(report)) else ()),
         f"- method {inert(report.method)}, seed {report.seeds.master}, reid-audit {inert(report.tool.version)}, "
         f"torch {inert(report.tool.torch)}, {inert(report.tool.device)}, {report.started:%Y-%m-%d}",
+        f"- again: `{command(report)}`. {inert(repeatability(report))}",
     )
     return "<details>\n<summary>Provenance</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
 

@@ -138,7 +138,7 @@ def _breach(row: GateRow, report: PublicReport) -> str:
     if row.compared is None or row.fail is None:
         return ""
     unit = words.METRICS[row.metric].unit
-    reached, allowed = words.number(row.compared, unit), words.number(row.fail, unit)
+    reached, allowed = words.number(row.compared, unit, (row.fail,)), words.threshold(row.fail, unit)
     if row.metric is Metric.LINKAGE_P:
         found = words.recovered(report)
         lead = f"{found[0]} of {found[1]} training patients were re-identified" if found and found[0] else ""

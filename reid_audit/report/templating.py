@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from reid_audit.report.words import duration, interval, number
+from reid_audit.report.words import duration, interval, number, threshold
 
 
 def source(name: str) -> str:
@@ -31,7 +31,7 @@ def page(name: str, **values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=number, interval=interval, duration=duration)
+    environment.filters.update(number=number, threshold=threshold, interval=interval, duration=duration)
     style = source("report.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     text = environment.get_template(name).render(style=Markup(style), style_hash=digest, **values)

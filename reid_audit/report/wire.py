@@ -253,6 +253,11 @@ class GateRow(Wire):
     doubt: Reason | None = None
     """Why the number was measured but does not count; None where it counts, or nothing was measured."""
 
+    @property
+    def limits(self) -> tuple[float | None, ...]:
+        """What ``value``, ``low`` and ``high`` are read against; nothing where the control is subtracted first."""
+        return (self.fail, self.clear) if self.basis == "value" else ()
+
 
 class ControlRow(Wire):
     """One control a PASS may need."""
@@ -349,6 +354,13 @@ class PublicBudget(Wire):
     particles: Annotated[tuple[NonNegativeInt, ...], Field(max_length=16)] = ()
 
 
+class PublicOption(Wire):
+    """An option of the command that was not at its default; "" for a flag without a value."""
+
+    flag: Label
+    value: Label = ""
+
+
 class Seeds(Wire):
     """Everything random follows from these."""
 
@@ -379,6 +391,7 @@ class PublicReport(Wire):
     prior: PublicPrior
     predictor: PublicPredictor | None = None
     seeds: Seeds
+    options: Annotated[tuple[PublicOption, ...], Field(max_length=64)] = ()
     false_discovery_rate: Fraction
     policy_sha256: Sha256
     digests: Digests = ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from reid_audit import figures
+from reid_audit.figures import Unit as Unit
 from reid_audit.records import REASON_TEXT, Metric, Outcome, Reason, StoppedBy
 from reid_audit.report.wire import (
     ControlName,
@@ -14,8 +16,6 @@ from reid_audit.report.wire import (
     PublicReport,
     PublicUnmeasured,
 )
-
-Unit = Literal["share", "p", "count", "score", "years", "bits"]
 
 
 class Words(NamedTuple):
@@ -159,38 +159,21 @@ NOT_A_PASS: tuple[str, ...] = (
 )
 
 
-def number(value: float | None, unit: Unit) -> str:
-    """``value`` as a reader expects it; an en dash where there is none."""
-    if value is None:
-        return "–"
-    return _number(value, unit).replace("-", "−")
+def number(value: float | None, unit: Unit, beside: figures.Limits = ()) -> str:
+    """``value`` as a reader expects it, told apart from the limits in ``beside``; an en dash where there is none."""
+    return "–" if value is None else figures.number(value, unit, beside).replace("-", "−")
 
 
-def _number(value: float, unit: Unit) -> str:
-    if unit == "share":
-        percent = 100.0 * value
-        shown = f"{percent:.0f}" if abs(percent) >= 9.95 else f"{percent:.1f}".removesuffix(".0")
-        return f"{shown} %"
-    if unit == "p":
-        return _small(value)
-    if unit == "count":
-        return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
-    if unit in ("years", "bits"):
-        return f"{value:.1f} years" if unit == "years" else f"{value:.2f} bits"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
-
-
-def _small(p: float) -> str:
-    if 0 <= p < 0.0001:
-        return "< 0.0001"
-    return f"{p:.4f}".rstrip("0").rstrip(".") if p < 0.01 else f"{p:.2f}"
-
-
-def interval(low: float | None, high: float | None, unit: Unit) -> str:
+def interval(low: float | None, high: float | None, unit: Unit, beside: figures.Limits = ()) -> str:
     """``low to high``; empty where there is no interval."""
     if low is None and high is None:
         return ""
-    return f"{number(low, unit)} to {number(high, unit)}"
+    return f"{number(low, unit, beside)} to {number(high, unit, beside)}"
+
+
+def threshold(value: float | None, unit: Unit) -> str:
+    """A limit as it was set, no digit less; an en dash where there is none."""
+    return number(value, unit, (value,))
 
 
 def limits(row: GateRow) -> tuple[str, ...]:
@@ -200,16 +183,16 @@ def limits(row: GateRow) -> tuple[str, ...]:
     over = " over control" if row.basis == "excess" else ""
     parts = []
     if row.fail is not None:
-        parts.append(f"fails {beyond} {number(row.fail, unit)}{over}")
+        parts.append(f"fails {beyond} {threshold(row.fail, unit)}{over}")
     if row.clear is not None:
-        parts.append(f"clear {within} {number(row.clear, unit)}{over}")
+        parts.append(f"clear {within} {threshold(row.clear, unit)}{over}")
     return tuple(parts)
 
 
 def partners(row: GateRow) -> str:
     """Which second metric has to agree before a breach counts; empty where it counts alone."""
     named = [
-        f"{METRICS[c.metric].label.lower()} above {number(c.above, METRICS[c.metric].unit)}"
+        f"{METRICS[c.metric].label.lower()} above {threshold(c.above, METRICS[c.metric].unit)}"
         for c in row.corroborated_by
     ]
     return f"counts only with {' or '.join(named)}" if named else ""

@@ -13,6 +13,7 @@ from reid_audit.cli.options import NO_MATTER, PROFILES, CheckOptions, duration, 
 from reid_audit.errors import ArchitectureError
 from reid_audit.preprocess import HALF, NAMED
 from reid_audit.records import ArchMatch, Policy, PreprocessPolicy, PreprocessSpec
+from reid_audit.report.command import PUBLIC
 
 STATED = PreprocessPolicy(declared=PreprocessSpec(side=48, crop="center", mean=(0.3,), std=(0.2,), invert=True))
 
@@ -44,6 +45,11 @@ def test_what_was_given_is_told_in_words() -> None:
         ("seed", "3"),
     )
     assert set(CheckOptions.model_fields) > NO_MATTER
+
+
+def test_every_option_that_matters_is_in_the_reports_command_and_no_other() -> None:
+    flags = {name.replace("_", "-") for name in set(CheckOptions.model_fields) - NO_MATTER}
+    assert flags == {*PUBLIC, "arch"}
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90.0), ("1.5m", 90.0), (" 2h ", 7200.0)])

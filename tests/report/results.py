@@ -180,6 +180,15 @@ def _base() -> dict[str, object]:
         "policy_sha256": sha("c3d"),
         "budget": Budget(seconds=600, steps=600),
         "seed": 0,
+        "options": (
+            ("policy", "gate.toml"),
+            ("reference", "films/manifest.csv?split=train"),
+            ("holdout", "films/manifest.csv?split=holdout"),
+            ("strata", "sex"),
+            ("label", "Finding 7"),
+            ("budget", "600s"),
+            ("deterministic", ""),
+        ),
         "digests": (("reconstructions", sha("9e1")), ("reference", sha("a11"))),
     }
 
@@ -393,6 +402,7 @@ def screening() -> AuditResult:
             "measurements": measurements,
             "spend": Spend(seconds=64.0, steps=600, stopped_by=StoppedBy.SECONDS),
             "budget": Budget(seconds=64, steps=600),
+            "options": (("policy", "gate.toml"), ("budget", "64s")),
             "verdict": verdict,
         }
     )

@@ -14,9 +14,10 @@ import pytest
 import results
 from markupsafe import escape
 
-from reid_audit.judge import judge_again
-from reid_audit.records import Measured, Metric, Outcome, Waiver, replaced
-from reid_audit.report import FILES, FORMATS, plain, publish, render, words, write_reports
+from reid_audit.judge import judge, judge_again
+from reid_audit.records import AuditResult, Measured, Metric, Outcome, Waiver, replaced
+from reid_audit.report import FILES, FORMATS, Format, plain, publish, render, words, write_reports
+from reid_audit.report.command import command, repeatability
 
 GOLDEN = Path(__file__).parent / "golden"
 EXAMPLES = [
@@ -127,13 +128,68 @@ def test_a_pass_claims_power_only_where_it_was_shown() -> None:
 
 def test_a_base_is_named_wherever_the_audit_is_to_be_repeated() -> None:
     example = results.failing()
-    with_base = example.model_copy(update={"digests": (*example.digests, ("base", "b" * 64))})
+    with_base = example.model_copy(
+        update={
+            "digests": (*example.digests, ("base", "b" * 64)),
+            "options": (*example.options, ("base", "resnet18.pt")),
+        }
+    )
     without, named = (render(publish(found), "html") for found in (example, with_base))
     assert "--base BASE" in named
     assert "Base SHA-256" in named
     assert "public weights they were fine-tuned from" in named
     assert "BASE" not in without
     assert "only the file with the weights" in without
+
+
+def near(value: float) -> AuditResult:
+    """A membership rate whose lower end just misses, or just breaches, the 5 % that fail."""
+    result = results.failing()
+    found = Measured(metric=Metric.MEMBERSHIP_TPR, value=0.2, low=value, high=0.3, control=0.0, n=388)
+    measurements = replaced(result.measurements, (found,))
+    waivers, day = result.waivers, result.started.date()
+    verdict = judge(
+        measurements, result.policy, waivers=waivers, checkpoint_sha256=result.checkpoint.sha256, today=day,
+        prior_overlap="disjoint", budget_complete=True, has_reference=True, has_holdout=True,
+    )  # fmt: skip
+    return result.model_copy(update={"measurements": measurements, "verdict": verdict})
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_shows_on_which_side_of_a_limit_a_number_lies(format: Format) -> None:
+    """5.0000001 % and 4.9999999 % are both 5 % in two digits, and one of them fails the model."""
+    beyond, within = (publish(near(low)) for low in (0.050000001, 0.049999999))
+    assert Metric.MEMBERSHIP_TPR in beyond.verdict.breaches
+    assert Metric.MEMBERSHIP_TPR not in within.verdict.breaches
+    assert re.search(r"5\.0000001|0\.050000001", render(beyond, format))
+    if format in ("html", "markdown"):
+        assert "4.9999999" in render(within, format)
+
+
+def test_the_command_carries_what_was_given_and_hides_whose_it_is() -> None:
+    report = publish(results.failing())
+    assert command(report) == (
+        "reid-audit check MODEL --policy POLICY --reference TRAINING --holdout HOLDOUT --strata sex --label COLUMN "
+        "--budget 600s --deterministic --method moments --seed 0"
+    )
+    for format in ("html", "markdown"):
+        assert "--budget 600s" in render(report, format)  # type: ignore[arg-type]
+    assert "depends on the machine" in repeatability(report)
+    steps = report.model_copy(update={"budget": report.budget.model_copy(update={"seconds": None})})
+    assert "the same on the same machine" in repeatability(steps)
+
+
+def test_a_network_is_named_in_the_command_only_as_the_report_names_it() -> None:
+    def shown(name: str) -> str:
+        return command(publish(results.failing().model_copy(update={"options": (("arch", name),)})))
+
+    assert "--arch torchvision/resnet18 " in shown("torchvision/resnet18")
+    assert "--arch ARCH " in shown("ward 7")
+
+
+def test_a_document_without_options_still_has_a_command() -> None:
+    report = publish(results.failing().model_copy(update={"options": ()}))
+    assert command(report).startswith("reid-audit check MODEL --policy POLICY --reference TRAINING --holdout HOLDOUT")
 
 
 def test_headline_is_about_people() -> None:

@@ -19,6 +19,7 @@ from planted import PATIENTS, evidence, film, jpeg
 from reid_audit.artefacts.provenance import perceptual_hashes
 from reid_audit.records import AuditResult, Breach, Curve, Gap, Histogram, Metric, Waiver
 from reid_audit.report import FORMATS, publish, render
+from reid_audit.report.command import PUBLIC
 from reid_audit.report.evidence import render_evidence
 from reid_audit.report.modelcard import insert
 
@@ -45,8 +46,10 @@ def _planted() -> AuditResult:
     prior = result.prior.model_copy(
         update={"id": path, "declared_training_sets": (f"films of {path}",), "licence": f"see {path}"}
     )
+    flags = (*PUBLIC, "arch", "later")
     return result.model_copy(
         update={
+            "options": tuple((flag, told) for flag in flags for told in (path, PATIENTS[0])),
             "verdict": verdict,
             "cohorts": (cohort,),
             "attack_runs": runs,
