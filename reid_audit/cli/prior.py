@@ -10,13 +10,14 @@ import click
 
 from reid_audit.cli.options import duration
 from reid_audit.cli.prior_demographics import demographics
-from reid_audit.cli.prior_films import origin_of_films, read_films, writable
+from reid_audit.cli.prior_films import SCALING, origin_of_films, read_films, writable
 from reid_audit.cli.prior_show import info, sample
 from reid_audit.errors import PriorError, RunStateError
 
 if TYPE_CHECKING:
     from reid_audit.artefacts.provenance import Origin
     from reid_audit.prior.pggan import PgganPrior
+    from reid_audit.records import Scaling
 
 DEFAULT_SECONDS = 3600.0
 
@@ -35,11 +36,21 @@ prior.add_command(demographics)
 @click.argument("images")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write, .safetensors.")
 @click.option("--resolution", type=click.IntRange(8, 1024), default=64, show_default=True)
+@SCALING
 @click.option("--name", help="Name of the data set, declared in the file; default: the folder's.")
 @click.option("--licence", default="", help="Licence of the data set.")
 @click.option("--public", is_flag=True, help="The films are public: perceptual hashes and ids may be written.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def fit(images: str, out: Path, resolution: int, name: str | None, licence: str, public: bool, seed: int) -> int:
+def fit(
+    images: str,
+    out: Path,
+    resolution: int,
+    scaling: Scaling | None,
+    name: str | None,
+    licence: str,
+    public: bool,
+    seed: int,
+) -> int:
     """Fit a full-rank Gaussian to IMAGES (folder, CSV, NPZ; filter with ?column=value). Seconds.
 
     Without --public the file names no patient; keyed ids go to a patient file beside it, which is never shipped.
@@ -49,7 +60,7 @@ def fit(images: str, out: Path, resolution: int, name: str | None, licence: str,
     from reid_audit.prior.gaussian import fit_gaussian
 
     writable(out)
-    films, declared = read_films(images, resolution, name)
+    films, declared = read_films(images, resolution, name, scaling)
     origin = origin_of_films(films, public=public)
     made = fit_gaussian(
         films.images,
@@ -75,6 +86,7 @@ def fit(images: str, out: Path, resolution: int, name: str | None, licence: str,
     help="File to write, with the run's state beside it (prior.safetensors: prior.train/), or a folder for both.",
 )
 @click.option("--resolution", type=click.Choice(["32", "64", "128", "256"]), default="64", show_default=True)
+@SCALING
 @click.option("--name", help="Name of the data set, declared in the file; default: the folder's.")
 @click.option("--licence", default="", help="Licence of the data set.")
 @click.option("--budget", callback=duration, help="Time of the whole training, such as 45m.  [default: 1h, or --steps]")
@@ -89,6 +101,7 @@ def train(
     images: str,
     out: Path,
     resolution: str,
+    scaling: Scaling | None,
     name: str | None,
     licence: str,
     budget: float | None,
@@ -119,7 +132,7 @@ def train(
     where = usable_device(device)
     side = int(resolution)
     first = None if start is None else starting_prior(start)
-    films, declared = read_films(images, side, name)
+    films, declared = read_films(images, side, name, scaling)
     known, origin = history(first, declared, origin_of_films(films, public=public))
     seconds = DEFAULT_SECONDS if budget is None and steps is None else budget
     with ConsoleObserver(console_for(quiet=quiet), ceiling=seconds) as observer:

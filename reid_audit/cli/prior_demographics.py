@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from reid_audit.cli.prior_films import origin_of_films, read_films, writable
+from reid_audit.cli.prior_films import SCALING, origin_of_films, read_films, writable
 from reid_audit.errors import CohortError
+from reid_audit.records import Scaling
 
 
 @click.command()
@@ -16,6 +17,7 @@ from reid_audit.errors import CohortError
 @click.option("--name", help="Name of the data set, declared in the file; default: the folder's.")
 @click.option("--holdout", help="Films of other patients on which age and sex readings are measured.")
 @click.option("--resolution", type=click.IntRange(8, 64), default=64, show_default=True)
+@SCALING
 @click.option("--licence", default="", help="Licence of the data set.")
 @click.option("--public", is_flag=True, help="The films are public: perceptual hashes and ids may be written.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -25,6 +27,7 @@ def demographics(
     name: str | None,
     holdout: str | None,
     resolution: int,
+    scaling: Scaling | None,
     licence: str,
     public: bool,
     seed: int,
@@ -37,7 +40,7 @@ def demographics(
     from reid_audit.score.predictors import FILMS, fit_predictors, measured_on
 
     writable(out)
-    films, declared = read_films(images, resolution, name)
+    films, declared = read_films(images, resolution, name, scaling)
     made = fit_predictors(
         films.images,
         films.ages,
@@ -56,7 +59,7 @@ def demographics(
             remedy="give a manifest with the columns age and sex (M or F)",
         )
     if holdout is not None:
-        others, called = read_films(holdout, resolution, None)
+        others, called = read_films(holdout, resolution, None, scaling)
         require_disjoint(films, others)
         made = measured_on(made, f"other patients: {called}", others.images, others.ages, others.sexes)
     save_predictors(made, out, recipe=f"prior demographics, resolution {resolution}, seed {seed}")

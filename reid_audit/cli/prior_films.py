@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from pydantic import ValidationError
 
 from reid_audit.errors import PriorError
+from reid_audit.records import PreprocessSpec, Scaling
 
 if TYPE_CHECKING:
     from reid_audit.artefacts.provenance import Origin
@@ -32,13 +35,32 @@ def writable(*files: Path) -> None:
             ) from error
 
 
-def read_films(images: str, side: int, name: str | None) -> tuple[Cohort, str]:
+def scaling(_: click.Context, __: click.Parameter, value: str | None) -> Scaling | None:
+    """``--scaling`` as ``[preprocess] scaling`` writes it; a bare word needs no quotes."""
+    if value is None:
+        return None
+    try:
+        given = tomllib.loads(f"scaling = {value}")["scaling"]
+    except tomllib.TOMLDecodeError:
+        given = value
+    try:
+        return Scaling.model_validate(given)
+    except ValidationError as error:
+        known = "bits, window, minmax, '{ range = [0, 4095] }' or '{ percentiles = [1, 99] }'"
+        raise click.BadParameter(f"{value!r} is not {known}") from error
+
+
+SCALING = click.option(
+    "--scaling", callback=scaling, help="How grey values become 0 to 1, as in [preprocess]; default: stored bits."
+)
+
+
+def read_films(images: str, side: int, name: str | None, scaling: Scaling | None) -> tuple[Cohort, str]:
     """Films to make a prior from, and the name and rows they are declared under."""
     from reid_audit.cohort import load_cohort, parse_source
-    from reid_audit.records import PreprocessSpec
 
     path, where = parse_source(images)
-    films = load_cohort(path, role="reference", spec=PreprocessSpec(), side=side, where=where)
+    films = load_cohort(path, role="reference", spec=PreprocessSpec(scaling=scaling), side=side, where=where)
     for note in films.notes:
         click.echo(note, err=True)
     place = path.resolve()

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reid_audit.cli.prior_films import SCALING
+from reid_audit.records import PreprocessSpec, Scaling
+
 if TYPE_CHECKING:
     from reid_audit.score.prior_leak import PriorLeak
 
@@ -19,8 +22,11 @@ COLUMNS = 8
 @click.option("--audit", "training", metavar="IMAGES", help="The prior's own training films: does it repeat them?")
 @click.option("--holdout", metavar="IMAGES", help="Films of the same kind it has not seen; needed by --audit.")
 @click.option("--samples", type=click.IntRange(32, 4096), default=512, show_default=True, help="Draws for --audit.")
+@SCALING
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def info(file: Path, training: str | None, holdout: str | None, samples: int, seed: int) -> int:
+def info(
+    file: Path, training: str | None, holdout: str | None, samples: int, scaling: Scaling | None, seed: int
+) -> int:
     """Describe the prior in FILE, ours or a PGGAN of a known foreign layout; or an age and sex predictor.
 
     With --audit exit code 1 says that it repeats its training films, 4 that the two sets of films cannot be compared.
@@ -33,7 +39,7 @@ def info(file: Path, training: str | None, holdout: str | None, samples: int, se
         click.echo(f"{name:16} {value}")
     if training is None or holdout is None:
         return 0
-    found = audited(file, training, holdout, samples, seed)
+    found = audited(file, training, holdout, samples, scaling, seed)
     click.echo("")
     for name, value in audit_lines(found).items():
         click.echo(f"{name:16} {value}")
@@ -97,17 +103,16 @@ def known_films(path: Path) -> str:
     return f"by {beside(path).name}" if beside(path).is_file() else "no: overlap with an audit is unknown"
 
 
-def audited(file: Path, training: str, holdout: str, samples: int, seed: int) -> PriorLeak:
+def audited(file: Path, training: str, holdout: str, samples: int, scaling: Scaling | None, seed: int) -> PriorLeak:
     """The prior's samples against both sets of films, at its own side."""
     from reid_audit.cohort import load_cohort, parse_source, require_disjoint
     from reid_audit.prior.loading import load_prior
-    from reid_audit.records import PreprocessSpec
     from reid_audit.score.prior_leak import audit_prior
 
     prior = load_prior(file)
     (path, where), (other, filters) = parse_source(training), parse_source(holdout)
     side, channels = prior.card.side, prior.card.channels
-    spec = PreprocessSpec()
+    spec = PreprocessSpec(scaling=scaling)
     mine = load_cohort(path, role="reference", spec=spec, side=side, channels=channels, where=where)
     others = load_cohort(other, role="holdout", spec=spec, side=side, channels=channels, where=filters)
     for name, films in (("training", mine), ("hold-out", others)):

@@ -22,6 +22,7 @@ class Account:
 
     def __init__(self, declared: Scaling | None) -> None:
         self._declared = declared
+        self._turned = 0
         self._films: Counter[_Kind] = Counter()
         self._reach: dict[_Kind, tuple[float, float, float]] = {}
 
@@ -31,6 +32,7 @@ class Account:
         used = None if restored else applied(film, self._declared)
         kind = (film.kind, film.bits, used, used == self._declared and not restored)
         self._films[kind] += 1
+        self._turned += film.turned
         low, high = float(film.pixels.min()), float(film.pixels.max())
         lowest, highest, share = self._reach.get(kind, (low, high, 0.0))
         share = max(share, (high - low) / (film.high - film.low))
@@ -46,7 +48,9 @@ class Account:
 
     def notes(self) -> tuple[str, ...]:
         """Where another reading would have been as likely: which one was used, and what the values look like."""
-        return tuple(self._note(grey) for grey in self.grey_values() if grey.guessed)
+        turned = f"{self._turned} films were turned by their EXIF orientation; code that ignores it saw them unturned"
+        guesses = tuple(self._note(grey) for grey in self.grey_values() if grey.guessed)
+        return (turned, *guesses) if self._turned else guesses
 
     def _note(self, grey: GreyValues) -> str:
         low, high, share = self._reach[grey.kind, grey.bits, grey.scaling, grey.declared]

@@ -51,12 +51,6 @@ def ends_well(path: Path) -> bool:
         return mark in file.read()
 
 
-def turned(path: Path) -> bool:
-    """Whether the file's EXIF data ask for a rotation or reflection."""
-    with Image.open(path) as image:
-        return image.getexif().get(_ORIENTATION, 1) not in (0, 1)
-
-
 def _smaller_copy(page: Image.Image) -> bool:
     tags = getattr(page, "tag_v2", {})
     return bool(int(tags.get(_SUBFILE_TYPE, 0)) & _SMALLER_COPY)
@@ -64,15 +58,17 @@ def _smaller_copy(page: Image.Image) -> bool:
 
 def _film(image: Image.Image) -> RawFilm:
     name, mode = image.format or "picture", image.mode
+    turned = image.getexif().get(_ORIENTATION, 1) not in (0, 1)
     upright = ImageOps.exif_transpose(image)
     if mode == "F":
         values = np.asarray(upright, dtype=np.float32)
-        return RawFilm(values, "float", 32, 0.0, 1.0, source=f"{name}, floating point")
+        return RawFilm(values, "float", 32, 0.0, 1.0, turned=turned, source=f"{name}, floating point")
     if mode.startswith("I"):
         values = np.asarray(upright)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError(f"integer values from {values.min()} to {values.max()}: 8 and 16 bits are read")
-        return RawFilm(values.astype(np.uint16), "integer", 16, 0.0, 65535.0, source=f"{name}, 16 bits")
+        return RawFilm(values.astype(np.uint16), "integer", 16, 0.0, 65535.0, turned=turned, source=f"{name}, 16 bits")
     grey = mode in ("1", "L", "LA", "La")
     pixels = np.asarray(upright.convert("L" if grey else "RGB"))
-    return RawFilm(pixels, "8-bit", 8, 0.0, 255.0, source=f"{name}, 8 bits{'' if grey else ', colour'}")
+    colour = "" if grey else ", colour"
+    return RawFilm(pixels, "8-bit", 8, 0.0, 255.0, turned=turned, source=f"{name}, 8 bits{colour}")

@@ -66,6 +66,8 @@ class RawFilm:
     """How the file wants its values shown; None where it does not say."""
     as_seen: bool = False
     """True for arrays of floats outside [0, 1]: stored exactly as the network saw them, after mean and std."""
+    turned: bool = False
+    """True where an EXIF orientation was applied."""
     source: str = ""
     """The file's format in a few words. Nothing about a patient, no name of a file."""
 

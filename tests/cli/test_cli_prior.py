@@ -272,3 +272,21 @@ def test_the_shipped_gaussian_is_not_accused(
     sides = ("--audit", tmp_path / "prior.csv", "--holdout", tmp_path / "holdout.csv")
     assert run("prior", "info", SHIPPED / "gaussian-64.safetensors", *sides, "--samples", "200") == 0
     assert "no sign" in capsys.readouterr().out
+
+
+def test_scaling_of_a_prior_s_films(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(12):
+        pixels = np.random.default_rng(i).integers(0, 4096, (16, 16), dtype=np.uint16)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    out = tmp_path / "prior.safetensors"
+    means = []
+    for scaling in ("bits", "{ range = [0, 4095] }"):
+        assert run("prior", "fit", tmp_path, "--out", out, "--resolution", "8", "--scaling", scaling) == 0
+        prior = load_prior(out)
+        assert isinstance(prior, GaussianPrior)
+        means.append(float(prior.mean.mean()))
+        out.unlink()
+    assert means[0] < 0.06
+    assert 0.4 < means[1] < 0.6
+    assert run("prior", "fit", tmp_path, "--out", out, "--scaling", "range") == 2
+    assert "percentiles = [1, 99]" in capsys.readouterr().err

@@ -136,6 +136,7 @@ def test_an_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.fromarray(film).save(tmp_path / "a.png", exif=exif)
     assert np.array_equal(the_film(tmp_path / "a.png").pixels, np.rot90(film, -1))
+    assert any(note.startswith("1 films were turned") for note in load(tmp_path).notes)
 
 
 def test_pages_of_a_tiff_are_films_of_one_patient_and_its_thumbnail_is_none(tmp_path: Path) -> None:
