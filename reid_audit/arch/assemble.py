@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from reid_audit.arch import catalogue
+from reid_audit.arch import by_shape, catalogue, leftovers, norms
 from reid_audit.arch.catalogue import Build, convolution_like, set_module
-from reid_audit.arch.heads import Head, read_head, rebuild_head
-from reid_audit.arch.index import POSITION, Shape
+from reid_audit.arch.heads import MOMENTUM, PROJECTION, Head, read_head, rebuild_head
+from reid_audit.arch.index import POSITION, shipped
 from reid_audit.arch.matching import Fit
+from reid_audit.arch.near import FACTORY, by
+from reid_audit.arch.norms import Choice
 from reid_audit.errors import ArchitectureError
 
 HeadKind = Literal["softmax", "sigmoid", "regression", "segmentation", "features"]
@@ -33,6 +35,12 @@ class Plan:
     resized: bool
     """Whether the network must be built for that side because the embeddings differ from the default."""
     evidence: tuple[str, ...]
+    wish: Choice
+    """What is declared about the normalisation layers."""
+    unused: tuple[str, ...]
+    """Keys of the file that the network does not run."""
+    doubts: tuple[str, ...]
+    """Why the network may not be the one that was trained."""
 
 
 class SegmentationOutput(nn.Module):
@@ -48,9 +56,10 @@ class SegmentationOutput(nn.Module):
         return output
 
 
-def plan(fit: Fit) -> Plan:
-    """Read classes, channels, head and side off the shapes."""
-    evidence = list(fit.notes)
+def plan(fit: Fit, wish: Choice) -> Plan:
+    """Read classes, channels, head and side off the shapes, and what is left over."""
+    notes, doubts = norms.reading(fit.norms, wish)
+    evidence = [*fit.notes, *notes]
     channels = _channels(fit, evidence)
     side, from_weights, resized = _side(fit, evidence)
     own = read_head(fit, evidence)
@@ -61,9 +70,25 @@ def plan(fit: Fit) -> Plan:
     if any(key.rpartition(".")[2] == "op_threshs" for key in (*fit.extra, *fit.outside)):
         head = "sigmoid"
         evidence.append("torchxrayvision: op_threshs beside the network; labels are independent (sigmoid)")
-    if fit.outside or fit.extra:
-        evidence.append(f"{len(fit.outside) + len(fit.extra)} keys beside the network were left out or are its head")
-    return Plan(channels, classes, head, own, side, from_weights, resized, tuple(evidence))
+    unused, more = _left_out(fit, own, evidence)
+    doubts = (*fit.doubts, *doubts, *more)
+    return Plan(channels, classes, head, own, side, from_weights, resized, tuple(evidence), wish, unused, doubts)
+
+
+def _left_out(fit: Fit, own: Head, evidence: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(the file's keys that are not run, the doubt they raise): copies and known training-only parts raise none."""
+    left = [fit.prefix + key for key in fit.extra if key not in own.taken]
+    unused = (*left, *(key for key in fit.outside if key not in own.taken))
+    if unused:
+        evidence.append(f"{len(unused)} keys beside the network were left out")
+    copies = leftovers.copies(fit.outside, fit.state)
+    if copies:
+        evidence.append("a second network with the same keys is in the file")
+    rest = [key for key in unused if key not in copies]
+    if own.contrastive:
+        rest = [key for key in rest if not (MOMENTUM.search(key) or PROJECTION.search(key))]
+    names = leftovers.groups(leftovers.doubtful(rest))
+    return unused, (f"{leftovers.DOUBT}: {len(names)} modules",) if names else ()
 
 
 def _channels(fit: Fit, evidence: list[str]) -> int:
@@ -75,12 +100,8 @@ def _channels(fit: Fit, evidence: list[str]) -> int:
         if shape[1] != published[1]:
             found = max(1, shape[1] * 3 // published[1])
         if shape[2:] != published[2:]:
-            evidence.append(f"{key} is {_by(shape)} instead of {_by(published)}: stride and pooling are assumed")
+            evidence.append(f"{key} is {by(shape)} instead of {by(published)}: stride and pooling are assumed")
     return found
-
-
-def _by(shape: Shape) -> str:
-    return "x".join(map(str, shape))
 
 
 def _side(fit: Fit, evidence: list[str]) -> tuple[int, bool, bool]:
@@ -94,7 +115,7 @@ def _side(fit: Fit, evidence: list[str]) -> tuple[int, bool, bool]:
     if not changed:
         return default, True, False
     side = default * changed[0][0] // changed[0][1] if len(shape) == 4 else _side_of_tokens(fit, *changed[0])
-    evidence.append(f"{key} is {_by(shape)} instead of {_by(published)}: input side {side}")
+    evidence.append(f"{key} is {by(shape)} instead of {by(published)}: input side {side}")
     return side, True, True
 
 
@@ -111,6 +132,7 @@ def _side_of_tokens(fit: Fit, tokens: int, published: int) -> int:
 def build(fit: Fit, wanted: Plan, side: int | None) -> tuple[nn.Module, int]:
     """The loaded module in evaluation mode, and the side it takes. Raises ArchitectureError where loading fails."""
     module, used = _construct(fit, wanted, side)
+    norms.adapt(module, fit.norms, wanted.wish)
     _adapt_stem(fit, module)
     for path in {key.rpartition(".")[0] for key in fit.entry.head if wanted.classes == 0 or wanted.own.region}:
         set_module(module, path, nn.Identity())
@@ -130,9 +152,11 @@ def _construct(fit: Fit, wanted: Plan, side: int | None) -> tuple[nn.Module, int
             module = _sized(fit, plain, sized, required=wanted.resized)
             if module is not None:
                 return module, sized
-        module = catalogue.unfilled(lambda: catalogue.construct(plain))
+        module = catalogue.unfilled(lambda: fit.construct(plain))
         return module, wanted.side if wanted.from_weights or side is None else side
     except (RuntimeError, TypeError, ValueError, AssertionError, KeyError) as error:
+        if fit.entry.name not in (by_shape.NAME, *catalogue.names(fit.entry.library)):
+            raise _not_installed(fit) from None
         raise _failed(fit, f"{type(error).__name__}: {str(error)[:120]}") from None
 
 
@@ -140,7 +164,7 @@ def _sized(fit: Fit, plain: Build, side: int, *, required: bool) -> nn.Module | 
     """Built for another input size; None where the library has no such option and the weights do not need it."""
     sized = Build(plain.library, plain.name, plain.classes, plain.channels, side)
     try:
-        module = catalogue.unfilled(lambda: catalogue.construct(sized))
+        module = catalogue.unfilled(lambda: fit.construct(sized))
     except (TypeError, ValueError, AssertionError, RuntimeError):
         if required:
             raise
@@ -191,9 +215,18 @@ def _load(fit: Fit, module: nn.Module, loaded: str | None) -> None:
         raise _failed(fit, f"{len(lacking)} weights are missing, first {lacking[0]}")
 
 
+def _not_installed(fit: Fit) -> ArchitectureError:
+    library, known = fit.entry.library, shipped().versions
+    return ArchitectureError(
+        f"the keys are those of {fit.entry.name}, which the installed {library} does not have",
+        closest=f"{library} {catalogue.versions()[library]} is installed, {known.get(library, 'a newer one')} has it",
+        remedy=f"pip install --upgrade {library}",
+    )
+
+
 def _failed(fit: Fit, why: str) -> ArchitectureError:
     return ArchitectureError(
         f"the keys are those of {fit.entry.name}, but it cannot be loaded",
         closest=why,
-        remedy="give its constructor: --arch-factory package.module:function",
+        remedy=FACTORY,
     )

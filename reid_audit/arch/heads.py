@@ -39,6 +39,10 @@ class Head:
     """Module path at which a head of its own has to be put; None: the library's head, or none at all."""
     keys: Mapping[str, Tensor] = field(default_factory=dict)
     """Entries of the head to rebuild, named relative to ``region``."""
+    taken: frozenset[str] = frozenset()
+    """Keys of ``Fit.extra`` and ``Fit.outside`` that are the head's."""
+    contrastive: bool = False
+    """Whether a projection of self-supervised training was left out."""
 
 
 def read_head(fit: Fit, evidence: list[str]) -> Head:
@@ -49,17 +53,19 @@ def read_head(fit: Fit, evidence: list[str]) -> Head:
     present = [key for key in fit.state if key.startswith(below)]
     if contrastive(fit, present):
         evidence.append("contrastive training (second network, queue or projection head): the backbone is audited")
-        return Head(0)
+        return Head(0, contrastive=True)
     if _plain(fit) and set(present) <= set(fit.described):
         return Head(int(fit.state[fit.entry.head[0]].shape[0]))
     if present:
         region = place(fit.entry.head[0], present)
         evidence.append(f"{region} is not the library's: rebuilt from its keys, ReLU assumed between its linear layers")
-        return _own(region, {k[len(region) + 1 :]: fit.state[k] for k in present if k.startswith(region + ".")})
+        own = {k[len(region) + 1 :]: fit.state[k] for k in present if k.startswith(region + ".")}
+        return _own(region, own, present)
     beside = _beside(fit)
     if beside is not None:
-        evidence.append(f"{beside[0]} beside the network is taken as its head, ReLU assumed between its linear layers")
-        return _own(place(fit.entry.head[0], ()), beside[1])
+        name, keys = beside
+        evidence.append(f"{name} beside the network is taken as its head, ReLU assumed between its linear layers")
+        return _own(place(fit.entry.head[0], ()), keys, [f"{name}.{key}" for key in keys])
     return Head(0)
 
 
@@ -84,9 +90,9 @@ def _plain(fit: Fit) -> bool:
     return all(k in fit.state and fit.state[k].shape[1:] == fit.described[k][0][1:] for k in fit.entry.head)
 
 
-def _own(region: str, keys: Mapping[str, Tensor]) -> Head:
+def _own(region: str, keys: Mapping[str, Tensor], taken: Iterable[str]) -> Head:
     ends = [tensors for _, tensors in in_order(keys) if tensors["weight"].dim() >= 2]
-    return Head(int(ends[-1]["weight"].shape[0]) if ends else 0, region, keys)
+    return Head(int(ends[-1]["weight"].shape[0]) if ends else 0, region, keys, frozenset(taken))
 
 
 def _beside(fit: Fit) -> tuple[str, dict[str, Tensor]] | None:
@@ -120,13 +126,13 @@ Layer = tuple[str, dict[str, Tensor]]
 def in_order(keys: Mapping[str, Tensor]) -> list[Layer]:
     """(path, tensors) of each layer in the order in which widths chain: the file's, the numbered, else any that does.
 
-    Raises ArchitectureError where a layer has no weight or no order chains.
+    Raises ArchitectureError where a layer has no weight, or a bias of another width, or where no order chains.
     """
     groups: dict[str, dict[str, Tensor]] = {}
     for key, value in keys.items():
         path, _, leaf = key.rpartition(".")
         groups.setdefault(path, {})[leaf] = value
-    if any("weight" not in tensors for tensors in groups.values()):
+    if not all(_one_layer(tensors) for tensors in groups.values()):
         raise _head_error(keys)
     layers: list[Layer] = list(groups.items())
     numbered = sorted(layers, key=lambda layer: [int(n) for n in re.findall(r"\d+", layer[0])])
@@ -138,6 +144,12 @@ def in_order(keys: Mapping[str, Tensor]) -> list[Layer]:
             if chains(other):
                 return list(other)
     raise _head_error(keys)
+
+
+def _one_layer(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether there is a weight, and everything else has one value for each of its outputs."""
+    weight = tensors.get("weight")
+    return weight is not None and all(v.shape == weight.shape[:1] for k, v in tensors.items() if k != "weight")
 
 
 def chains(layers: Sequence[Layer]) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from reid_audit.arch import assemble, families
+from reid_audit.arch import assemble, families, layouts, near, norms
 from reid_audit.arch.build_index import normalisation
 from reid_audit.arch.canonical import Canonical, canonical
 from reid_audit.arch.catalogue import on_meta, unfilled
 from reid_audit.arch.factory import from_factory
 from reid_audit.arch.families import Config, Family, Recipe
 from reid_audit.arch.matching import Fit, best
+from reid_audit.arch.norms import Choice
 from reid_audit.arch.target import Target
 from reid_audit.errors import ArchitectureError
 from reid_audit.records import ArchMatch, Candidate
@@ -29,6 +31,18 @@ class Known:
     """The policy's input size in pixels; position embeddings overrule it, because nothing else would run."""
     config: Config = field(default_factory=dict)
     """The config.json beside the file, or empty."""
+    wish: Choice = field(default_factory=Choice)
+    """``--arch NAME+groupnorm``: what is in the place of BatchNorm."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """The answer before anything with storage is built: a family's recipe or a fit of the index, and its record."""
+
+    match: ArchMatch
+    recipe: Recipe | None = None
+    fit: Fit | None = None
+    plan: assemble.Plan | None = None
 
 
 def match(
@@ -38,13 +52,7 @@ def match(
 
     Raises ArchitectureError with the closest architecture where none explains them.
     """
-    given, known = _canonical(tensors), Known(name, side, config or {})
-    family = _family(given, name)
-    if family is not None:
-        recipe = families.read(family, given.state, known.config, known.side)
-        return _of_family(family, recipe, on_meta(recipe.build), given, known)
-    fit, candidates = best(given, name=name)
-    return _record(fit, assemble.plan(fit), candidates, by_name=name is not None, side=side)
+    return _found(tensors, name, side, config).match
 
 
 def identify(
@@ -63,18 +71,58 @@ def identify(
     """
     if factory is not None:
         return _own(tensors, factory, side)
-    given, known = _canonical(tensors), Known(name, side, config or {})
-    family = _family(given, name)
+    found = _found(tensors, name, side, config)
+    if found.recipe is not None:
+        built = families.Built(unfilled(found.recipe.build), norms.choice(name)[1])
+        return Target(module=families.load(found.recipe, built), match=found.match)
+    if found.fit is None or found.plan is None:
+        raise TypeError("neither a family's recipe nor a fit")
+    module, used = assemble.build(found.fit, found.plan, side)
+    return Target(module=module, match=found.match.model_copy(update={"side": used}))
+
+
+def _found(tensors: Mapping[str, Tensor], name: str | None, side: int | None, config: Config | None) -> _Found:
+    """The first reading of the file under which it is a network. Raises the refusal of the file as it stands."""
+    bare, wish = norms.choice(name)
+    given, known = layouts.renamed(_canonical(tensors)), Known(bare, side, config or {}, wish)
+    try:
+        return _read(given, known)
+    except near.Mismatch as error:
+        found = _otherwise(given, known)
+        if found is not None:
+            return found
+        raise error if bare is None else _misnamed(bare, given, known, error) from None
+
+
+def _otherwise(given: Canonical, known: Known) -> _Found | None:
+    """The file with its axes in another order; a doubt is added where more than one order fits."""
+    found: list[_Found] = []
+    for other in layouts.others(given):
+        with suppress(ArchitectureError):
+            found.append(_read(other, known))
+    if len(found) < 2:
+        return found[0] if found else None
+    doubts = (*found[0].match.doubts, layouts.DOUBT)
+    return replace(found[0], match=found[0].match.model_copy(update={"doubts": doubts}))
+
+
+def _misnamed(name: str, given: Canonical, known: Known, error: ArchitectureError) -> ArchitectureError:
+    """``--arch`` failed: what the keys say without it."""
+    instead = None
+    with suppress(ArchitectureError):
+        found = _read(given, replace(known, name=None)).match
+        instead = f"{found.library}/{found.name}"
+    return near.not_that_name(name, error, instead)
+
+
+def _read(given: Canonical, known: Known) -> _Found:
+    family = _family(given, known.name)
     if family is not None:
         recipe = families.read(family, given.state, known.config, known.side)
-        built = unfilled(recipe.build)
-        record = _of_family(family, recipe, built, given, known)
-        return Target(module=families.load(recipe, built), match=record)
-    fit, candidates = best(given, name=name)
-    wanted = assemble.plan(fit)
-    module, used = assemble.build(fit, wanted, side)
-    record = _record(fit, wanted, candidates, by_name=name is not None, side=side)
-    return Target(module=module, match=record.model_copy(update={"side": used}))
+        return _Found(_of_family(family, recipe, given, known), recipe)
+    fit, candidates = best(given, name=known.name, wish=known.wish)
+    plan = assemble.plan(fit, known.wish)
+    return _Found(_record(fit, plan, candidates, known), fit=fit, plan=plan)
 
 
 def _canonical(tensors: Mapping[str, Tensor]) -> Canonical:
@@ -90,33 +138,36 @@ def _family(given: Canonical, name: str | None) -> Family | None:
     return families.recognise(given.state) if name is None else families.by_name(name, given.state)
 
 
-def _of_family(family: Family, recipe: Recipe, module: nn.Module, given: Canonical, known: Known) -> ArchMatch:
+def _of_family(family: Family, recipe: Recipe, given: Canonical, known: Known) -> ArchMatch:
+    built = families.Built(on_meta(recipe.build), known.wish)
     named = known.name is not None
-    record = families.describe(family, recipe, module, len(given.state), by_name=named, side=known.side)
+    record = families.describe(family, recipe, built, len(given.state), by_name=named, side=known.side)
     return record.model_copy(update={"evidence": (*given.notes, *record.evidence)})
 
 
-def _record(
-    fit: Fit, plan: assemble.Plan, candidates: tuple[Candidate, ...], *, by_name: bool, side: int | None
-) -> ArchMatch:
-    asked = side is not None and not plan.from_weights
+def _record(fit: Fit, plan: assemble.Plan, candidates: tuple[Candidate, ...], known: Known) -> ArchMatch:
+    side = None if plan.from_weights else known.side
     xrv = any("torchxrayvision" in line for line in plan.evidence)
+    statistics = _data_statistics(fit.state)
     return ArchMatch(
         name=fit.entry.name,
         library="torchxrayvision" if xrv else fit.entry.library,
         family=fit.entry.family,
         coverage=fit.coverage,
-        by="option" if by_name else "keys",
+        by="option" if known.name is not None else "keys",
         candidates=candidates,
         missing_keys=len(fit.missing),
         unexpected_keys=len(fit.extra) + len(fit.outside),
-        normalisation=fit.entry.normalisation,
-        data_statistics=_data_statistics(fit.state),
+        normalisation=norms.counted(fit.entry.normalisation, fit.norms, plan.wish),
+        data_statistics=statistics,
+        statistics="stored" if statistics else norms.statistics(fit.norms, plan.wish),
+        unused=plan.unused,
+        doubts=plan.doubts,
         head=plan.head,
         classes=plan.classes,
         channels=plan.channels,
-        side=side if asked and side is not None else plan.side,
-        side_by="weights" if plan.from_weights else "policy" if asked else "default",
+        side=side or plan.side,
+        side_by="weights" if plan.from_weights else "policy" if side else "default",
         evidence=plan.evidence,
     )
 

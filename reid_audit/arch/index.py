@@ -6,7 +6,7 @@ import json
 import lzma
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,33 @@ class Index:
 
     def _per_entry(self, flags: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.add.reduceat(flags.astype(np.int64), self.starts)
+
+    def without(self, leaves: tuple[str, ...]) -> Index:
+        """The same entries without the keys that end with one of ``leaves``: for ``score`` alone."""
+        return self._kept(~np.array([key.endswith(leaves) for key in self.key_names])[self.flat_keys])
+
+    def without_norms(self) -> Index:
+        """The same entries without their BatchNorm layers: for ``score`` alone."""
+        paths: dict[str, int] = {}
+        path_of = np.array([paths.setdefault(key.rpartition(".")[0], len(paths)) for key in self.key_names])
+        means = np.array([key.endswith("running_mean") for key in self.key_names])[self.flat_keys]
+        lengths = np.diff(np.append(self.starts, len(self.flat_keys)))
+        layer = np.repeat(np.arange(len(self.entries)), lengths) * len(paths) + path_of[self.flat_keys]
+        return self._kept(~np.isin(layer, layer[means]))
+
+    def _kept(self, kept: NDArray[np.bool_]) -> Index:
+        counts = np.maximum(self._per_entry(kept), 1)
+        starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)[:-1]])
+        kept = kept | np.isin(np.arange(len(kept)), self.starts[self._per_entry(kept) == 0])
+        roles = self.roles[kept]
+        return replace(
+            self,
+            flat_keys=self.flat_keys[kept],
+            flat_shapes=self.flat_shapes[kept],
+            roles=roles,
+            starts=starts,
+            sizes=np.add.reduceat((roles != HEAD).astype(np.int64), starts),
+        )
 
     def described(self, entry: Entry) -> dict[str, tuple[Shape, int]]:
         """{key: (shape, role)} of one entry, in its own order."""

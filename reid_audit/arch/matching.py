@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
-from reid_audit.arch import catalogue
+from reid_audit.arch import by_shape, catalogue, near, norms
 from reid_audit.arch.build_index import describe
-from reid_audit.arch.canonical import Canonical, from_sequential, prefixes, under
+from reid_audit.arch.canonical import Canonical, prefixes, under
+from reid_audit.arch.catalogue import Build
 from reid_audit.arch.index import HEAD, POSITION, STEM, Entry, Index, Shape, pack, shipped, unpack
+from reid_audit.arch.leftovers import is_token, joining_beside
+from reid_audit.arch.norms import Choice, Norms
+from reid_audit.arch.sequential import named, numbered_as
 from reid_audit.errors import ArchitectureError
 from reid_audit.records import Candidate
 
 RUNNERS_UP = 5
+TWIN = "the same keys as {} saved without its statistics: its normalisation layers are taken for {}"
 SHORTLIST = 12
+STATISTICS = ("running_mean", "running_var")
 WORTHWHILE = 0.5
 """A spelling that could reach less than this part of the best score so far is not looked at."""
 
@@ -44,6 +49,16 @@ class Fit:
     """Floating-point keys of the file."""
     notes: tuple[str, ...] = ()
     """What was folded or assumed before the comparison."""
+    norms: Norms = norms.PUBLISHED
+    """How the file holds the BatchNorm layers."""
+    tokens: tuple[str, ...] = ()
+    """Those of ``unexpected`` that join the input: nothing else of a fit may be left out less."""
+    doubts: tuple[str, ...] = ()
+    """Why the network that was trained may be another one, in fixed wordings."""
+    prefix: str = ""
+    """What the file's keys have before those of ``state``."""
+    construct: Callable[[Build], nn.Module] = catalogue.construct
+    """What builds the network."""
 
     @property
     def complete(self) -> bool:
@@ -64,14 +79,14 @@ class Spelling:
     """Prefix that is taken away."""
     added: str = ""
     """First part that is put back, where a whole network lives in one module and lost its name."""
-    numbered: bool = False
-    """Whether a ResNet's children are numbered, because it was rewrapped in an nn.Sequential."""
+    children: tuple[str, ...] = ()
+    """Names of the children where the file numbers them, because they were rewrapped in an nn.Sequential."""
 
     def read(self, keys: Iterable[str]) -> dict[str, str]:
         """{the network's key: the file's key} for the keys with the prefix."""
         own = under(keys, self.stripped)
-        if self.numbered:
-            return {from_sequential(short): key for short, key in own.items()}
+        if self.children:
+            return {named(short, self.children): key for short, key in own.items()}
         return {self.added + short: key for short, key in own.items()} if self.added else own
 
 
@@ -85,30 +100,109 @@ class _Guess:
     spelling: Spelling
 
 
-def best(given: Canonical, *, name: str | None = None) -> tuple[Fit, tuple[Candidate, ...]]:
-    """The best complete fit and its runners-up. Raises ArchitectureError with the near miss where none is complete."""
-    index = shipped()
-    state = given.state
-    only = None
+def best(given: Canonical, *, name: str | None = None, wish: Choice = norms.OPEN) -> tuple[Fit, tuple[Candidate, ...]]:
+    """The best complete fit and its runners-up. Raises ArchitectureError with the near miss where none is complete.
+
+    Networks as they are published come first; then transformers read off their shapes; then networks whose BatchNorm
+    layers the file holds otherwise. ``wish`` leaves only those of the last kind.
+    """
+    search = _Search(given, wish, shipped(), None)
     if name is not None:
-        index = _holding(index, name)
-        only = _named(index, name)
-    guesses = _guesses(index, state, only)
-    if not guesses:
-        raise _unknown(state)
-    chosen, top = _first_complete(index, state, guesses)
-    return replace(chosen, notes=given.notes), _candidates(index, chosen, top, guesses)
+        index = _holding(search.index, name)
+        search = _Search(given, wish, index, _named(index, name))
+    for stage in (search.published, search.by_shape, search.without_statistics, search.without_norms):
+        found = stage()
+        if found is not None:
+            return found
+    raise search.refusal()
 
 
-def _first_complete(index: Index, state: Mapping[str, Tensor], guesses: list[_Guess]) -> tuple[Fit, _Guess]:
-    """The best guess that holds when every key is looked at. Raises ArchitectureError with the closest network."""
-    near: list[Fit] = []
+@dataclass(slots=True)
+class _Search:
+    """One state_dict against the index, stage by stage."""
+
+    given: Canonical
+    wish: Choice
+    index: Index
+    only: frozenset[int] | None
+    """Entries that ``--arch`` leaves; none at all where it asks for a network read off its shapes."""
+    failed: list[Fit] = field(default_factory=list)
+    settled: Fit | None = None
+    """A network that is complete, but says nothing to ``wish``."""
+
+    def published(self) -> tuple[Fit, tuple[Candidate, ...]] | None:
+        """As the libraries publish it; with a doubt where BatchNorm without its statistics would look the same."""
+        found = self._in(self.index, published=True)
+        if found is None or self.only is not None:
+            return found
+        return replace(found[0], doubts=_twins(self.index, self.given.state, found[0])), found[1]
+
+    def by_shape(self) -> tuple[Fit, tuple[Candidate, ...]] | None:
+        """The transformer that keys and shapes describe, laid over the file."""
+        shaped = None if self.only else by_shape.vision_transformer(self.given)
+        if shaped is None:
+            return None
+        spelling = Spelling(stripped=shaped.prefix)
+        fit = _lay(shaped.index, shaped.index.entries[0], shaped.given.state, spelling)
+        return self._heard(replace(fit, notes=shaped.given.notes, construct=shaped.construct), ())
+
+    def without_statistics(self) -> tuple[Fit, tuple[Candidate, ...]] | None:
+        """Normalised otherwise, or saved without buffers."""
+        return self._in(self.index.without(STATISTICS), published=False)
+
+    def without_norms(self) -> tuple[Fit, tuple[Candidate, ...]] | None:
+        """BatchNorm folded into convolutions, or replaced by what has no weights."""
+        return self._in(self.index.without_norms(), published=False)
+
+    def _in(self, view: Index, *, published: bool) -> tuple[Fit, tuple[Candidate, ...]] | None:
+        guesses = _guesses(view, self.given.state, self.only)
+        found = _first_complete(self.index, self.given.state, guesses, self.failed, published=published)
+        if found is None:
+            return None
+        fit = replace(found[0], notes=self.given.notes)
+        return self._heard(fit, _candidates(self.index, fit, found[1], guesses))
+
+    def _heard(self, fit: Fit, others: tuple[Candidate, ...]) -> tuple[Fit, tuple[Candidate, ...]] | None:
+        if not fit.complete:
+            self.failed.append(fit)
+        elif norms.unheard(fit.norms, self.wish):
+            self.settled = fit
+        else:
+            return fit, others
+        return None
+
+    def refusal(self) -> ArchitectureError:
+        """Why no stage found anything."""
+        if self.settled is not None:
+            return near.not_normalised(self.settled.entry.name)
+        if not self.failed:
+            return near.unknown(self.given.state)
+        closest = max(self.failed, key=lambda fit: fit.matched - len(fit.missing) - len(fit.unexpected))
+        return _near_miss(self.given.state, closest)
+
+
+def _first_complete(
+    index: Index, state: Mapping[str, Tensor], guesses: list[_Guess], failed: list[Fit], *, published: bool
+) -> tuple[Fit, _Guess] | None:
+    """The best guess that holds when every key is looked at; the others join ``failed``."""
     for guess in guesses[:SHORTLIST]:
-        fit = _lay(index, index.entries[guess.number], state, guess.spelling)
+        fit = _lay(index, index.entries[guess.number], state, guess.spelling, published=published)
         if fit.complete:
             return fit, guess
-        near.append(fit)
-    raise _near_miss(max(near, key=lambda fit: fit.matched - len(fit.missing) - len(fit.unexpected)))
+        failed.append(fit)
+    return None
+
+
+def _twins(index: Index, state: Mapping[str, Tensor], fit: Fit) -> tuple[str, ...]:
+    """The doubt where a network with BatchNorm has the same keys but for its statistics."""
+    kinds = [kind for kind, _ in fit.entry.normalisation if kind in ("GroupNorm", "InstanceNorm2d")]
+    if not kinds or any(key.endswith(STATISTICS) for key in state):
+        return ()
+    guesses = _guesses(index.without(STATISTICS), state, None)
+    found = _first_complete(index, state, guesses, [], published=False)
+    if found is None or found[0].norms.kind != "without statistics" or found[0].matched < fit.matched:
+        return ()
+    return (TWIN.format(found[0].entry.name, kinds[0]),)
 
 
 def _holding(index: Index, name: str) -> Index:
@@ -124,14 +218,11 @@ def _holding(index: Index, name: str) -> Index:
 
 def _named(index: Index, name: str) -> frozenset[int]:
     library, _, bare = name.rpartition("/")
+    if bare == by_shape.NAME:
+        return frozenset()
     found = [e.number for e in index.entries if e.name == bare and library in ("", e.library)]
     if not found:
-        near = difflib.get_close_matches(bare, [e.name for e in index.entries], n=3)
-        raise ArchitectureError(
-            f"no architecture is called {name}",
-            closest=", ".join(near) or "no similar name",
-            remedy="give a torchvision or timm name, or your own constructor: --arch-factory package.module:function",
-        )
+        raise near.no_such_name(bare, [e.name for e in index.entries])
     return frozenset(found)
 
 
@@ -170,7 +261,17 @@ def _spelled(index: Index, shapes: Mapping[str, Shape]) -> list[tuple[Spelling, 
     first = {key.partition(".")[0] for key in shapes}
     tried = [Spelling(stripped=prefix) for prefix in prefixes(shapes)]
     tried += [Spelling(added=name + ".") for name in index.commons if name not in first]
-    tried += [Spelling(stripped=s.stripped, numbered=True) for s in tried if f"{s.stripped}4.0.conv1.weight" in shapes]
+    tried += [Spelling(s.stripped, children=c) for s in tried if (c := numbered_as(shapes, s.stripped))]
+    found = _known(index, shapes, tried)
+    if not found or found[0][2] < WORTHWHILE * len(shapes):
+        deeper = [Spelling(s.stripped, added=name + ".") for s in tried if s.stripped for name in index.commons]
+        found = _known(index, shapes, [*tried, *deeper])
+    return found
+
+
+def _known(
+    index: Index, shapes: Mapping[str, Shape], tried: Iterable[Spelling]
+) -> list[tuple[Spelling, dict[str, Shape], int]]:
     found = []
     for spelling in tried:
         spelled = {short: shapes[key] for short, key in spelling.read(shapes).items()}
@@ -180,18 +281,33 @@ def _spelled(index: Index, shapes: Mapping[str, Shape]) -> list[tuple[Spelling, 
     return sorted(found, key=lambda row: -row[2])
 
 
-def _lay(index: Index, entry: Entry, state: Mapping[str, Tensor], spelling: Spelling) -> Fit:
+def _lay(index: Index, entry: Entry, state: Mapping[str, Tensor], spelling: Spelling, *, published: bool = True) -> Fit:
+    """``entry`` over ``state``; with ``published`` False its BatchNorm layers may be held otherwise."""
     described = index.described(entry)
     own = {short: state[key] for short, key in spelling.read(state).items()}
-    fitting = {k for k, (shape, role) in described.items() if k in own and _fits(tuple(own[k].shape), shape, role)}
-    missing = tuple(k for k, (_, role) in described.items() if role != HEAD and k not in fitting)
+    shapes = {key: tuple(value.shape) for key, value in own.items()}
+    held = norms.PUBLISHED if published else norms.read({k: s for k, (s, _) in described.items()}, shapes)
+    fitting = {k for k, (shape, role) in described.items() if k in own and _fits(shapes[k], shape, role)}
+    needed = [k for k, (_, role) in described.items() if role != HEAD and not held.absent(k)]
     inside = {k.partition(".")[0] for k, (_, role) in described.items() if role != HEAD}
     regions = head_regions(entry, described)
-    left = [k for k in own if k not in described]
-    unexpected = tuple(k for k in left if k.partition(".")[0] in inside and not _within(k, regions))
+    left = [k for k in own if k not in described and k not in held.biases]
     outside = {key: value for key, value in state.items() if not key.startswith(spelling.stripped)}
-    extra = tuple(k for k in left if k not in unexpected)
-    return Fit(entry, described, own, outside, missing, unexpected, extra, len(fitting), len(state))
+    joining = [k for k in left if not _within(k, regions) and is_token(k, own)]
+    foreign = [k for k in left if k not in joining and k.partition(".")[0] in inside and not _within(k, regions)]
+    tokens = (*joining, *joining_beside(outside, own))
+    unexpected = (*tokens, *foreign)
+    return Fit(
+        entry, described, own, outside,
+        missing=tuple(k for k in needed if k not in fitting),
+        unexpected=unexpected,
+        extra=tuple(k for k in left if k not in unexpected),
+        matched=len(fitting) + len(held.biases),
+        total=len(state),
+        norms=held,
+        tokens=tokens,
+        prefix=spelling.stripped,
+    )  # fmt: skip
 
 
 def _fits(shape: Shape, published: Shape, role: int) -> bool:
@@ -233,21 +349,14 @@ def _candidates(index: Index, chosen: Fit, top: _Guess, guesses: list[_Guess]) -
     return tuple(Candidate(name=entries[g.number].name, library=entries[g.number].library, coverage=c) for g, c in rows)
 
 
-def _unknown(state: Mapping[str, Tensor]) -> ArchitectureError:
-    first = next(iter(state))
-    return ArchitectureError(
-        "no known architecture shares a single key with the state_dict",
-        closest=f"{len(state)} keys, the first is {first[:80]}",
-        remedy="give its constructor: --arch-factory package.module:function",
-    )
-
-
-def _near_miss(fit: Fit) -> ArchitectureError:
-    missing = f"first missing {fit.missing[0]}" if fit.missing else "none missing"
-    left = (*fit.unexpected, *fit.extra, *fit.outside)
-    unexpected = f"first unexpected {left[0][:80]}" if left else "none unexpected"
-    return ArchitectureError(
-        "no known architecture explains the state_dict",
-        closest=f"{fit.entry.name} ({fit.entry.library}): {fit.matched} of {fit.total} keys; {missing}; {unexpected}",
-        remedy="name it with --arch NAME, or give its constructor: --arch-factory package.module:function",
-    )
+def _near_miss(state: Mapping[str, Tensor], fit: Fit) -> ArchitectureError:
+    wanted = {key: shape for key, (shape, _) in fit.described.items()}
+    given = {key: tuple(value.shape) for key, value in fit.state.items()}
+    against = near.contradiction(wanted, given, fit.missing)
+    left = [*fit.tokens, *(k for k in fit.unexpected if k not in fit.tokens), *fit.extra, *fit.outside]
+    counts = f"{fit.entry.name} ({fit.entry.library}): {fit.matched} of {fit.total} keys"
+    closest = f"{counts}; {against}; {near.counted('unexpected', left)}"
+    what = "no known architecture explains the state_dict"
+    if fit.tokens and not fit.missing:
+        what = f"the network takes tokens or embeddings that {fit.entry.name} does not know"
+    return near.other_input(state, closest) or near.Mismatch(what, closest=closest, remedy=near.FACTORY)

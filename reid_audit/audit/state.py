@@ -9,7 +9,7 @@ from datetime import datetime
 from reid_audit.audit.cohorts import OpenedCohorts
 from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.setup import Setup
-from reid_audit.judge import Overlap, judge
+from reid_audit.judge import Overlap, doubt_gaps, judge, with_gaps
 from reid_audit.records import AttackRun, Measurement, StoppedBy, Verdict
 
 COMPLETE = (StoppedBy.COMPLETE, StoppedBy.CONVERGED)
@@ -31,7 +31,7 @@ class AuditState:
 
     def verdict(self, measurements: tuple[Measurement, ...], runs: Sequence[AttackRun]) -> Verdict:
         """The verdict on one attack seed."""
-        return judge(
+        found = judge(
             measurements,
             self.request.policy,
             waivers=self.request.waivers,
@@ -42,3 +42,4 @@ class AuditState:
             has_reference=self.cohorts.reference is not None,
             has_holdout=self.cohorts.holdout is not None,
         )
+        return with_gaps(found, doubt_gaps(self.setup.task.target.match))

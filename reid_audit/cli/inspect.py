@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 STRONG, DETECTABLE = 1.2, 0.15
 """Stored statistics per unknown pixel: reconstruction was strong down to the first, detectable down to the second."""
 
+SHOWN = 5
+"""Tensors that are named where some are left out."""
+CARRIED = {
+    "stored": "with statistics of the training data",
+    "none": "without statistics of the data",
+    "missing": "without statistics of the data (missing where they are BatchNorm)",
+}
+
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
@@ -92,7 +100,7 @@ def file_lines(summary: CheckpointSummary) -> list[tuple[str, str]]:
 def network_lines(found: ArchMatch) -> list[tuple[str, str]]:
     """The network, line by line."""
     layers = ", ".join(f"{count} {kind}" for kind, count in found.normalisation) or "none"
-    carried = "with statistics of the training data" if found.data_statistics else "without statistics of the data"
+    carried = CARRIED[found.statistics]
     same = same_by_shape(found)
     lines = [
         ("architecture", f"{found.library} {found.name}, {found.coverage:.1%} of the keys, found by {found.by}"),
@@ -101,6 +109,10 @@ def network_lines(found: ArchMatch) -> list[tuple[str, str]]:
         ("normalisation", f"{layers}, {carried}" if found.normalisation else "none"),
         ("data statistics", capacity_text(found.data_statistics, found.side**2)),
     ]
+    if found.unused:
+        more = ", ..." if len(found.unused) > SHOWN else ""
+        lines.append(("left out", f"{len(found.unused)} tensors: {', '.join(found.unused[:SHOWN])}{more}"))
+    lines += [("doubt", text) for text in found.doubts]
     return [*lines, *(("evidence", text) for text in found.evidence)]
 
 

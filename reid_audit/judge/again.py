@@ -8,7 +8,17 @@ from datetime import date
 from reid_audit import figures
 from reid_audit.judge.agreement import agreed
 from reid_audit.judge.verdict import judge, reason_for
-from reid_audit.records import AuditResult, Gap, Outcome, Policy, PreprocessPolicy, StoppedBy, Verdict, Waiver
+from reid_audit.records import (
+    ArchMatch,
+    AuditResult,
+    Gap,
+    Outcome,
+    Policy,
+    PreprocessPolicy,
+    StoppedBy,
+    Verdict,
+    Waiver,
+)
 
 COMPLETE = (StoppedBy.COMPLETE, StoppedBy.CONVERGED)
 
@@ -37,7 +47,11 @@ def judge_again(found: AuditResult, policy: Policy, *, waivers: Sequence[Waiver]
     ]
     needed = policy.agreement if policy.agreement is not None and policy.repeats == len(seeds) else len(seeds)
     verdict = agreed(verdicts, range(found.seed, found.seed + len(seeds)), needed)
-    gaps = (*differences(found.policy, policy, len(seeds)), *_named_code(found, policy))
+    gaps = (
+        *doubt_gaps(found.architecture),
+        *differences(found.policy, policy, len(seeds)),
+        *_named_code(found, policy),
+    )
     return with_gaps(verdict, gaps)
 
 
@@ -50,6 +64,12 @@ def with_gaps(verdict: Verdict, gaps: Sequence[Gap]) -> Verdict:
         return verdict.model_copy(update={"gaps": every})
     reason = reason_for(Outcome.INCONCLUSIVE, (), every, (), verdict.screening)
     return verdict.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "gaps": every, "reason": reason})
+
+
+def doubt_gaps(match: ArchMatch) -> tuple[Gap, ...]:
+    """What a PASS lacks where the network that was audited may not be the one that was trained."""
+    remedy = "name the network with --arch, or give its constructor with --arch-factory; docs/checkpoints.md says more"
+    return tuple(Gap(text=f"the network is in doubt: {doubt}", remedy=remedy) for doubt in match.doubts)
 
 
 def differences(ran: Policy, asked: Policy, seeds: int) -> tuple[Gap, ...]:

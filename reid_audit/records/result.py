@@ -110,6 +110,12 @@ class ArchMatch(Record):
     """(layer type, count), for example (("BatchNorm2d", 20),)."""
     data_statistics: int = 0
     """Stored running statistics (2 x channels over all BatchNorm layers)."""
+    statistics: Literal["stored", "none", "missing"] = "none"
+    """Whether running statistics are in the file; missing: its layers may be BatchNorm saved without them."""
+    unused: tuple[str, ...] = ()
+    """The file's keys of floating-point entries that the network does not run, as the file spells them."""
+    doubts: tuple[str, ...] = ()
+    """Why the network may not be the one that was trained, in fixed wordings: with any of them no PASS is possible."""
     head: Literal["softmax", "sigmoid", "regression", "segmentation", "features"] = "softmax"
     classes: int = 0
     channels: int = 3

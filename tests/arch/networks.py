@@ -9,19 +9,21 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from reid_audit.arch import match
+from reid_audit.arch import catalogue, match
 from reid_audit.arch.index import Entry, shipped
 
 State = dict[str, Tensor]
 
 
 def small_entries(count: int) -> list[Entry]:
-    """A seeded sample of entries with under six million parameters and an input of at most 256 pixels."""
+    """A seeded sample of installed networks with under six million parameters and an input of at most 256 pixels."""
     index = shipped()
+    installed = {library: set(catalogue.names(library)) for library in catalogue.LIBRARIES}
     small = [
         entry
         for entry in index.entries
         if entry.side <= 256
+        and entry.name in installed[entry.library]
         and entry.head
         and not entry.segmentation
         and sum(prod(shape) for shape, _ in index.described(entry).values()) < 6e6

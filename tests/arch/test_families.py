@@ -269,7 +269,7 @@ def test_networks_for_volumes_are_named_and_refused() -> None:
     state = {k: v.unsqueeze(-1) if v.dim() == 4 else v for k, v in monai_densenet().items()}
     with pytest.raises(ArchitectureError) as caught:
         match(state)
-    assert caught.value.what == "the state_dict is a monai/DenseNet for volumes"
+    assert caught.value.what == "the state_dict is a monai/DenseNet for volumes (3-D network)"
     assert "two-dimensional" in caught.value.remedy
 
 

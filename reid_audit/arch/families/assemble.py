@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from reid_audit.arch import near, norms
 from reid_audit.arch.build_index import normalisation, signature
-from reid_audit.arch.families.base import FACTORY, Family, Recipe
-from reid_audit.errors import ArchitectureError
+from reid_audit.arch.families.base import Family, Recipe
+from reid_audit.arch.norms import Choice
 from reid_audit.records import ArchMatch
 
 
@@ -27,14 +29,25 @@ class Selected(nn.Module):
         return self._select(self.network(images))
 
 
-def describe(
-    family: Family, recipe: Recipe, module: nn.Module, total: int, *, by_name: bool, side: int | None
-) -> ArchMatch:
+@dataclass(frozen=True, slots=True, eq=False)
+class Built:
+    """The module that a recipe built, and what is declared about its normalisation."""
+
+    module: nn.Module
+    wish: Choice
+
+
+def describe(family: Family, recipe: Recipe, built: Built, total: int, *, by_name: bool, side: int | None) -> ArchMatch:
     """The record of the network that ``recipe`` built. Raises ArchitectureError where its keys or shapes differ."""
+    held = _held(recipe, built)
+    if norms.unheard(held, built.wish):
+        raise near.not_normalised(family.label)
+    module = norms.adapt(built.module, held, built.wish)
     check(family, recipe, module, total)
     means = [getattr(child, "running_mean", None) for child in module.modules()]
     statistics = 2 * sum(mean.numel() for mean in means if isinstance(mean, Tensor))
     asked = side is not None and not recipe.from_weights
+    notes, doubts = norms.reading(held, built.wish)
     return ArchMatch(
         name=recipe.name,
         library=family.library,
@@ -44,13 +57,21 @@ def describe(
         unexpected_keys=total - recipe.used,
         normalisation=tuple(sorted(normalisation(module).items())),
         data_statistics=statistics,
+        statistics="stored" if statistics else norms.statistics(held, built.wish),
+        unused=recipe.unused,
+        doubts=(*recipe.doubts, *doubts),
         head=recipe.head,
         classes=recipe.classes,
         channels=recipe.channels,
         side=recipe.side,
         side_by="weights" if recipe.from_weights else "policy" if asked else "default",
-        evidence=(f"keys are named as {family.library} names them", *recipe.evidence),
+        evidence=(f"keys are named as {family.library} names them", *recipe.evidence, *notes),
     )
+
+
+def _held(recipe: Recipe, built: Built) -> norms.Norms:
+    given = {key: tuple(value.shape) for key, value in recipe.state.items()}
+    return norms.read(signature(built.module), given)
 
 
 def check(family: Family, recipe: Recipe, module: nn.Module, total: int) -> None:
@@ -62,17 +83,18 @@ def check(family: Family, recipe: Recipe, module: nn.Module, total: int) -> None
     unexpected = [key for key in given if key not in wanted]
     if missing or unexpected:
         matched = sum(wanted.get(key) == shape for key, shape in given.items())
-        raise ArchitectureError(
+        counts = f"{recipe.name} ({family.library}): {matched} of {total} keys"
+        against = f"{near.contradiction(wanted, given, missing)}; {near.counted('unexpected', unexpected)}"
+        raise near.Mismatch(
             f"the keys look like those of {family.label}, but the network built from their shapes differs",
-            closest=f"{recipe.name} ({family.library}): {matched} of {total} keys; "
-            f"{f'first missing {missing[0][:80]}' if missing else 'none missing'}; "
-            f"{f'first unexpected {unexpected[0][:80]}' if unexpected else 'none unexpected'}",
-            remedy=FACTORY,
+            closest=f"{counts}; {against}",
+            remedy=near.FACTORY,
         )
 
 
-def load(recipe: Recipe, module: nn.Module) -> nn.Module:
+def load(recipe: Recipe, built: Built) -> nn.Module:
     """The module that ``recipe`` built, with its weights, in evaluation mode, returning one tensor."""
+    module = norms.adapt(built.module, _held(recipe, built), built.wish)
     module.load_state_dict(recipe.state, strict=False)
     module.float().eval().requires_grad_(False)
     return module if recipe.select is None else Selected(module, recipe.select).eval()

@@ -11,13 +11,12 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from reid_audit.arch import tokens
+from reid_audit.arch.near import FACTORY, other_input
 from reid_audit.errors import ArchitectureError
 
 Config = Mapping[str, Any]
 HeadKind = Literal["softmax", "sigmoid", "regression", "segmentation", "features"]
-FACTORY = "give its constructor: --arch-factory package.module:function"
-PER_HEAD = 64
-"""Width of one attention head in nearly every published transformer."""
 
 
 def _numerical(key: str) -> list[tuple[bool, int, str]]:
@@ -84,6 +83,14 @@ class Recipe:
     """Picks the tensor that is audited out of the module's output."""
     optional: str = "(?!)"
     """Regular expression of the module's entries that the file need not hold (unused, or shared with another)."""
+    dropped: str = "(?!)"
+    """Regular expression of own keys that this output does without."""
+    known: str = "(?!)"
+    """Regular expression of keys beside the network that this output does without, as its evidence says."""
+    unused: tuple[str, ...] = ()
+    """The file's keys that the network does not run."""
+    doubts: tuple[str, ...] = ()
+    """Why the network may not be the one that was trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +147,9 @@ def head_kind(classes: int) -> HeadKind:
 
 def flat_only(given: Given, label: str) -> None:
     """Raises ArchitectureError for networks over volumes: audits compare two-dimensional films."""
-    deep = next((key for key, value in given.own.items() if value.dim() == 5), None)
-    if deep is not None:
-        raise ArchitectureError(
-            f"the state_dict is a {label} for volumes",
-            closest=f"{deep[:80]} is a three-dimensional convolution",
-            remedy="audits take two-dimensional images; a 2-D export of the network, or --arch-factory with a wrapper",
-        )
+    error = other_input(given.own, label=label)
+    if error is not None:
+        raise error
 
 
 def attention_heads(given: Given, width: int, evidence: list[str], name: str = "num_attention_heads") -> int:
@@ -154,19 +157,15 @@ def attention_heads(given: Given, width: int, evidence: list[str], name: str = "
     known = given.number(name, 0)
     if known:
         return known
-    heads = max(1, round(width / PER_HEAD))
-    while width % heads:
-        heads -= 1
-    evidence.append(f"attention heads are in no shape: {heads} assumed, one per {width // heads} channels")
-    return heads
+    return tokens.attention_heads(width, evidence)
 
 
-def square(tokens: int, what: str) -> int:
-    """Side of a square grid of ``tokens``. Raises ArchitectureError where it is none."""
-    side = isqrt(tokens)
-    if side * side != tokens:
+def square(count: int, what: str) -> int:
+    """Side of a square grid of ``count`` places. Raises ArchitectureError where it is none."""
+    side = isqrt(count)
+    if side * side != count:
         raise ArchitectureError(
-            "the position embeddings are not those of a square image", closest=f"{tokens} {what}", remedy=FACTORY
+            "the position embeddings are not those of a square image", closest=f"{count} {what}", remedy=FACTORY
         )
     return side
 

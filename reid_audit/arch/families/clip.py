@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from reid_audit.arch.catalogue import replace_input
-from reid_audit.arch.families.base import PER_HEAD, Family, Given, Recipe, attention_heads, rename, square
+from reid_audit.arch.families.base import Family, Given, Recipe, attention_heads, rename, square
 from reid_audit.arch.families.transformers import activation, from_config, fused, layer_norm
+from reid_audit.arch.tokens import PER_HEAD
 
 OPENAI = (
     (r"^class_embedding$", "cls_token"),
@@ -39,6 +40,10 @@ HUGGING_FACE = (
     (r"\.self_attn\.([qkv])_proj\.", r".attn.\1."),
     (r"\.self_attn\.out_proj\.", ".attn.proj."),
 )
+OTHER_TOWER = (
+    r"(^|\.)(transformer\.resblocks\.|token_embedding\.|ln_final\.|positional_embedding$|(text|visual)_projection\b)"
+)
+"""Keys of the text tower and of the projections, which OpenAI keeps without a name of their own."""
 FROM_OPENAI = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Entries that only OpenAI's own files hold (integers that torch stored with the weights)."""
 
@@ -67,7 +72,7 @@ def _tower(given: Given, body: dict[str, Tensor], act: Any, evidence: list[str])
     used = len(given.own)
     return Recipe(
         "CLIP-ViT", partial(VisionTransformer, **options), body, used, channels, 0, "features", side,
-        from_weights=True, evidence=tuple(evidence),
+        from_weights=True, evidence=tuple(evidence), dropped="proj$", known=OTHER_TOWER,
     )  # fmt: skip
 
 
@@ -106,7 +111,7 @@ def resnet(given: Given) -> Recipe:
 
     return Recipe(
         "CLIP-ResNet", build, dict(given.own), len(given.own), channels, 0, "features", side, from_weights=True,
-        evidence=(f"one attention head per {PER_HEAD} channels assumed in the pooling",),
+        evidence=(f"one attention head per {PER_HEAD} channels assumed in the pooling",), known=OTHER_TOWER,
     )  # fmt: skip
 
 

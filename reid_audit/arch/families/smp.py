@@ -9,7 +9,8 @@ from typing import Any
 
 from reid_audit.arch.build_index import signature
 from reid_audit.arch.catalogue import on_meta
-from reid_audit.arch.families.base import FACTORY, Family, Given, Recipe, flat_only
+from reid_audit.arch.families.base import Family, Given, Recipe, flat_only
+from reid_audit.arch.near import FACTORY
 from reid_audit.errors import ArchitectureError
 
 PACKAGE = "segmentation_models_pytorch"
@@ -26,6 +27,8 @@ ENCODERS: tuple[tuple[str, str], ...] = (
     (r"stage0\.", r"mobileone"),
 )
 """An own key of the encoder -> names of the encoders that have it. The first that fits decides."""
+AUXILIARY = r"classification_head\."
+"""The head for whole images, which has no part in the map."""
 Options = dict[str, Any]
 
 
@@ -108,7 +111,8 @@ def read(given: Given) -> Recipe:
     return Recipe(
         name=f"{decoder}-{encoder}",
         build=build,
-        state={key: value for key, value in given.own.items() if not key.startswith("classification_head.")},
+        state={key: value for key, value in given.own.items() if not re.match(AUXILIARY, key)},
+        dropped=AUXILIARY,
         used=len(given.own),
         channels=channels,
         classes=classes,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 
 from torch import Tensor
 
+from reid_audit.arch import leftovers, near
 from reid_audit.arch.families import clip, monai, nnunet, smp, transformers, transformers_cnn
-from reid_audit.arch.families.base import FACTORY, Config, Family, Given, Recipe
+from reid_audit.arch.families.base import Config, Family, Given, Recipe
+from reid_audit.arch.near import FACTORY, NAME, Mismatch, by
 from reid_audit.errors import ArchitectureError
 
 FAMILIES: tuple[Family, ...] = (
@@ -40,26 +44,60 @@ def read(family: Family, state: Mapping[str, Tensor], config: Config, side: int 
     """What the shapes say. Raises ArchitectureError where they contradict the family or its library is missing."""
     prefix = family.prefix(state)
     if prefix is None:
-        raise ArchitectureError(
-            f"the keys are not those of {family.label}",
-            closest=f"no key fits {family.anchors[0]}"[:200],
-            remedy="leave --arch out, so that the keys decide",
-        )
+        raise Mismatch(f"the keys are not those of {family.label}", closest=_lacking(family, state), remedy=FACTORY)
     if family.package is not None and find_spec(family.package) is None:
         raise needs(family, len(state))
     own = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     parent = prefix[: prefix.rstrip(".").rfind(".") + 1]
-    beside = {key.removeprefix(parent): value for key, value in state.items() if not key.startswith(prefix)}
+    beside = {key: value for key, value in state.items() if not key.startswith(prefix)}
+    given = Given(own, {key.removeprefix(parent): value for key, value in beside.items()}, config, side)
     try:
-        return family.read(Given(own, beside, config, side))
+        recipe = family.read(given)
     except ImportError as error:
         raise needs(family, len(state), str(error)) from None
-    except (KeyError, IndexError, ValueError, TypeError, ZeroDivisionError) as error:
-        raise ArchitectureError(
-            f"the keys look like those of {family.label}, but its shapes cannot be read",
-            closest=f"{type(error).__name__}: {error}"[:200],
+    except KeyError as error:
+        raise _unreadable(family, own, f"there is no key {str(error.args[0])[:NAME]}") from None
+    except (IndexError, ValueError, TypeError, ZeroDivisionError):
+        raise _unreadable(family, own, "its widths and depths do not follow from one another") from None
+    return _with_leftovers(family, recipe, prefix, own, beside)
+
+
+def _with_leftovers(
+    family: Family, recipe: Recipe, prefix: str, own: dict[str, Tensor], beside: dict[str, Tensor]
+) -> Recipe:
+    """``recipe`` with what it leaves out. Raises ArchitectureError where that joins the network's input."""
+    run = {id(value) for value in recipe.state.values()}
+    known = re.compile(recipe.known)
+    left = [key for key, value in beside.items() if id(value) not in run]
+    copies = leftovers.copies(left, own)
+    rest = leftovers.doubtful(key for key in left if key not in copies and not known.search(key))
+    joining = list(leftovers.joining_beside(rest, own))
+    if joining:
+        raise Mismatch(
+            f"the network takes tokens or embeddings that {family.label} does not know",
+            closest=near.counted("unexpected", joining),
             remedy=FACTORY,
-        ) from None
+        )
+    names = leftovers.groups(rest)
+    doubts = (f"{leftovers.DOUBT}: {len(names)} modules",) if names else ()
+    unused = (*(prefix + key for key in own if re.match(recipe.dropped, key)), *left)
+    return replace(recipe, unused=unused, doubts=(*recipe.doubts, *doubts))
+
+
+def _unreadable(family: Family, own: dict[str, Tensor], why: str) -> ArchitectureError:
+    first = next(iter(own))
+    return Mismatch(
+        f"the keys look like those of {family.label}, but the network cannot be read off them",
+        closest=f"{len(own)} keys; {why}; the first is {first[:NAME]}, {by(own[first].shape)}",
+        remedy=FACTORY,
+    )
+
+
+def _lacking(family: Family, state: Mapping[str, Tensor]) -> str:
+    """The key that every network of ``family`` has and ``state`` has not."""
+    absent = [a for a in family.anchors if not any(re.search(rf"(^|\.){a}$", key) for key in state)]
+    plain = re.sub(r"\\(.)", r"\1", (absent or list(family.anchors))[0])
+    return f"no key is called {plain}"[:200]
 
 
 def needs(family: Family, keys: int, why: str = "") -> ArchitectureError:

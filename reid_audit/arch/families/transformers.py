@@ -5,6 +5,7 @@ Releases before and after 5 name the same weights differently; both are read. No
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from reid_audit.arch.families.base import (
-    FACTORY,
     Family,
     Given,
     Recipe,
@@ -23,6 +23,8 @@ from reid_audit.arch.families.base import (
     rename,
     square,
 )  # fmt: skip
+from reid_audit.arch.near import FACTORY
+from reid_audit.arch.tokens import Tokens, positions
 from reid_audit.errors import ArchitectureError
 
 BLOCK = (
@@ -40,7 +42,7 @@ BLOCK = (
 )
 EMBEDDINGS = (
     (r"^embeddings\.cls_token$", "cls_token"),
-    (r"^embeddings\.distillation_token$", "reg_token"),
+    (r"^embeddings\.(?:distillation_token|register_tokens)$", "reg_token"),
     (r"^embeddings\.position_embeddings$", "pos_embed"),
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
     (r"^embeddings\.norm\.", "patch_embed.norm."),
@@ -157,16 +159,19 @@ def _recipe(
         side=options["img_size"],
         from_weights=from_weights,
         evidence=tuple(evidence),
+        dropped="|".join(re.escape(start) for start in UNUSED),
     )
 
 
 def _vit_options(given: Given, body: dict[str, Tensor], evidence: list[str]) -> dict[str, Any]:
     width, channels, _, patch = body["patch_embed.proj.weight"].shape
     depth = 1 + max(int(key.split(".")[1]) for key in body if key.startswith("blocks."))
-    special = 1 + ("reg_token" in body)
-    side = square(int(body["pos_embed"].shape[1]) - special, "patches") * patch
+    tokens = Tokens.of(body)
+    body |= positions(body, evidence)
+    if not tokens.classes:
+        evidence.append("no class token: the output is the mean of the patch tokens")
     return {
-        "img_size": side,
+        "img_size": tokens.grid * patch,
         "patch_size": patch,
         "in_chans": channels,
         "embed_dim": width,
@@ -175,7 +180,11 @@ def _vit_options(given: Given, body: dict[str, Tensor], evidence: list[str]) -> 
         "mlp_ratio": body["blocks.0.mlp.fc1.weight"].shape[0] / width,
         "qkv_bias": "blocks.0.attn.qkv.bias" in body,
         "act_layer": activation(given),
-        "reg_tokens": special - 1,
+        "reg_tokens": tokens.registers,
+        "class_token": bool(tokens.classes),
+        "no_embed_class": tokens.apart,
+        "global_pool": "token" if tokens.classes else "avg",
+        "fc_norm": False,
     }
 
 
@@ -217,20 +226,22 @@ def beit(given: Given) -> Recipe:
 class PooledTokens(nn.Module):
     """A transformer whose classifier sees the class token and the mean patch token (DINOv2 in transformers)."""
 
-    def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
+    def __init__(self, backbone: nn.Module, width: int, classes: int, registers: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Linear(2 * width, classes)
+        self.registers = registers
 
     def forward(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] -> logits [N, classes]."""
         tokens = cast(Callable[[Tensor], Tensor], self.backbone.forward_features)(images)
-        logits: Tensor = self.head(torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1))
+        patches = tokens[:, 1 + self.registers :]
+        logits: Tensor = self.head(torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1))
         return logits
 
 
 def dinov2(given: Given) -> Recipe:
-    """DINOv2: timm's VisionTransformer with layer scale."""
+    """DINOv2, with or without register tokens: timm's VisionTransformer with layer scale."""
     from timm.models.vision_transformer import VisionTransformer
 
     evidence = [*from_config(given)]
@@ -245,7 +256,7 @@ def dinov2(given: Given) -> Recipe:
     used = len(useful(given)) + len(head)
     if classes:
         plain = build
-        build = lambda: PooledTokens(plain(), options["embed_dim"], classes)  # noqa: E731
+        build = lambda: PooledTokens(plain(), options["embed_dim"], classes, options["reg_tokens"])  # noqa: E731
         body = {f"backbone.{key}": value for key, value in body.items()}
     return _recipe("DINOv2", build, body | head, used, classes, options, evidence)
 
