@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"
 _TAIL = 4096
+_DECODERS = ("pydicom", "pylibjpeg", "pyjpegls", "pillow")
 _NO_FILMS = ("SEG", "RTDOSE")
 """Modalities whose grids of numbers are drawn by people or computed: no film of a patient."""
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -101,7 +103,7 @@ def _quietly(call: Any, *given: Any, **options: Any) -> Any:
 def _film(data: Any, number: int) -> RawFilm:
     pixels = importlib.import_module("pydicom.pixels")
     photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
-    stored: NDArray[Any] = pixels.pixel_array(data, index=number)
+    stored = _decoded(pixels, data, number)
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     source = f"DICOM, {photometric}"
     if "PixelData" not in data:
@@ -123,6 +125,22 @@ def _film(data: Any, number: int) -> RawFilm:
         inverted=photometric == "MONOCHROME1" or str(data.get("PresentationLUTShape", "")) == "INVERSE",
         window=_voi(_holder(data, number, "FrameVOILUTSequence", "WindowCenter")),
     )
+
+
+def _decoded(pixels: Any, data: Any, number: int) -> NDArray[Any]:
+    """Stored values of one frame, by the first decoder that reads it.
+
+    GDCM ends the process over some damaged streams: it is asked only where nothing else is there (JPEG lossless).
+    """
+    syntax = data.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed:
+        return pixels.pixel_array(data, index=number)  # type: ignore[no-any-return]
+    there = pixels.get_decoder(syntax).available_plugins
+    order = [name for name in _DECODERS if name in there] or list(there) or [""]
+    for name in order[:-1]:
+        with contextlib.suppress(Exception):
+            return pixels.pixel_array(data, index=number, decoding_plugin=name)  # type: ignore[no-any-return]
+    return pixels.pixel_array(data, index=number, decoding_plugin=order[-1])  # type: ignore[no-any-return]
 
 
 def _ranged(values: NDArray[Any], bits: int, ends: tuple[float, float], **rest: Any) -> RawFilm:

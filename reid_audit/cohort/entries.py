@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from reid_audit.cohort.cells import names_nobody, read_age, read_sex
 from reid_audit.cohort.dicom import Header
 from reid_audit.cohort.faults import Fault
 from reid_audit.cohort.folder import FILTERED, NO_IMAGE, UNNAMED, walk
 from reid_audit.cohort.formats import ARRAYS, IMAGE_SUFFIXES, Format, promised, sniff
 from reid_audit.cohort.manifest import Line, exists, located, read_manifest, similar
-from reid_audit.cohort.read import count_films, dicom_header, unreadable
+from reid_audit.cohort.read import count_films, dicom_header, reading, unreadable
 from reid_audit.errors import CohortError
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -142,22 +142,30 @@ def _described(films: list[Entry], headers: list[Header | None]) -> tuple[tuple[
     known = [header for header in headers if header is not None]
     if not known or len(known) < len(films):
         return tuple(films), ()
-    people = {header.patient for header in known}
+    people = {"" if names_nobody(header.patient) else header.patient for header in known}
     if "" in people:
         return tuple(films), (HEADERS_WANTING,) if len(people) > 1 else ()
     if len(people) == 1 and len({film.path for film in films}) > 1:
         return tuple(films), (HEADERS_ALIKE,)
-    cells = [{"patient_id": h.patient, "age": h.age, "sex": h.sex} for h in known]
+    cells = [
+        {"patient_id": h.patient, "age": _if_read(read_age, h.age), "sex": _if_read(read_sex, h.sex)} for h in known
+    ]
     return tuple(replace(film, cells=own) for film, own in zip(films, cells, strict=True)), (HEADERS_USED,)
+
+
+def _if_read(reader: Callable[[str], object], text: str) -> str:
+    """A header's age or sex, unknown where it cannot be read: nobody can correct a header as one corrects a table."""
+    try:
+        reader(text)
+    except CohortError:
+        return ""
+    return text
 
 
 def _archive_cells(path: Path, count: int) -> list[dict[str, str]]:
     """Every one-dimensional array beside ``images`` is a column."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            columns: dict[str, Any] = {key: archive[key] for key in archive.files if key != "images"}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise unreadable(path, str(error) or type(error).__name__) from error
+    with reading(path), np.load(path, allow_pickle=False) as archive:
+        columns: dict[str, Any] = {key: archive[key] for key in archive.files if key != "images"}
     for key, values in columns.items():
         if values.shape != (count,):
             raise unreadable(path, f"array {key} has shape {values.shape}, the films are {count}")

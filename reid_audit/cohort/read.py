@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from zipfile import BadZipFile
-
-from PIL import Image
 
 from reid_audit.cohort.arrays import beyond_unit, read_array, read_arrays
 from reid_audit.cohort.dicom import Header, cut_short, read_dicom, read_header
@@ -15,18 +13,6 @@ from reid_audit.cohort.pictures import count_pictures, ends_well, read_pictures
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.errors import CohortError
 
-_FAULTS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    BadZipFile,
-    Image.DecompressionBombError,
-)
-"""What the readers raise over a damaged file."""
 _READERS: dict[Format, Callable[[Path], Iterator[RawFilm]]] = {
     Format.PICTURE: read_pictures,
     Format.NPY: read_arrays,
@@ -41,11 +27,8 @@ def read_raw(path: Path) -> Iterator[RawFilm]:
     What the file is, its content tells, not its name. Nothing is scaled: see ``render``. Raises CohortError naming a
     file that cannot be read.
     """
-    reader = _READERS[_format(path)]
-    try:
-        yield from reader(path)
-    except _FAULTS as error:
-        raise unreadable(path, str(error) or type(error).__name__) from error
+    with reading(path):
+        yield from _READERS[_format(path)](path)
 
 
 def count_films(path: Path) -> int:
@@ -55,28 +38,22 @@ def count_films(path: Path) -> int:
         return dicom_header(path).frames
     if format_ not in ARRAYS and not is_tiff(path):
         return 1
-    try:
+    with reading(path):
         return len(read_array(path)) if format_ in ARRAYS else count_pictures(path)
-    except _FAULTS as error:
-        raise unreadable(path, str(error) or type(error).__name__) from error
 
 
 def dicom_header(path: Path) -> Header:
     """What a DICOM file says before its pixels. Raises CohortError."""
-    try:
+    with reading(path):
         return read_header(path)
-    except _FAULTS as error:
-        raise unreadable(path, str(error) or type(error).__name__) from error
 
 
 def floats_beyond_unit(path: Path) -> bool:
     """Whether ``path`` is an array of floats that are not all in [0, 1]. Raises CohortError."""
     if _format(path) not in ARRAYS:
         return False
-    try:
+    with reading(path):
         return beyond_unit(path)
-    except _FAULTS as error:
-        raise unreadable(path, str(error) or type(error).__name__) from error
 
 
 def may_be_damaged(path: Path) -> bool:
@@ -86,8 +63,19 @@ def may_be_damaged(path: Path) -> bool:
         if format_ is Format.DICOM:
             return cut_short(path)
         return format_ is None or (format_ is Format.PICTURE and not ends_well(path))
-    except _FAULTS:
+    except Exception:  # whatever a damaged header makes the readers raise
         return True
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever a reader raises over a damaged file becomes the refusal that names it."""
+    try:
+        yield
+    except CohortError:
+        raise
+    except Exception as error:  # the libraries raise dozens of kinds, none of them a verdict
+        raise unreadable(path, str(error) or type(error).__name__) from error
 
 
 def unreadable(path: Path, why: str) -> CohortError:

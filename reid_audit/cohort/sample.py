@@ -10,7 +10,7 @@ from pathlib import Path
 from reid_audit.cohort.arrays import read_array
 from reid_audit.cohort.formats import ARRAYS, sniff
 from reid_audit.cohort.raw import RawFilm
-from reid_audit.cohort.read import unreadable
+from reid_audit.cohort.read import reading
 from reid_audit.cohort.source import Row, list_rows
 from reid_audit.cohort.stream import raw_films, stored_as_seen
 
@@ -44,11 +44,9 @@ def fingerprints(rows: Sequence[Row]) -> list[bytes]:
     """A digest of each film's content: whole for arrays, of size and three pieces for files. Raises CohortError."""
     prints: list[bytes] = []
     for path, group in groupby(rows, key=lambda row: row.path):
-        try:
+        with reading(path):
             stack = read_array(path) if sniff(path) in ARRAYS else None
             whole = b"" if stack is not None else _pieces(path)
-        except (OSError, ValueError, EOFError, KeyError) as error:
-            raise unreadable(path, str(error) or type(error).__name__) from error
         for row in group:
             content = whole + str(row.film).encode() if stack is None else stack[row.film].tobytes()
             prints.append(hashlib.sha256(content).digest())

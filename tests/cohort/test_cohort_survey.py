@@ -149,3 +149,12 @@ def test_headers_that_do_not_tell_patients_apart_are_not_used(tmp_path: Path) ->
     dicom(tmp_path / "0", widened(smooth_film(0), 12), 12, PatientID="")
     dicom(tmp_path / "1", widened(smooth_film(0), 12), 12, PatientID="P7")
     assert (side(tmp_path).patients, side(tmp_path).known_patients) == (3, False)
+
+
+def test_headers_are_not_held_against_anybody(tmp_path: Path) -> None:
+    for i in range(3):
+        dicom(tmp_path / f"{i}", widened(smooth_film(i), 12), 12, PatientID=f"P{i}", PatientAge="ABCD", PatientSex="?")
+    found = side(tmp_path)
+    assert (found.faults, found.patients, found.ages, found.sexes) == ((), 3, 0, 0)
+    dicom(tmp_path / "0", widened(smooth_film(0), 12), 12, PatientID="Anonymous")
+    assert not side(tmp_path).known_patients
