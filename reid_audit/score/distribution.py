@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,29 +24,49 @@ FEWEST = 20
 
 def pixel_entropy(images: Tensor) -> float:
     """Shannon entropy in bits (0 to 8) of the 256-bin grey-level histogram pooled over images in [0, 1]."""
-    levels = (images.detach().cpu().clamp(0, 1) * 255).round().to(torch.int64).flatten()
-    counts = torch.bincount(levels, minlength=256).double().numpy()
-    return float(stats.entropy(counts, base=2))
+    counts = torch.zeros(256, dtype=torch.int64)
+    for part in torch.split(images.detach(), 256):
+        levels = (part.cpu().clamp(0, 1) * 255).round().to(torch.int64).flatten()
+        counts += torch.bincount(levels, minlength=256)
+    return float(stats.entropy(counts.double().numpy(), base=2))
 
 
-def pca_kurtosis(images: Tensor, reference: Tensor) -> tuple[float, int]:
-    """(mean excess kurtosis, k) of the images' scores on the first k = min(50, n / 10) components of ``reference``."""
-    side = min(SIDE, reference.shape[-1])
-    base = resized(reference, side).flatten(1)
-    k = max(1, min(50, base.shape[0] // 10))
-    axes, _ = principal(base - base.mean(dim=0))
-    scores = (resized(images, side).flatten(1) - base.mean(dim=0)) @ axes[:k].T
-    return float(np.mean(stats.kurtosis(scores.double().numpy(), axis=0, fisher=True))), k
+@dataclass(frozen=True, slots=True, eq=False)
+class Components:
+    """Principal components of a set of images at ``SIDE`` pixels or less."""
+
+    side: int
+    mean: Tensor
+    axes: Tensor
+    """[K, D]"""
+    deviation: Tensor
+    """[K] standard deviations, largest first."""
+    count: int
+    """Images they were fitted on."""
+
+    @classmethod
+    def of(cls, images: Tensor) -> Components:
+        side = min(SIDE, images.shape[-1])
+        base = resized(images, side).flatten(1)
+        return cls(side, base.mean(dim=0), *principal(base - base.mean(dim=0)), count=len(base))
+
+    def scores(self, images: Tensor, keep: int) -> Tensor:
+        """[N, keep]"""
+        return (resized(images, self.side).flatten(1) - self.mean) @ self.axes[:keep].T
 
 
-def features(images: Tensor, prior_images: Tensor) -> Floats:
-    """[N, K] whitened principal component scores, K = min(64, M - 1), fitted on ``prior_images`` [M, C, H, W]."""
-    side = min(SIDE, prior_images.shape[-1])
-    base = resized(prior_images, side).flatten(1)
-    axes, deviation = principal(base - base.mean(dim=0))
-    keep = min(FEATURES, base.shape[0] - 1, int((deviation > 1e-4 * deviation[0]).sum()))
-    scores = (resized(images, side).flatten(1) - base.mean(dim=0)) @ axes[:keep].T
-    return np.asarray((scores / deviation[:keep]).double().numpy())
+def pca_kurtosis(images: Tensor, reference: Components) -> tuple[float, int]:
+    """(mean excess kurtosis, k) of the images' scores on the first k = min(50, n / 10) components of n images."""
+    k = max(1, min(50, reference.count // 10))
+    scores = reference.scores(images, k).double().numpy()
+    return float(np.mean(stats.kurtosis(scores, axis=0, fisher=True))), k
+
+
+def features(images: Tensor, prior: Components) -> Floats:
+    """[N, K] whitened principal component scores, K = min(64, M - 1), on the components of M images of the prior."""
+    large = int((prior.deviation > 1e-4 * prior.deviation[0]).sum())
+    keep = min(FEATURES, prior.count - 1, large)
+    return np.asarray((prior.scores(images, keep) / prior.deviation[:keep]).double().numpy())
 
 
 def frechet(a: Floats, b: Floats) -> float:
@@ -83,7 +104,8 @@ def distribution(
     """
     sets: dict[str, Tensor | None] = {"prior": prior_samples, "tuned": tuned, "reference": reference}
     given = {name: images for name, images in sets.items() if images is not None and images.shape[0] >= FEWEST}
-    basis = given.get("reference", prior_images)
+    prior = Components.of(prior_images)
+    basis = Components.of(given["reference"]) if "reference" in given else prior
     result: list[Measurement] = []
     for name in sets:
         entropy, kurtosis = Metric(f"pixel_entropy_{name}"), Metric(f"pca_kurtosis_{name}")
@@ -94,18 +116,18 @@ def distribution(
         count = int(given[name].shape[0])
         result.append(Measured(metric=entropy, value=pixel_entropy(given[name]), n=count))
         result.append(Measured(metric=kurtosis, value=pca_kurtosis(given[name], basis)[0], n=count))
-    return (*result, *_distances(prior_images, sets, given, rng, distance))
+    return (*result, *_distances(prior, sets, given, rng, distance))
 
 
 def _distances(
-    prior_images: Tensor,
+    prior: Components,
     sets: Mapping[str, Tensor | None],
     given: Mapping[str, Tensor],
     rng: np.random.Generator,
     distance: Literal["frechet", "kernel"],
 ) -> list[Measurement]:
     measure = frechet if distance == "frechet" else kernel_distance
-    rows = {name: features(images, prior_images) for name, images in given.items()}
+    rows = {name: features(images, prior) for name, images in given.items()}
     real = rows.get("reference", rows.get("prior"))
     floor = None
     if real is not None and real.shape[0] >= 2 * FEWEST:

@@ -10,7 +10,7 @@ from torch import Tensor
 from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, Floats, least_p, permuted_labels
 from reid_audit.score.patients import pool
-from reid_audit.score.similarity import MatchSpace
+from reid_audit.score.similarity import MatchSpace, in_blocks
 
 FEWEST = 5
 
@@ -61,8 +61,12 @@ def energy_statistics(rows: Floats, labels: Bools) -> Floats:
 
 def _grey_levels(films: Tensor) -> Floats:
     """[N, 4] mean, standard deviation, mean of the border, mean absolute step between neighbours."""
-    x = films.detach().to("cpu", torch.float64)
-    border = torch.cat([x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1]], dim=-1).flatten(1).mean(dim=1)
-    steps = (x[..., 1:, :] - x[..., :-1, :]).abs().flatten(1).mean(dim=1)
-    flat = x.flatten(1)
-    return np.asarray(torch.stack([flat.mean(dim=1), flat.std(dim=1), border, steps], dim=1).numpy())
+    shape = films.shape[1:]
+
+    def summary(flat: Tensor) -> Tensor:
+        x = flat.view(-1, *shape)
+        border = torch.cat([x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1]], dim=-1).flatten(1).mean(dim=1)
+        steps = (x[..., 1:, :] - x[..., :-1, :]).abs().flatten(1).mean(dim=1)
+        return torch.stack([flat.mean(dim=1), flat.std(dim=1), border, steps], dim=1)
+
+    return in_blocks(films, summary)

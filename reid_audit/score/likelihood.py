@@ -14,12 +14,16 @@ from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, Floats, permuted_labels
 from reid_audit.score.linkage import FEWEST, chance_of_member
 from reid_audit.score.patients import Pool, pool
-from reid_audit.score.similarity import MatchSpace, cosines, distinct, resized, ssim_matrix
+from reid_audit.score.similarity import MatchSpace, cosines, distinct, in_blocks, resized, ssim
 
 PERCENTILE = 1.0
 """A sample is likely when its energy lies below this percentile of the negative control's."""
 SHOWN = 32
 """Likely samples compared with films, lowest energy first."""
+NEGLIGIBLE = 1e-12
+"""Chance below which nobody further away is looked at."""
+PAIRS = 256
+"""Pairs whose SSIM is taken at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,9 +88,8 @@ def _alike(space: MatchSpace, images: Tensor, films: Tensor) -> tuple[tuple[floa
     """((mean SSIM, mean cosine) with the most similar film, its column [R]) of images [R, C, H, W]."""
     near = cosines(space, images, films).double().numpy()
     columns = near.argmax(axis=1)
-    each = np.arange(columns.size)
-    alike = _ssims(space, images, films[torch.from_numpy(columns)])[each, each]
-    return (float(alike.mean()), float(near[each, columns].mean())), columns
+    alike = _ssims(space, images, films, columns)
+    return (float(alike.mean()), float(near[np.arange(columns.size), columns].mean())), columns
 
 
 def likely_samples(
@@ -124,12 +127,20 @@ def likely_samples(
         missing = tuple(Unmeasured(metric=m, reason=Reason.NOT_COMPUTED) for m in LIKELY[1:])
         return LikelyOutcome((none, *missing), indices, np.zeros(0, dtype=np.int64))
     near = similarity[:, people.films]
-    alike = _ssims(space, images[indices], films[people.films])
     labels = np.vstack([people.is_member[None], *permuted_labels(people.is_member, people.strata, permutations, rng)])
+    matched = list(matched_nearest(near, labels))
+    alike, alike_control, cosine, cosine_control = (np.zeros(len(labels)) for _ in range(4))
+    for row, (order, in_t, in_h) in enumerate(matched):
+        pixels = _ssims(space, images[indices[row] : indices[row] + 1], films, people.films[order])
+        alike += in_t @ pixels
+        alike_control += in_h @ pixels
+        cosine += in_t @ near[row, order]
+        cosine_control += in_h @ near[row, order]
+    count = len(matched)
     measurements = (
         _count(near, people, labels),
-        _nearest(Metric.NEAREST_SSIM, near, alike, labels),
-        _nearest(Metric.NEAREST_NN, near, near, labels),
+        _nearest(Metric.NEAREST_SSIM, alike / count, alike_control / count, count),
+        _nearest(Metric.NEAREST_NN, cosine / count, cosine_control / count, count),
     )
     return LikelyOutcome(measurements, indices, people.films[near.argmax(axis=1)])
 
@@ -140,13 +151,18 @@ LIKELY = (Metric.LIKELY_SAMPLES, Metric.NEAREST_SSIM, Metric.NEAREST_NN)
 
 def _content(films: Tensor) -> Floats:
     """[2, N] numbers that identify films whatever they are called."""
-    flat = films.detach().double().cpu().flatten(1)
-    return np.stack([flat.mean(dim=1).numpy(), flat.square().mean(dim=1).numpy()])
+    return in_blocks(films, lambda part: torch.stack([part.mean(dim=1), part.square().mean(dim=1)], dim=1)).T
 
 
-def _ssims(space: MatchSpace, images: Tensor, films: Tensor) -> Floats:
+def _ssims(space: MatchSpace, images: Tensor, films: Tensor, rows: NDArray[np.int64]) -> Floats:
+    """[K] SSIM of images [K, C, H, W], or of one image, with ``rows`` [K] of films, at the side of the match space."""
     side = max(11, space.side)
-    return np.asarray(ssim_matrix(resized(images, side), resized(films, side), dtype=torch.float32).double().numpy())
+    pairs = zip(
+        torch.split(resized(images, side).expand(len(rows), -1, -1, -1), PAIRS),
+        torch.split(torch.from_numpy(rows), PAIRS),
+        strict=True,
+    )
+    return np.concatenate([ssim(part, resized(films[among], side)).numpy() for part, among in pairs])
 
 
 def _count(near: Floats, people: Pool, labels: Bools) -> Measurement:
@@ -164,23 +180,13 @@ def _count(near: Floats, people: Pool, labels: Bools) -> Measurement:
     )
 
 
-def _nearest(metric: Metric, near: Floats, values: Floats, labels: Bools) -> Measurement:
-    """Mean of ``values`` at the nearest of m training patients against the nearest of m hold-out patients."""
-    training, holdout = np.zeros(labels.shape[0]), np.zeros(labels.shape[0])
-    for row, (order, in_t, in_h) in enumerate(matched_nearest(near, labels)):
-        training += (in_t * values[row, order]).sum(axis=1)
-        holdout += (in_h * values[row, order]).sum(axis=1)
-    training, holdout = training / near.shape[0], holdout / near.shape[0]
+def _nearest(metric: Metric, training: Floats, holdout: Floats, count: int) -> Measurement:
+    """``training`` against ``holdout``: means over ``count`` images, [1 + B] each, the first under the true labels."""
     excess = training - holdout
     low, high = _shifted(float(excess[0]), excess[1:])
     control = float(holdout[0])
     return Measured(
-        metric=metric,
-        value=float(training[0]),
-        low=control + low,
-        high=control + high,
-        control=control,
-        n=int(near.shape[0]),
+        metric=metric, value=float(training[0]), low=control + low, high=control + high, control=control, n=count
     )
 
 
@@ -188,14 +194,17 @@ def matched_nearest(near: Floats, labels: Bools) -> Iterator[tuple[NDArray[np.in
     """Chances of being the nearest of m training patients, and of m hold-out patients, m the size of the smaller side.
 
     near: [R, P] similarities; labels: [B, P], equally many training patients in every row. Yields for each of the R
-    rows the patients from near to far [P] and, in that order, both chances [B, P].
+    rows the K nearest patients and, in that order, both chances [B, K]; whoever follows has less than ``NEGLIGIBLE``
+    together under every label vector.
     """
     members = int(labels[0].sum())
     others = labels.shape[1] - members
     matched = min(members, others)
     of_t, of_h = nearest_weights(members, matched), nearest_weights(others, matched)
+    enough_t, enough_h = (int(np.count_nonzero(np.cumsum(w[::-1]) > NEGLIGIBLE)) for w in (of_t, of_h))
     for row in near:
         order = np.argsort(-row, kind="stable")
+        order = order[: _enough(labels, order, enough_t, enough_h)]
         ordered = labels[:, order]
         rank = np.cumsum(ordered, axis=1, dtype=np.int32)
         position = np.arange(1, order.size + 1) - rank
@@ -204,6 +213,17 @@ def matched_nearest(near: Floats, labels: Bools) -> Iterator[tuple[NDArray[np.in
             np.where(ordered, of_t[np.maximum(rank - 1, 0)], 0.0),
             np.where(ordered, 0.0, of_h[np.maximum(position - 1, 0)]),
         )
+
+
+def _enough(labels: Bools, order: NDArray[np.int64], members: int, others: int) -> int:
+    """How many of ``order`` [P] hold, under every one of ``labels`` [B, P], so many members and so many others."""
+    count = members + others
+    while count < order.size:
+        among = labels[:, order[:count]].sum(axis=1)
+        if among.min() >= members and (count - among).min() >= others:
+            return count
+        count *= 2
+    return int(order.size)
 
 
 def nearest_weights(n: int, m: int) -> Floats:

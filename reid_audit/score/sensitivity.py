@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, share_interval
-from reid_audit.score.similarity import MatchSpace, match_scores, resized, ssim
+from reid_audit.score.similarity import Local, MatchSpace, in_blocks, match_scores, resized
 
 GOAL = 0.4
 """SSIM the copies are degraded to; those between 0.3 and 0.5 count."""
@@ -63,13 +63,15 @@ def degraded(films: Tensor, prior_images: Tensor, rng: np.random.Generator) -> t
     noise = torch.from_numpy(rng.standard_normal(tuple(films.shape), dtype=np.float32))
     deviation = BLUR * films.shape[-1]
     soft = torch.from_numpy(ndimage.gaussian_filter(films.numpy(), (0, 0, deviation, deviation)))
-    trials = torch.stack([((1 - MIX) * soft + MIX * partners + level * noise).clamp(0, 1) for level in _NOISES])
-    alike = torch.stack([ssim(trial, films) for trial in trials])
-    best = (alike - GOAL).abs().argmin(dim=0)
-    each = torch.arange(films.shape[0])
-    reached = alike[best, each]
+    blurred, originals = (1 - MIX) * soft + MIX * partners, Local.of(films)
+    copies, reached = blurred, torch.full((len(films),), torch.inf, dtype=torch.float64)
+    for level in _NOISES:
+        trial = (blurred + level * noise).clamp(0, 1)
+        alike = originals.ssim(Local.of(trial))
+        nearer = (alike - GOAL).abs() < (reached - GOAL).abs()
+        copies, reached = torch.where(nearer[:, None, None, None], trial, copies), torch.where(nearer, alike, reached)
     kept = torch.nonzero((reached >= RANGE[0]) & (reached <= RANGE[1])).flatten()
-    return trials[best, each][kept], kept.numpy()
+    return copies[kept], kept.numpy()
 
 
 def _one_film_each(
@@ -79,7 +81,7 @@ def _one_film_each(
 
     Drawn in the order of the films' brightness, so that names decide nothing.
     """
-    brightness = films.detach().double().cpu().flatten(1).mean(dim=1).numpy()
+    brightness = in_blocks(films, lambda part: part.mean(dim=1, keepdim=True))[:, 0]
     drawn: list[NDArray[np.int64]] = []
     for side in (is_member, ~is_member):
         rows = np.flatnonzero(side)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -70,6 +73,12 @@ def resized(images: Tensor, side: int) -> Tensor:
     return functional.interpolate(films, size=(side, side), mode="bilinear", align_corners=False)
 
 
+def in_blocks(films: Tensor, summary: Callable[[Tensor], Tensor]) -> NDArray[np.float64]:
+    """[N, K] ``summary`` of films [N, C, H, W], given [B, D] float64 of a few at a time: all at once would be large."""
+    parts = torch.split(films.detach(), max(1, _BYTES // (8 * films[0].numel())))
+    return np.concatenate([summary(part.to("cpu", torch.float64).flatten(1)).numpy() for part in parts])
+
+
 def cosines(space: MatchSpace, reconstructions: Tensor, films: Tensor) -> Tensor:
     """[R, N] cosine between reconstructions and films in the match space: the study's ``NN``."""
     return space.embed(reconstructions) @ space.embed(films).T
@@ -126,12 +135,34 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     Gaussian window with sigma 1.5 and 11 pixels, unbiased covariance, data range 1: the same numbers as scikit-image's
     ``structural_similarity(x, y, gaussian_weights=True, data_range=1.0)`` on float64. Sides must be 11 or more.
     """
-    x, y = a.detach().double().cpu(), b.detach().double().cpu()
-    window = _windows(x)
-    mean_x, mean_y = window.smooth(x), window.smooth(y)
-    return _ssim_map(
-        mean_x, mean_y, window.smooth(x * x) - mean_x**2, window.smooth(y * y) - mean_y**2, window.smooth(x * y)
-    ).mean(dim=(1, 2, 3))
+    return Local.of(a).ssim(Local.of(b))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Local:
+    """Images with their local means and variances, which every comparison of theirs shares."""
+
+    images: Tensor
+    """[N, C, H, W]"""
+    mean: Tensor
+    variance: Tensor
+    window: _Windows
+
+    @classmethod
+    def of(cls, images: Tensor, dtype: torch.dtype = torch.float64) -> Local:
+        values = images.detach().to("cpu", dtype)
+        window = _windows(values)
+        mean = window.smooth(values)
+        return cls(values, mean, window.smooth(values * values) - mean**2, window)
+
+    def part(self, rows: slice) -> Local:
+        return Local(self.images[rows], self.mean[rows], self.variance[rows], self.window)
+
+    def ssim(self, other: Local) -> Tensor:
+        """[N] SSIM of pairs; either side may be a single image."""
+        product = self.window.smooth(self.images * other.images)
+        values = _ssim_map(self.mean, other.mean, self.variance, other.variance, product)
+        return values.mean(dim=(1, 2, 3))
 
 
 def ssim_matrix(a: Tensor, b: Tensor, *, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -139,19 +170,13 @@ def ssim_matrix(a: Tensor, b: Tensor, *, dtype: torch.dtype = torch.float64) -> 
 
     float32 halves the time and is good to 1e-3.
     """
-    x, y = a.detach().to("cpu", dtype), b.detach().to("cpu", dtype)
-    window = _windows(x)
-    mean_y = window.smooth(y)
-    variance_y = window.smooth(y * y) - mean_y**2
-    step = max(1, _BYTES // (8 * 6 * max(1, y[0].numel())))
-    result = torch.empty(x.shape[0], y.shape[0], dtype=dtype)
-    for row, image in enumerate(x):
-        mean_x = window.smooth(image[None])
-        variance_x = window.smooth(image[None] ** 2) - mean_x**2
-        for begin in range(0, y.shape[0], step):
+    rows, columns = Local.of(a, dtype), Local.of(b, dtype)
+    step = max(1, _BYTES // (8 * 6 * max(1, b[0].numel())))
+    result = torch.empty(len(a), len(b), dtype=dtype)
+    for row in range(len(a)):
+        for begin in range(0, len(b), step):
             part = slice(begin, begin + step)
-            values = _ssim_map(mean_x, mean_y[part], variance_x, variance_y[part], window.smooth(image[None] * y[part]))
-            result[row, part] = values.mean(dim=(1, 2, 3))
+            result[row, part] = rows.part(slice(row, row + 1)).ssim(columns.part(part))
     return result
 
 

@@ -15,6 +15,7 @@ from reid_audit.score.likelihood import (
     LikelyOutcome,
     likely_indices,
     likely_samples,
+    matched_nearest,
     nearest_weights,
     screening_samples,
 )
@@ -45,6 +46,24 @@ def test_matched_weights_are_the_average_over_all_subsets() -> None:
         weights = nearest_weights(7, m)
         assert weights.sum() == pytest.approx(1.0)
         assert weights[:7] @ values == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sides", [(300, 300), (20, 580), (500, 100)])
+def test_whoever_is_left_out_would_have_weighed_nothing(sides: tuple[int, int]) -> None:
+    """The chances of the nearest, beside those of all patients from the definition."""
+    rng = np.random.default_rng(5)
+    members, everybody = sides[0], sum(sides)
+    labels = np.stack([rng.permutation(everybody) < members for _ in range(20)])
+    near = rng.standard_normal((3, everybody))
+    matched = min(sides)
+    for row, (order, in_t, in_h) in zip(near, matched_nearest(near, labels), strict=True):
+        assert order.tolist() == np.argsort(-row, kind="stable")[: order.size].tolist()
+        for label, of_t, of_h in zip(labels, in_t, in_h, strict=True):
+            for side, chances, count in ((label, of_t, members), (~label, of_h, everybody - members)):
+                whole = nearest_weights(count, matched)[:count]
+                best = np.sort(row[side])[::-1]
+                assert chances @ row[order] == pytest.approx(whole @ best, abs=1e-9)
+    assert sides[0] != sides[1] or order.size < everybody / 4
 
 
 def _run(members: int, others: int, leaked: int, seed: int) -> LikelyOutcome:

@@ -11,7 +11,7 @@ images, jointly, is this project's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -40,43 +40,39 @@ def collective(plain: list[ImageMoments], corrected: Corrected | None, pace: Pac
     """
     smallest = min(BATCHES)
     far = plain if corrected is None else corrected(smallest)
-    best: tuple[float, int, NormalEquations] | None = None
+    unexplained = {}
     for size in pace.over("membership: batch sizes", BATCHES, len(BATCHES)):
-        equations = statistics_equations(mixed(plain, far, smallest / size), size)
-        found = (explain(equations, steps=400, pace=pace).residual, size, equations)
-        best = found if best is None or found[0] < best[0] else best
-    if best is None:
-        raise ValueError("no batch size to try")
-    _, size, equations = best
-    if corrected is not None and size != smallest and min(layer.positions for layer in plain) < STRAIGHT:
-        equations = statistics_equations(corrected(size), size)
-    return explain(equations, pace=pace)
+        rough = statistics_equations(mixed(plain, far, smallest / size), size, rough=True)
+        unexplained[size] = explain(rough, steps=400, pace=pace).residual
+    best = min(BATCHES, key=unexplained.__getitem__)
+    tiny = min(layer.positions for layer in plain) < STRAIGHT
+    if corrected is None or best == smallest or not tiny:
+        return explain(statistics_equations(mixed(plain, far, smallest / best), best), pace=pace)
+    return explain(statistics_equations(corrected(best), best), pace=pace)
 
 
-def mixed(plain: Sequence[ImageMoments], far: Sequence[ImageMoments], share: float) -> list[ImageMoments]:
-    """Moments ``share`` of the way from ``plain`` (0) to ``far`` (1)."""
-    return [
-        ImageMoments(a.stored, torch.lerp(a.first, b.first, share), torch.lerp(a.second, b.second, share), a.positions)
-        for a, b in zip(plain, far, strict=True)
-    ]
+def mixed(plain: Sequence[ImageMoments], far: Sequence[ImageMoments], share: float) -> Iterator[ImageMoments]:
+    """Moments ``share`` of the way from ``plain`` (0) to ``far`` (1), a layer at a time."""
+    for a, b in zip(plain, far, strict=True):
+        first, second = torch.lerp(a.first, b.first, share), torch.lerp(a.second, b.second, share)
+        yield ImageMoments(a.stored, first, second, a.positions)
 
 
-def statistics_equations(layers: list[ImageMoments], batch: int) -> NormalEquations:
+def statistics_equations(layers: Iterable[ImageMoments], batch: int, *, rough: bool = False) -> NormalEquations:
     """What the images' moments would have to add up to, had training used batches of ``batch``."""
-    return NormalEquations.of_moments(
-        [
-            (
-                torch.cat([layer.first, layer.second], dim=1).double().cpu().numpy(),
-                stored_moments(
-                    np.zeros(layer.stored.mean.numel()),
-                    layer.stored.variance.double().cpu().numpy(),
-                    layer.positions,
-                    batch,
-                ),
-            )
-            for layer in layers
-        ]
+    blocks = (
+        (
+            torch.cat([layer.first, layer.second], dim=1).double().cpu().numpy(),
+            stored_moments(
+                np.zeros(layer.stored.mean.numel()),
+                layer.stored.variance.double().cpu().numpy(),
+                layer.positions,
+                batch,
+            ),
+        )
+        for layer in layers
     )
+    return NormalEquations.of_moments(blocks, rough=rough)
 
 
 def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -> Floats:
