@@ -23,7 +23,7 @@ from PIL import Image
 from scipy import ndimage, stats
 from torch import Tensor
 
-from reid_audit.judge import judge
+from reid_audit.judge import Case, judge
 from reid_audit.records import Measured, Measurement, Metric, Outcome, Policy, find
 from reid_audit.score.calibration import holdout_needed, tpr_estimate
 from reid_audit.score.likelihood import likely_samples
@@ -158,14 +158,9 @@ def null_draws(source: Source, draws: int, seed: int, members: int, others: int)
         tally.counts += _value(outcome.measurements, Metric.REIDENTIFIED_PATIENTS) > 0
         tally.hits += _value(outcome.measurements, Metric.SINGLE_HIT) > 0
         verdict = judge(
-            (*outcome.measurements, *_rest(source, cohorts, images, rng)),
+            Case((*outcome.measurements, *_rest(source, cohorts, images, rng)), "0" * 64, "disjoint", True, True, True),
             Policy(),
-            checkpoint_sha256="0" * 64,
             today=date(2026, 1, 1),
-            prior_overlap="disjoint",
-            budget_complete=True,
-            has_reference=True,
-            has_holdout=True,
         )
         tally.outcomes.append(verdict.outcome)
         for breach in verdict.breaches:

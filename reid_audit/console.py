@@ -24,25 +24,11 @@ from rich.text import Text
 
 from reid_audit import figures
 from reid_audit.observer import Event, Noted, StageAdvanced, StageEnded, StageStarted
-from reid_audit.records import REASON_TEXT, AuditResult, Measured, Metric, Outcome, find
+from reid_audit.records import METRICS, REASON_TEXT, AuditResult, Family, Measured, Outcome, find
 from reid_audit.report.words import duration
 
-SHOWN = (
-    Metric.LINKAGE_P,
-    Metric.LINKAGE_AUC,
-    Metric.REIDENTIFIED_PATIENTS,
-    Metric.LINKAGE_TPR,
-    Metric.MEMBERSHIP_AUC,
-    Metric.MEMBERSHIP_TPR,
-    Metric.LIKELY_SAMPLES,
-    Metric.NEAREST_SSIM,
-    Metric.NEAREST_NN,
-    Metric.NEGATIVE_CONTROL_P,
-    Metric.EXCHANGEABILITY_P,
-    Metric.SCORER_SENSITIVITY,
-    Metric.ATTACK_POWER,
-    Metric.MEMBERSHIP_CONTROL,
-)
+SHOWN = (Family.LINKAGE, Family.MEMBERSHIP, Family.LIKELY, Family.CONTROL)
+"""Families of metrics that the closing summary lists."""
 COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow"}
 
 
@@ -151,11 +137,14 @@ def show_result(console: Console, result: AuditResult) -> None:
     verdict = result.verdict
     heading = f"{'SCREENING ' if verdict.screening else ''}{verdict.outcome.value.upper()}"
     console.print(f"\n[bold {COLOURS.get(verdict.outcome, 'default')}]{heading}[/]  {escape(verdict.reason)}")
+    gates = {row.metric: row.status for row in verdict.gates}
+    controls = {row.metric: row.status for row in verdict.controls if row.metric is not None}
     demoted = {d.metric for d in verdict.demoted}
     table = Table(box=None, pad_edge=False)
-    for name in ("metric", "value", "95 % interval", "control"):
-        table.add_column(name, justify="left" if name == "metric" else "right")
-    for metric in SHOWN:
+    for name in ("metric", "value", "95 % interval", "control", "status"):
+        table.add_column(name, justify="left" if name in ("metric", "status") else "right")
+    for metric in (m for m, entry in METRICS.items() if entry.family in SHOWN):
+        status = (gates.get(metric) or controls.get(metric) or "").replace("_", " ")
         found = find(result.measurements, metric)
         if isinstance(found, Measured):
             limits = result.policy.limits(metric)
@@ -163,9 +152,9 @@ def show_result(console: Console, result: AuditResult) -> None:
             control = "" if found.control is None else f"{found.control:.3g}"
             mark = " (indicator)" if found.indicator or metric in demoted else ""
             value = figures.plain(found.value, limits, digits=3)
-            table.add_row(f"{metric.value}{mark}", value, " .. ".join(ends), control)
+            table.add_row(f"{metric.value}{mark}", value, " .. ".join(ends), control, status)
         else:
-            table.add_row(metric.value, found.reason.value, "", "")
+            table.add_row(metric.value, found.reason.value, "", "", status)
     console.print(table)
     for reason in dict.fromkeys(d.reason for d in verdict.demoted):
         console.print(f"indicators do not count: {REASON_TEXT[reason]}", highlight=False)

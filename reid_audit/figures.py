@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Literal
 
-Unit = Literal["share", "p", "count", "score", "years", "bits"]
+from reid_audit.records import Unit
+
 Limits = Sequence[float | None]
 MOST_DIGITS = 17
 """Enough for every double."""

@@ -22,6 +22,7 @@ from reid_audit.records import (
     PreprocessSpec,
     Waiver,
     default_gates,
+    unevaluable,
 )
 from reid_audit.records.earlier import RENAMED
 
@@ -263,7 +264,10 @@ def _gates(table: dict[str, Any]) -> tuple[Gate, ...]:
         if default is not None:
             kept = {key: value for key, value in default.model_dump().items() if key not in inner}
             given = {**given, **kept}
-        gates[Metric(name)] = _build(Gate, given, where)
+        gate = _build(Gate, given, where)
+        if reason := unevaluable(gate):
+            raise _refusal(f"{where} can never be evaluated: {reason}", f"docs/metrics/{name}.md says what it measures")
+        gates[Metric(name)] = gate
     return tuple(gates.values())
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 import policy_page
 import pytest
 
-from reid_audit.judge import CORE
 from reid_audit.policy import load_policy
-from reid_audit.records import Controls, Direction, Metric, Policy, direction_of
-from reid_audit.report.words import METRICS
+from reid_audit.records import CONTROLS, METRICS, Controls, Direction, Metric, Policy, direction_of
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -26,11 +24,9 @@ HEADINGS = [
 ]
 UNITS = {"share": "Share", "p": "p-value", "count": "Count", "score": "No unit", "years": "Years", "bits": "Bits"}
 LIMITS: dict[Metric, tuple[str, str]] = {
-    Metric.ATTACK_POWER: ("attack_power_p", "at most"),
-    Metric.SCORER_SENSITIVITY: ("scorer_sensitivity_low", "lower end at least"),
-    Metric.MEMBERSHIP_CONTROL: ("membership_control_tpr", "at least"),
-    Metric.NEGATIVE_CONTROL_P: ("negative_control_p", "above"),
-    Metric.EXCHANGEABILITY_P: ("exchangeability_p", "above"),
+    entry.metric: (entry.limit, f"{'lower end ' if entry.bound == 'low' else ''}{entry.comparison.replace('_', ' ')}")
+    for entry in CONTROLS.values()
+    if entry.metric is not None
 }
 
 
@@ -50,7 +46,7 @@ def default_gate(metric: Metric) -> str:
     if metric in LIMITS:
         key, verb = LIMITS[metric]
         said.append(f"a control a PASS needs: {verb} {getattr(Controls(), key):g} (`{key}`)")
-    if metric in CORE:
+    if METRICS[metric].always_needed:
         said.append("a PASS always needs it, whatever the policy says")
     text = "; ".join(said) or "none"
     return f"{text[:1].upper()}{text[1:]}."
@@ -67,7 +63,7 @@ def test_every_metric_has_one_page_and_every_page_a_metric() -> None:
 
 @pytest.mark.parametrize("metric", list(Metric))
 def test_metric_page(metric: Metric) -> None:
-    page = DOCS / "metrics" / f"{metric.value}.md"
+    page = ROOT / METRICS[metric].page
     assert page.read_text(encoding="utf-8").startswith(f"# `{metric.value}`\n\n{METRICS[metric].label}.")
     found = sections(page)
     assert list(found) == HEADINGS

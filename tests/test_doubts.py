@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from reid_audit.judge import doubt_gaps, with_gaps
-from reid_audit.records import ArchMatch, Outcome, Verdict
+from dataclasses import replace
+from datetime import date
 
-DOUBTED = ArchMatch(name="resnet18", library="torchvision", family="resnet", coverage=1.0, doubts=("first", "second"))
+from test_judge import CLEAN, DIGEST
+
+from reid_audit.judge import Case, judge
+from reid_audit.records import Measured, Metric, Outcome, Policy, replaced
+
+SURE = Case(CLEAN, DIGEST, "disjoint", True, True, True)
+DOUBTED = replace(SURE, network_doubts=("first", "second"))
+LEAK = Measured(metric=Metric.MEMBERSHIP_TPR, value=0.3, low=0.2, high=0.5)
 
 
-def test_every_doubt_is_a_gap_with_a_remedy() -> None:
-    gaps = doubt_gaps(DOUBTED)
-    assert [gap.text for gap in gaps] == ["the network is in doubt: first", "the network is in doubt: second"]
-    assert all("--arch" in gap.remedy for gap in gaps)
-    assert doubt_gaps(DOUBTED.model_copy(update={"doubts": ()})) == ()
+def test_every_doubt_is_a_gap_with_a_remedy_and_withholds_the_pass() -> None:
+    assert judge(SURE, Policy(), today=date(2026, 3, 1)).outcome is Outcome.PASS
+    verdict = judge(DOUBTED, Policy(), today=date(2026, 3, 1))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert [gap.text for gap in verdict.gaps] == ["the network is in doubt: first", "the network is in doubt: second"]
+    assert all("--arch" in gap.remedy for gap in verdict.gaps)
+    assert "first" in verdict.reason
 
 
-def test_a_doubt_withholds_the_pass_and_nothing_else() -> None:
-    passed, failed = (Verdict(outcome=outcome, reason="so") for outcome in (Outcome.PASS, Outcome.FAIL))
-    withheld = with_gaps(passed, doubt_gaps(DOUBTED))
-    assert withheld.outcome is Outcome.INCONCLUSIVE
-    assert "first" in withheld.reason
-    kept = with_gaps(failed, doubt_gaps(DOUBTED))
-    assert (kept.outcome, kept.reason, len(kept.gaps)) == (Outcome.FAIL, "so", 2)
+def test_a_doubt_hides_no_breach() -> None:
+    leaking = replace(DOUBTED, measurements=replaced(CLEAN, (LEAK,)))
+    assert judge(leaking, Policy(), today=date(2026, 3, 1)).outcome is Outcome.FAIL

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid_audit.figures import Unit, limit, number, plain
+from reid_audit.figures import limit, number, plain
+from reid_audit.records import Unit
 
 UNITS = get_args(Unit)
 LIMITS = (0.0, 0.00005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)

@@ -6,10 +6,11 @@ from datetime import date
 
 import pytest
 
-from reid_audit.judge import Overlap, judge
+from reid_audit.judge import Case, Overlap, judge
 from reid_audit.judge.remedies import REMEDIES
 from reid_audit.records import (
     REASON_TEXT,
+    Control,
     Controls,
     Corroboration,
     Gate,
@@ -65,17 +66,8 @@ def _judge(
     has_reference: bool = True,
     has_holdout: bool = True,
 ) -> Verdict:
-    return judge(
-        measurements,
-        policy or Policy(),
-        waivers=waivers,
-        checkpoint_sha256=DIGEST,
-        today=TODAY,
-        prior_overlap=prior_overlap,
-        budget_complete=budget_complete,
-        has_reference=has_reference,
-        has_holdout=has_holdout,
-    )
+    case = Case(measurements, DIGEST, prior_overlap, budget_complete, has_reference, has_holdout)
+    return judge(case, policy or Policy(), waivers=waivers, today=TODAY)
 
 
 def test_a_clean_model_with_every_control_passes() -> None:
@@ -377,3 +369,41 @@ def test_a_screening_policy_with_films_is_judged_in_full() -> None:
     verdict = _judge(SCREEN, policy)
     assert not verdict.screening
     assert verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def test_an_excess_gate_that_could_not_be_evaluated_this_time_withholds_the_pass() -> None:
+    """A gate without a ``clear`` limit does not fail open where its control is missing."""
+    policy = Policy(gates=(Gate(metric=Metric.NEAREST_NN, fail=0.05, basis="excess"),))
+    assert _judge(policy=policy).outcome is Outcome.PASS
+    verdict = _judge(_with(_m(Metric.NEAREST_NN, 0.9)), policy)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert [(row.status, row.lacking) for row in verdict.gates] == [("unmeasured", True)]
+    assert "no control in this run" in verdict.gaps[0].text
+
+
+def test_a_waiver_answers_for_a_number_and_not_for_a_core_number_that_does_not_count() -> None:
+    waiver = _waiver(Metric.LINKAGE_P)
+    between = _m(Metric.LINKAGE_P, 0.03)
+    assert _judge(_with(between), waivers=(waiver,)).outcome is Outcome.PASS
+    verdict = _judge(_with(between), waivers=(waiver,), prior_overlap="overlap")
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert next(row for row in verdict.gates if row.metric is Metric.LINKAGE_P).lacking
+
+
+def test_each_row_says_what_was_compared_with_what() -> None:
+    verdict = _judge(_with(_m(Metric.MEMBERSHIP_TPR, 0.3, 0.2, 0.5)))
+    rows = {row.metric: row for row in verdict.gates}
+    assert tuple(rows) == tuple(gate.metric for gate in Policy().gates)
+    breach, open_, clear = rows[Metric.MEMBERSHIP_TPR], rows[Metric.LINKAGE_TPR], rows[Metric.LINKAGE_P]
+    assert (breach.status, breach.compared, breach.bound, breach.limit) == ("breach", 0.2, "low", "fail")
+    assert breach.margin == pytest.approx(-0.15)
+    assert (open_.status, open_.compared, open_.bound, open_.limit) == ("clear", 0.03, "high", "clear")
+    assert (clear.status, clear.compared, clear.bound, clear.limit) == ("clear", 0.4, "value", "clear")
+    assert clear.margin == pytest.approx(0.35)
+    assert {row.status for row in verdict.controls} == {"met"}
+    assert [row.control for row in verdict.controls] == list(Control)
+
+
+def test_a_gate_without_limits_is_off() -> None:
+    policy = Policy(gates=(Gate(metric=Metric.NEAREST_NN), Gate(metric=Metric.NEAREST_SSIM, fail=0.05, basis="excess")))
+    assert [row.status for row in _judge(policy=policy).gates] == ["off", "clear"]

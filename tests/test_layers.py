@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "reid_audit"
 FLOORS: dict[str, int] = {
     "records": 0,
     "errors": 0,
-    "figures": 0,
     "observer": 0,
     "checkpoint": 1,
+    "figures": 1,
     "budget": 1,
     "device": 1,
     "store": 1,

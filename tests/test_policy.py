@@ -11,7 +11,7 @@ import pytest
 
 from reid_audit.errors import PolicyError
 from reid_audit.policy import load_policy, load_waivers, parse_policy, policy_sha256, policy_template, searched
-from reid_audit.records import Metric, Policy
+from reid_audit.records import CONTROLS, METRICS, Control, Controls, Metric, Policy, default_gates, unevaluable
 
 
 def _policy(tmp_path: Path, text: str) -> Policy:
@@ -251,3 +251,30 @@ def test_incomplete_waivers_are_usage_errors(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(PolicyError):
         load_waivers(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[gates.membership_max_p]\nfail = 0.01\nbasis = "excess"',
+        '[gates.pixel_entropy_tuned]\nfail = 1.0\nbasis = "excess"',
+        "[gates.membership_tpr_at_1pct_fpr]\nfail = 5",
+        "[gates.linkage_p]\nclear = -0.1",
+        "[gates.reidentified_patients]\nfail = -1",
+    ],
+)
+def test_a_gate_that_can_never_be_evaluated_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="can never be evaluated") as caught:
+        _policy(tmp_path, text)
+    assert "docs/metrics/" in caught.value.closest
+
+
+def test_every_default_gate_can_be_evaluated() -> None:
+    assert [unevaluable(gate) for gate in default_gates()] == [""] * len(default_gates())
+
+
+def test_every_control_has_its_keys_in_the_policy() -> None:
+    keys = {"canaries"} | {c.value for c in Control} | {entry.limit for entry in CONTROLS.values() if entry.limit}
+    assert set(Controls.model_fields) == keys
+    assert list(CONTROLS) == list(Control)
+    assert set(METRICS) == set(Metric)

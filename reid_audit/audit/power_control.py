@@ -68,14 +68,14 @@ def power_control(
 ) -> tuple[tuple[Measurement, ...], list[AttackRun]]:
     """Attack a copy that memorised the canaries, unless the verdict stands without it. ``measured``: so far."""
     request, setup, cohorts = state.request, state.setup, state.cohorts
-    wanted = request.policy.controls.attack_power or request.policy.controls.membership_control
+    wanted = request.policy.controls.plants
     if cohorts.holdout is None:
         return absent(Reason.NO_HOLDOUT), []
     if cohorts.canaries is None:
         return absent(Reason.TOO_FEW_HOLDOUT), []
     if cohorts.reference is None or not wanted:
         return absent(Reason.CONTROL_NOT_RUN), []
-    if state.verdict(measured, runs).outcome is Outcome.FAIL:
+    if state.verdict([measured], runs).outcome is Outcome.FAIL:
         return absent(Reason.NOT_NEEDED), []
     key = digest_of(context.inputs, cohorts.holdout, request.policy.level)
     known = cache.load(key)

@@ -22,9 +22,8 @@ from reid_audit.audit.predictors import predictors_for
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
-from reid_audit.audit.state import COMPLETE, AuditState
+from reid_audit.audit.state import AuditState
 from reid_audit.budget import Clock, Meter, start
-from reid_audit.judge import agreed
 from reid_audit.observer import Noted, Observer, SilentObserver, StageEnded, StageStarted
 from reid_audit.records import (
     AttackRun,
@@ -32,6 +31,7 @@ from reid_audit.records import (
     Measurement,
     Reason,
     Spend,
+    StoppedBy,
     ToolInfo,
     Unmeasured,
     Verdict,
@@ -44,6 +44,7 @@ from reid_audit.score.likelihood import screening_samples
 from reid_audit.score.similarity import MatchSpace, fit_match_space
 from reid_audit.store import RunStore
 
+DONE = StoppedBy.COMPLETE
 ATTACKS, MARGIN = 0.90, 0.85
 """Share of the time left that the attacks on target and canaries may take together, and how much of it is planned."""
 
@@ -79,7 +80,7 @@ def run_audit(
     observer.notice(StageStarted("scoring"))
     scored = score(setup, frozen.first, frozen.control, cohorts, request)
     state = AuditState(request, setup, cohorts, now)
-    observer.notice(StageEnded("scoring", state.verdict(scored.measurements, frozen.runs).outcome.value))
+    observer.notice(StageEnded("scoring", state.verdict([scored.measurements], frozen.runs).outcome.value))
     extra, more = power_control(
         scored.measurements, scored.space, state, frozen.runs, context, meter, cache or ControlCache()
     )
@@ -87,8 +88,7 @@ def run_audit(
     measurements = scored.measurements + extra
     repeats = tuple(relinked(made, scored, request) for made in frozen.repeats) if scored.found else ()
     every = (measurements, *(replaced(measurements, found) for found in repeats))
-    seeds = range(request.seed, request.seed + len(every))
-    verdict = agreed([state.verdict(m, runs) for m in every], seeds, request.policy.agreement or len(every))
+    verdict = state.verdict(every, runs)
     result = recorded(state, scored, frozen, runs, measurements, repeats, verdict, context, meter)
     return Audited(result, evidence_of(setup, scored.found, frozen.first, cohorts, verdict) if scored.found else None)
 
@@ -193,7 +193,7 @@ def recorded(
         spend=Spend(
             seconds=meter.elapsed(),
             steps=sum(run.spend.steps for run in runs),
-            stopped_by=next((a.spend.stopped_by for a in runs if a.spend.stopped_by not in COMPLETE), COMPLETE[0]),
+            stopped_by=next((a.spend.stopped_by for a in runs if a.spend.stopped_by is not DONE), DONE),
         ),
         seed=request.seed,
         options=request.options,

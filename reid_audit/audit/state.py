@@ -9,10 +9,8 @@ from datetime import datetime
 from reid_audit.audit.cohorts import OpenedCohorts
 from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.setup import Setup
-from reid_audit.judge import Overlap, doubt_gaps, judge, with_gaps
-from reid_audit.records import AttackRun, Measurement, StoppedBy, Verdict
-
-COMPLETE = (StoppedBy.COMPLETE, StoppedBy.CONVERGED)
+from reid_audit.judge import Case, Overlap, judge_seeds
+from reid_audit.records import AttackRun, Measurement, Verdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,17 +27,10 @@ class AuditState:
         """The worst of what the prior shares with each cohort; "unknown" without cohorts."""
         return self.cohorts.overlap(self.setup.prior_origin)
 
-    def verdict(self, measurements: tuple[Measurement, ...], runs: Sequence[AttackRun]) -> Verdict:
-        """The verdict on one attack seed."""
-        found = judge(
-            measurements,
-            self.request.policy,
-            waivers=self.request.waivers,
-            checkpoint_sha256=self.setup.checkpoint.summary.sha256,
-            today=self.now.date(),
-            prior_overlap=self.overlap,
-            budget_complete=all(run.spend.stopped_by in COMPLETE for run in runs),
-            has_reference=self.cohorts.reference is not None,
-            has_holdout=self.cohorts.holdout is not None,
-        )
-        return with_gaps(found, doubt_gaps(self.setup.task.target.match))
+    def verdict(self, measured: Sequence[tuple[Measurement, ...]], runs: Sequence[AttackRun]) -> Verdict:
+        """The verdict on what each attack seed ``measured``, the request's seed first."""
+        cohorts = (cohort.summary for cohort in self.cohorts.given)
+        file, network = self.setup.checkpoint.summary, self.setup.task.target.match
+        case = Case.of(measured[0], file, network, self.overlap, cohorts, runs)
+        policy, waivers = self.request.policy, self.request.waivers
+        return judge_seeds(case, measured, self.request.seed, policy, waivers=waivers, today=self.now.date())

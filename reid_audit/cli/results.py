@@ -127,13 +127,15 @@ def load_result(path: Path) -> AuditResult:
 
     Raises RunStateError.
     """
+    from reid_audit.judge import with_rows
     from reid_audit.records import AuditResult
     from reid_audit.records.earlier import with_present_names
 
     path = run_of(path)
     place = path / RESULT if path.is_dir() else path
     try:
-        return AuditResult.model_validate_json(json.dumps(with_present_names(json.loads(place.read_bytes()))))
+        document = with_present_names(json.loads(place.read_bytes()))
+        return with_rows(AuditResult.model_validate_json(json.dumps(document)))
     except (OSError, ValueError) as error:
         raise RunStateError(
             f"{path} holds no finished run",

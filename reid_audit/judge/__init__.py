@@ -1,7 +1,9 @@
 """Measurements and policy to a verdict; pure: no tensors, no clock, no files."""
 
-from reid_audit.judge.again import doubt_gaps, judge_again, with_gaps
-from reid_audit.judge.agreement import agreed
-from reid_audit.judge.verdict import CORE, Overlap, exceeds_fail, judge
+from reid_audit.judge.again import judge_again, with_rows
+from reid_audit.judge.agreement import agreed, judge_seeds
+from reid_audit.judge.bounds import exceeds_fail
+from reid_audit.judge.case import Case, Overlap
+from reid_audit.judge.verdict import CORE, judge
 
-__all__ = ["CORE", "Overlap", "agreed", "doubt_gaps", "exceeds_fail", "judge", "judge_again", "with_gaps"]
+__all__ = ["CORE", "Case", "Overlap", "agreed", "exceeds_fail", "judge", "judge_again", "judge_seeds", "with_rows"]

@@ -6,21 +6,27 @@ from collections.abc import Sequence
 from datetime import date
 
 from reid_audit import figures
-from reid_audit.judge.agreement import agreed
-from reid_audit.judge.verdict import judge, reason_for
+from reid_audit.judge.agreement import judge_seeds
+from reid_audit.judge.case import Case
+from reid_audit.judge.verdict import reason_for
 from reid_audit.records import (
-    ArchMatch,
+    AttackRun,
     AuditResult,
     Gap,
+    GateDecision,
     Outcome,
     Policy,
     PreprocessPolicy,
-    StoppedBy,
     Verdict,
     Waiver,
 )
 
-COMPLETE = (StoppedBy.COMPLETE, StoppedBy.CONVERGED)
+
+def case_of(found: AuditResult) -> Case:
+    """The case a finished run makes."""
+    whole = AttackRun(name="target", spend=found.spend)
+    runs = (*found.attack_runs, whole)
+    return Case.of(found.measurements, found.checkpoint, found.architecture, found.prior.overlap, found.cohorts, runs)
 
 
 def judge_again(found: AuditResult, policy: Policy, *, waivers: Sequence[Waiver] = (), today: date) -> Verdict:
@@ -29,30 +35,34 @@ def judge_again(found: AuditResult, policy: Policy, *, waivers: Sequence[Waiver]
     A policy that asks for what the run did not do (other canaries, another false-discovery rate, other preprocessing,
     more repeats) cannot PASS it.
     """
-    roles = {cohort.role for cohort in found.cohorts}
     seeds = found.by_seed()
-    verdicts = [
-        judge(
-            measurements,
-            policy,
-            waivers=waivers,
-            checkpoint_sha256=found.checkpoint.sha256,
-            today=today,
-            prior_overlap=found.prior.overlap,
-            budget_complete=found.spend.stopped_by in COMPLETE,
-            has_reference="reference" in roles,
-            has_holdout="holdout" in roles,
-        )
-        for measurements in seeds
-    ]
-    needed = policy.agreement if policy.agreement is not None and policy.repeats == len(seeds) else len(seeds)
-    verdict = agreed(verdicts, range(found.seed, found.seed + len(seeds)), needed)
-    gaps = (
-        *doubt_gaps(found.architecture),
-        *differences(found.policy, policy, len(seeds)),
-        *_named_code(found, policy),
-    )
-    return with_gaps(verdict, gaps)
+    verdict = judge_seeds(case_of(found), seeds, found.seed, policy, waivers=waivers, today=today)
+    return with_gaps(verdict, (*differences(found.policy, policy, len(seeds)), *_named_code(found, policy)))
+
+
+def with_rows(found: AuditResult) -> AuditResult:
+    """``found`` with the rows of its gates and controls, where an earlier version recorded none.
+
+    Its outcome, breaches and gaps stay as they were recorded; a row never says less than they do.
+    """
+    if found.verdict.gates or found.verdict.controls:
+        return found
+    judged = judge_again(found, found.policy, waivers=found.waivers, today=found.started.date())
+    breaches, waived = ({b.metric: b.text for b in group} for group in (found.verdict.breaches, found.verdict.waived))
+    gaps = {gap.metric: gap for gap in found.verdict.gaps if gap.metric is not None}
+
+    def recorded(row: GateDecision) -> GateDecision:
+        if row.metric in breaches:
+            return row.model_copy(update={"status": "breach", "text": breaches[row.metric]})
+        if row.metric in waived:
+            return row.model_copy(update={"status": "waived", "text": waived[row.metric], "lacking": False})
+        if row.status == "breach" or (row.status == "clear" and row.metric in gaps):
+            return row.model_copy(update={"status": "open", "lacking": row.metric in gaps})
+        return row
+
+    gates = tuple(recorded(row) for row in judged.gates)
+    verdict = found.verdict.model_copy(update={"gates": gates, "controls": judged.controls})
+    return found.model_copy(update={"verdict": verdict})
 
 
 def with_gaps(verdict: Verdict, gaps: Sequence[Gap]) -> Verdict:
@@ -66,20 +76,13 @@ def with_gaps(verdict: Verdict, gaps: Sequence[Gap]) -> Verdict:
     return verdict.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "gaps": every, "reason": reason})
 
 
-def doubt_gaps(match: ArchMatch) -> tuple[Gap, ...]:
-    """What a PASS lacks where the network that was audited may not be the one that was trained."""
-    remedy = "name the network with --arch, or give its constructor with --arch-factory; docs/checkpoints.md says more"
-    return tuple(Gap(text=f"the network is in doubt: {doubt}", remedy=remedy) for doubt in match.doubts)
-
-
 def differences(ran: Policy, asked: Policy, seeds: int) -> tuple[Gap, ...]:
     """What ``asked`` wants of an audit that a run under ``ran`` with ``seeds`` attack seeds did not do."""
     controls = asked.controls
-    planted = controls.attack_power or controls.membership_control
     found = (
         (asked.repeats > seeds, f"the policy asks for {asked.repeats} attack seeds, the run has {seeds}"),
         (
-            planted and controls.canaries != ran.controls.canaries,
+            controls.plants and controls.canaries != ran.controls.canaries,
             f"the run planted {ran.controls.canaries} canaries, the policy asks for {controls.canaries}",
         ),
         (

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from reid_audit.records import REASON_TEXT, Gap, Metric, Reason, Unmeasured
+from reid_audit.records import RATE_HOLDOUT, REASON_TEXT, Reason, Unmeasured
 from reid_audit.score.calibration import members_needed
-
-TPR_FROM_HOLDOUT = 100
-"""Hold-out patients from which a true positive rate at 1 % false positives is reported (score/linkage.py)."""
 
 REMEDIES: dict[Reason, str] = {
     Reason.NO_REFERENCE: "give the training films with --reference",
     Reason.NO_HOLDOUT: "give films of other patients from the same source with --holdout",
-    Reason.TOO_FEW_HOLDOUT: f"give at least {TPR_FROM_HOLDOUT} hold-out patients beside the canaries",
+    Reason.TOO_FEW_HOLDOUT: f"give at least {RATE_HOLDOUT} hold-out patients beside the canaries",
     Reason.TOO_FEW_REFERENCE: f"give at least {members_needed(0.10)} training patients",
     Reason.BUDGET_ENDED: "raise --budget, or resume the run",
     Reason.CONTROL_NOT_RUN: "run with a profile that includes this control",
@@ -27,16 +24,7 @@ REMEDIES: dict[Reason, str] = {
 """What to do about each reason."""
 
 
-def unmeasured_gap(measurement: Unmeasured) -> Gap:
-    """The gap a missing measurement leaves."""
-    return Gap(
-        metric=measurement.metric,
-        text=f"{measurement.metric.value} was not measured: {REASON_TEXT[measurement.reason]}",
-        remedy=REMEDIES.get(measurement.reason, "see docs/metrics.md for what this metric needs"),
-    )
-
-
-def doubtful_gap(metric: Metric, reason: Reason) -> Gap:
-    """The gap a measurement leaves that must not decide."""
-    text = f"{metric.value} is an indicator here: {REASON_TEXT[reason]}"
-    return Gap(metric=metric, text=text, remedy=REMEDIES[reason])
+def said_unmeasured(measurement: Unmeasured) -> tuple[str, str]:
+    """(what a missing measurement means, what would supply it)."""
+    text = f"{measurement.metric.value} was not measured: {REASON_TEXT[measurement.reason]}"
+    return text, REMEDIES.get(measurement.reason, "see docs/metrics.md for what this metric needs")

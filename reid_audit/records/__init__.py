@@ -1,6 +1,9 @@
 """The values that cross floors."""
 
 from reid_audit.records.base import Fraction, Record, Sha256
+from reid_audit.records.controls import CONTROLS, Comparison, Control, ControlEntry, Controls
+from reid_audit.records.entry import Family, MetricEntry, Unit
+from reid_audit.records.gates import Corroboration, Direction, Gate
 from reid_audit.records.metrics import (
     REASON_TEXT,
     Measured,
@@ -13,17 +16,11 @@ from reid_audit.records.metrics import (
 )
 from reid_audit.records.policy import (
     Budget,
-    Controls,
-    Corroboration,
-    Direction,
-    Gate,
     Policy,
     PreprocessPolicy,
     PreprocessSpec,
     Scaling,
     Waiver,
-    default_gates,
-    direction_of,
 )
 from reid_audit.records.result import (
     EXIT_CODES,
@@ -34,9 +31,13 @@ from reid_audit.records.result import (
     Candidate,
     CheckpointSummary,
     CohortSummary,
+    ControlDecision,
+    ControlStatus,
     Curve,
     Demotion,
     Gap,
+    GateDecision,
+    GateStatus,
     GreyValues,
     Histogram,
     LeftOut,
@@ -48,9 +49,20 @@ from reid_audit.records.result import (
     ToolInfo,
     Verdict,
 )
+from reid_audit.records.table import (
+    METRICS,
+    RATE_HOLDOUT,
+    default_gates,
+    direction_of,
+    family,
+    unevaluable,
+)
 
 __all__ = [
+    "CONTROLS",
     "EXIT_CODES",
+    "METRICS",
+    "RATE_HOLDOUT",
     "REASON_TEXT",
     "ArchMatch",
     "AttackRun",
@@ -60,20 +72,29 @@ __all__ = [
     "Candidate",
     "CheckpointSummary",
     "CohortSummary",
+    "Comparison",
+    "Control",
+    "ControlDecision",
+    "ControlEntry",
+    "ControlStatus",
     "Controls",
     "Corroboration",
     "Curve",
     "Demotion",
     "Direction",
+    "Family",
     "Fraction",
     "Gap",
     "Gate",
+    "GateDecision",
+    "GateStatus",
     "GreyValues",
     "Histogram",
     "LeftOut",
     "Measured",
     "Measurement",
     "Metric",
+    "MetricEntry",
     "Outcome",
     "Policy",
     "PredictorCard",
@@ -87,11 +108,14 @@ __all__ = [
     "Spend",
     "StoppedBy",
     "ToolInfo",
+    "Unit",
     "Unmeasured",
     "Verdict",
     "Waiver",
     "default_gates",
     "direction_of",
+    "family",
     "find",
     "replaced",
+    "unevaluable",
 ]

@@ -3,61 +3,15 @@
 from __future__ import annotations
 
 from datetime import date
-from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
 from reid_audit.records.base import Fraction, Record, Sha256
+from reid_audit.records.controls import CONTROLS, Controls
+from reid_audit.records.gates import Gate
 from reid_audit.records.metrics import Metric
-
-
-class Direction(StrEnum):
-    """Which way a metric becomes riskier."""
-
-    HIGHER = "higher"
-    LOWER = "lower"
-
-
-LOWER_IS_RISKIER: frozenset[Metric] = frozenset(
-    {
-        Metric.LINKAGE_P,
-        Metric.MEMBERSHIP_MAX_P,
-        Metric.AGE_MAE_RECONSTRUCTION,
-        Metric.AGE_MAE_NEAREST,
-        Metric.AGE_MAE_BASE,
-    }
-)
-
-
-def direction_of(metric: Metric) -> Direction:
-    """p-values of a leak and errors of a reading become riskier downwards, everything else upwards."""
-    return Direction.LOWER if metric in LOWER_IS_RISKIER else Direction.HIGHER
-
-
-class Corroboration(Record):
-    """A second metric that must agree before a breach counts: its lower bound (or value) exceeds ``above``."""
-
-    metric: Metric
-    above: FiniteFloat
-
-
-class Gate(Record):
-    """Thresholds on one metric.
-
-    A breach compares the confidence bound that favours the model (``low``, or the value),
-    a pass compares the other bound (``high``). Between the two lies INCONCLUSIVE.
-    """
-
-    metric: Metric
-    fail: FiniteFloat | None = None
-    """Breached beyond this value; None: this gate never fails a model."""
-    clear: FiniteFloat | None = None
-    """Supports PASS only up to this value; None: not needed for a PASS."""
-    basis: Literal["value", "excess"] = "value"
-    """``excess`` subtracts the control before comparing."""
-    corroborated_by: tuple[Corroboration, ...] = ()
-    """A breach counts only if at least one of these agrees (empty: it counts alone)."""
+from reid_audit.records.table import default_gates
 
 
 class Scaling(Record):
@@ -122,26 +76,6 @@ class PreprocessPolicy(Record):
     """``inferred``: side, resize and crop are declared, but mean, std and invert are read from the first layers."""
 
 
-class Controls(Record):
-    """Controls a PASS needs, and what each has to reach."""
-
-    attack_power: bool = True
-    attack_power_p: Fraction = 0.01
-    """The canary attack must reach this p-value."""
-    scorer_sensitivity: bool = True
-    scorer_sensitivity_low: Fraction = 0.5
-    membership_control: bool = True
-    membership_control_tpr: Fraction = 0.5
-    negative_control: bool = True
-    negative_control_p: Fraction = 0.01
-    """The attack without target information must not be flagged at this level."""
-    exchangeability: bool = True
-    exchangeability_p: Fraction = 0.01
-    prior_disjoint: bool = True
-    canaries: PositiveInt = 8
-    """Hold-out patients the power control is fine-tuned on."""
-
-
 class Budget(Record):
     """Ceilings of a whole command. ``seconds=None`` leaves only step counts, which makes a run reproducible."""
 
@@ -160,33 +94,6 @@ class Waiver(Record):
     reason: str = Field(min_length=10)
     approved_by: str = Field(min_length=2)
     expires: date
-
-
-def default_gates() -> tuple[Gate, ...]:
-    """The shipped thresholds; docs/policy.md gives the reason for each."""
-    return (
-        Gate(
-            metric=Metric.LINKAGE_P,
-            fail=0.01,
-            clear=0.05,
-            corroborated_by=(
-                Corroboration(metric=Metric.REIDENTIFIED_PATIENTS, above=0),
-                Corroboration(metric=Metric.LINKAGE_TPR, above=0.01),
-            ),
-        ),
-        Gate(metric=Metric.LINKAGE_TPR, clear=0.10),
-        Gate(metric=Metric.SINGLE_HIT, fail=0.0, clear=0.0),
-        Gate(metric=Metric.MEMBERSHIP_TPR, fail=0.05, clear=0.10),
-        Gate(
-            metric=Metric.LIKELY_SAMPLES,
-            fail=5.0,
-            basis="excess",
-            corroborated_by=(Corroboration(metric=Metric.REIDENTIFIED_PATIENTS, above=0),),
-        ),
-        Gate(metric=Metric.NEAREST_SSIM, fail=0.05, basis="excess"),
-        Gate(metric=Metric.NEAREST_NN, fail=0.05, basis="excess"),
-        Gate(metric=Metric.SEX_ACCURACY_RECONSTRUCTION, fail=0.20, basis="excess"),
-    )
 
 
 class Policy(Record):
@@ -235,14 +142,8 @@ class Policy(Record):
 
     def limits(self, metric: Metric) -> tuple[float, ...]:
         """Every number this policy holds a value of ``metric`` against, as a gate, a second metric or a control."""
-        gate, controls = self.gate(metric), self.controls
-        asked = {
-            Metric.ATTACK_POWER: controls.attack_power_p,
-            Metric.SCORER_SENSITIVITY: controls.scorer_sensitivity_low,
-            Metric.MEMBERSHIP_CONTROL: controls.membership_control_tpr,
-            Metric.NEGATIVE_CONTROL_P: controls.negative_control_p,
-            Metric.EXCHANGEABILITY_P: controls.exchangeability_p,
-        }
+        gate = self.gate(metric)
+        asked = {entry.metric: self.controls.limit(entry.control) for entry in CONTROLS.values()}
         own = () if gate is None or gate.basis == "excess" else (gate.fail, gate.clear)
         partners = (c.above for g in self.gates for c in g.corroborated_by if c.metric is metric)
         return tuple(each for each in (*own, asked.get(metric), *partners) if each is not None)

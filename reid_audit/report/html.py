@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from reid_audit.figures import Unit
-from reid_audit.records import Metric
+from reid_audit.records import Metric, Unit
 from reid_audit.report import charts, plain, words
 from reid_audit.report.command import command, repeatability
 from reid_audit.report.templating import page

@@ -10,6 +10,7 @@ from reid_audit.records import (
     ArchMatch,
     AuditResult,
     Curve,
+    Family,
     GreyValues,
     Histogram,
     Measured,
@@ -19,10 +20,10 @@ from reid_audit.records import (
     PredictorCard,
     Reason,
     Unmeasured,
-    Waiver,
+    family,
 )
 from reid_audit.report.command import published
-from reid_audit.report.gates import control_rows, gate_row, waiver_of
+from reid_audit.report.rows import control_rows, gate_rows
 from reid_audit.report.wire import (
     Finding,
     PublicArchitecture,
@@ -42,13 +43,12 @@ from reid_audit.report.wire import (
     PublicTool,
     PublicUnmeasured,
     PublicVerdict,
-    PublicWaiver,
     Seeds,
 )
 
 SMALL_CELL = 10
 """Demographic figures about fewer people are not published."""
-DEMOGRAPHIC = frozenset(m for m in Metric if m.value.startswith(("age_", "sex_")))
+DEMOGRAPHIC = family(Family.DEMOGRAPHICS)
 MAX_BINS = 60
 PUBLISHED_DIGESTS = frozenset(
     {"reconstructions", "negative_control", "controls", "policy", "waivers", "index", "lock", "base"}
@@ -78,13 +78,8 @@ def publish(result: AuditResult) -> PublicReport:
         evidence=result.policy.evidence,
         verdict=_verdict(result, hidden),
         findings=_findings(result, hidden),
-        gates=tuple(
-            gate_row(
-                gate, measurements, result.verdict, _waiver(waiver_of(gate, result.waivers, result.checkpoint.sha256))
-            )
-            for gate in result.policy.gates
-        ),
-        controls=control_rows(result.policy, measurements, result.prior),
+        gates=gate_rows(result, measurements, lambda text: _said(text, hidden)),
+        controls=control_rows(result, measurements, lambda text: _said(text, hidden)),
         measurements=tuple(_measurement(m, result.policy, doubts) for m in measurements),
         histograms=tuple(_histogram(h) for h in result.histograms if h.id not in DEMOGRAPHIC and h.counts),
         curves=tuple(_curve(c) for c in result.curves if c.id in ("membership_roc", "linkage_roc") and c.x),
@@ -207,12 +202,6 @@ def _said(text: str, hidden: frozenset[Metric], about: Metric | None = None) -> 
     if about in hidden or any(metric.value in text for metric in hidden):
         return f"A gate on age or sex; {REASON_TEXT[Reason.SMALL_CELL]}"
     return scrub(text)
-
-
-def _waiver(waiver: Waiver | None) -> PublicWaiver | None:
-    if waiver is None:
-        return None
-    return PublicWaiver(reason=scrub(waiver.reason), approved_by=scrub(waiver.approved_by, 120), expires=waiver.expires)
 
 
 def _histogram(histogram: Histogram) -> PublicHistogram:

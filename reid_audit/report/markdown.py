@@ -91,7 +91,7 @@ def _controls(controls: tuple[ControlRow, ...]) -> str:
         unit = words.METRICS[row.metric].unit if row.metric else "share"
         reached = words.number(row.value, unit, (row.required,))
         needed = f"{signs[row.direction]} {words.threshold(row.required, unit)}" if row.direction else "disjoint"
-        cells = (words.CONTROLS[row.name][0], words.CONTROL_WORD[row.status], reached, needed)
+        cells = (words.CONTROLS[row.name].label, words.CONTROL_WORD[row.status], reached, needed)
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from reid_audit.records import Metric, Outcome
+from reid_audit.records import METRICS, Family, Metric, Outcome
 from reid_audit.report import words
 from reid_audit.report.wire import Finding, GateRow, PublicReport
 
@@ -27,16 +27,14 @@ MITIGATION: dict[str, tuple[str, ...]] = {
         "The measures against reconstruction apply first: what cannot be reconstructed has no age.",
     ),
 }
-_MEMBERSHIP = frozenset({Metric.MEMBERSHIP_TPR, Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_MAX_P})
+_MITIGATED = {Family.MEMBERSHIP: "membership", Family.DEMOGRAPHICS: "demographics"}
 
 
 def mitigations(report: PublicReport) -> tuple[str, ...]:
     """What may help against the breaches of this report, without repeats; empty where there are none."""
     found: list[str] = []
     for metric in (*report.verdict.breaches, *report.verdict.waived):
-        kind = "membership" if metric in _MEMBERSHIP else "reconstruction"
-        if metric.value.startswith(("age_", "sex_")):
-            kind = "demographics"
+        kind = _MITIGATED.get(METRICS[metric].family, "reconstruction")
         found.extend(text for text in MITIGATION[kind] if text not in found)
     return tuple(found)
 
@@ -135,10 +133,11 @@ def _ranked(report: PublicReport) -> list[str]:
 
 def _breach(row: GateRow, report: PublicReport) -> str:
     """One sentence for a gate beyond its threshold; empty where its number is hidden or missing."""
-    if row.compared is None or row.fail is None:
+    limit = row.clear if row.limit == "clear" else row.fail
+    if row.compared is None or limit is None:
         return ""
     unit = words.METRICS[row.metric].unit
-    reached, allowed = words.number(row.compared, unit, (row.fail,)), words.threshold(row.fail, unit)
+    reached, allowed = words.number(row.compared, unit, (limit,)), words.threshold(limit, unit)
     if row.metric is Metric.LINKAGE_P:
         found = words.recovered(report)
         lead = f"{found[0]} of {found[1]} training patients were re-identified" if found and found[0] else ""

@@ -25,7 +25,7 @@ def render_sarif(report: PublicReport) -> str:
             "driver": {
                 "name": "reid-audit",
                 "version": report.tool.version,
-                "rules": [_describe(rule) for rule in rules],
+                "rules": [_describe(rule, report) for rule in rules],
             }
         },
         "automationDetails": {"id": f"reid-audit/{report.checkpoint.sha256}"},
@@ -47,11 +47,15 @@ def _rule(finding: Finding) -> str:
     return finding.metric.value if finding.metric else "evidence"
 
 
-def _describe(rule: str) -> dict[str, Any]:
+def _describe(rule: str, report: PublicReport) -> dict[str, Any]:
     if rule == "evidence":
         return {"id": rule, "shortDescription": {"text": "Evidence the policy asks for is missing"}}
-    label, meaning, _ = words.METRICS[Metric(rule)]
-    return {"id": rule, "shortDescription": {"text": label}, "fullDescription": {"text": meaning}}
+    metric = Metric(rule)
+    return {
+        "id": rule,
+        "shortDescription": {"text": words.METRICS[metric].label},
+        "fullDescription": {"text": words.meaning(report, metric)},
+    }
 
 
 def _result(finding: Finding, rules: list[str], report: PublicReport) -> dict[str, Any]:

@@ -22,7 +22,20 @@ from pydantic import (
     model_validator,
 )
 
-from reid_audit.records import EXIT_CODES, Direction, Fraction, Metric, Outcome, Reason, Sha256, StoppedBy
+from reid_audit.records import (
+    EXIT_CODES,
+    Comparison,
+    Control,
+    ControlStatus,
+    Direction,
+    Fraction,
+    GateStatus,
+    Metric,
+    Outcome,
+    Reason,
+    Sha256,
+    StoppedBy,
+)
 
 SCHEMA: Literal["reid-audit/report/2"] = "reid-audit/report/2"
 SCHEMA_1 = "reid-audit/report/1"
@@ -54,12 +67,6 @@ Digests = Annotated[
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}),
 ]
 """(name, SHA-256) pairs; a JSON object in the document."""
-
-GateStatus = Literal["breach", "waived", "clear", "open", "indicator", "unmeasured"]
-ControlStatus = Literal["met", "missed", "unmeasured", "not_required"]
-ControlName = Literal[
-    "attack_power", "scorer_sensitivity", "membership_control", "negative_control", "exchangeability", "prior_disjoint"
-]
 
 
 class Wire(BaseModel):
@@ -245,13 +252,22 @@ class GateRow(Wire):
     fail: FiniteFloat | None = None
     clear: FiniteFloat | None = None
     compared: FiniteFloat | None = None
-    """Held against ``fail``: the confidence bound that favours the model, less the control for an excess gate."""
+    """The number that decided, less the control for an excess gate."""
+    bound: Literal["value", "low", "high"] | None = None
+    """Which number of the measurement that was: a breach takes the confidence bound that favours the model, a
+    clearance the other."""
+    limit: Literal["fail", "clear"] | None = None
+    """Which threshold it was held against."""
     margin: FiniteFloat | None = None
-    """Room left before the threshold; negative beyond it."""
+    """Room left before that threshold; negative beyond it."""
     corroborated_by: tuple[PublicCorroboration, ...] = ()
     waiver: PublicWaiver | None = None
     doubt: Reason | None = None
     """Why the number was measured but does not count; None where it counts, or nothing was measured."""
+    lacking: bool = False
+    """Whether a PASS lacks something here."""
+    remedy: Sentence = ""
+    """What would supply it."""
 
     @property
     def limits(self) -> tuple[float | None, ...]:
@@ -262,16 +278,19 @@ class GateRow(Wire):
 class ControlRow(Wire):
     """One control a PASS may need."""
 
-    name: ControlName
+    name: Control
     status: ControlStatus
     metric: Metric | None = None
     required: FiniteFloat | None = None
-    direction: Literal["at_least", "at_most", "above"] | None = None
+    direction: Comparison | None = None
     value: FiniteFloat | None = None
     low: FiniteFloat | None = None
     high: FiniteFloat | None = None
     n: NonNegativeInt | None = None
     reason: Reason | None = None
+    lacking: bool = False
+    """Whether a PASS lacks it."""
+    remedy: Sentence = ""
 
 
 class Finding(Wire):

@@ -2,85 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from reid_audit import figures
-from reid_audit.figures import Unit as Unit
-from reid_audit.records import REASON_TEXT, Metric, Outcome, Reason, StoppedBy
-from reid_audit.report.wire import (
-    ControlName,
+from reid_audit.records import (
+    CONTROLS,
+    METRICS,
+    REASON_TEXT,
     ControlStatus,
-    GateRow,
     GateStatus,
+    Metric,
+    Outcome,
+    Reason,
+    StoppedBy,
+    Unit,
+)
+from reid_audit.report.wire import (
+    GateRow,
     PublicMeasured,
     PublicReport,
     PublicUnmeasured,
 )
-
-
-class Words(NamedTuple):
-    """How one metric is called and read."""
-
-    label: str
-    meaning: str
-    unit: Unit
-
-
-METRICS: dict[Metric, Words] = {
-    Metric.LIKELY_SAMPLES: Words(
-        "Likely samples", "Reconstructions the model finds more plausible than chance.", "count"
-    ),
-    Metric.NEAREST_SSIM: Words("Similarity of nearest match (SSIM)", "1 means the same image.", "score"),
-    Metric.NEAREST_NN: Words(
-        "Similarity of nearest match (NN)", "Cosine after hub correction; higher is closer.", "score"
-    ),
-    Metric.PIXEL_ENTROPY_PRIOR: Words("Pixel entropy, original", "Before the attack.", "bits"),
-    Metric.PIXEL_ENTROPY_TUNED: Words("Pixel entropy, tuned", "After the attack.", "bits"),
-    Metric.PIXEL_ENTROPY_REFERENCE: Words("Pixel entropy, reference", "Training images.", "bits"),
-    Metric.PCA_KURTOSIS_PRIOR: Words("PCA kurtosis, original", "Before the attack.", "score"),
-    Metric.PCA_KURTOSIS_TUNED: Words("PCA kurtosis, tuned", "After the attack.", "score"),
-    Metric.PCA_KURTOSIS_REFERENCE: Words("PCA kurtosis, reference", "Training images.", "score"),
-    Metric.FID_PRIOR_TUNED: Words("FID, original to tuned", "How far the attack moved the images.", "score"),
-    Metric.FID_TUNED_REFERENCE: Words("FID, tuned to reference", "Distance to the training images after it.", "score"),
-    Metric.FID_PRIOR_REFERENCE: Words(
-        "FID, original to reference", "Distance to the training images before it.", "score"
-    ),
-    Metric.LINKAGE_P: Words(
-        "Linkage test (p)", "Chance of matches this close to training patients if nothing had leaked.", "p"
-    ),
-    Metric.LINKAGE_AUC: Words(
-        "Linkage AUC", "How well match scores tell training from hold-out patients; 0.5 is guessing.", "score"
-    ),
-    Metric.NEAREST_MEMBER_SHARE: Words(
-        "Nearest patient was in training", "Share of reconstructions; the control is chance.", "share"
-    ),
-    Metric.REIDENTIFIED_PATIENTS: Words("Re-identified patients", "Training patients matched beyond chance.", "count"),
-    Metric.SINGLE_HIT: Words("Single hits", "Reconstructions that name one training patient on their own.", "count"),
-    Metric.LINKAGE_TPR: Words(
-        "Patients recovered at 1 % false alarms", "Share of training patients this attack finds.", "share"
-    ),
-    Metric.MEMBERSHIP_AUC: Words(
-        "Membership AUC", "How well the weights tell training from hold-out patients; 0.5 is guessing.", "score"
-    ),
-    Metric.MEMBERSHIP_TPR: Words(
-        "Patients recognised at 1 % false alarms",
-        "Share of training patients the weights give away to someone holding films.",
-        "share",
-    ),
-    Metric.MEMBERSHIP_MAX_P: Words("Patient who stands out most (p)", "Corrected for looking at every patient.", "p"),
-    Metric.ATTACK_POWER: Words("Attack finds planted patients (p)", "Same attack, copy with known patients.", "p"),
-    Metric.SCORER_SENSITIVITY: Words("Scorer finds degraded films", "Share of degraded training films found.", "share"),
-    Metric.MEMBERSHIP_CONTROL: Words("Scores find planted patients", "Share found at 1 % false alarms.", "share"),
-    Metric.NEGATIVE_CONTROL_P: Words("Attack without the model (p)", "Must not be flagged.", "p"),
-    Metric.EXCHANGEABILITY_P: Words("Training and hold-out alike (p)", "Small: the two sets differ in kind.", "p"),
-    Metric.CONSENSUS: Words("Agreement across seeds", "Similarity of independent reconstructions.", "score"),
-    Metric.AGE_MAE_RECONSTRUCTION: Words("Age error, reconstruction", "Mean absolute error.", "years"),
-    Metric.AGE_MAE_NEAREST: Words("Age error, nearest neighbour", "Mean absolute error.", "years"),
-    Metric.AGE_MAE_BASE: Words("Age error, guessing the median", "Mean absolute error.", "years"),
-    Metric.SEX_ACCURACY_RECONSTRUCTION: Words("Sex correct, reconstruction", "Share of matches.", "share"),
-    Metric.SEX_ACCURACY_NEAREST: Words("Sex correct, nearest neighbour", "Share of matches.", "share"),
-    Metric.SEX_ACCURACY_BASE: Words("Sex correct, guessing the majority", "Share of matches.", "share"),
-}
 
 OUTCOME_WORD: dict[Outcome, str] = {
     Outcome.PASS: "Pass",
@@ -105,6 +47,7 @@ GATE_WORD: dict[GateStatus, str] = {
     "open": "Open",
     "indicator": "Indicator",
     "unmeasured": "Not measured",
+    "off": "Off",
 }
 
 GATE_MEANING: dict[GateStatus, str] = {
@@ -113,7 +56,8 @@ GATE_MEANING: dict[GateStatus, str] = {
     "clear": "within the threshold",
     "open": "undecided: too uncertain, or not confirmed by a second metric",
     "indicator": "shown, but an assumption is not met: decides nothing",
-    "unmeasured": "there is no number",
+    "unmeasured": "there is no number, or none to compare it with",
+    "off": "the policy sets no limit",
 }
 
 CONTROL_WORD: dict[ControlStatus, str] = {
@@ -121,18 +65,6 @@ CONTROL_WORD: dict[ControlStatus, str] = {
     "missed": "Missed",
     "unmeasured": "Not measured",
     "not_required": "Not required",
-}
-
-CONTROLS: dict[ControlName, tuple[str, str]] = {
-    "attack_power": (
-        "The attack can find patients",
-        "Run on a copy that memorised hold-out patients, it must find them.",
-    ),
-    "scorer_sensitivity": ("The matching can see", "Degraded training films must be matched to their patients."),
-    "membership_control": ("The membership score can see", "It must recognise the planted patients."),
-    "negative_control": ("No alarm without the model", "The same attack without the weights must not be flagged."),
-    "exchangeability": ("The two sets are alike", "Training and hold-out films must not differ in kind."),
-    "prior_disjoint": ("The prior knew none of them", "The image prior must not have been trained on these patients."),
 }
 
 ATTACK_RUNS: dict[str, str] = {
@@ -174,6 +106,11 @@ def interval(low: float | None, high: float | None, unit: Unit, beside: figures.
 def threshold(value: float | None, unit: Unit) -> str:
     """A limit as it was set, no digit less; an en dash where there is none."""
     return number(value, unit, (value,))
+
+
+def meaning(report: PublicReport, metric: Metric) -> str:
+    """What the number of ``metric`` says in this report: with or without films of both cohorts."""
+    return METRICS[metric].sentence(films=len(report.cohorts) == 2)
 
 
 def limits(row: GateRow) -> tuple[str, ...]:
@@ -240,3 +177,6 @@ def recovered(report: PublicReport) -> tuple[int, int] | None:
     found = report.measured(Metric.REIDENTIFIED_PATIENTS)
     patients = people(report, "reference")
     return None if found is None or not patients else (round(found.value), patients)
+
+
+__all__ = ["CONTROLS", "METRICS", "Unit"]

@@ -1,7 +1,7 @@
 """Age and sex: does a reconstruction agree with its nearest training patient more than with its nearest hold-out one?
 
 Whoever resembles an image tends to share its age and sex, so agreement alone is no evidence: the control is the
-agreement with equally many hold-out patients (statistics.md, "Demographics").
+agreement with equally many hold-out patients (docs/demographics.md).
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.records import METRICS, Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, Floats, least_p, permuted_labels
 from reid_audit.score.patients import pool
 from reid_audit.score.similarity import MatchSpace, in_blocks
 
-FEWEST = 5
+FEWEST = METRICS[Metric.EXCHANGEABILITY_P].fewest[0]
 
 
 def exchangeability(

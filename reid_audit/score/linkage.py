@@ -1,4 +1,8 @@
-"""Do reconstructions single out training patients among hold-out patients? (statistics.md T1 to T4)"""
+"""Do reconstructions single out training patients among hold-out patients?
+
+Four tests, in the words of the reports: ``linkage_p`` (T1), ``reidentified_patients`` (T2), ``single_hit`` (T3) and
+``linkage_tpr_at_1pct_fpr`` (T4); each has its page in docs/metrics.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from reid_audit.records import Histogram, Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.records import METRICS, RATE_HOLDOUT, Histogram, Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import (
     Bools,
     Floats,
@@ -24,8 +28,7 @@ from reid_audit.score.patients import Pool, pool
 
 SCAN = (4, 8, 16, 32, 64)
 """How many best patients the scan statistic looks at."""
-HOLDOUT_FOR_TPR = 100
-FEWEST = 2
+FEWEST = METRICS[Metric.LINKAGE_P].fewest[0]
 """Patients needed on each side before anything is tested."""
 
 
@@ -250,7 +253,7 @@ def single_hits(matrix: Floats, second: Floats | None, people: Pool) -> Measurem
 
 def linkage_tpr(scores: Floats, people: Pool, rng: np.random.Generator, draws: int = 2000) -> Measurement:
     """T4: share of training patients above the 1 % false-positive threshold of the hold-out."""
-    if people.others < HOLDOUT_FOR_TPR:
+    if people.others < RATE_HOLDOUT:
         return Unmeasured(metric=Metric.LINKAGE_TPR, reason=Reason.TOO_FEW_HOLDOUT)
     tpr = tpr_estimate(scores[people.is_member], scores[~people.is_member], rng, draws=draws)
     return Measured(

@@ -6,15 +6,8 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from reid_audit.records import Metric, Policy
+from reid_audit.records import CONTROLS, METRICS, RATE_HOLDOUT, Control, Gate, Metric, Policy
 from reid_audit.score.calibration import FPR, holdout_needed, members_needed, rank_at, share_interval
-
-FOR_RATES = 100
-"""Hold-out patients from which a rate at 1 % false alarms is reported."""
-FEWEST = 2
-"""Patients a side before anything is tested."""
-FOR_KINDS = 5
-"""Patients a side for the two-sample test of their films."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +22,51 @@ class Need:
 
 
 def needs(policy: Policy) -> tuple[Need, ...]:
-    """What each gate with a ``clear`` limit, and each control of ``policy``, needs."""
+    """What each gate with a ``clear`` limit, each metric a PASS always needs, and each control of ``policy`` needs."""
     kept = policy.controls.canaries
-    found = []
-    rate = policy.gate(Metric.MEMBERSHIP_TPR)
-    if rate is None or rate.clear is None:
-        found.append(Need(Metric.MEMBERSHIP_TPR, FEWEST, FOR_RATES + kept, "a PASS always needs it"))
-    for gate in policy.gates:
-        if gate.clear is None:
-            continue
-        if gate.metric in (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR):
-            members = members_needed(gate.clear)
-            chance = clean_chance(members, FOR_RATES, gate.clear)
-            note = f"to end at or below {gate.clear:g}; with just these at most {chance:.0%} of clean models do"
-            found.append(Need(gate.metric, members, FOR_RATES + kept, note))
-        elif gate.metric is Metric.LINKAGE_P:
-            note = f"one clean model in {1 / gate.clear:.0f} stays open by chance" if gate.clear > 0 else ""
-            found.append(Need(gate.metric, FEWEST, FEWEST + kept, note))
-        elif gate.metric is Metric.SINGLE_HIT:
-            note = "an indicator below 100 hold-out patients per training patient"
-            found.append(Need(gate.metric, FEWEST, FEWEST + kept, note))
-    return (*found, *_controls(policy))
+    asked = [gate for gate in policy.gates if gate.clear is not None]
+    always = [m for m, e in METRICS.items() if e.always_needed and m not in {gate.metric for gate in asked}]
+    found = [
+        *(_need(metric, kept, note="a PASS always needs it") for metric in always),
+        *(_gate(gate, kept) for gate in asked),
+        *(_control(control, policy) for control in CONTROLS if policy.controls.asks(control)),
+    ]
+    return tuple(need for need in found if need is not None)
 
 
-def _controls(policy: Policy) -> list[Need]:
-    controls, kept = policy.controls, policy.controls.canaries
-    found = []
-    if controls.attack_power:
-        found.append(Need(Metric.ATTACK_POWER, 0, 2 * kept, f"{kept} canaries among as many others"))
-    if controls.membership_control:
-        found.append(Need(Metric.MEMBERSHIP_CONTROL, 0, 2 * kept, f"{kept} canaries among as many others"))
-    if controls.scorer_sensitivity:
-        films = films_needed(controls.scorer_sensitivity_low)
-        found.append(Need(Metric.SCORER_SENSITIVITY, 0, kept + films, "training patients count here too"))
-    if controls.negative_control:
-        found.append(Need(Metric.NEGATIVE_CONTROL_P, FEWEST, FEWEST + kept))
-    if controls.exchangeability:
-        found.append(Need(Metric.EXCHANGEABILITY_P, FOR_KINDS, FOR_KINDS + kept))
-    return found
+def _need(metric: Metric, kept: int, *, members: int = 0, note: str = "") -> Need:
+    """The table's fewest patients; ``kept`` hold-out patients become canaries."""
+    fewest = METRICS[metric].fewest
+    return Need(metric, max(fewest[0], members), fewest[1] + kept, note)
+
+
+def _gate(gate: Gate, kept: int) -> Need | None:
+    clear = gate.clear or 0.0
+    if gate.metric in (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR):
+        members = members_needed(clear)
+        chance = clean_chance(members, RATE_HOLDOUT, clear)
+        note = f"to end at or below {clear:g}; with just these at most {chance:.0%} of clean models do"
+        return _need(gate.metric, kept, members=members, note=note)
+    if METRICS[gate.metric].fewest == (0, 0):
+        return None
+    note = ""
+    if gate.metric is Metric.LINKAGE_P and clear > 0:
+        note = f"one clean model in {1 / clear:.0f} stays open by chance"
+    if gate.metric is Metric.SINGLE_HIT:
+        note = "an indicator below 100 hold-out patients per training patient"
+    return _need(gate.metric, kept, note=note)
+
+
+def _control(control: Control, policy: Policy) -> Need | None:
+    entry, kept = CONTROLS[control], policy.controls.canaries
+    if entry.metric is None:
+        return None
+    if entry.planted:
+        return Need(entry.metric, 0, 2 * kept, f"{kept} canaries among as many others")
+    if control is Control.SCORER_SENSITIVITY:
+        films = films_needed(policy.controls.scorer_sensitivity_low)
+        return Need(entry.metric, 0, kept + films, "training patients count here too")
+    return _need(entry.metric, kept)
 
 
 def films_needed(low: float) -> int:

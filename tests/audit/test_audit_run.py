@@ -316,7 +316,8 @@ def test_repeats_attack_from_other_seeds_and_say_so(leaking: DemoCase) -> None:
     found = audit(leaking, policy(steps=3, repeats=3))
     assert [run.name for run in found.result.attack_runs] == ["target", "target", "target", "negative_control"]
     assert found.result.verdict.outcome is Outcome.FAIL
-    assert found.result.verdict.warnings == ("repeats: seed 0 fail, seed 1 fail, seed 2 fail",)
+    each = [f"seed {seed} fail (membership_tpr_at_1pct_fpr)" for seed in range(3)]
+    assert found.result.verdict.warnings == (f"repeats: {', '.join(each)}",)
 
 
 def test_a_file_by_another_name_gets_the_same_verdict(leaking: DemoCase, baseline: Audited, tmp_path: Path) -> None:

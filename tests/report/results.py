@@ -6,18 +6,16 @@ import math
 from datetime import UTC, date, datetime
 from itertools import pairwise
 
-from reid_audit.judge import judge
+from reid_audit.judge import judge_again
 from reid_audit.records import (
     ArchMatch,
     AttackRun,
     AuditResult,
-    Breach,
     Budget,
     Candidate,
     CheckpointSummary,
     CohortSummary,
     Curve,
-    Gap,
     GreyValues,
     Histogram,
     LeftOut,
@@ -37,6 +35,7 @@ from reid_audit.records import (
     Unmeasured,
     Verdict,
     Waiver,
+    replaced,
 )
 
 DONE = StoppedBy.COMPLETE
@@ -213,6 +212,14 @@ def _cohorts(reference: int, holdout: int) -> tuple[CohortSummary, ...]:
     )
 
 
+def judged(fields: dict[str, object], *warnings: str) -> AuditResult:
+    """The audit with its verdict, as the judge sees it on the day it started."""
+    unjudged = AuditResult.model_validate({**fields, "verdict": Verdict(outcome=Outcome.NOT_AUDITED, reason="")})
+    verdict = judge_again(unjudged, unjudged.policy, waivers=unjudged.waivers, today=unjudged.started.date())
+    update = {"verdict": verdict.model_copy(update={"warnings": (*verdict.warnings, *warnings)})}
+    return unjudged.model_copy(update=update)
+
+
 def failing() -> AuditResult:
     """A ResNet-18 overfit on 16 patients: exits 1."""
     measurements = (
@@ -232,25 +239,7 @@ def failing() -> AuditResult:
         *_shift((7.31, 0.61, 11.9)),
         *_demographics(16, 8.9, 0.81),
     )
-    verdict = Verdict(
-        outcome=Outcome.FAIL,
-        reason="linkage_p 0.0005 breaches 0.01 (and 4 more).",
-        breaches=(
-            Breach(metric=Metric.LINKAGE_P, text="linkage_p 0.0005 breaches 0.01"),
-            Breach(
-                metric=Metric.MEMBERSHIP_TPR, text="membership_tpr_at_1pct_fpr 1 (interval end 0.794) breaches 0.05"
-            ),
-            Breach(metric=Metric.LIKELY_SAMPLES, text="likely_samples 30.4 over its control breaches 5"),
-            Breach(
-                metric=Metric.NEAREST_SSIM, text="nearest_ssim 0.512 (interval end 0.06 over its control) breaches 0.05"
-            ),
-            Breach(
-                metric=Metric.NEAREST_NN, text="nearest_nn 0.334 (interval end 0.104 over its control) breaches 0.05"
-            ),
-        ),
-        warnings=("The smallest number of re-identified patients this test can report is 1.",),
-    )
-    return AuditResult.model_validate(
+    return judged(
         {
             **_base(),
             "cohorts": _cohorts(16, 387),
@@ -259,8 +248,8 @@ def failing() -> AuditResult:
             "histograms": (_normal(0.3, 0.7, 0.5, 0.072, 0.904, Metric.LINKAGE_AUC),),
             "curves": (Curve(id="membership_roc", x=(0.0, 1.0), y=(1.0, 1.0)),),
             "spend": Spend(seconds=203.6, steps=1250, stopped_by=DONE),
-            "verdict": verdict,
-        }
+        },
+        "The smallest number of re-identified patients this test can report is 1.",
     )
 
 
@@ -283,12 +272,7 @@ def passing() -> AuditResult:
         *_shift((7.12, 0.22, 26.5)),
         *_demographics(388, 12.4, 0.57),
     )
-    verdict = Verdict(
-        outcome=Outcome.PASS,
-        reason="This image-level attack at this budget found nothing, and it would have found 8 memorised patients.",
-        warnings=("The smallest number of re-identified patients this test can report is 11.",),
-    )
-    return AuditResult.model_validate(
+    return judged(
         {
             **_base(),
             "cohorts": _cohorts(388, 387),
@@ -297,38 +281,32 @@ def passing() -> AuditResult:
             "histograms": (_normal(0.42, 0.58, 0.5, 0.0208, 0.504, Metric.LINKAGE_AUC),),
             "curves": (_roc(0.9),),
             "spend": Spend(seconds=218.2, steps=1250, stopped_by=DONE),
-            "verdict": verdict,
-        }
+        },
+        "The smallest number of re-identified patients this test can report is 11.",
     )
 
 
 def demoted() -> AuditResult:
-    """A passing net whose hold-out films are of another kind, as the judge sees it: exits 4, and nothing counts."""
-    result = passing()
+    """A passing net whose hold-out films are of another kind: exits 4, and nothing counts."""
     differ = Measured(metric=Metric.EXCHANGEABILITY_P, value=0.0005, n=403)
-    measurements = tuple(differ if m.metric is differ.metric else m for m in result.measurements)
-    verdict = judge(
-        measurements,
-        result.policy,
-        checkpoint_sha256=result.checkpoint.sha256,
-        today=result.started.date(),
-        prior_overlap=result.prior.overlap,
-        budget_complete=True,
-        has_reference=True,
-        has_holdout=True,
-    )
-    return result.model_copy(update={"measurements": measurements, "verdict": verdict})
+    return again(passing(), measurements=replaced(passing().measurements, (differ,)))
+
+
+def again(result: AuditResult, **changes: object) -> AuditResult:
+    """``result`` with changes, judged anew."""
+    return judged({**dict(result), **changes})
 
 
 def not_audited() -> AuditResult:
     """The record of an audit that could not be finished: no figure, no verdict on the weights."""
-    verdict = Verdict(outcome=Outcome.NOT_AUDITED, reason="The machine ran out of memory during the attack.")
-    spend = Spend(seconds=12.4, steps=40, stopped_by=StoppedBy.ERROR)
+    spend = Spend(seconds=12.4, steps=40, stopped_by=StoppedBy.SECONDS)
     missing = tuple(Unmeasured(metric=g.metric, reason=Reason.NOT_COMPUTED) for g in Policy().gates)
     base = _base()
     prior = PriorCard.model_validate({**dict(base["prior"]), "overlap": "unknown"})  # type: ignore[call-overload]
-    update = {"measurements": missing, "spend": spend, "verdict": verdict, "prior": prior}
-    return AuditResult.model_validate({**base, **update})
+    result = judged({**base, "measurements": missing, "spend": spend, "prior": prior})
+    why = "The machine ran out of memory during the attack."
+    update = {"outcome": Outcome.NOT_AUDITED, "reason": why, "gaps": (), "breaches": ()}
+    return result.model_copy(update={"verdict": result.verdict.model_copy(update=update)})
 
 
 def screening() -> AuditResult:
@@ -367,32 +345,10 @@ def screening() -> AuditResult:
         Unmeasured(metric=Metric.MEMBERSHIP_CONTROL, reason=Reason.NO_HOLDOUT),
         Unmeasured(metric=Metric.NEGATIVE_CONTROL_P, reason=Reason.NO_REFERENCE),
     )
-    verdict = Verdict(
-        outcome=Outcome.INCONCLUSIVE,
-        reason="No gate was breached, but a PASS lacks evidence: linkage_p was not measured: no training images "
-        "were given (--reference) (and 2 more gaps).",
-        gaps=(
-            Gap(
-                metric=Metric.LINKAGE_P,
-                text="linkage_p was not measured: no training images were given (--reference)",
-                remedy="Give the training images with --reference and hold-out images with --holdout.",
-            ),
-            Gap(
-                metric=Metric.ATTACK_POWER,
-                text="attack_power was not measured: no hold-out images were given (--holdout)",
-                remedy="Give at least 108 hold-out patients: 8 are planted, 100 are needed for rates at 1 %.",
-            ),
-            Gap(
-                text="the prior does not say what it was trained on",
-                remedy="Use the shipped prior, or fit one from declared public films with reid-audit prior fit.",
-            ),
-        ),
-        screening=True,
-    )
     base = _base()
     prior = PriorCard(id="films-gaussian-64", kind="gaussian", sha256=sha("b18"), side=64)
     runs = tuple(run for run in _attack_runs(120.0, 600) if run.name in ("target", "negative_control"))
-    return AuditResult.model_validate(
+    return judged(
         {
             **base,
             "prior": prior,
@@ -403,7 +359,6 @@ def screening() -> AuditResult:
             "spend": Spend(seconds=64.0, steps=600, stopped_by=StoppedBy.SECONDS),
             "budget": Budget(seconds=64, steps=600),
             "options": (("policy", "gate.toml"), ("budget", "64s")),
-            "verdict": verdict,
         }
     )
 
@@ -418,13 +373,5 @@ def waived() -> AuditResult:
         approved_by="Data protection office",
         expires=date(2027, 3, 1),
     )
-    verdict = result.verdict.model_copy(
-        update={
-            "waived": (Breach(metric=Metric.LIKELY_SAMPLES, text="likely_samples 8 over its control breaches 5"),),
-            "warnings": (),
-        }
-    )
-    measurements = tuple(
-        m.model_copy(update={"value": 8.6}) if m.metric is Metric.LIKELY_SAMPLES else m for m in result.measurements
-    )
-    return result.model_copy(update={"waivers": (waiver,), "verdict": verdict, "measurements": measurements})
+    many = Measured(metric=Metric.LIKELY_SAMPLES, value=8.6, control=0.6, n=56)
+    return again(result, waivers=(waiver,), measurements=replaced(result.measurements, (many,)))

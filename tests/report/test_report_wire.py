@@ -15,7 +15,7 @@ import pytest
 import results
 from pydantic import BaseModel, StringConstraints, ValidationError
 
-from reid_audit.records import Breach, Gap, Measured, Metric, Outcome, Reason
+from reid_audit.records import Breach, Control, Gap, Measured, Metric, Outcome, Reason, replaced
 from reid_audit.report import FORMATS, dumps, loads, publish, render
 from reid_audit.report.mapping import ROC_GRID, scrub
 from reid_audit.report.schema import schema_text
@@ -195,7 +195,7 @@ def test_a_demoted_gate_says_what_was_measured_and_why_it_does_not_count() -> No
 def test_a_waiver_for_another_checkpoint_is_not_shown() -> None:
     result = results.waived()
     other = result.waivers[0].model_copy(update={"checkpoint_sha256": results.sha("0")})
-    assert all(g.waiver is None for g in publish(result.model_copy(update={"waivers": (other,)})).gates)
+    assert all(g.waiver is None for g in publish(results.again(result, waivers=(other,))).gates)
 
 
 def test_controls() -> None:
@@ -203,9 +203,10 @@ def test_controls() -> None:
     assert {c.status for c in publish(results.screening()).controls} == {"unmeasured"}
     result = results.passing()
     weak = Measured(metric=Metric.SCORER_SENSITIVITY, value=0.55, low=0.42, high=0.67, n=64)
-    rest = tuple(m for m in result.measurements if m.metric is not weak.metric)
-    rows = {c.name: c for c in publish(result.model_copy(update={"measurements": (*rest, weak)})).controls}
-    assert rows["scorer_sensitivity"].status == "missed"
+    again = results.again(result, measurements=replaced(result.measurements, (weak,)))
+    row = {c.name: c for c in publish(again).controls}[Control.SCORER_SENSITIVITY]
+    assert (row.status, row.lacking) == ("missed", True)
+    assert row.remedy
 
 
 def test_curves_are_resampled_and_unknown_ones_dropped() -> None:

@@ -9,7 +9,7 @@ import pytest
 from phantom_cohorts import people, smooth_images
 from scipy import stats
 
-from reid_audit.judge import judge
+from reid_audit.judge import Case, judge
 from reid_audit.records import Controls, Measured, Measurement, Metric, Outcome, Policy, find
 from reid_audit.score.calibration import (
     class_conformal_p,
@@ -75,14 +75,7 @@ def _verdict(linkage: tuple[Measurement, ...]) -> Outcome:
         Measured(metric=Metric.EXCHANGEABILITY_P, value=0.5),
     )
     return judge(
-        (*linkage, *met),
-        Policy(),
-        checkpoint_sha256="0" * 64,
-        today=date(2026, 1, 1),
-        prior_overlap="disjoint",
-        budget_complete=True,
-        has_reference=True,
-        has_holdout=True,
+        Case((*linkage, *met), "0" * 64, "disjoint", True, True, True), Policy(), today=date(2026, 1, 1)
     ).outcome
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_audit.records import Curve, Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.records import METRICS, Curve, Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import (
     Bools,
     Estimate,
@@ -29,8 +29,7 @@ FAMILIES = ("moments", "loss", "margin", "stationarity", "difference")
 """Score families that may be given, in the order they are named in notes."""
 GRID = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """False positive rates of the published ROC curve."""
-FEWEST_HOLDOUT = 100
-FEWEST_MEMBERS = 2
+FEWEST_MEMBERS, FEWEST_HOLDOUT = METRICS[Metric.MEMBERSHIP_TPR].fewest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

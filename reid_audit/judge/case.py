@@ -1,0 +1,104 @@
+"""What is judged: the measurements, and what else a verdict depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from reid_audit.records import (
+    METRICS,
+    ArchMatch,
+    AttackRun,
+    CheckpointSummary,
+    CohortSummary,
+    Controls,
+    Demotion,
+    Family,
+    Measured,
+    Measurement,
+    Metric,
+    Reason,
+    StoppedBy,
+    find,
+)
+
+Overlap = Literal["disjoint", "overlap", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The evidence of one attack seed."""
+
+    measurements: tuple[Measurement, ...]
+    checkpoint_sha256: str
+    """Waivers are bound to it."""
+    prior_overlap: Overlap
+    """Whether the prior has seen films of the cohorts."""
+    budget_complete: bool
+    """Whether every attack run came to its end."""
+    has_reference: bool
+    has_holdout: bool
+    network_doubts: tuple[str, ...] = ()
+    """Why the network that was audited may not be the one that was trained."""
+
+    @classmethod
+    def of(
+        cls,
+        measurements: Sequence[Measurement],
+        checkpoint: CheckpointSummary,
+        network: ArchMatch,
+        prior_overlap: Overlap,
+        cohorts: Iterable[CohortSummary],
+        runs: Iterable[AttackRun],
+    ) -> Case:
+        """The case an audit makes, running or finished."""
+        roles = {cohort.role for cohort in cohorts}
+        return cls(
+            measurements=tuple(measurements),
+            checkpoint_sha256=checkpoint.sha256,
+            prior_overlap=prior_overlap,
+            budget_complete=all(run.spend.stopped_by is StoppedBy.COMPLETE for run in runs),
+            has_reference="reference" in roles,
+            has_holdout="holdout" in roles,
+            network_doubts=network.doubts,
+        )
+
+    def find(self, metric: Metric) -> Measurement:
+        """The measurement of ``metric``."""
+        return find(self.measurements, metric)
+
+    def of_seed(self, measurements: tuple[Measurement, ...]) -> Case:
+        """The same case with what another attack seed measured."""
+        return replace(self, measurements=measurements)
+
+    def demotions(self, controls: Controls) -> tuple[Demotion, ...]:
+        """Measurements whose comparison is not sound here, and why.
+
+        Where training and hold-out films differ in kind nothing that compares them counts. Where the prior has seen
+        the films, or the attack without the weights is flagged too, a match need not come from the weights.
+        """
+        kinds, blank = self.find(Metric.EXCHANGEABILITY_P), self.find(Metric.NEGATIVE_CONTROL_P)
+        differ = isinstance(kinds, Measured) and kinds.value <= controls.exchangeability_p
+        flagged = isinstance(blank, Measured) and blank.value <= controls.negative_control_p
+        linked = Reason.PRIOR_OVERLAP if self.prior_overlap == "overlap" else Reason.CONTROL_FLAGGED
+        if differ:
+            reason = Reason.NOT_EXCHANGEABLE
+        elif flagged or self.prior_overlap == "overlap":
+            reason = linked
+        else:
+            return ()
+        return tuple(
+            Demotion(metric=m.metric, reason=reason)
+            for m in self.measurements
+            if isinstance(m, Measured) and (compares_films(m.metric) if differ else _reconstructs(m.metric))
+        )
+
+
+def compares_films(metric: Metric) -> bool:
+    """Whether ``metric`` compares films of both cohorts."""
+    return _reconstructs(metric) or METRICS[metric].family is Family.MEMBERSHIP
+
+
+def _reconstructs(metric: Metric) -> bool:
+    return METRICS[metric].compares_reconstructions

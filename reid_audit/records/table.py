@@ -1,0 +1,354 @@
+"""The table of metrics: everything that holds for a metric wherever it is measured, judged, reported or documented."""
+
+from __future__ import annotations
+
+from reid_audit.records.entry import Family, MetricEntry
+from reid_audit.records.gates import Corroboration, Direction, Gate
+from reid_audit.records.metrics import Metric
+
+RATE_HOLDOUT = 100
+"""Hold-out patients from which a rate at 1 % false alarms is reported: below, the threshold is a guess."""
+_PATIENTS = (2, 2)
+_RATES = (2, RATE_HOLDOUT)
+_CLOSE = "1 means the same image."
+
+_ENTRIES = (
+    MetricEntry(
+        Metric.LINKAGE_P,
+        "Linkage test (p)",
+        "Chance of matches this close to training patients if nothing had leaked.",
+        "p",
+        Family.LINKAGE,
+        direction=Direction.LOWER,
+        control=False,
+        compares_reconstructions=True,
+        always_needed=True,
+        fewest=_PATIENTS,
+        gate=Gate(
+            metric=Metric.LINKAGE_P,
+            fail=0.01,
+            clear=0.05,
+            corroborated_by=(
+                Corroboration(metric=Metric.REIDENTIFIED_PATIENTS, above=0),
+                Corroboration(metric=Metric.LINKAGE_TPR, above=0.01),
+            ),
+        ),
+    ),
+    MetricEntry(
+        Metric.LINKAGE_AUC,
+        "Linkage AUC",
+        "How well match scores tell training from hold-out patients; 0.5 is guessing.",
+        "score",
+        Family.LINKAGE,
+        compares_reconstructions=True,
+        fewest=_PATIENTS,
+    ),
+    MetricEntry(
+        Metric.LINKAGE_TPR,
+        "Patients recovered at 1 % false alarms",
+        "Share of training patients this attack finds.",
+        "share",
+        Family.LINKAGE,
+        compares_reconstructions=True,
+        fewest=_RATES,
+        gate=Gate(metric=Metric.LINKAGE_TPR, clear=0.10),
+    ),
+    MetricEntry(
+        Metric.REIDENTIFIED_PATIENTS,
+        "Re-identified patients",
+        "Training patients matched beyond chance.",
+        "count",
+        Family.LINKAGE,
+        compares_reconstructions=True,
+        fewest=_PATIENTS,
+    ),
+    MetricEntry(
+        Metric.SINGLE_HIT,
+        "Single hits",
+        "Reconstructions that name one training patient on their own.",
+        "count",
+        Family.LINKAGE,
+        compares_reconstructions=True,
+        none_is_clear=True,
+        fewest=_PATIENTS,
+        gate=Gate(metric=Metric.SINGLE_HIT, fail=0.0, clear=0.0),
+    ),
+    MetricEntry(
+        Metric.NEAREST_MEMBER_SHARE,
+        "Nearest patient was in training",
+        "Share of reconstructions; the control is chance.",
+        "share",
+        Family.LINKAGE,
+        compares_reconstructions=True,
+        fewest=_PATIENTS,
+    ),
+    MetricEntry(
+        Metric.MEMBERSHIP_AUC,
+        "Membership AUC",
+        "How well the weights tell training from hold-out patients; 0.5 is guessing.",
+        "score",
+        Family.MEMBERSHIP,
+        fewest=_RATES,
+    ),
+    MetricEntry(
+        Metric.MEMBERSHIP_TPR,
+        "Patients recognised at 1 % false alarms",
+        "Share of training patients the weights give away to someone holding films.",
+        "share",
+        Family.MEMBERSHIP,
+        always_needed=True,
+        fewest=_RATES,
+        gate=Gate(metric=Metric.MEMBERSHIP_TPR, fail=0.05, clear=0.10),
+    ),
+    MetricEntry(
+        Metric.MEMBERSHIP_MAX_P,
+        "Patient who stands out most (p)",
+        "Corrected for looking at every patient.",
+        "p",
+        Family.MEMBERSHIP,
+        direction=Direction.LOWER,
+        control=False,
+        fewest=_RATES,
+    ),
+    MetricEntry(
+        Metric.LIKELY_SAMPLES,
+        "Likely samples",
+        "Reconstructions the weights prefer, and whose nearest patient was in training; the control is chance.",
+        "count",
+        Family.LIKELY,
+        without_films="Reconstructions the weights prefer to 99 in 100 of those made without them.",
+        compares_reconstructions=True,
+        fewest=_PATIENTS,
+        gate=Gate(
+            metric=Metric.LIKELY_SAMPLES,
+            fail=5.0,
+            basis="excess",
+            corroborated_by=(Corroboration(metric=Metric.REIDENTIFIED_PATIENTS, above=0),),
+        ),
+    ),
+    MetricEntry(
+        Metric.NEAREST_SSIM,
+        "Similarity of nearest match (SSIM)",
+        f"Likely samples and their nearest training patients; {_CLOSE}",
+        "score",
+        Family.LIKELY,
+        compares_reconstructions=True,
+        fewest=_PATIENTS,
+        gate=Gate(metric=Metric.NEAREST_SSIM, fail=0.05, basis="excess"),
+    ),
+    MetricEntry(
+        Metric.NEAREST_NN,
+        "Similarity of nearest match (NN)",
+        f"The same, as the cosine in the match space; {_CLOSE}",
+        "score",
+        Family.LIKELY,
+        compares_reconstructions=True,
+        fewest=_PATIENTS,
+        gate=Gate(metric=Metric.NEAREST_NN, fail=0.05, basis="excess"),
+    ),
+    MetricEntry(
+        Metric.CONSENSUS,
+        "Agreement across seeds",
+        "Similarity of independent reconstructions.",
+        "score",
+        Family.AGREEMENT,
+    ),
+    MetricEntry(
+        Metric.ATTACK_POWER,
+        "Attack finds planted patients (p)",
+        "Same attack, copy with known patients.",
+        "p",
+        Family.CONTROL,
+        control=False,
+    ),
+    MetricEntry(
+        Metric.SCORER_SENSITIVITY,
+        "Scorer finds degraded films",
+        "Share of degraded training films found.",
+        "share",
+        Family.CONTROL,
+    ),
+    MetricEntry(
+        Metric.MEMBERSHIP_CONTROL,
+        "Scores find planted patients",
+        "Share found at 1 % false alarms.",
+        "share",
+        Family.CONTROL,
+    ),
+    MetricEntry(
+        Metric.NEGATIVE_CONTROL_P,
+        "Attack without the model (p)",
+        "Must not be flagged.",
+        "p",
+        Family.CONTROL,
+        control=False,
+        fewest=_PATIENTS,
+    ),
+    MetricEntry(
+        Metric.EXCHANGEABILITY_P,
+        "Training and hold-out alike (p)",
+        "Small: the two sets differ in kind.",
+        "p",
+        Family.CONTROL,
+        control=False,
+        fewest=(5, 5),
+    ),
+    MetricEntry(
+        Metric.PIXEL_ENTROPY_PRIOR,
+        "Pixel entropy, original",
+        "Before the attack.",
+        "bits",
+        Family.DISTRIBUTION,
+        control=False,
+    ),
+    MetricEntry(
+        Metric.PIXEL_ENTROPY_TUNED,
+        "Pixel entropy, tuned",
+        "After the attack.",
+        "bits",
+        Family.DISTRIBUTION,
+        control=False,
+    ),
+    MetricEntry(
+        Metric.PIXEL_ENTROPY_REFERENCE,
+        "Pixel entropy, reference",
+        "Training images.",
+        "bits",
+        Family.DISTRIBUTION,
+        control=False,
+    ),
+    MetricEntry(
+        Metric.PCA_KURTOSIS_PRIOR,
+        "PCA kurtosis, original",
+        "Before the attack.",
+        "score",
+        Family.DISTRIBUTION,
+        control=False,
+    ),
+    MetricEntry(
+        Metric.PCA_KURTOSIS_TUNED,
+        "PCA kurtosis, tuned",
+        "After the attack.",
+        "score",
+        Family.DISTRIBUTION,
+        control=False,
+    ),
+    MetricEntry(
+        Metric.PCA_KURTOSIS_REFERENCE,
+        "PCA kurtosis, reference",
+        "Training images.",
+        "score",
+        Family.DISTRIBUTION,
+        control=False,
+    ),
+    MetricEntry(
+        Metric.FID_PRIOR_TUNED,
+        "FID, original to tuned",
+        "How far the attack moved the images.",
+        "score",
+        Family.DISTRIBUTION,
+    ),
+    MetricEntry(
+        Metric.FID_TUNED_REFERENCE,
+        "FID, tuned to reference",
+        "Distance to the training images after it.",
+        "score",
+        Family.DISTRIBUTION,
+    ),
+    MetricEntry(
+        Metric.FID_PRIOR_REFERENCE,
+        "FID, original to reference",
+        "Distance to the training images before it.",
+        "score",
+        Family.DISTRIBUTION,
+    ),
+    MetricEntry(
+        Metric.AGE_MAE_RECONSTRUCTION,
+        "Age error, reconstruction",
+        "Mean absolute error.",
+        "years",
+        Family.DEMOGRAPHICS,
+        direction=Direction.LOWER,
+        compares_reconstructions=True,
+        fewest=_PATIENTS,
+    ),
+    MetricEntry(
+        Metric.AGE_MAE_NEAREST,
+        "Age error, nearest neighbour",
+        "Mean absolute error.",
+        "years",
+        Family.DEMOGRAPHICS,
+        direction=Direction.LOWER,
+        compares_reconstructions=True,
+        fewest=_PATIENTS,
+    ),
+    MetricEntry(
+        Metric.AGE_MAE_BASE,
+        "Age error, guessing the median",
+        "Mean absolute error.",
+        "years",
+        Family.DEMOGRAPHICS,
+        direction=Direction.LOWER,
+        control=False,
+        fewest=_PATIENTS,
+    ),
+    MetricEntry(
+        Metric.SEX_ACCURACY_RECONSTRUCTION,
+        "Sex correct, reconstruction",
+        "Share of matches.",
+        "share",
+        Family.DEMOGRAPHICS,
+        compares_reconstructions=True,
+        fewest=_PATIENTS,
+        gate=Gate(metric=Metric.SEX_ACCURACY_RECONSTRUCTION, fail=0.20, basis="excess"),
+    ),
+    MetricEntry(
+        Metric.SEX_ACCURACY_NEAREST,
+        "Sex correct, nearest neighbour",
+        "Share of matches.",
+        "share",
+        Family.DEMOGRAPHICS,
+        compares_reconstructions=True,
+        fewest=_PATIENTS,
+    ),
+    MetricEntry(
+        Metric.SEX_ACCURACY_BASE,
+        "Sex correct, guessing the majority",
+        "Share of matches.",
+        "share",
+        Family.DEMOGRAPHICS,
+        control=False,
+        fewest=_PATIENTS,
+    ),
+)
+
+METRICS: dict[Metric, MetricEntry] = {entry.metric: entry for entry in _ENTRIES}
+"""Every metric, in the order of docs/metrics.md."""
+
+
+def family(*families: Family) -> frozenset[Metric]:
+    """The metrics of these families."""
+    return frozenset(entry.metric for entry in _ENTRIES if entry.family in families)
+
+
+def direction_of(metric: Metric) -> Direction:
+    """p-values of a leak and errors of a reading become riskier downwards, everything else upwards."""
+    return METRICS[metric].direction
+
+
+def default_gates() -> tuple[Gate, ...]:
+    """The shipped thresholds."""
+    return tuple(entry.gate for entry in _ENTRIES if entry.gate is not None)
+
+
+def unevaluable(gate: Gate) -> str:
+    """Why ``gate`` can never be evaluated, or never fail or clear anybody, as it is written; empty where it can."""
+    entry = METRICS[gate.metric]
+    if gate.basis == "excess" and not entry.control:
+        return "it has no control that an excess could be measured over"
+    limits = [limit for limit in (gate.fail, gate.clear) if limit is not None]
+    if entry.unit in ("share", "p") and any(abs(limit) > 1 for limit in limits):
+        return "its values lie between 0 and 1"
+    if gate.basis == "value" and entry.unit in ("share", "p", "count", "years") and any(limit < 0 for limit in limits):
+        return "its values are not negative"
+    return ""
