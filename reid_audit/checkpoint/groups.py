@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from reid_audit.checkpoint.inert import TensorSpec
@@ -158,7 +159,8 @@ def _joined(path: Path, own: dict[str, Any], children: Mapping[str, _Found]) -> 
 def _add(known: dict[str, Any], more: Mapping[str, Any]) -> None:
     """Add ``more``; a name that is there already (``a.b`` + ``c`` and ``a`` + ``b.c``) gets a number."""
     for name, value in more.items():
-        known[next(n for n in (name, *(f"{name} {k}" for k in range(2, MOST))) if n not in known)] = value
+        numbered = (f"{name} {k}" for k in range(2, MOST))
+        known[next(n for n in chain((name,), numbered) if n not in known)] = value
 
 
 def _under(name: str, entries: Mapping[str, Any]) -> dict[str, Any]:
