@@ -17,6 +17,9 @@ INERT_SUFFIXES = ("total_ops", "total_params", "attn_mask", "relative_position_i
 """Counters and tables that profilers and older releases leave in a state_dict."""
 TRANSPARENT = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """Names that torch.compile, FSDP and activation checkpointing put between the parts of a key."""
+OBSERVER = re.compile(r"(^|\.)(activation_post_process(_\d+)?|weight_fake_quant)\.")
+"""What quantisation-aware training (torch.ao) keeps of the ranges it saw."""
+UNQUANTISED = "fake quantisation is left out: the network runs on the weights it rounds, in floating point"
 DEPTH = 8
 LEAST_SHARE = 0.2
 DOTTED = re.compile(r"((?:^|\.)denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")
@@ -34,9 +37,12 @@ class Canonical:
 def canonical(tensors: Mapping[str, Tensor]) -> Canonical:
     """Floating-point weights in order; LoRA, weight and spectral normalisation folded into plain weights."""
     kept = {k: v for k, v in _spelled(tensors).items() if _is_weight(k, v)}
-    notes: tuple[str, ...] = ()
+    observers = {key for key in kept if OBSERVER.search(key)}
+    notes: tuple[str, ...] = (UNQUANTISED,) if observers else ()
+    kept = {key: value for key, value in kept.items() if key not in observers}
     if any(LORA_KEY.search(key) for key in kept):
-        kept, notes = merge_lora(kept)
+        kept, merged = merge_lora(kept)
+        notes = (*notes, *merged)
     folded, more = fold(kept)
     return Canonical({k: v for k, v in folded.items() if v.is_floating_point()}, (*notes, *more))
 

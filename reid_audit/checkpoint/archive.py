@@ -9,23 +9,14 @@ import zlib
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from reid_audit.checkpoint.formats import SAVE
 from reid_audit.checkpoint.inert import StorageSpec
 from reid_audit.checkpoint.layout import Buffer
 from reid_audit.checkpoint.limits import Limits
 from reid_audit.checkpoint.scan import Scan, refuse_unsafe, scan
-from reid_audit.checkpoint.sniff import SAVE
+from reid_audit.checkpoint.zipkinds import refuse_other_kinds
 from reid_audit.errors import CheckpointError
 
-EXPORT = "save the state_dict of the original module"
-ZIP_KINDS: tuple[tuple[str, str, str], ...] = (
-    (".npy", "a numpy archive (npz)", SAVE),
-    ("metadata.json", "a Keras archive", SAVE),
-    ("model.weights.h5", "a Keras archive", SAVE),
-    ("archive_format", "a torch.export program", EXPORT),
-    ("serialized_exported_program.json", "a torch.export program", EXPORT),
-    ("AndroidManifest.xml", "an Android package", SAVE),
-    ("[Content_Types].xml", "an Office document", SAVE),
-)
 LOCAL = struct.Struct("<4s5H3L2H")
 UTF8_NAME, ENCRYPTED = 0x800, 0x1
 
@@ -65,7 +56,7 @@ def open_zip(file: BinaryIO, data: Buffer, limits: Limits) -> Archive:
     names = [entry.filename for entry in entries]
     _refuse_names(entries, names)
     _refuse_bombs(entries, len(data), limits)
-    _refuse_other_kinds(names)
+    refuse_other_kinds(names)
     spans = _spans(entries, data)
     roots = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(roots) != 1:
@@ -97,18 +88,6 @@ def _refuse_bombs(entries: list[zipfile.ZipInfo], size: int, limits: Limits) -> 
         raise damaged("entries of the zip archive overlap", "they claim more bytes than the file has")
     if sum(entry.file_size for entry in entries) > limits.unpacked(size):
         raise damaged("the zip archive unpacks to far more than its size", "torch.save does not compress")
-
-
-def _refuse_other_kinds(names: list[str]) -> None:
-    if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
-        raise CheckpointError(
-            "this is a TorchScript archive: code, not only weights",
-            closest="a torch zip without code/ and constants.pkl is read",
-            remedy="save the state_dict: torch.save(torch.jit.load(file).state_dict(), 'weights.pt')",
-        )
-    for suffix, kind, remedy in ZIP_KINDS:
-        if any(name.endswith(suffix) for name in names):
-            raise CheckpointError(f"this is {kind}", closest="recognised by the names inside", remedy=remedy)
 
 
 def _spans(entries: list[zipfile.ZipInfo], data: Buffer) -> dict[str, tuple[int, int, int]]:

@@ -37,7 +37,8 @@ RUNNERS = frozenset(
 MIXED = {
     "torch": (
         "torch.nn", "torch.optim", "torch.utils.data", "torch.amp", "torch.cuda.amp", "torch.ao", "torch.quantization",
-        "torch.distributions", "torch._C._nn", "torch._C._VariableFunctions",
+        "torch.distributions", "torch.distributed.checkpoint.metadata",
+        "torch.distributed.checkpoint.filesystem", "torch._C._nn", "torch._C._VariableFunctions",
     ),
     "numpy": (),
 }  # fmt: skip

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from reid_audit.checkpoint.formats import SAVE
 from reid_audit.checkpoint.globals import modern
 from reid_audit.checkpoint.inert import Inert, TensorSpec, UnsupportedSpec
-from reid_audit.checkpoint.sniff import SAVE
 from reid_audit.errors import CheckpointError
 
 WEIGHTS = "give the file with the weights, such as model.safetensors, pytorch_model.bin or checkpoint_final.pth"
@@ -28,6 +28,8 @@ PICKLES = {
 }  # fmt: skip
 """Package named in a plain pickle -> what it is."""
 ADAPTER = re.compile(r"\.?\b(lora_(A|B|up|down|embedding_A|embedding_B)|hada_w\d_[ab]|ia3_l|oft_r)\b")
+BASES = ("weight", "base_layer.weight", "base.weight")
+"""What an adapted layer calls the weights that its adapters are added to."""
 PROMPT = re.compile(r"(^|\.)prompt_embeddings(\.|$)")
 
 
@@ -64,8 +66,8 @@ def refuse_adapters(entries: Iterable[str]) -> None:
     keys = set(entries)
     prompts = [key for key in keys if PROMPT.search(key)]
     adapters = [key for key in keys if ADAPTER.search(key)]
-    bases = {ADAPTER.split(key, maxsplit=1)[0] for key in adapters}
-    whole = any(f"{base}{end}" in keys for base in bases for end in (".weight", ".base_layer.weight", ".base.weight"))
+    bases = {key[: found.start()] for key in adapters if (found := ADAPTER.search(key))}
+    whole = any(".".join(filter(None, (base, end))) in keys for base in bases for end in BASES)
     if whole or not (adapters or (prompts and len(prompts) == len(keys))):
         return
     first = min(adapters or prompts)

@@ -25,6 +25,8 @@ LOOKED_AT = 32 * MIB
 """Bytes of a file, or of what it unpacks to, that are looked at."""
 ENTRIES, PICKLES, DEPTH = 10_000, 100, 4
 """Of a zip; in a row; inside each other."""
+SCRIPTED = ("__torch__.", "torch.jit._pickle.")
+"""What pickles of TorchScript name: read by its own interpreter, which runs no Python."""
 STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
 
 
@@ -56,13 +58,20 @@ def attacks(data: bytes, depth: int = DEPTH) -> dict[str, None]:
     for pattern in (GLOBAL, STACKED):
         for match in pattern.finditer(data):
             name = b".".join(match.groups()).decode("ascii")
-            if classify(name) is Kind.UNSAFE:
+            if _attack(name, whole=True):
                 found[name] = None
     return found
 
 
+def begins_with_attack(head: bytes) -> bool:
+    """Whether bytes that are marked as nothing are a pickle from their first byte on, with an attack in it."""
+    return GLOBAL.search(head) is not None and any(_attack(n, whole=False) for n in glanced(head, 0).names)
+
+
 def _attack(name: str, *, whole: bool) -> bool:
     """Whether a name is one; what damaged bytes seem to put together at run time is none."""
+    if name.startswith(SCRIPTED):
+        return False
     if name == COMPUTED or not all(part.isidentifier() for part in name.split(".")):
         return whole
     return classify(name) is Kind.UNSAFE

@@ -6,16 +6,18 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reid_audit.checkpoint.folder import near, refuse_folder
 from reid_audit.checkpoint.globals import PickledCode
 from reid_audit.checkpoint.layout import Layout
 from reid_audit.checkpoint.limits import DEFAULT, Limits
+from reid_audit.checkpoint.shards import part_of
 from reid_audit.checkpoint.sniff import HEAD_BYTES, Container, sniff
 from reid_audit.checkpoint.supervise import read_in_child
 from reid_audit.errors import CheckpointError
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from reid_audit.records import CheckpointSummary
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-SUFFIXES = (".pt", ".pth", ".safetensors", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +69,7 @@ def load_checkpoint(path: Path, *, limits: Limits = DEFAULT, pickled_code: Pickl
     Raises UnsafeCheckpointError (exit 5) where reading would need foreign code, CheckpointError (exit 3) otherwise.
     """
     with _opened(path) as file:
-        layout, summary = _examined(file, limits, pickled_code)
+        layout, summary = _examined(file, path.name, limits, pickled_code)
         stamp = _stamp(file)
         from reid_audit.checkpoint.tensors import read_tensors  # torch, only where the file has passed
 
@@ -81,10 +82,12 @@ def load_checkpoint(path: Path, *, limits: Limits = DEFAULT, pickled_code: Pickl
 def screen(path: Path, *, limits: Limits = DEFAULT, pickled_code: PickledCode = "warn") -> CheckpointSummary:
     """What ``load_checkpoint`` would say of the file, refusals included, without importing torch."""
     with _opened(path) as file:
-        return _examined(file, limits, pickled_code)[1]
+        return _examined(file, path.name, limits, pickled_code)[1]
 
 
-def _examined(file: BufferedReader, limits: Limits, pickled_code: PickledCode) -> tuple[Layout, CheckpointSummary]:
+def _examined(
+    file: BufferedReader, name: str, limits: Limits, pickled_code: PickledCode
+) -> tuple[Layout, CheckpointSummary]:
     size, _ = stamp = _stamp(file)
     if size > limits.file_bytes:
         raise CheckpointError(
@@ -92,13 +95,25 @@ def _examined(file: BufferedReader, limits: Limits, pickled_code: PickledCode) -
             closest=f"at most {limits.file_bytes} are read",
             remedy="audit a smaller model",
         )
-    container = sniff(file.read(HEAD_BYTES), size)
+    container = sniff(file.read(HEAD_BYTES), size, name)
     file.seek(0)
-    layout = read_in_child(file, container, size, limits, pickled_code)
+    layout = _whole(name, lambda: read_in_child(file, container, size, limits, pickled_code))
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     _refuse_change(file, stamp)
     return layout, _summary(layout, digest, container, size)
+
+
+def _whole(name: str, read: Callable[[], Layout]) -> Layout:
+    """What ``read`` gives, unless the file is one part of several. Raises what ``read`` raises, attacks first."""
+    part = part_of(name)
+    try:
+        layout = read()
+    except CheckpointError as error:
+        raise part or error from None
+    if part is not None:
+        raise part
+    return layout
 
 
 def _stamp(file: BufferedReader) -> tuple[int, int]:
@@ -141,24 +156,18 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise CheckpointError(
             f"{path} cannot be opened: {reason}",
-            closest=", ".join(_near(path)) or "no checkpoint lies in that folder",
+            closest=", ".join(near(path)) or "no checkpoint lies in that folder",
             remedy="check the path and the file's permissions",
         ) from None
     mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        os.close(descriptor)
+        raise refuse_folder(path)
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        kind = "a FIFO" if stat.S_ISFIFO(mode) else "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        kind = "a FIFO" if stat.S_ISFIFO(mode) else "not a regular file"
         raise CheckpointError(
             f"{path} is {kind}", closest="one regular file is read", remedy="give the checkpoint file itself"
         )
     with os.fdopen(descriptor, "rb") as file:
         yield file
-
-
-def _near(path: Path) -> list[str]:
-    """Names of up to three checkpoints beside ``path``."""
-    try:
-        folder = path.parent if path.parent.is_dir() else Path()
-        return sorted(p.name for p in folder.iterdir() if p.suffix in SUFFIXES)[:3]
-    except OSError:
-        return []

@@ -86,9 +86,10 @@ def _pickled(source: Archive | Legacy | Plain, data: Buffer, limits: Limits, pic
     refuse_attacks(nested(found))
     opinion = second_opinion(found.programme)
     reader = InertUnpickler(found.programme, found.placed, pickled_code)
-    document = settle(reader.load())
+    loaded = reader.load()
+    document = settle(loaded)
     if isinstance(source, Plain):
-        refuse_other_pickles(found.names, document)
+        refuse_other_pickles(found.names, loaded)
     refuse_other_objects(document)
     model = unwrap(document)
     refuse_adapters(model.entries)

@@ -72,7 +72,11 @@ def _settled(value: Any, beside: bool) -> Any:
 
 
 def _attributes(document: Any) -> Any:
-    """The attributes of an object that holds a network in one of them, such as a learner or a trainer."""
+    """The attributes of an object that holds a network in one of them, such as a learner or a trainer; or its items."""
+    if isinstance(document, list | tuple):
+        inner = [part for value in document for part in (value, *_values(value))]
+        networks = any(is_module(part) for part in inner) or any(map(_has_axes, inner[len(document) :]))
+        return {str(n): value for n, value in enumerate(document)} if networks else document
     if not isinstance(document, Inert) or is_module(document):
         return document
     inner = [part for value in document.state.values() for part in (value, *_values(value))]

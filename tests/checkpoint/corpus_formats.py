@@ -17,7 +17,7 @@ FORMATS = {
     "html": (b"<!DOCTYPE html><html><body>404</body></html>", "web page"),
     "html late": (b"\n\n <html lang=en>", "web page"),
     "html head": (b"<head><title>sign in</title>", "web page"),
-    "xml": (b"<?xml version='1.0'?>", "web page"),
+    "xml": (b"<?xml version='1.0'?>", "XML document"),
     "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "LFS"),
     "sharded": (b'{"metadata": {}, "weight_map": {"a": "model-00001.safetensors"}}', "sharded"),
     "sharded, indented": (json.dumps({"metadata": {}, "weight_map": {"a": "b"}}, indent=2).encode(), "sharded"),

@@ -140,7 +140,7 @@ OTHERS: dict[str, tuple[str, bytes, str]] = {
     "pickle too deep": ("not a checkpoint", bare({"a/b/data.pkl": EMPTY}), "no torch checkpoint"),
     "pickle at the top": ("not a checkpoint", bare({"data.pkl": EMPTY}), "no torch checkpoint"),
     "two checkpoints": ("not a checkpoint", zipped(EMPTY, {"other/data.pkl": EMPTY}), "several"),
-    "a checkpoint inside a zip": ("not a checkpoint", bare({"model.pt": saved(STATE)}), "no torch checkpoint"),
+    "a checkpoint inside a zip": ("not a checkpoint", bare({"model.pt": saved(STATE)}), "a checkpoint inside"),
 }
 ATTACKS: dict[str, bytes] = {
     "a second data.pkl": written(named("archive/data.pkl")),

@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import io
 import os
-import shlex
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -243,25 +242,6 @@ def test_large_files_are_refused_unread(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "large.pt")
     with pytest.raises(CheckpointError, match="bytes"):
         load_checkpoint(tmp_path / "large.pt", limits=Limits(file_bytes=100))
-
-
-def test_a_sharded_checkpoint_is_merged_by_the_command_in_its_refusal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for i, (key, value) in enumerate(STATE.items()):
-        save_file({key: value}, tmp_path / f"model-0000{i + 1}-of-00002.safetensors")
-    index = tmp_path / "model.safetensors.index.json"
-    index.write_text('{"metadata": {}, "weight_map": {"stem.weight": "model-00001-of-00002.safetensors"}}')
-    with pytest.raises(CheckpointError, match="sharded") as caught:
-        screen(index)
-    python, option, code = shlex.split(caught.value.remedy.removeprefix("in its folder run "))
-    assert (python, option) == ("python", "-c")
-    assert code in (REPOSITORY / "docs" / "checkpoints.md").read_text()
-    monkeypatch.chdir(tmp_path)
-    exec(code, {})
-    merged = load_checkpoint(tmp_path / "merged.safetensors").tensors
-    assert set(merged) == set(STATE)
-    assert all(torch.equal(merged[key], value) for key, value in STATE.items())
 
 
 def test_screening_says_what_loading_says(tmp_path: Path) -> None:
