@@ -1,6 +1,6 @@
 """Variants of the `moments` recipe on patients of the `prior` split that are withheld from the prior.
 
-    python benchmarks/tuning.py run --data ../shared/data/nih_cxr14 [--seeds 0 1] [--only "learned weights" ...]
+    python benchmarks/tuning.py run --data ../shared/data/nih_cxr14 [--seeds 0 1] [--only "shadow floors" ...]
                                     [--architecture vit_tiny_patch16_224 --sides 64]
     python benchmarks/tuning.py table --doc docs/power.md
 
@@ -32,11 +32,9 @@ from training import SPEC, overfit
 
 from reid_audit.arch.identify import identify
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.likelihood import likelihood, recipe
-from reid_audit.attack.moments import moments
-from reid_audit.attack.objectives import residuals
-from reid_audit.attack.refinement import MEASURED, RefineSettings, refine
-from reid_audit.attack.schedules import noise_floors
+from reid_audit.attack.likelihood import likelihood, measured_metrics, recipe
+from reid_audit.attack.objectives import Objective, StatisticsObjective, residuals
+from reid_audit.attack.refinement import MEASURED, RefineSettings, finish, refine
 from reid_audit.audit.cohorts import Pooled
 from reid_audit.budget import Meter, unhurried
 from reid_audit.cohort import Cohort, assemble, load_cohort
@@ -79,7 +77,7 @@ class Case:
     folder: Path
 
     def shadow_floors(self) -> tuple[float, ...]:
-        """Noise of a network of the same kind overfit on films of the prior, scaled to the ramp's geometric mean.
+        """[L] noise of a network of the same kind overfit on films of the prior, with geometric mean 1.
 
         The scale is left to the temperature, so that the variant differs in the shape of the floors alone.
         """
@@ -95,8 +93,16 @@ class Case:
         layers = read_moments(module.eval(), inputs, unhurried(), stage="shadow", trained_with=len(films.images))
         equal = torch.full((1, len(films.images)), 1.0 / len(films.images))
         noise = torch.stack([residuals(layer, equal).square().mean() for layer in layers]).clamp_min(1e-14).log()
-        ramp = torch.tensor(noise_floors(len(layers))).log()
-        return tuple((noise - noise.mean() + ramp.mean()).exp().tolist())
+        return tuple((noise - noise.mean()).exp().tolist())
+
+    def objective(self, settings: RefineSettings, *, shadow: bool = False) -> Objective:
+        """The likelihood under ``settings``; ``shadow``: its metrics over the floors of a shadow network."""
+        found = likelihood(self.task, settings)
+        if not shadow or not isinstance(found, StatisticsObjective):
+            return found
+        measured = self.task.metrics or measured_metrics(self.task)
+        over = (metric.times(1.0 / floor) for metric, floor in zip(measured, self.shadow_floors(), strict=True))
+        return replace(found, metrics=tuple(over))
 
     def coarse_start(self, generator: torch.Generator) -> Tensor:
         """Latents after the low frequencies alone have been optimised; the others as at a random start."""
@@ -142,40 +148,42 @@ class LowFrequencies:
 class Variant:
     """What differs from the recipe."""
 
-    settings: Callable[[Case], RefineSettings | None] = lambda _: None
+    settings: RefineSettings | None = None
     """None: the recipe."""
     particles: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda particles: particles
     coarse: bool = False
+    """Whether the low frequencies are optimised first."""
+    shadow: bool = False
+    """Whether the layers' noise is that of a shadow network."""
 
     def run(self, case: Case, generator: torch.Generator) -> Reconstruction:
-        budget, start = case.task.budget, None
+        settings, space, meter = self.settings or recipe(case.task), case.task.space, Meter(None, None)
+        steps = case.task.budget.steps
         if self.coarse:
-            start = case.coarse_start(generator)
-            budget = budget.model_copy(update={"steps": max(2, round((1.0 - COARSE_SHARE) * budget.steps))})
-        return moments(
-            replace(case.task, budget=budget),
-            generator=generator,
-            meter=Meter(None, None),
-            observer=SilentObserver(),
-            settings=self.settings(case),
-            start=start,
-        )
+            start, steps = case.coarse_start(generator), max(2, round((1.0 - COARSE_SHARE) * steps))
+        else:
+            start = settings.start_scale * space.sample_latents(sum(case.task.budget.particles), generator)
+        objective = case.objective(settings, shadow=self.shadow)
+        found = refine(
+            case.task, space, start, objective, steps=steps, meter=meter, observer=SilentObserver(), stage="tuning",
+            settings=settings, generator=generator,
+        )  # fmt: skip
+        with torch.no_grad():
+            images = space.decode(found.latents)
+        return finish(case.task, images, objective, found.trajectory, meter, found.stopped_by)
 
 
 VARIANTS: dict[str, Variant] = {
     "recipe": Variant(),
-    "learned weights": Variant(settings=lambda _: replace(MEASURED, weighted=True)),
-    "shadow floors": Variant(settings=lambda case: replace(MEASURED, floors=case.shadow_floors())),
-    "warmer end": Variant(settings=lambda _: replace(MEASURED, coldest=100 * MEASURED.coldest)),
-    "plain distance": Variant(settings=lambda _: RefineSettings()),
+    "shadow floors": Variant(shadow=True),
+    "warmer end": Variant(settings=replace(MEASURED, coldest=100 * MEASURED.coldest)),
+    "plain distance": Variant(settings=RefineSettings()),
     "coarse to fine": Variant(coarse=True),
     "two restarts in one batch": Variant(particles=lambda particles: 2 * particles),
     "twice the particles": Variant(particles=lambda particles: tuple(2 * count for count in particles)),
 }
 HEAD_VARIANTS: dict[str, Variant] = {
-    "recipe": Variant(),
-    "four weights below the head": Variant(settings=lambda _: RefineSettings(deep=4)),
-    "two restarts in one batch": VARIANTS["two restarts in one batch"],
+    name: VARIANTS[name] for name in ("recipe", "two restarts in one batch", "twice the particles")
 }
 """For networks without BatchNorm."""
 

@@ -97,7 +97,7 @@ REQUIRED = (
 def test_removing_any_required_evidence_withholds_the_pass(metric: Metric, how: str) -> None:
     rest: tuple[Measurement, ...] = tuple(m for m in CLEAN if m.metric is not metric)
     if how == "unmeasured":
-        rest = (*rest, Unmeasured(metric=metric, reason=Reason.BUDGET_ENDED))
+        rest = (*rest, Unmeasured(metric=metric, reason=Reason.NOT_COMPUTED))
     verdict = _judge(rest)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert verdict.exit_code == 4

@@ -136,7 +136,7 @@ class DifferenceObjective:
     labels: Tensor
     """[N] int64 label each particle stands for."""
 
-    def energy(self, inputs: Tensor, mixture: Tensor | None = None) -> Tensor:
+    def energy(self, inputs: Tensor) -> Tensor:
         found = self.gradients.of(inputs, self.labels, differentiable=True)
         shares = [self.beyond.explained(found[self.groups == g]) for g in range(int(self.groups.max()) + 1)]
         return PRECISION * (1.0 - torch.stack(shares))

@@ -26,9 +26,6 @@ def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
         groups,
         task.inputs(task.space.mean[None]),
         metrics=(task.metrics or measured_metrics(task)) if settings.measured else None,
-        skipped=settings.skipped,
-        floors=settings.floors,
-        deep=settings.deep,
     )
     if objective is None:
         raise ArchitectureError(

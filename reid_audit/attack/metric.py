@@ -78,9 +78,9 @@ def prior_metrics(module: nn.Module, batches: Iterable[Tensor]) -> list[LayerMet
         return [fit_metric(torch.cat(rows)) for rows in zip(*parts, strict=True)]
 
 
-def trusted(metrics: Sequence[LayerMetric], floors: Sequence[float] | None) -> list[LayerMetric]:
-    """``metrics`` in execution order over the noise of their layers; None: a ramp. Only ratios of ``floors`` count."""
-    noise = floors or noise_floors(len(metrics), first=1.0, last=min(MOST, GROWTH ** (len(metrics) - 1)))
+def trusted(metrics: Sequence[LayerMetric]) -> list[LayerMetric]:
+    """``metrics`` in execution order over a ramp of noise, whose geometric mean is 1: deep layers count less."""
+    noise = noise_floors(len(metrics), first=1.0, last=min(MOST, GROWTH ** (len(metrics) - 1)))
     middle = math.exp(math.fsum(map(math.log, noise)) / len(noise))
     return [metric.times(middle / floor) for metric, floor in zip(metrics, noise, strict=True)]
 

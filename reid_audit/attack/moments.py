@@ -8,7 +8,6 @@ which matches the same statistics without a noise model, in pixel space.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.likelihood import likelihood, recipe
@@ -24,11 +23,10 @@ def moments(
     meter: Meter,
     observer: Observer,
     settings: RefineSettings | None = None,
-    start: Tensor | None = None,
 ) -> Reconstruction:
     """Reconstruct the batch in the full-rank space; [sum(particles), C, H, W] images.
 
-    ``settings``: the recipe without. ``start`` [sum(particles), D]: latents to begin with; random without.
+    ``settings``: the recipe without.
     """
     settings = settings or recipe(task)
     return from_noise(
@@ -39,5 +37,4 @@ def moments(
         observer=observer,
         stage="moments",
         settings=settings,
-        start=start,
     )

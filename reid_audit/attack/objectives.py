@@ -13,7 +13,6 @@ from torch.nn import functional
 from reid_audit.arch.target import Target
 from reid_audit.attack.metric import LayerMetric, isotropic, trusted
 from reid_audit.attack.schedules import noise_floors
-from reid_audit.attack.stationarity import layer_stationarity, weights_below
 from reid_audit.network.batchnorm import ImageMoments, image_moments
 from reid_audit.network.heads import (
     HeadKind,
@@ -30,11 +29,8 @@ from reid_audit.network.heads import (
 class Objective(Protocol):
     """A negative log-likelihood of what the parameters remember, up to a constant."""
 
-    def energy(self, inputs: Tensor, mixture: Tensor | None = None) -> Tensor:
-        """[G] energy of each group of images; inputs [N, C, H, W] as the network sees them. Differentiable.
-
-        ``mixture`` [N]: logits of each image's share in its group; equal shares without. Only statistics weigh images.
-        """
+    def energy(self, inputs: Tensor) -> Tensor:
+        """[G] energy of each group of images; inputs [N, C, H, W] as the network sees them. Differentiable."""
 
     def image_energy(self, inputs: Tensor) -> Tensor:
         """[N] energy of single images (lower: more plausible under the parameters), without gradients."""
@@ -54,12 +50,10 @@ class StatisticsObjective:
     last: str
     """Layer after which the forward pass stops."""
 
-    def energy(self, inputs: Tensor, mixture: Tensor | None = None) -> Tensor:
+    def energy(self, inputs: Tensor) -> Tensor:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        weights = self.weights if mixture is None else shares(self.weights, mixture)
-        batches = self.batches if mixture is None else (self.weights > 0).to(weights).T @ effective_sizes(weights)
-        layers = image_moments(self.module, inputs, last=self.last, batches=batches)
-        return moment_energy(layers, weights, self.metrics)
+        layers = image_moments(self.module, inputs, last=self.last, batches=self.batches)
+        return moment_energy(layers, self.weights, self.metrics)
 
     def image_energy(self, inputs: Tensor) -> Tensor:
         with torch.no_grad():
@@ -77,11 +71,9 @@ class HeadObjective:
     """[G, N] rows that average within each group."""
     labels: Tensor
     """[N] int64 label each particle stands for (heads.py); of no meaning for a regression."""
-    deep: tuple[str, ...] = ()
-    """Weights below the head that are asked to be stationary too; not asked of a regression."""
     precision: float = 1e3
 
-    def energy(self, inputs: Tensor, mixture: Tensor | None = None) -> Tensor:
+    def energy(self, inputs: Tensor) -> Tensor:
         features, logits = features_and_logits(self.module, inputs, self.head)
         terms = []
         for row in self.weights:
@@ -90,8 +82,6 @@ class HeadObjective:
             term = head_stationarity(self.kind, h, z, y, self.head)
             if self.kind != "regression":
                 term = term + class_mean_alignment(self.kind, h, y, self.head)
-                if self.deep:
-                    term = term + layer_stationarity(self.module, self.kind, inputs[mine], y, self.deep)
             terms.append(term)
         return self.precision * torch.stack(terms)
 
@@ -111,48 +101,32 @@ def objective_for(
     probe: Tensor,
     *,
     metrics: Sequence[LayerMetric] | None = None,
-    skipped: int = 0,
-    floors: Sequence[float] | None = None,
-    deep: int = 0,
 ) -> Objective | None:
     """The likelihood this network offers; None where its parameters say nothing about images.
 
     groups [N] int64 counts from 0; probe [1, C, H, W] is any image as the network sees it. ``metrics``, one for each
-    statistics layer in execution order, replace the plain distance; ``floors``, likewise, the generic ramp of noise.
-    ``skipped`` leaves out the last statistics layers; ``deep`` counts the weights below the head that are asked to be
-    stationary where there are no statistics.
+    statistics layer in execution order, replace the plain distance.
     """
     weights = group_weights(groups).to(probe)
     with torch.no_grad():
         layers = image_moments(target.module, probe)
     if layers:
-        used = layers[: max(1, len(layers) - skipped)]
-        noise = None if floors is None else floors[: len(used)]
-        measured = (
-            isotropic(noise or noise_floors(len(used)), used)
-            if metrics is None
-            else trusted(metrics[: len(used)], noise)
-        )
+        measured = isotropic(noise_floors(len(layers)), layers) if metrics is None else trusted(metrics)
         module = target.module.to(memory_format=torch.channels_last)
         batches = torch.bincount(groups)[groups].to(probe)
-        return StatisticsObjective(module, weights, batches, tuple(measured), used[-1].stored.name)
+        return StatisticsObjective(module, weights, batches, tuple(measured), layers[-1].stored.name)
     head = classifier(target)
     if head is None:
         return None
     kind = meaning(target.match.head, head.out_features)
     labels = torch.arange(len(groups), device=probe.device) % max(1, labels_of(kind, head.out_features))
-    return HeadObjective(target.module, head, kind, weights, labels, weights_below(target.module, head, deep))
+    return HeadObjective(target.module, head, kind, weights, labels)
 
 
 def group_weights(groups: Tensor) -> Tensor:
     """[G, N] rows that average within each group; groups [N] int64 counts from 0."""
     onehot = functional.one_hot(groups).T.float()
     return onehot / onehot.sum(1, keepdim=True)
-
-
-def shares(weights: Tensor, mixture: Tensor) -> Tensor:
-    """[G, N] rows that average with learned shares: a softmax of ``mixture`` [N] within each group of ``weights``."""
-    return (weights.log() + mixture).softmax(1)
 
 
 def effective_sizes(weights: Tensor) -> Tensor:

@@ -30,17 +30,8 @@ class RefineSettings:
     """Standard deviation of fresh noise on the latents at every step, against optima that one exact image alone has."""
     hottest: float = 1e4
     coldest: float = 0.05
-    skipped: int = 0
-    """How many of the last statistics layers are left out."""
-    floors: tuple[float, ...] | None = None
-    """Noise floors of the statistics layers in execution order; None: the generic ramp. A measured metric takes their
-    ratios alone."""
     measured: bool = False
     """Whether statistics are compared in a metric measured on the prior (metric.py) instead of the plain distance."""
-    deep: int = 0
-    """How many weights below the head are asked to be stationary, in networks without statistics (slow)."""
-    weighted: bool = False
-    """Whether each particle's share in its group is learned, so that a group may stand for fewer films than it has."""
 
 
 MEASURED = RefineSettings(rate=0.2, hottest=2.5, coldest=2.5e-6, measured=True)
@@ -54,8 +45,6 @@ class Refined:
     latents: Tensor
     trajectory: tuple[tuple[int, float], ...]
     stopped_by: StoppedBy
-    mixture: Tensor | None = None
-    """[N] logits of the particles' shares, where they were learned."""
 
 
 def refine(
@@ -77,9 +66,7 @@ def refine(
     the jitter.
     """
     latents = latents.clone().requires_grad_(True)
-    mixture = torch.zeros_like(latents[:, 0]).requires_grad_(True) if settings.weighted else None
-    moving = [latents] if mixture is None else [latents, mixture]
-    optimiser = torch.optim.Adam(moving, lr=settings.rate, betas=settings.betas)
+    optimiser = torch.optim.Adam([latents], lr=settings.rate, betas=settings.betas)
     schedule = zip(
         cosine_ramp(steps, peak=settings.rate),
         tempering(steps, start=settings.hottest, end=settings.coldest),
@@ -90,7 +77,7 @@ def refine(
     observer.notice(StageStarted(stage, steps))
     for step, (rate, heat) in enumerate(schedule):
         optimiser.param_groups[0]["lr"] = rate
-        energies = objective.energy(task.inputs(prior.decode(shaken(latents, settings.jitter, generator))), mixture)
+        energies = objective.energy(task.inputs(prior.decode(shaken(latents, settings.jitter, generator))))
         loss = energies.sum() / heat + 0.5 * latents.square().sum()
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -103,7 +90,7 @@ def refine(
             stopped = ended
             break
     observer.notice(StageEnded(stage, f"energy {trajectory[0][1]:.3g} to {trajectory[-1][1]:.3g}"))
-    return Refined(latents.detach(), tuple(trajectory), stopped, None if mixture is None else mixture.detach())
+    return Refined(latents.detach(), tuple(trajectory), stopped)
 
 
 def shaken(latents: Tensor, jitter: float, generator: torch.Generator | None) -> Tensor:
@@ -151,11 +138,9 @@ def from_noise(
     observer: Observer,
     stage: str,
     settings: RefineSettings,
-    start: Tensor | None = None,
 ) -> Reconstruction:
-    """The most likely batch under ``objective`` and the full-rank prior, from ``start`` or a random one."""
-    if start is None:
-        start = settings.start_scale * task.space.sample_latents(sum(task.budget.particles), generator)
+    """The most likely batch under ``objective`` and the full-rank prior, from a random start."""
+    start = settings.start_scale * task.space.sample_latents(sum(task.budget.particles), generator)
     refined = refine(
         task,
         task.space,

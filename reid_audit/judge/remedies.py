@@ -10,15 +10,12 @@ REMEDIES: dict[Reason, str] = {
     Reason.NO_HOLDOUT: "give films of other patients from the same source with --holdout",
     Reason.TOO_FEW_HOLDOUT: f"give at least {RATE_HOLDOUT} hold-out patients beside the canaries",
     Reason.TOO_FEW_REFERENCE: f"give at least {members_needed(0.10)} training patients",
-    Reason.BUDGET_ENDED: "raise --budget, or resume the run",
     Reason.CONTROL_NOT_RUN: "run with a profile that includes this control",
     Reason.NOT_NEEDED: "audit again under this policy: an earlier verdict had spared this control",
     Reason.NOT_EXCHANGEABLE: "give hold-out films from the same source as the training films",
     Reason.PRIOR_OVERLAP: "use a prior that declares training sets disjoint from both cohorts",
     Reason.CONTROL_FLAGGED: "use another prior, and check that the films were split by patient at random",
-    Reason.NO_CONTROL_FOR_ARCHITECTURE: "none is known today for this kind of network: a PASS is not available",
     Reason.NO_DATA_STATISTICS: "none: the network stores no data statistics",
-    Reason.NO_HEAD: "audit the checkpoint together with its classification head",
     Reason.PRIOR_TOO_SMALL: "use a prior fitted on more images",
 }
 """What to do about each reason."""

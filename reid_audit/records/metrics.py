@@ -62,15 +62,12 @@ class Reason(StrEnum):
     NO_PREDICTOR = "no_predictor"
     PREDICTOR_OVERLAP = "predictor_overlap"
     NO_DATA_STATISTICS = "no_data_statistics"
-    NO_HEAD = "no_head"
-    BUDGET_ENDED = "budget_ended"
     CONTROL_NOT_RUN = "control_not_run"
     NOT_NEEDED = "not_needed"
     NO_GENERATOR = "no_generator"
     NOT_EXCHANGEABLE = "not_exchangeable"
     PRIOR_OVERLAP = "prior_overlap"
     CONTROL_FLAGGED = "control_flagged"
-    NO_CONTROL_FOR_ARCHITECTURE = "no_control_for_architecture"
     PRIOR_TOO_SMALL = "prior_too_small"
     NOT_COMPUTED = "not_computed"
 
@@ -86,15 +83,12 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NO_PREDICTOR: "no age and sex predictor is known to suit these films (--demographics)",
     Reason.PREDICTOR_OVERLAP: "the age and sex predictor has seen films of these patients and would favour their side",
     Reason.NO_DATA_STATISTICS: "the network stores no data statistics (no BatchNorm)",
-    Reason.NO_HEAD: "the network has no classification head",
-    Reason.BUDGET_ENDED: "the budget ended before this could be measured",
     Reason.CONTROL_NOT_RUN: "the policy or the profile left this control out",
     Reason.NOT_NEEDED: "the verdict was already settled without it",
     Reason.NO_GENERATOR: "the method tunes no generator",
     Reason.NOT_EXCHANGEABLE: "training and hold-out images differ in kind, so this comparison would mislead",
     Reason.PRIOR_OVERLAP: "the prior has seen films of these patients, so a match may come from the prior",
     Reason.CONTROL_FLAGGED: "the attack without the model is flagged too, so a match need not come from the weights",
-    Reason.NO_CONTROL_FOR_ARCHITECTURE: "no positive control is known for this kind of network",
     Reason.PRIOR_TOO_SMALL: "the prior declares too few images for this",
     Reason.NOT_COMPUTED: "not computed in this run",
 }

@@ -37,10 +37,8 @@ class StoppedBy(StrEnum):
     """Why an attack run ended."""
 
     COMPLETE = "complete"
-    CONVERGED = "converged"
     STEPS = "steps"
     SECONDS = "seconds"
-    ERROR = "error"
 
 
 class Spend(Record):

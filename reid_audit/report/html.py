@@ -70,7 +70,7 @@ def render_html(report: PublicReport) -> str:
         recognised=report.measured(Metric.MEMBERSHIP_TPR),
         gates=tuple((row, charts.gate_plot(row, f"gate-{row.metric}") + _spark(report, row)) for row in report.gates),
         nulls=tuple((charts.null_name(h), charts.null_histogram(h, f"null-{h.metric}")) for h in report.histograms),
-        rocs=tuple((c.id, charts.roc(c, _rate(report, c.id), f"curve-{c.id}")) for c in report.curves),
+        rocs=tuple(charts.roc(c, report.measured(Metric.MEMBERSHIP_TPR), f"curve-{c.id}") for c in report.curves),
         bracket=_bracket(report),
         timeline=charts.timeline(report.attack_runs, report.budget.seconds, report.budget.spent_seconds, "timeline"),
         shifts=_shifts(report),
@@ -86,10 +86,6 @@ def _spark(report: PublicReport, row: GateRow) -> Markup:
     metrics = (row.metric, Metric.LINKAGE_AUC if row.metric is Metric.LINKAGE_P else row.metric)
     found = next((h for h in report.histograms if h.metric in metrics), None)
     return Markup("") if found is None else charts.null_spark(found, f"spark-{row.metric}")
-
-
-def _rate(report: PublicReport, curve: str) -> PublicMeasured | None:
-    return report.measured(Metric.MEMBERSHIP_TPR if curve == "membership_roc" else Metric.LINKAGE_TPR)
 
 
 def _bracket(report: PublicReport) -> Markup:

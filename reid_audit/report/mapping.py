@@ -82,7 +82,7 @@ def publish(result: AuditResult) -> PublicReport:
         controls=control_rows(result, measurements, lambda text: _said(text, hidden)),
         measurements=tuple(_measurement(m, result.policy, doubts) for m in measurements),
         histograms=tuple(_histogram(h) for h in result.histograms if h.id not in DEMOGRAPHIC and h.counts),
-        curves=tuple(_curve(c) for c in result.curves if c.id in ("membership_roc", "linkage_roc") and c.x),
+        curves=tuple(_curve(c) for c in result.curves if c.id == "membership_roc" and c.x),
         cohorts=tuple(
             PublicCohort(
                 role=c.role,
@@ -219,7 +219,7 @@ def _curve(curve: Curve) -> PublicCurve:
     xs = [x for x, _ in points]
     heights = [max((y for _, y in points[: bisect_right(xs, x)]), default=0.0) for x in ROC_GRID]
     return PublicCurve(
-        id="membership_roc" if curve.id == "membership_roc" else "linkage_roc",
+        id="membership_roc",
         x=ROC_GRID,
         y=tuple(round(y, 3) for y in heights),
     )

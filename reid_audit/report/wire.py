@@ -338,7 +338,7 @@ class PublicHistogram(Wire):
 class PublicCurve(Wire):
     """A curve resampled to a fixed grid, so that no point belongs to one patient."""
 
-    id: Literal["membership_roc", "linkage_roc"]
+    id: Literal["membership_roc"]
     x: Points
     y: Points
 

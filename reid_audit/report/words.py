@@ -77,10 +77,8 @@ ATTACK_RUNS: dict[str, str] = {
 
 STOPPED: dict[StoppedBy, str] = {
     StoppedBy.COMPLETE: "complete",
-    StoppedBy.CONVERGED: "converged",
     StoppedBy.STEPS: "step limit",
     StoppedBy.SECONDS: "time limit",
-    StoppedBy.ERROR: "error",
 }
 
 NOT_A_PASS: tuple[str, ...] = (

@@ -247,3 +247,27 @@ class Twice(torch.nn.Module):
 def test_layers_whose_rows_are_not_images_are_left_out() -> None:
     assert matrix_layers(Twice(), blobs(1, 1)) == ()
     assert matrix_layers(Patches(), blobs(1, 1)) == ("embed", "mix", "head")
+
+
+class Attention(torch.nn.Module):
+    """One fused attention over four strips of the film."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = torch.nn.Linear(36, 8), torch.nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.embed(x.reshape(len(x), 1, 4, 36))
+        mixed: torch.Tensor = functional.scaled_dot_product_attention(tokens, tokens, tokens)
+        found: torch.Tensor = self.head(mixed.mean((1, 2)))
+        return found
+
+
+def test_second_derivatives_pass_through_attention() -> None:
+    torch.manual_seed(0)
+    base, tuned = Attention(), Attention()
+    inputs = to_network(blobs(8, 1), SPEC, 1).requires_grad_(True)
+    task = task_of(tuned, particles=(8,))
+    difference_objective(task, displacement(target_of(tuned), target_of(base))).energy(inputs).backward()
+    assert inputs.grad is not None
+    assert float(inputs.grad.abs().sum()) > 0

@@ -7,7 +7,7 @@ import torch
 from small import SPEC, blobs, convnet, memorise, task_of
 
 from reid_audit.attack.likelihood import likelihood
-from reid_audit.attack.metric import GROWTH, fit_metric, isotropic, prior_metrics, standardised, trusted
+from reid_audit.attack.metric import GROWTH, LayerMetric, fit_metric, isotropic, prior_metrics, standardised, trusted
 from reid_audit.attack.objectives import group_weights, residuals
 from reid_audit.attack.refinement import MEASURED
 from reid_audit.network.batchnorm import image_moments
@@ -62,17 +62,16 @@ def test_layers_count_alike_but_for_their_noise() -> None:
     module, inputs = convnet().eval(), to_network(blobs(60, 5), SPEC, 1)
     layers = image_moments(module, inputs)
 
-    def lengths(floors: list[float] | None) -> list[float]:
-        metrics = trusted(prior_metrics(module, [inputs]), floors)
+    def lengths(metrics: list[LayerMetric]) -> list[float]:
         rows = [standardised(layer).detach() for layer in layers]
         return [
             float(metric.squared(row - row.mean(0), torch.ones(len(row))).mean())
             for metric, row in zip(metrics, rows, strict=True)
         ]
 
-    assert lengths([7.0, 7.0, 7.0]) == pytest.approx([1.0, 1.0, 1.0], rel=0.02)
-    assert lengths([1.0, 10.0, 100.0]) == pytest.approx([10.0, 1.0, 0.1], rel=0.02)
-    assert lengths(None) == pytest.approx([GROWTH, 1.0, 1.0 / GROWTH], rel=0.02)
+    measured = prior_metrics(module, [inputs])
+    assert lengths(measured) == pytest.approx([1.0, 1.0, 1.0], rel=0.02)
+    assert lengths(trusted(measured)) == pytest.approx([GROWTH, 1.0, 1.0 / GROWTH], rel=0.02)
 
 
 def test_the_plain_distance_does_not_know_the_batch() -> None:
