@@ -251,7 +251,8 @@ def test_between_fail_and_clear_lies_inconclusive(between: Measured) -> None:
 def test_a_wide_rate_says_how_many_patients_are_missing() -> None:
     verdict = _judge(_with(_m(Metric.MEMBERSHIP_TPR, 0.0, 0.0, 0.3, n=10)))
     assert verdict.gaps[0].metric is Metric.MEMBERSHIP_TPR
-    assert "more training patients" in verdict.gaps[0].remedy
+    assert "every patient the network was trained on: 54 bound a rate by 0.1" in verdict.gaps[0].remedy
+    assert "if these 10 are all, only a waiver" in verdict.gaps[0].remedy
 
 
 def test_unsound_comparisons_cannot_fail_a_model() -> None:

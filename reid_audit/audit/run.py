@@ -63,14 +63,18 @@ def run_audit(
     *,
     now: datetime,
     clock: Clock,
+    began: float | None = None,
     observer: Observer | None = None,
     store: RunStore | None = None,
     cache: ControlCache | None = None,
 ) -> Audited:
-    """Audit one checkpoint. Raises AuditError where no verdict can exist."""
+    """Audit one checkpoint. Raises AuditError where no verdict can exist.
+
+    began: reading of ``clock`` from which on the budget counts; now, without.
+    """
     observer = observer or SilentObserver()
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
-    meter = start(request.policy.budget, clock)
+    meter = start(request.policy.budget, clock, began=began)
     setup = planned(prepare(request, films), request, meter, observer)
     context = RunContext(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
     frozen = reconstruct(setup, request, context, meter)

@@ -121,7 +121,7 @@ def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Co
     """A given file, films to fit on, or the shipped prior; with its films and its origin where they are known."""
     if request.prior is not None:
         prior, cohort, public = _at(load_prior(request.prior), frame.side)
-        return prior, cohort, _file_origin(request, request.prior, prior, public)
+        return prior, cohort, file_origin(request, request.prior, prior, public)
     if films.prior is None:
         return _at(
             shipped_prior(frame.side, "pggan" if request.method in GENERATOR_METHODS else "gaussian"), frame.side
@@ -138,7 +138,7 @@ def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Co
     return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.named_patients())
 
 
-def _file_origin(request: AuditRequest, file: Path, prior: Prior, public: Origin | None) -> Origin | None:
+def file_origin(request: AuditRequest, file: Path, prior: Prior, public: Origin | None) -> Origin | None:
     """What is known of a prior file's films: by the patient file given, by itself, by a patient file beside it."""
     private = request.prior_patients or beside(file)
     if request.prior_patients is None and (public is not None or not private.is_file()):

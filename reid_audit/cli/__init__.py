@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib import import_module
 
 import click
@@ -58,6 +59,8 @@ def main() -> None:
 def run() -> None:
     """Entry point. Nothing but a verdict exits 0, 1 or 4; whatever was not foreseen exits 3."""
     outlive_readers()
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", category=FutureWarning)  # what libraries tell each other
     sys.exit(exit_code())
 
 

@@ -13,6 +13,7 @@ import click
 
 from reid_audit import __version__
 from reid_audit.checkpoint import screen
+from reid_audit.cli.ahead import ahead
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.errors import one_line
@@ -87,6 +88,11 @@ if TYPE_CHECKING:
     help="Folder of all runs; each gets its own, and 'latest' leads to the newest finished one.",
 )
 @click.option("--format", "formats", multiple=True, type=click.Choice(["html", "json", "markdown", "sarif", "junit"]))
+@click.option("--dry-run", is_flag=True, help="The preflight alone: faults, verdicts within reach, cost; seconds.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: one JSON document on stdout.")
+@click.option(
+    "--indicators-only", is_flag=True, help="Run though no verdict but INCONCLUSIVE is possible: figures, no answer."
+)
 @click.option("--resume", is_flag=True, help="Take over what earlier runs below --out finished from the same inputs.")
 @click.option(
     "--fail-on",
@@ -98,7 +104,10 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def check(**given: Any) -> int:
     """Audit CHECKPOINT: attack it within the budget, score patient re-identification, judge, report, exit."""
+    began = time.monotonic()
     options = CheckOptions.model_validate(given)
+    if options.as_json and not options.dry_run:
+        raise click.UsageError("--json goes with --dry-run")
     console = console_for(quiet=options.quiet)
     policy, source, digest = load_policy(options.policy, Path.cwd())
     options = options.model_copy(update={"policy": source, "waivers": options.waivers or find_waivers(Path.cwd())})
@@ -106,8 +115,11 @@ def check(**given: Any) -> int:
     with earlier_run_named(options.out, console):
         seen = screen(options.checkpoint, pickled_code=policy.pickled_code)
         request, films = plan(options, policy, digest)  # brings torch: not before the file has passed
+        ahead(request, options, seen.sha256, console)
+        if options.dry_run:
+            return 0
         with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
-            audited = carried_out(request, films, options, folder, console)
+            audited = carried_out(request, films, options, folder, console, began)
             deliver(audited, folder, options.formats)
             moved = finish(folder)
     show_result(console, audited.result)
@@ -163,7 +175,9 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
     return request, films
 
 
-def carried_out(request: AuditRequest, films: Films, options: CheckOptions, folder: Path, console: Console) -> Audited:
+def carried_out(
+    request: AuditRequest, films: Films, options: CheckOptions, folder: Path, console: Console, began: float
+) -> Audited:
     """The audit itself, told on the console; finished attack runs are kept in ``folder``."""
     from reid_audit.audit import ControlCache, run_audit
     from reid_audit.store import RunStore
@@ -175,6 +189,7 @@ def carried_out(request: AuditRequest, films: Films, options: CheckOptions, fold
             films,
             now=datetime.now(UTC),
             clock=time.monotonic,
+            began=began,
             observer=observer,
             store=RunStore(folder / ATTACK_RUNS, earlier=earlier),
             cache=ControlCache(options.cache),

@@ -54,6 +54,9 @@ class CheckOptions(Record):
     out: Path = Path("reid-audit-report")
     formats: tuple[FormatName, ...] = ()
     resume: bool = False
+    indicators_only: bool = False
+    dry_run: bool = False
+    as_json: bool = False
     fail_on: FailOn = "inconclusive"
     quiet: bool = False
 
@@ -72,7 +75,7 @@ class CheckOptions(Record):
         return tuple(found)
 
 
-NO_MATTER = frozenset({"checkpoint", "cache", "out", "formats", "resume", "fail_on", "quiet"})
+NO_MATTER = frozenset({"checkpoint", "cache", "out", "formats", "resume", "dry_run", "as_json", "fail_on", "quiet"})
 """Options that leave every figure as it is, and the checkpoint, which is no option."""
 
 

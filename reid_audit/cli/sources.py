@@ -12,6 +12,8 @@ from reid_audit.cli.options import CheckOptions
 
 if TYPE_CHECKING:
     from reid_audit.audit import Films, Frame
+    from reid_audit.audit.preflight import Source
+    from reid_audit.audit.preflight.record import Role
     from reid_audit.cohort import Cohort
 
 PRIOR_FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
@@ -19,10 +21,7 @@ PRIOR_FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle"
 
 
 def sources(options: CheckOptions) -> tuple[Films, Path | None]:
-    """The films of the audit, and the prior's file if it is one.
-
-    Raises CohortError where a folder or manifest is found wanting without opening a film.
-    """
+    """The films of the audit, and the prior's file if it is one. Nothing is opened yet. Raises CohortError."""
     from reid_audit.audit import Films, PriorFilms
     from reid_audit.cohort import parse_source
 
@@ -48,11 +47,10 @@ def named_prior(options: CheckOptions) -> Path | None:
 
 def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout"] | None) -> Callable[[Frame], Cohort]:
     """What reads the films of ``text`` once their frame is known. role: None for films of the prior."""
-    from reid_audit.cohort import foresee, load_cohort, parse_source
+    from reid_audit.cohort import load_cohort, parse_source
 
     path, where = parse_source(text)
     label = options.label if role is not None else None
-    foresee(path, where, options.strata, label)
 
     def open_cohort(frame: Frame) -> Cohort:
         return load_cohort(
@@ -68,3 +66,21 @@ def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout
         )
 
     return open_cohort
+
+
+def surveyed(options: CheckOptions) -> dict[Role, Source]:
+    """The sources that a preflight looks at. Raises CohortError where one cannot be told from its filter."""
+    from reid_audit.audit.preflight import Source
+    from reid_audit.cohort import parse_source
+
+    prior = options.prior if named_prior(options) is None else None
+    texts: tuple[tuple[Role, str | None], ...] = (
+        ("reference", options.reference),
+        ("holdout", options.holdout),
+        ("prior", prior),
+    )
+    return {
+        role: Source(*parse_source(text), options.strata, options.label if role != "prior" else None)
+        for role, text in texts
+        if text is not None
+    }

@@ -1,7 +1,7 @@
 """Images, patient ids and demographics -> Cohort."""
 
 from reid_audit.cohort.assemble import Cohort, assemble
-from reid_audit.cohort.faults import Fault, counted
+from reid_audit.cohort.faults import KIND_WORDS, Fault, counted
 from reid_audit.cohort.load import load_cohort, load_images
 from reid_audit.cohort.overlap import overlap, require_disjoint
 from reid_audit.cohort.raw import RawFilm
@@ -14,6 +14,7 @@ from reid_audit.cohort.survey import CohortSurvey, survey
 
 __all__ = [
     "DEFAULT",
+    "KIND_WORDS",
     "Cohort",
     "CohortSurvey",
     "Fault",

@@ -10,7 +10,7 @@ from typing import Literal
 from reid_audit.errors import CohortError
 
 Kind = Literal["source", "missing", "unreadable", "repeated", "cells", "patient", "age", "sex", "values", "blank"]
-_WORDS: dict[Kind, str] = {
+KIND_WORDS: dict[Kind, str] = {
     "source": "source",
     "missing": "rows whose image does not exist",
     "unreadable": "images that cannot be read",
@@ -22,6 +22,7 @@ _WORDS: dict[Kind, str] = {
     "values": "films whose grey values cannot be scaled",
     "blank": "films of a single grey value",
 }
+"""What each kind is called behind a number."""
 _SHOWN = 3
 
 
@@ -54,7 +55,7 @@ def refusal(faults: Sequence[Fault], source: str) -> CohortError:
     """One refusal for all faults: their counts by kind, the first ones by name. ``faults`` must not be empty."""
     if len(faults) == 1:
         return faults[0].error()
-    kinds = ", ".join(f"{count} {_WORDS[kind]}" for kind, count in counted(faults))
+    kinds = ", ".join(f"{count} {KIND_WORDS[kind]}" for kind, count in counted(faults))
     shown = "; ".join(fault.what for fault in faults[:_SHOWN])
     remedies = dict.fromkeys(fault.remedy for fault in faults)
     more = f" (and {len(faults) - _SHOWN} more)" if len(faults) > _SHOWN else ""

@@ -183,8 +183,11 @@ def how_to_clear(measurement: Measured, gate: Gate) -> str:
     if gate.metric in (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR) and measurement.value <= clear:
         needed = members_needed(clear)
         if (have := measurement.n or 0) < needed:
-            why = f"{needed} are needed to bound a rate by {figures.limit(clear)}"
-            return f"give {needed - have} more training patients ({why})"
+            bound = f"{needed} bound a rate by {figures.limit(clear)}"
+            return (
+                f"give every patient the network was trained on: {bound}; if these {have} are all, only a waiver of "
+                "this checkpoint can clear the gate"
+            )
         return "give more hold-out patients: the threshold at 1 % false positives is still too uncertain"
     if gate.metric is Metric.LINKAGE_P:
         return "give more hold-out patients and more seeds; if it persists, treat it as a leak"

@@ -37,7 +37,7 @@ PUBLIC: dict[str, Rule] = {
     "label": _COLUMN,
     "budget": _matching(r"\d[\d.e+]{0,20}s", "TIME"),
     **dict.fromkeys(("repeats", "side", "seed"), _NUMBER),
-    **dict.fromkeys(("profile", "method", "preprocess", "head", "device", "deterministic"), _WORD),
+    **dict.fromkeys(("profile", "method", "preprocess", "head", "device", "deterministic", "indicators-only"), _WORD),
 }
 """Flag -> what of its value is published: choices and numbers as given, a word in capitals for what may name somebody.
 ``arch`` is published where it is the name that the report gives to the network."""

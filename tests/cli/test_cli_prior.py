@@ -103,7 +103,7 @@ def test_check_caps_at_inconclusive_and_names_the_overlap(
     if not known:
         private.with_name("prior.safetensors.patients.json").unlink()
     mine = ("--reference", films / "mine", "--prior", private)
-    assert run("check", checkpoint_path("cnn"), *mine, "--out", "out", "--quiet") == 4
+    assert run("check", checkpoint_path("cnn"), *mine, "--out", "out", "--quiet", "--indicators-only") == 4
     report = json.loads((tmp_path / "out" / "latest" / "report.json").read_text())
     assert report["prior"]["overlap"] == ("overlap" if known else "unknown")
     assert words in json.dumps(report["verdict"])

@@ -1,0 +1,111 @@
+"""Findings about the films: each side by itself, both together, and what their labels are good for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from reid_audit.audit.preflight.record import WORDS, Finding, Role, SideCount
+from reid_audit.cohort import KIND_WORDS, CohortSurvey, Shared, counted, shared
+from reid_audit.network.heads import labels_of, meaning
+from reid_audit.records import ArchMatch
+
+
+def count_of(role: Role, found: CohortSurvey) -> SideCount:
+    """``found`` in numbers."""
+    return SideCount(
+        role=role,
+        films=found.films,
+        patients=found.patients,
+        files=found.files,
+        decoded=found.decoded,
+        known_patients=found.known_patients,
+        ages=found.ages,
+        sexes=found.sexes,
+    )
+
+
+def of_each_side(surveys: Mapping[Role, CohortSurvey]) -> Iterator[Finding]:
+    """Faults of every side by kind, and what is odd about it."""
+    for role, found in surveys.items():
+        side = WORDS[role]
+        for kind, number in counted(found.faults):
+            own = [fault for fault in found.faults if fault.kind == kind]
+            if kind == "source":  # about what the user typed, not about a row or a patient
+                yield from (_fault(f"{side}: {fault.what} ({fault.closest})", fault.remedy) for fault in own)
+            else:
+                remedies = dict.fromkeys(fault.remedy for fault in own)
+                yield _fault(f"{side}: {KIND_WORDS[kind]}: {number}", "; ".join(remedies))
+        if found.twins:
+            text = f"{side}: films that are, value for value, a film of another patient of this side: {found.twins}"
+            remedy = "check the patient ids: one person under two ids counts twice"
+            yield Finding(kind="limit", topic="duplicates", text=text, remedy=remedy)
+        yield from (Finding(kind="note", topic="films", text=f"{side}: {note}") for note in found.notes)
+
+
+def _fault(text: str, remedy: str) -> Finding:
+    return Finding(kind="fault", topic="films", text=text, remedy=remedy)
+
+
+def common(surveys: Mapping[Role, CohortSurvey]) -> dict[tuple[Role, Role], Shared]:
+    """What every two sides have in common, where they have something."""
+    pairs: tuple[tuple[Role, Role], ...] = (("reference", "holdout"), ("reference", "prior"), ("holdout", "prior"))
+    found = {pair: shared(surveys[pair[0]], surveys[pair[1]]) for pair in pairs if set(pair) <= set(surveys)}
+    return {pair: both for pair, both in found.items() if both.patients}
+
+
+def of_common(found: Mapping[tuple[Role, Role], Shared]) -> Iterator[Finding]:
+    """A patient of both sides is a fault; who is in the prior's films too is a matter of the policy (look.py)."""
+    both = found.get(("reference", "holdout"))
+    if both is None:
+        return
+    how = (
+        (len(both.ids), "by id"),
+        (len(both.respelt), "by an id spelt in two ways"),
+        (len(both.pictures), "by a picture under two ids"),
+    )
+    detail = ", ".join(f"{number} {words}" for number, words in how if number)
+    yield Finding(
+        kind="fault",
+        topic="overlap",
+        text=f"patients on both sides: {both.patients} ({detail})",
+        remedy="split by patient: whoever is among the training films may not be in the hold-out",
+    )
+
+
+def of_labels(surveys: Mapping[Role, CohortSurvey], match: ArchMatch | None) -> Iterator[Finding]:
+    """Why the loss under the training label would be left out of the membership scores."""
+    counts: dict[str, int] = {}
+    for role, found in surveys.items():
+        for label, number in found.labels if role != "prior" else ():
+            counts[label] = counts.get(label, 0) + number
+    if not counts:
+        return
+    unknown, words = counts.get("", 0), len([label for label in counts if label])
+    room = 0 if match is None else labels_of(meaning(match.head, match.classes), match.classes)
+    why = ""
+    if unknown:
+        why = f"films without a training label: {unknown}"
+    elif words == 1:
+        why = "all films have the same training label"
+    elif room and words > room:
+        why = f"the films have {words} training labels, the network tells {room} apart"
+    if why:
+        text = f"{why}: the loss is left out of the membership scores"
+        yield Finding(
+            kind="note", topic="labels", text=text, remedy="give --label a column that names each film's class"
+        )
+
+
+def named(
+    surveys: Mapping[Role, CohortSurvey], found: Mapping[tuple[Role, Role], Shared]
+) -> Iterator[tuple[str, str, str, str]]:
+    """(side, kind, what, remedy) of every single fault, rows, files and ids included. Restricted."""
+    for role, one in surveys.items():
+        yield from (
+            (WORDS[role], fault.kind, fault.what, fault.remedy) for fault in one.faults if fault.kind != "source"
+        )
+    for (first, second), both in found.items():
+        sides = f"{WORDS[first]} and {WORDS[second]}"
+        yield from ((sides, "id on both sides", name, "") for name in both.ids)
+        yield from ((sides, "id spelt in two ways", f"{a} and {b}", "") for a, b in both.respelt)
+        yield from ((sides, "picture under two ids", f"{a} and {b}", "") for a, b in both.pictures)

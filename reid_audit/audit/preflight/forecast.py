@@ -1,0 +1,183 @@
+"""How long an audit would take on this machine and what it would hold in memory, from a few trial passes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from reid_audit.arch.target import Target
+from reid_audit.audit.attack_runs import NEGATIVE_SIZE
+from reid_audit.audit.canary import STEPS as CANARY_STEPS
+from reid_audit.audit.preflight.machine import free_disk, free_memory
+from reid_audit.audit.preflight.record import Cost
+from reid_audit.audit.request import AuditRequest
+from reid_audit.budget import Clock
+from reid_audit.network.batchnorm import statistics_layers
+from reid_audit.records import Policy
+
+TRIAL = 4
+"""Images of a trial pass."""
+TRIAL_EDGE = 384
+"""Rows of the matrix whose eigenvectors are timed."""
+METRIC_IMAGES = 2048
+SCORING_PER_PATIENT = 0.03
+"""Seconds of permutations, bootstraps and comparisons for each patient, on one core of 2024."""
+TRAINING = 1.5
+"""What a training step costs over a gradient with respect to the image."""
+RUNTIME_BYTES = 700 * 2**20
+"""What torch and the libraries around it hold."""
+REPORT_BYTES = 64 * 2**20
+"""Reports and the evidence page."""
+KEPT = 8
+"""Images of full size that are kept for each particle: attack, negative control, power control."""
+FLOAT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What this machine needs for one network input, in seconds, and what it holds meanwhile."""
+
+    forward: float
+    gradient: float
+    """Forward pass and gradient with respect to the image."""
+    activations: int
+    """Bytes kept for the gradient of one image."""
+    cubic: float
+    """Seconds of an eigendecomposition over its edge cubed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much there is to read and to compare."""
+
+    films: int
+    """Training and hold-out films."""
+    patients: int
+    prior_films: int = 0
+    per_film: float = 0.0
+    """Seconds to decode one, as measured."""
+
+
+def speed_of(target: Target, side: int, device: torch.device, clock: Clock = time.monotonic) -> Speed:
+    """Trial passes of random images through ``target`` at ``side`` pixels."""
+    module = target.module.to(device)
+    images = torch.rand(TRIAL, target.match.channels, side, side, device=device)
+    with torch.no_grad():
+        module(images[:1])  # the first pass allocates and plans
+    matrix = torch.randn(TRIAL_EDGE, TRIAL_EDGE, dtype=torch.float64)
+    return Speed(
+        forward=_timed(lambda: _forward(module, images), device, clock) / TRIAL,
+        gradient=_timed(lambda: _gradient(module, images), device, clock) / TRIAL,
+        activations=_activations(module, images[:1]),
+        cubic=_timed(lambda: torch.linalg.eigh(matrix @ matrix.T), device, clock) / TRIAL_EDGE**3,
+    )
+
+
+def cost_of(target: Target, request: AuditRequest, load: Load, out: Path, clock: Clock = time.monotonic) -> Cost | None:
+    """What the audit costs on this machine; None where the network does not take an input of its side.
+
+    out: the folder of all runs, for the disk.
+    """
+    device = next(target.module.parameters()).device
+    side = target.match.side
+    try:
+        speed = speed_of(target, side, device, clock)
+    except (RuntimeError, ValueError, TypeError):  # another input than images of this side: the audit itself will say
+        return None
+    particles = sum(request.policy.budget.particles)
+    return Cost(
+        network=target.match.name,
+        side=side,
+        side_by=target.match.side_by,
+        stages=stages(target, speed, request.policy, load),
+        memory_bytes=_bytes(target, side, speed, particles, load),
+        memory_free=free_memory(device),
+        disk_bytes=REPORT_BYTES + KEPT * particles * side**2 * FLOAT,
+        disk_free=free_disk(out),
+    )
+
+
+def stages(target: Target, speed: Speed, policy: Policy, load: Load) -> tuple[tuple[str, float], ...]:
+    """(stage, seconds) of the method ``moments`` on ``load`` under ``policy``, every control included."""
+    particles = sum(policy.budget.particles)
+    metric = _metric(target, speed)
+    attack = policy.budget.steps * particles * speed.gradient
+    planted = policy.controls.attack_power or policy.controls.membership_control
+    canaries = CANARY_STEPS * policy.controls.canaries * TRAINING * speed.gradient + metric + attack
+    return (
+        ("reading films", (load.films + load.prior_films) * load.per_film),
+        ("statistics of the prior", metric),
+        ("attack", policy.repeats * attack),
+        ("negative control", 2 * NEGATIVE_SIZE * particles * speed.forward),
+        ("scoring", load.patients * SCORING_PER_PATIENT + 3 * load.films * speed.forward),
+        *((("power control", canaries),) if planted and load.patients else ()),
+    )
+
+
+def _metric(target: Target, speed: Speed) -> float:
+    """The metric of the stored statistics: a pass over the prior's images, and a decomposition a layer."""
+    layers = [2 * layer.num_features for _, layer in statistics_layers(target.module)]
+    if not layers:
+        return 0.0
+    edges = sum(min(METRIC_IMAGES, width) ** 3 for width in layers)
+    return METRIC_IMAGES * speed.forward + edges * speed.cubic
+
+
+def _bytes(target: Target, side: int, speed: Speed, particles: int, load: Load) -> int:
+    """Films with a working copy, their statistics in two passes and how alike they are, or the attack's widest step."""
+    films = 2 * (load.films + load.prior_films) * side**2 * FLOAT
+    statistics = 2 * load.films * target.match.data_statistics * FLOAT + 2 * load.films**2 * 8
+    weights = 4 * sum(value.numel() for value in target.module.parameters()) * FLOAT
+    return RUNTIME_BYTES + films + max(statistics, particles * speed.activations) + weights
+
+
+def _forward(module: nn.Module, images: Tensor) -> None:
+    with torch.no_grad():
+        module(images)
+
+
+def _gradient(module: nn.Module, images: Tensor) -> None:
+    asked = images.clone().requires_grad_(True)
+    torch.autograd.backward(_answer(module(asked)).square().mean())
+
+
+def _answer(output: object) -> Tensor:
+    """The first tensor of what a network returns."""
+    if isinstance(output, Tensor):
+        return output
+    parts = list(output.values()) if isinstance(output, dict) else list(output) if isinstance(output, Sequence) else []
+    if not parts:
+        raise TypeError(f"a network output of type {type(output).__name__} holds no tensor")
+    return _answer(parts[0])
+
+
+def _activations(module: nn.Module, image: Tensor) -> int:
+    """Bytes that the layers give out for one image."""
+    counted = 0
+
+    def count(_: nn.Module, __: tuple[Tensor, ...], output: object) -> None:
+        nonlocal counted
+        with suppress(TypeError):
+            counted += _answer(output).numel() * FLOAT
+
+    hooks = [part.register_forward_hook(count) for part in module.modules() if not list(part.children())]
+    try:
+        _forward(module, image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counted
+
+
+def _timed(work: Callable[[], object], device: torch.device, clock: Clock) -> float:
+    began = clock()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return clock() - began

@@ -1,0 +1,218 @@
+"""The preflight itself: every side surveyed, the network tried, the policy held against both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+from reid_audit.arch.beside import config_beside
+from reid_audit.arch.identify import identify
+from reid_audit.arch.target import Target
+from reid_audit.audit.preflight import films
+from reid_audit.audit.preflight.forecast import Load, cost_of
+from reid_audit.audit.preflight.reach import Hindrance, Reach, hindered, reach
+from reid_audit.audit.preflight.record import WORDS, Cost, Finding, Preflight, Role, Topic
+from reid_audit.audit.request import AuditRequest
+from reid_audit.audit.setup import file_origin
+from reid_audit.budget import Clock
+from reid_audit.checkpoint import load_checkpoint
+from reid_audit.cohort import CohortSurvey, Shared, survey
+from reid_audit.device import usable_device
+from reid_audit.errors import AuditError, PriorError
+from reid_audit.observer import Observer, SilentObserver, StageEnded, StageStarted
+from reid_audit.prior.gaussian import GaussianPrior
+from reid_audit.prior.loading import load_prior
+from reid_audit.prior.pggan import PgganPrior
+from reid_audit.records import ArchMatch
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one side's films come from."""
+
+    path: Path
+    where: Mapping[str, str]
+    strata: tuple[str, ...] = ()
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A preflight with what only ``restricted/`` may hold."""
+
+    report: Preflight
+    named: tuple[tuple[str, str, str, str], ...]
+    """(side, kind, what, remedy) of single faults: rows, files and ids. Restricted."""
+    errors: tuple[AuditError, ...] = ()
+    """Refusals of the network among the faults, as the audit would raise them."""
+
+
+def look_ahead(
+    request: AuditRequest,
+    sources: Mapping[Role, Source],
+    *,
+    checkpoint_sha256: str,
+    out: Path,
+    today: date,
+    clock: Clock = time.monotonic,
+    observer: Observer | None = None,
+) -> Looked:
+    """What can be known in seconds: all faults at once, which verdicts are possible, and what the audit will cost.
+
+    out: the folder of all runs. Raises no AuditError: one that is met on the way is among the findings.
+    """
+    told, began = observer or SilentObserver(), clock()
+    surveys = {role: surveyed(request, role, source, told) for role, source in sources.items()}
+    per_film = (clock() - began) / max(1, sum(found.decoded for found in surveys.values()))
+    shared = films.common(surveys)
+    told.notice(StageStarted("preflight: network"))
+    target, wrong = network(request)
+    match = None if target is None else target.match
+    origin, errors = of_prior_file(request)
+    errors = (*wrong, *errors)
+    within = hindered(
+        reachable(request, surveys, checkpoint_sha256, today), *in_the_way(request, shared, origin, match)
+    )
+    cost = None if target is None else cost_of(target, request, load_of(surveys, per_film), out)
+    told.notice(StageEnded("preflight: network", "unknown" if match is None else match.name))
+    findings = (
+        *films.of_each_side(surveys),
+        *films.of_common(shared),
+        *films.of_labels(surveys, match),
+        *(Finding(kind="fault", topic=topic_of(e), text=e.what, remedy=e.remedy) for e in errors),
+        *of_policy(within),
+        *(of_cost(cost, request) if cost is not None else ()),
+    )
+    report = Preflight(
+        sides=tuple(films.count_of(role, found) for role, found in surveys.items()),
+        findings=findings,
+        possible=within.possible,
+        cost=cost,
+        budget=request.policy.budget.seconds,
+    )
+    return Looked(report, tuple(films.named(surveys, shared)), errors)
+
+
+def surveyed(request: AuditRequest, role: Role, source: Source, told: Observer) -> CohortSurvey:
+    """One side, with grey values scaled as the policy declares."""
+    spec, stage = request.policy.preprocess.declared, f"preflight: {WORDS[role]} films"
+    told.notice(StageStarted(stage))
+    found = survey(
+        source.path,
+        role=role,
+        where=source.where,
+        strata=source.strata,
+        label=source.label,
+        scaling=None if spec is None else spec.scaling,
+    )
+    told.notice(StageEnded(stage, f"{found.films} films, {len(found.faults)} faults"))
+    return found
+
+
+def reachable(request: AuditRequest, surveys: Mapping[Role, CohortSurvey], sha256: str, today: date) -> Reach:
+    """Which verdicts are possible with so many patients, gates that are waived for this file left out."""
+    people = {role: found.patients for role, found in surveys.items()}
+    waived = frozenset(w.gate for w in request.waivers if w.checkpoint_sha256 == sha256 and w.expires >= today)
+    return reach(request.policy, people.get("reference"), people.get("holdout"), waived=waived)
+
+
+def network(request: AuditRequest) -> tuple[Target | None, tuple[AuditError, ...]]:
+    """The network on its device, or why there is none."""
+    declared = request.policy.preprocess.declared
+    try:
+        target = identify(
+            load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code).tensors,
+            name=request.architecture,
+            factory=request.factory,
+            side=None if declared is None else declared.side,
+            config=config_beside(request.checkpoint),
+        )
+        return replace(target, module=target.module.to(usable_device(request.device))), ()
+    except AuditError as error:
+        return None, (error,)
+
+
+def of_prior_file(request: AuditRequest) -> tuple[bool, tuple[AuditError, ...]]:
+    """Whether a given prior file says what it was made of, and what is wrong with it or its patient file."""
+    if request.prior is None:
+        return True, ()
+    try:
+        prior = load_prior(request.prior)
+        public = prior.origin if isinstance(prior, GaussianPrior | PgganPrior) else None
+        return file_origin(request, request.prior, prior, public) is not None, ()
+    except AuditError as error:
+        return False, (error,)
+
+
+def topic_of(error: AuditError) -> Topic:
+    """What a refusal is about."""
+    return "prior" if isinstance(error, PriorError) else "network"
+
+
+def in_the_way(
+    request: AuditRequest, shared: Mapping[tuple[Role, Role], Shared], origin: bool, match: ArchMatch | None
+) -> Iterator[Hindrance]:
+    """What prior and network leave of a PASS."""
+    wanted = request.policy.controls
+    for first, second in shared:
+        if second == "prior" and wanted.prior_disjoint:
+            yield Hindrance(
+                text=f"the prior's films show {shared[first, second].patients} patients of the {WORDS[first]} films",
+                remedy="give a prior of other people, or use the shipped one",
+            )
+    if not origin and wanted.prior_disjoint:
+        yield Hindrance(
+            text="the prior does not say whose films it was made of",
+            remedy="give its patient file with --prior-patients, or a prior that declares its training films",
+        )
+    if match is not None and not match.data_statistics and wanted.attack_power and request.base is None:
+        yield Hindrance(
+            text=f"{match.name} stores no statistics of its training films, and for such networks no attack is known "
+            "that finds planted patients (attack_power)",
+            remedy="if it was fine-tuned from public weights, name them with --base; FAIL by membership stays possible",
+            by_luck=True,
+        )
+
+
+def load_of(surveys: Mapping[Role, CohortSurvey], per_film: float) -> Load:
+    """How much there is to read; per_film: seconds to decode one."""
+    sides = [found for role, found in surveys.items() if role != "prior"]
+    prior = surveys.get("prior")
+    return Load(
+        films=sum(found.films for found in sides),
+        patients=sum(found.patients for found in sides) if len(sides) == 2 else 0,
+        prior_films=0 if prior is None else prior.films,
+        per_film=per_film,
+    )
+
+
+def of_policy(within: Reach) -> Iterator[Finding]:
+    """What keeps the policy from a verdict."""
+    for found in within.hindrances:
+        chance = "PASS depends on luck" if found.by_luck else "PASS is out of reach"
+        lead = chance if within.verdict_possible else "only INCONCLUSIVE is possible"
+        yield Finding(kind="limit", topic="policy", text=f"{lead}: {found.text}", remedy=found.remedy)
+
+
+def of_cost(cost: Cost, request: AuditRequest) -> Iterator[Finding]:
+    """What the machine has too little of."""
+    if cost.disk_free is not None and cost.disk_free < cost.disk_bytes:
+        text = f"about {size(cost.disk_bytes)} are written below --out, {size(cost.disk_free)} are free"
+        yield Finding(kind="fault", topic="disk", text=text, remedy="make room, or give another --out")
+    if cost.memory_free is not None and cost.memory_free < cost.memory_bytes:
+        text = f"about {size(cost.memory_bytes)} of memory are needed, {size(cost.memory_free)} are free"
+        remedy = "end other programs, give fewer films or a smaller --side, or use another machine"
+        yield Finding(kind="limit", topic="memory", text=text, remedy=remedy)
+    seconds = request.policy.budget.seconds
+    if seconds is not None and cost.seconds > seconds:
+        text = "the attack would take longer than the budget: it runs fewer steps, and may miss its planted patients"
+        remedy = "raise --budget, or use a GPU; without enough steps the audit ends INCONCLUSIVE (attack_power)"
+        yield Finding(kind="note", topic="time", text=text, remedy=remedy)
+
+
+def size(count: float) -> str:
+    """Bytes as ``3.2 GB`` or ``40 MB``."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

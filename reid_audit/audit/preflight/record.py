@@ -1,0 +1,85 @@
+"""What a preflight says. No patient, file or row is named in it, so it may be shown and stored anywhere."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import FiniteFloat
+
+from reid_audit.records import Outcome, Record
+
+Role = Literal["reference", "holdout", "prior"]
+Topic = Literal[
+    "films", "overlap", "ids", "labels", "duplicates", "policy", "prior", "network", "disk", "memory", "time"
+]
+WORDS: dict[Role, str] = {"reference": "training", "holdout": "hold-out", "prior": "prior"}
+"""How a side is called in sentences."""
+
+
+class Finding(Record):
+    """One thing somebody should know before the audit."""
+
+    kind: Literal["fault", "limit", "note"]
+    """``fault``: the audit cannot run. ``limit``: it can, but not to every verdict. ``note``: good to know."""
+    topic: Topic
+    text: str
+    remedy: str = ""
+
+
+class SideCount(Record):
+    """One side in numbers."""
+
+    role: Role
+    films: int
+    patients: int
+    files: int
+    decoded: int
+    """Films that were decoded; of the others only names, rows, headers and file ends were looked at."""
+    known_patients: bool
+    """False where nobody names the patients: each film counts as one."""
+    ages: int
+    sexes: int
+
+
+class Cost(Record):
+    """What an audit without a time budget would take on this machine, good to a factor of two."""
+
+    network: str
+    side: int
+    """Pixels of the square network input."""
+    side_by: str
+    """Where the side comes from: weights, policy or the library's default."""
+    stages: tuple[tuple[str, FiniteFloat], ...]
+    """(stage, seconds)"""
+    memory_bytes: int
+    memory_free: int | None
+    disk_bytes: int
+    disk_free: int | None
+
+    @property
+    def seconds(self) -> float:
+        """All stages together."""
+        return sum(seconds for _, seconds in self.stages)
+
+
+class Preflight(Record):
+    """What is known before the attack."""
+
+    sides: tuple[SideCount, ...]
+    findings: tuple[Finding, ...]
+    possible: tuple[Outcome, ...]
+    """Verdicts that can be reached, as far as films, policy and their numbers decide."""
+    cost: Cost | None = None
+    """None where the network could not be built or tried."""
+    budget: FiniteFloat | None = None
+    """Seconds the command may take."""
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """What keeps the audit from running."""
+        return tuple(finding for finding in self.findings if finding.kind == "fault")
+
+    @property
+    def verdict_possible(self) -> bool:
+        """False where the audit could only end INCONCLUSIVE."""
+        return Outcome.PASS in self.possible or Outcome.FAIL in self.possible
