@@ -16,7 +16,7 @@ from reid_audit.arch.target import Target
 from reid_audit.audit import AuditRequest
 from reid_audit.audit.preflight import Looked, Source, look_ahead, machine
 from reid_audit.audit.preflight.forecast import Load, Speed, cost_of, speed_of, stages
-from reid_audit.audit.preflight.look import of_cost
+from reid_audit.audit.preflight.look import in_the_way, of_cost
 from reid_audit.audit.preflight.record import Role
 from reid_audit.demo.targets import SPEC, checkpoint_path
 from reid_audit.observer import Event, StageEnded, StageStarted
@@ -259,3 +259,11 @@ def test_a_network_without_statistics_seldom_passes(good: dict[Role, Path], tmp_
     assert "PASS depends on luck: " in texts(looked, "limit")
     assert "stores no statistics" in texts(looked, "limit")
     assert look(tmp_path, good, checkpoint=checkpoint_path("vit"), base=Path("base.pt")).report.faults == ()
+
+
+def test_a_doubt_about_the_network_withholds_the_pass() -> None:
+    request = AuditRequest(checkpoint=Path("m.pt"), policy=POLICY, policy_sha256=SHA)
+    match = small(CONVOLUTION).match.model_copy(update={"doubts": ("two layers were left out",), "data_statistics": 8})
+    (why,) = in_the_way(request, {}, True, match)
+    assert "two layers were left out" in why.text
+    assert not why.by_luck

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reid_audit.audit.preflight.reach import reach
-from reid_audit.judge import judge
+from reid_audit.judge import Case, judge
 from reid_audit.records import Controls, Gate, Measured, Metric, Outcome, Policy
 from reid_audit.score.calibration import share_interval
 from reid_audit.score.needs import smallest
@@ -102,10 +102,8 @@ def test_what_is_out_of_reach_is_not_passed_by_the_judge() -> None:
         Measured(metric=metric, value=best.value, low=best.low, high=best.high, control=0.0, n=20)
         for metric in (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR)
     )
-    verdict = judge(
-        measured, DEFAULT, checkpoint_sha256="a" * 64, today=date(2026, 1, 1), prior_overlap="disjoint",
-        budget_complete=True, has_reference=True, has_holdout=True,
-    )  # fmt: skip
+    case = Case(measured, "a" * 64, "disjoint", budget_complete=True, has_reference=True, has_holdout=True)
+    verdict = judge(case, DEFAULT, today=date(2026, 1, 1))
     assert {Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR} <= {gap.metric for gap in verdict.gaps}
 
 

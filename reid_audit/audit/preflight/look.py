@@ -22,6 +22,7 @@ from reid_audit.checkpoint import load_checkpoint
 from reid_audit.cohort import CohortSurvey, Shared, survey
 from reid_audit.device import usable_device
 from reid_audit.errors import AuditError, PriorError
+from reid_audit.judge.verdict import NAME_IT
 from reid_audit.observer import Observer, SilentObserver, StageEnded, StageStarted
 from reid_audit.prior.gaussian import GaussianPrior
 from reid_audit.prior.loading import load_prior
@@ -168,6 +169,8 @@ def in_the_way(
             text="the prior does not say whose films it was made of",
             remedy="give its patient file with --prior-patients, or a prior that declares its training films",
         )
+    for doubt in () if match is None else match.doubts:
+        yield Hindrance(text=f"the network is in doubt: {doubt}", remedy=NAME_IT)
     if match is not None and not match.data_statistics and wanted.attack_power and request.base is None:
         yield Hindrance(
             text=f"{match.name} stores no statistics of its training films, and for such networks no attack is known "

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reid_audit import figures
-from reid_audit.records import Gate, Metric, Outcome, Policy
+from reid_audit.records import RATE_HOLDOUT, Gate, Metric, Outcome, Policy
 from reid_audit.score.calibration import share_interval
-from reid_audit.score.needs import FOR_RATES, Need, clean_chance, needs
+from reid_audit.score.needs import Need, clean_chance, needs
 
 RATES = (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR)
 WITHOUT_FILMS = frozenset(m for m in Metric if m.value.startswith(("pixel_entropy_", "pca_kurtosis_", "fid_")))
@@ -98,7 +98,7 @@ def _few_members(policy: Policy, short: Sequence[Need], members: int, others: in
 
 def _few_for_a_rate(gate: Gate, clear: float, needed: int, members: int, others: int) -> Hindrance:
     """A rate whose interval cannot, or can hardly, end below ``clear`` with so few training patients."""
-    chance = clean_chance(members, max(others, FOR_RATES), clear) if members else 0.0
+    chance = clean_chance(members, max(others, RATE_HOLDOUT), clear) if members else 0.0
     least = figures.limit(math.ceil(share_interval(0, members).high * 1000) / 1000) if members else "1"
     got = "no clean model gets" if chance == 0 else f"at most {chance:.0%} of clean models get"
     return Hindrance(
@@ -130,7 +130,7 @@ def _can_fail(policy: Policy, gate: Gate, others: int) -> bool:
     """Whether the gate can be breached as far as the number of hold-out patients decides it."""
     if gate.fail is None:
         return False
-    enough = others - policy.controls.canaries >= FOR_RATES
+    enough = others - policy.controls.canaries >= RATE_HOLDOUT
     if gate.metric in RATES:
         return enough
     partners = [c.metric for c in gate.corroborated_by]
