@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import AfterValidator
+
+from reid_audit.attack.methods import DEFAULT, METHODS
 from reid_audit.cohort import Cohort
 from reid_audit.observer import Observer, SilentObserver
 from reid_audit.records import Policy, PreprocessSpec, Record, Waiver
+
+
+def _known(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(f"no method is called {name}: {', '.join(METHODS)}")
+    return name
+
+
+MethodName = Annotated[str, AfterValidator(_known)]
+"""A name of ``METHODS``."""
 
 
 class AuditRequest(Record):
@@ -19,7 +32,7 @@ class AuditRequest(Record):
     policy: Policy = Policy()
     policy_sha256: str
     waivers: tuple[Waiver, ...] = ()
-    method: Literal["moments", "two-stage", "latent", "pixel", "gradient", "prior"] = "moments"
+    method: MethodName = DEFAULT
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     deterministic: bool = False

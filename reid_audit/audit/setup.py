@@ -14,6 +14,7 @@ from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Origin, origin_of
 from reid_audit.attack.interface import AttackTask
+from reid_audit.attack.methods import WITH_GENERATOR
 from reid_audit.audit.predictors import loaded_predictors
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
@@ -32,7 +33,6 @@ from reid_audit.records import ArchMatch, PreprocessPolicy, PreprocessSpec
 from reid_audit.score.predictors import Predictors
 
 PreprocessBy = Literal["policy", "statistics", "default"]
-GENERATOR_METHODS = ("two-stage", "latent")
 SAMPLES = 1024
 """Samples drawn from a prior file where its images are not at hand: they span the match space."""
 
@@ -123,9 +123,7 @@ def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Co
         prior, cohort, public = _at(load_prior(request.prior), frame.side)
         return prior, cohort, file_origin(request, request.prior, prior, public)
     if films.prior is None:
-        return _at(
-            shipped_prior(frame.side, "pggan" if request.method in GENERATOR_METHODS else "gaussian"), frame.side
-        )
+        return _at(shipped_prior(frame.side, "pggan" if request.method in WITH_GENERATOR else "gaussian"), frame.side)
     given = films.prior(frame)
     fitted = fit_gaussian(
         given.cohort.images,

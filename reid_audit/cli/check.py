@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reid_audit import __version__
+from reid_audit.attack.methods import DEFAULT, METHODS
 from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import ahead
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
@@ -19,13 +20,13 @@ from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.errors import one_line
 from reid_audit.policy import find_waivers, load_policy, load_waivers
 from reid_audit.records import Outcome, Policy
+from reid_audit.report import FORMATS
 from reid_audit.runs import ATTACK_RUNS, LATEST, RESTRICTED, RESULT, begun, chosen, finish, runs_below
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from reid_audit.audit import Audited, AuditRequest, Films
-    from reid_audit.report import Format
 
 
 @click.command()
@@ -58,8 +59,8 @@ if TYPE_CHECKING:
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="Steps and hypotheses of the attack.")
 @click.option(
     "--method",
-    type=click.Choice(["moments", "two-stage", "latent", "pixel", "gradient", "prior"]),
-    default="moments",
+    type=click.Choice(list(METHODS)),
+    default=DEFAULT,
     show_default=True,
     help="Reconstruction method.",
 )
@@ -87,7 +88,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder of all runs; each gets its own, and 'latest' leads to the newest finished one.",
 )
-@click.option("--format", "formats", multiple=True, type=click.Choice(["html", "json", "markdown", "sarif", "junit"]))
+@click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS))
 @click.option("--dry-run", is_flag=True, help="The preflight alone: faults, verdicts within reach, cost; seconds.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: one JSON document on stdout.")
 @click.option(
@@ -196,9 +197,9 @@ def carried_out(
         )
 
 
-def deliver(audited: Audited, folder: Path, formats: tuple[Format, ...] = ()) -> None:
+def deliver(audited: Audited, folder: Path, formats: tuple[str, ...] = ()) -> None:
     """Write the public reports (none named: all), then what is restricted (mode 0700)."""
-    from reid_audit.report import FORMATS, publish, write_reports
+    from reid_audit.report import publish, write_reports
     from reid_audit.report.evidence import write_evidence
     from reid_audit.store import write_private
 

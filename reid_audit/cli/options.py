@@ -8,10 +8,10 @@ from typing import Literal
 
 import click
 
+from reid_audit.attack.methods import DEFAULT
 from reid_audit.records import Budget, Policy, PreprocessPolicy, PreprocessSpec, Record
 
 FailOn = Literal["fail", "inconclusive", "never"]
-FormatName = Literal["html", "json", "markdown", "sarif", "junit"]
 PROFILES: dict[str, Budget] = {
     "ci": Budget(steps=300, particles=(16,)),
     "standard": Budget(steps=500, particles=(16, 32)),
@@ -39,7 +39,7 @@ class CheckOptions(Record):
     budget: float | None = None
     """Seconds."""
     profile: Literal["ci", "standard", "deep"] | None = None
-    method: Literal["moments", "two-stage", "latent", "pixel", "gradient", "prior"] = "moments"
+    method: str = DEFAULT
     base: Path | None = None
     repeats: int | None = None
     cache: Path | None = None
@@ -52,7 +52,7 @@ class CheckOptions(Record):
     arch_factory: str | None = None
     seed: int = 0
     out: Path = Path("reid-audit-report")
-    formats: tuple[FormatName, ...] = ()
+    formats: tuple[str, ...] = ()
     resume: bool = False
     indicators_only: bool = False
     dry_run: bool = False

@@ -13,11 +13,12 @@ import click
 
 from reid_audit.errors import RunStateError
 from reid_audit.policy import load_policy, load_waivers
+from reid_audit.report import FORMATS
 from reid_audit.runs import REPORT, RESTRICTED, RESULT, chosen, later
 
 if TYPE_CHECKING:
     from reid_audit.records import AuditResult
-    from reid_audit.report import Format, PublicReport
+    from reid_audit.report import PublicReport
 
 
 @click.command()
@@ -54,14 +55,14 @@ def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | No
     "--format",
     "names",
     multiple=True,
-    type=click.Choice(["html", "json", "markdown", "sarif", "junit"]),
+    type=click.Choice(FORMATS),
     help="Repeatable with --out. Default: markdown, or all formats with --out.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write files there; default: print one format.")
-def render(result: Path, names: tuple[Format, ...], out: Path | None) -> int:
+def render(result: Path, names: tuple[str, ...], out: Path | None) -> int:
     """Write the finished run in RESULT (an --out folder, a run's folder, or a report.json) in any report format."""
-    from reid_audit.report import FORMATS, write_reports
     from reid_audit.report import render as rendered
+    from reid_audit.report import write_reports
 
     if out is None and len(names) > 1:
         raise click.UsageError("more than one --format needs --out")

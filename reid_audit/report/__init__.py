@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from reid_audit.report.html import render_html
 from reid_audit.report.json import dumps, loads
@@ -14,22 +14,29 @@ from reid_audit.report.markdown import render_markdown
 from reid_audit.report.sarif import render_sarif
 from reid_audit.report.wire import PublicReport
 
-Format = Literal["html", "json", "markdown", "sarif", "junit"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-FILES: dict[Format, str] = {
-    "html": "report.html",
-    "json": "report.json",
-    "markdown": "report.md",
-    "sarif": "report.sarif",
-    "junit": "report.junit.xml",
-}
-_RENDERERS: dict[Format, Callable[[PublicReport], str]] = {
-    "html": render_html,
-    "json": dumps,
-    "markdown": render_markdown,
-    "sarif": render_sarif,
-    "junit": render_junit,
-}
+
+@dataclass(frozen=True, slots=True)
+class ReportFormat:
+    """One way to write the public document."""
+
+    name: str
+    """As ``--format`` knows it."""
+    file: str
+    render: Callable[[PublicReport], str]
+
+
+_ENTRIES = (
+    ReportFormat("html", "report.html", render_html),
+    ReportFormat("json", "report.json", dumps),
+    ReportFormat("markdown", "report.md", render_markdown),
+    ReportFormat("sarif", "report.sarif", render_sarif),
+    ReportFormat("junit", "report.junit.xml", render_junit),
+)
+"""The registry of formats: one line each."""
+Format = str
+FORMATS: tuple[Format, ...] = tuple(entry.name for entry in _ENTRIES)
+FILES: dict[Format, str] = {entry.name: entry.file for entry in _ENTRIES}
+_RENDERERS: dict[Format, Callable[[PublicReport], str]] = {entry.name: entry.render for entry in _ENTRIES}
 
 
 def render(report: PublicReport, format: Format) -> str:
