@@ -39,6 +39,7 @@ MIXED = {
         "torch.nn", "torch.optim", "torch.utils.data", "torch.amp", "torch.cuda.amp", "torch.ao", "torch.quantization",
         "torch.distributions", "torch.distributed.checkpoint.metadata",
         "torch.distributed.checkpoint.filesystem", "torch._C._nn", "torch._C._VariableFunctions",
+        "torch._C._VariableFunctionsClass",
     ),
     "numpy": (),
 }  # fmt: skip

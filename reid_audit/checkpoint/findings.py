@@ -7,13 +7,17 @@ from collections.abc import Iterable
 
 from reid_audit.checkpoint.globals import modern, published
 
+PLAIN = frozenset({"builtins", "collections", "typing"})
 SHOWN, PACKAGES = 4, 8
 """Names of one package, packages."""
 
 
 def placeholders_said(mentioned: Iterable[str]) -> tuple[str, ...]:
-    """Listed data and configuration."""
-    return tuple(sorted({f"replaced by an inert placeholder: {published(name)}" for name in mentioned}))
+    """Listed data and configuration; Python's own containers and types go without saying."""
+    named = {published(name) for name in mentioned}
+    return tuple(
+        sorted(f"replaced by an inert placeholder: {name}" for name in named if name.partition(".")[0] not in PLAIN)
+    )
 
 
 def code_said(code: Iterable[str]) -> tuple[str, ...]:

@@ -50,6 +50,9 @@ REBUILD: frozenset[str] = frozenset(
         "torch._utils._rebuild_tensor_v3",
         "torch._utils._rebuild_parameter",
         "torch._utils._rebuild_parameter_with_state",
+        "torch._utils._rebuild_xla_tensor",
+        "torch._utils._rebuild_device_tensor_from_numpy",
+        "torch._utils._rebuild_device_tensor_from_cpu_tensor",
         "torch._tensor._rebuild_from_type",
         "torch._tensor._rebuild_from_type_v2",
         "fastai.torch_core._fa_rebuild_tensor",
@@ -65,8 +68,6 @@ UNSUPPORTED: dict[str, str] = {
     "torch._utils._rebuild_meta_tensor_no_storage": "meta (no values)",
     "torch._utils._rebuild_nested_tensor": "nested",
     "torch._utils._rebuild_wrapper_subclass": "of a foreign tensor class",
-    "torch._utils._rebuild_device_tensor_from_numpy": "of a foreign device",
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": "of a foreign device",
 }
 """Tensors that exist but are not read."""
 
@@ -99,6 +100,8 @@ FOREIGN_NAMES: frozenset[str] = frozenset(
         "builtins.complex", "builtins.dict", "builtins.frozenset", "builtins.list",
         "builtins.object", "builtins.range", "builtins.set", "builtins.slice", "builtins.tuple",
         "builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.type",
+        "builtins.Ellipsis", "builtins.abs", "builtins.len", "builtins.max", "builtins.min", "builtins.round",
+        "builtins.sum", "types.GenericAlias",
         "collections.Counter", "collections.defaultdict", "collections.deque",
         "copyreg._reconstructor",
         "datetime.date", "datetime.datetime", "datetime.timedelta", "datetime.timezone",
@@ -109,10 +112,12 @@ FOREIGN_NAMES: frozenset[str] = frozenset(
         *(f"numpy.{name}" for name in NUMPY_TYPES),
         "numpy.random._pickle.__randomstate_ctor", "numpy.random._pickle.__generator_ctor",
         "numpy.random._pickle.__bit_generator_ctor", "numpy.random._mt19937.MT19937", "numpy.random._pcg64.PCG64",
+        "numpy.random._pcg64.PCG64DXSM", "numpy.random._philox.Philox", "numpy.random._sfc64.SFC64",
+        "numpy.random.bit_generator.SeedSequence", "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
         "joblib.numpy_pickle.NumpyArrayWrapper",
         "torch.torch_version.TorchVersion", "torch.Generator", "torch._C.Generator",
         "yacs.config.CfgNode", "box.box.Box", "addict.addict.Dict", "easydict.EasyDict",
-        "ml_collections.config_dict.config_dict.ConfigDict", "typing.Any", "enum.Enum",
+        "ml_collections.config_dict.config_dict.ConfigDict", "enum.Enum",
     }
 )  # fmt: skip
 """Classes read as empty placeholders, by full name."""
@@ -126,8 +131,9 @@ FOREIGN_PACKAGES: tuple[str, ...] = (
 """Packages whose classes (names that start with a capital) are read as empty placeholders."""
 
 
-BINDINGS: frozenset[str] = frozenset({"builtins.getattr", "functools.partial"})
-"""How pickle writes a method, a nested class, or a class with some arguments: over a class's placeholder only."""
+BINDINGS: frozenset[str] = frozenset({"builtins.getattr", "functools.partial", "_operator.getitem", "operator.getitem"})
+"""How pickle writes a method, a nested class, a class with some arguments or a type of elements: over a class's
+placeholder only."""
 
 CONSTRUCTORS: frozenset[str] = frozenset(
     {
@@ -142,13 +148,19 @@ CONSTRUCTORS: frozenset[str] = frozenset(
 """Functions and classes of the standard library and of pandas that only make an object of their arguments."""
 
 PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-"""Modules as pickle protocol 2 (torch's) writes them."""
+PYTHON_2_NAMES = {
+    "builtins.long": "builtins.int",
+    "builtins.unicode": "builtins.str",
+    "builtins.xrange": "builtins.range",
+}
+"""Modules and types as pickle protocol 2 (torch's) writes them."""
 
 
 def modern(name: str) -> str:
-    """A dotted name with Python 2's module names replaced."""
+    """A dotted name in the spelling of Python 3."""
     module, dot, leaf = name.rpartition(".")
-    return PYTHON_2.get(module, module) + dot + leaf
+    full = PYTHON_2.get(module, module) + dot + leaf
+    return PYTHON_2_NAMES.get(full, full)
 
 
 def classify(name: str) -> Kind:
@@ -163,7 +175,7 @@ def classify(name: str) -> Kind:
         return Kind.SAFE
     if name in ("torch.nn.parameter.Parameter", "torch.Tensor", "torch.nn.Parameter", "torch.nn.parameter.Buffer"):
         return Kind.SAFE
-    if name in FOREIGN_NAMES:
+    if name in FOREIGN_NAMES or (module in ("typing", "collections.abc") and leaf.isidentifier() and is_class(leaf)):
         return Kind.FOREIGN
     if name in BINDINGS:
         return Kind.BINDING

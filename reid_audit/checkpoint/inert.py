@@ -9,7 +9,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn
 
 from reid_audit.checkpoint.unsafe import unsafe_error
 
@@ -116,6 +116,13 @@ class Ordered(OrderedDict[Any, Any], metaclass=Sealed):
         """Ignore attributes."""
 
 
+class Item(NamedTuple):
+    """What an object that is like a dictionary was given."""
+
+    key: Any
+    value: Any
+
+
 class Inert(metaclass=Sealed):
     """Stands in for an object of a foreign class: takes every state and does nothing but keep it."""
 
@@ -154,7 +161,12 @@ class Inert(metaclass=Sealed):
         self.held.append(item)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.held.append((key, value))
+        self.held.append(Item(key, value))
+
+    @property
+    def items(self) -> dict[Any, Any]:
+        """What an object that is like a dictionary holds."""
+        return {part.key: part.value for part in self.held if isinstance(part, Item)}
 
     @property
     def state(self) -> dict[str, Any]:
@@ -181,6 +193,13 @@ def bound(owner: Any, name: Any = None, *rest: Any) -> Any:
     if rest or not plain or not isinstance(whole, Sealed):
         raise unsafe_error(("builtins.getattr",))
     return placeholder(f"{whole.named}.{name}", callable=name.lstrip("_")[:1].isupper())
+
+
+def of_elements(owner: Any = None, *_elements: Any) -> Any:
+    """``operator.getitem`` as pickle writes ``typing.List[int]``: a placeholder. Raises UnsafeCheckpointError else."""
+    if not isinstance(owner, Sealed) or not owner.named.startswith(("typing.", "collections.abc.")):
+        raise unsafe_error(("operator.getitem",))
+    return placeholder(owner.named)
 
 
 def partial(function: Any = None, *arguments: Any) -> Any:

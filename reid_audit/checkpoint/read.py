@@ -48,7 +48,8 @@ def read_layout(
         raise
     except Exception as error:  # a hostile file can raise anything from inside pickle, json and zipfile
         refuse_attacks(_hidden(data, container))
-        raise damaged("its parts contradict each other", f"{type(error).__name__}: {error}") from None
+        why = str(error) or type(error).__name__
+        raise damaged("its parts contradict each other", f"the reader stopped: {why}") from None
     checked = replace(layout, entries=own.entries, others=tuple(other for other, _ in others))
     halves = (ROUNDED,) if any(is_half(entry.dtype) for entry in checked.every) else ()
     said = (*layout.findings, *halves, *own.findings, *(text for _, texts in others for text in texts))

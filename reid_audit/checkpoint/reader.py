@@ -35,6 +35,7 @@ from reid_audit.checkpoint.inert import (
     TensorSpec,
     UnsupportedSpec,
     bound,
+    of_elements,
     partial,
     placeholder,
 )
@@ -151,6 +152,9 @@ _REBUILDERS: dict[str, Callable[..., Any]] = {
     "_rebuild_tensor_v3": _typed_tensor,
     "_rebuild_parameter": _parameter,
     "_rebuild_parameter_with_state": _parameter,
+    "_rebuild_xla_tensor": _parameter,
+    "_rebuild_device_tensor_from_numpy": _parameter,
+    "_rebuild_device_tensor_from_cpu_tensor": _parameter,
     "_rebuild_from_type": _from_type,
     "_rebuild_from_type_v2": _from_type,
     "_fa_rebuild_tensor": _of_class,
@@ -172,5 +176,7 @@ _STAND_INS: dict[str, Any] = {
 _BINDINGS = {
     "builtins.getattr": Harmless("builtins.getattr", bound),
     "functools.partial": Harmless("functools.partial", partial),
+    "operator.getitem": Harmless("operator.getitem", of_elements),
+    "_operator.getitem": Harmless("operator.getitem", of_elements),
 }
 _RECONSTRUCTOR = Harmless("copyreg._reconstructor", _reconstructor)

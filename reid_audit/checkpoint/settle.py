@@ -8,6 +8,7 @@ from typing import Any
 from reid_audit.checkpoint.arrays import NumpyArray
 from reid_audit.checkpoint.inert import Inert, Placed, TensorSpec
 
+ATTRIBUTES = "(attributes)"
 MODULE = ("_parameters", "_buffers", "_modules")
 MODULES, DEPTH, TENSORS = 100_000, 200, 100_000
 """Of one pickled network: modules visited, modules inside each other, tensors."""
@@ -68,7 +69,15 @@ def _settled(value: Any, beside: bool) -> Any:
         return value.described() if value.rank or beside else value
     if isinstance(value, Placed):
         return value.head
-    return state_dict(value) if is_module(value) else value
+    if is_module(value):
+        return state_dict(value)
+    return _table(value) if isinstance(value, Inert) else value
+
+
+def _table(value: Inert) -> Any:
+    """An object that is like a dictionary as one, its attributes under a name of their own."""
+    items = value.items
+    return {**items, **({ATTRIBUTES: value.state} if value.state else {})} if items else value
 
 
 def _attributes(document: Any) -> Any:
@@ -77,7 +86,7 @@ def _attributes(document: Any) -> Any:
         inner = [part for value in document for part in (value, *_values(value))]
         networks = any(is_module(part) for part in inner) or any(map(_has_axes, inner[len(document) :]))
         return {str(n): value for n, value in enumerate(document)} if networks else document
-    if not isinstance(document, Inert) or is_module(document):
+    if not isinstance(document, Inert) or is_module(document) or document.items:
         return document
     inner = [part for value in document.state.values() for part in (value, *_values(value))]
     return document.state if any(is_module(part) or _has_axes(part) for part in inner) else document

@@ -14,7 +14,7 @@ Every network of torchvision and timm does (AlexNet has 5 kernels; the least tra
 projection head does (DINO's has 4 matrices).
 """
 MOMENTS = re.compile(
-    r"(^|\.)((neg_)?(pre|prev)_grad|(max_)?exp_(avg|inf)\w*|grad_avg|square_avg|momentum_buffer|acc_delta|step_size)$"
+    r"(^|\.)((neg_)?(pre|prev)_grad|(max_)?exp_(avg|inf)\w*|grad_avg|sqr_avg|square_avg|momentum_buffer|acc_delta|step_size)$"
 )
 """Last parts of the names of what optimisers keep for each parameter."""
 GRADIENT = re.compile(r"(^|\.)grad$")

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import functools
+import logging
+import random
+import re
 import sys
+import typing
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ from torch import nn
 
 from reid_audit.checkpoint import load_checkpoint, screen
 from reid_audit.checkpoint.globals import PickledCode
+from reid_audit.checkpoint.unwrap import PERSONAL
 from reid_audit.errors import CheckpointError, UnsafeCheckpointError
 
 
@@ -29,6 +35,7 @@ def code_of(found: Read) -> set[str]:
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("name", FRAMEWORKS)
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_frameworks_checkpoint_is_read_and_nothing_of_it_is_touched(name: str, legacy: bool) -> None:
     names, make = FRAMEWORKS[name]
     with importable(*names) as made:
@@ -199,3 +206,44 @@ def test_the_policys_word_reaches_the_reading_process(pickled_code: PickledCode,
     assert found.summary.pickled_code == ("my_project.config.Config",)
     assert any("my_project.config.Config" in finding for finding in found.summary.findings)
     assert screen(tmp_path / "a.pt") == found.summary
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_what_hyper_parameters_hold_is_no_code_that_runs(protocol: int) -> None:
+    harmless = [
+        range(3), ..., int, str, max, torch.relu, torch.lt, nn.functional.gelu, nn.Linear.forward, re.compile("a"),
+        logging.getLogger("a"), random.Random(1), list[int], typing.List[int], typing.Dict[str, typing.Any],  # noqa: UP006
+        Sequence[int], np.float32, np.random.RandomState(1), np.random.default_rng(1), torch.optim.Adam,
+    ]  # fmt: skip
+    for value in harmless:
+        assert same(read(saved_by({"state_dict": STATE, "hparams": {"x": value}}, protocol))), value
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_objects_that_are_dictionaries_are_read_as_such(legacy: bool) -> None:
+    class Table(dict):
+        """A dictionary whose items are its attributes."""
+
+    Table.__module__, Table.__qualname__ = "easydict", "EasyDict"
+    with importable("easydict.Other"):
+        sys.modules["easydict"].EasyDict = Table  # type: ignore[attr-defined]
+        inner = Table(model=Table(STATE), epoch=3)
+        inner.folder = "/home/somebody/a.csv"
+        for document in (inner, {"saved": inner}, Table(state_dict=OrderedDict(STATE))):
+            found = read(saved(document, legacy=legacy))
+            assert set(found.tensors) == set(STATE)
+        assert PERSONAL in read(saved(inner, legacy=legacy)).findings
+
+
+def test_tensors_of_other_devices_are_read() -> None:
+    class Moved:
+        def __reduce__(self) -> Any:
+            return torch._utils._rebuild_device_tensor_from_numpy, (
+                np.ones((2, 3), np.float32),
+                torch.float32,
+                "xla",
+                False,
+            )
+
+    found = read(saved({"w": Moved(), "b": torch.ones(2)}))
+    assert torch.equal(found.tensors["w"], torch.ones(2, 3))
