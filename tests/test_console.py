@@ -17,6 +17,7 @@ from rich.console import Console
 
 from reid_audit.console import EVERY, ConsoleObserver, console_for, show_result
 from reid_audit.observer import Noted, StageAdvanced, StageEnded, StageStarted
+from reid_audit.records import Measured, Metric, replaced
 
 _SPEC = importlib.util.spec_from_file_location(
     "console_results", Path(__file__).resolve().parent / "report" / "results.py"
@@ -144,3 +145,15 @@ def test_the_summary_fits_a_log(name: str) -> None:
     if name == "demoted":
         assert "linkage_p (indicator)" in text
         assert "indicators do not count: training and hold-out images differ in kind" in text
+
+
+def test_a_value_beside_its_limit_is_told_from_it() -> None:
+    result = results.passing()
+    close = result.model_copy(update={"measurements": replaced(result.measurements, (
+        Measured(metric=Metric.LINKAGE_P, value=0.01000001, n=388),
+        Measured(metric=Metric.ATTACK_POWER, value=0.0099999, n=100),
+    ))})  # fmt: skip
+    stream = io.StringIO()
+    show_result(Console(file=stream, width=100, soft_wrap=True), close)
+    assert re.search(r"^linkage_p +0\.01000001 ", stream.getvalue(), re.M)
+    assert re.search(r"^attack_power +0\.0099999 ", stream.getvalue(), re.M)
