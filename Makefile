@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data/nih_cxr14
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test test-portable dev lint bench gpu-check report-demo fuzz clean
+.PHONY: demo test test-portable coverage wheel wheel-test dev lint bench gpu-check report-demo fuzz clean
 
 demo: $(VENV)/installed
 	$(BIN)/reid-audit demo
@@ -16,6 +16,23 @@ test: $(VENV)/developer
 # The quick tests as on other processors, with more threads, memory in use and another locale. ARGS: see --help.
 test-portable: $(VENV)/developer
 	$(BIN)/python tests/portable.py $(ARGS)
+
+# How much of the package the tests run, with the floor of pyproject.toml.
+coverage: $(VENV)/developer
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+# Source archive and wheel in dist/, as they are published.
+wheel: $(VENV)/developer
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+
+# The wheel alone, in an environment of its own and outside the repository.
+wheel-test: wheel
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(PYTHON) -m venv build/wheel/env
+	build/wheel/env/bin/python -m pip install --quiet dist/*.whl
+	cd build/wheel && env/bin/reid-audit policy check && env/bin/reid-audit inspect ../../examples/targets/cnn.safetensors \
+	    && env/bin/reid-audit render ../../tests/report/golden/passing.json --out report && test -s report/report.html
 
 dev: $(VENV)/developer
 

