@@ -99,7 +99,11 @@ def costs(report: Preflight) -> list[str]:
     cost = report.cost
     if cost is None:
         return []
-    ceiling = f"; budget {duration(report.budget)}" if report.budget is not None else ""
+    ceiling = ""
+    if report.budget is not None:
+        ceiling = f"; budget {duration(report.budget)}" + (
+            ", which shortens it" if report.budget < cost.seconds else ""
+        )
     parts = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in cost.stages if seconds >= 1)
     found = [
         f"time here, roughly: {duration(cost.seconds)} for {cost.network} at {cost.side} px ({cost.side_by})"
