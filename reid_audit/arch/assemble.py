@@ -12,7 +12,7 @@ from reid_audit.arch import by_shape, catalogue, leftovers, norms
 from reid_audit.arch.catalogue import Build, convolution_like, set_module
 from reid_audit.arch.heads import MOMENTUM, PROJECTION, Head, read_head, rebuild_head
 from reid_audit.arch.index import POSITION, shipped
-from reid_audit.arch.matching import Fit
+from reid_audit.arch.matching import Fit, special_tokens
 from reid_audit.arch.near import FACTORY, by
 from reid_audit.arch.norms import Choice
 from reid_audit.errors import ArchitectureError
@@ -84,11 +84,11 @@ def _left_out(fit: Fit, own: Head, evidence: list[str]) -> tuple[tuple[str, ...]
     copies = leftovers.copies(fit.outside, fit.state)
     if copies:
         evidence.append("a second network with the same keys is in the file")
-    rest = [key for key in unused if key not in copies]
-    if own.contrastive:
+    projected = {fit.prefix + key for key in own.projection}
+    rest = [key for key in unused if key not in copies and key not in projected]
+    if own.contrastive or leftovers.has_text(unused):
         rest = [key for key in rest if not (MOMENTUM.search(key) or PROJECTION.search(key))]
-    names = leftovers.groups(leftovers.doubtful(rest))
-    return unused, (f"{leftovers.DOUBT}: {len(names)} modules",) if names else ()
+    return unused, leftovers.doubt(leftovers.doubtful(rest))
 
 
 def _channels(fit: Fit, evidence: list[str]) -> int:
@@ -114,19 +114,15 @@ def _side(fit: Fit, evidence: list[str]) -> tuple[int, bool, bool]:
     changed = [(a, b) for a, b in zip(shape, published, strict=True) if a != b]
     if not changed:
         return default, True, False
-    side = default * changed[0][0] // changed[0][1] if len(shape) == 4 else _side_of_tokens(fit, *changed[0])
+    side = default * changed[0][0] // changed[0][1] if len(shape) == 4 else _side_of_tokens(fit, changed[0][0])
     evidence.append(f"{key} is {by(shape)} instead of {by(published)}: input side {side}")
     return side, True, True
 
 
-def _side_of_tokens(fit: Fit, tokens: int, published: int) -> int:
+def _side_of_tokens(fit: Fit, tokens: int) -> int:
     """Square grid of patches after the class and register tokens, whose number the default size gives away."""
     patch = next((s[-1] for s in (fit.described[k][0] for k in fit.entry.stem) if len(s) == 4), 16)
-    special = published - isqrt(published) ** 2
-    grid = fit.entry.side // patch
-    if grid * grid <= published:
-        special = published - grid * grid
-    return isqrt(max(0, tokens - special)) * patch
+    return isqrt(max(0, tokens - special_tokens(fit.entry, fit.described))) * patch
 
 
 def build(fit: Fit, wanted: Plan, side: int | None) -> tuple[nn.Module, int]:

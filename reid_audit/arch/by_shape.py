@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -58,7 +58,7 @@ def vision_transformer(given: Canonical) -> Shaped | None:
     beside = {key: value for key, value in given.state.items() if not key.startswith(prefix)}
     state = {prefix + short: value for short, value in own.items()} | beside
     index = unpack(pack([_row(built, options)], catalogue.versions()))
-    return Shaped(index, Canonical(state, (*given.notes, *notes)), prefix, partial(_build, options))
+    return Shaped(index, replace(given, state=state, notes=(*given.notes, *notes)), prefix, partial(_build, options))
 
 
 def _spelled(key: str) -> str:
@@ -113,6 +113,7 @@ def _options(own: Mapping[str, Tensor], notes: list[str]) -> dict[str, Any]:
         "num_heads": _heads(own, width, notes),
         "mlp_ratio": (inner + 0.5) / width,
         "mlp_layer": Mlp if inner == outer else SwiGLUPacked,
+        "act_layer": nn.GELU if inner == outer else nn.SiLU,
         "qkv_bias": "blocks.0.attn.qkv.bias" in own,
         "qk_norm": "blocks.0.attn.q_norm.weight" in own,
         "init_values": 1e-5 if "blocks.0.ls1.gamma" in own else None,

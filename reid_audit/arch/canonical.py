@@ -32,6 +32,10 @@ class Canonical:
 
     state: dict[str, Tensor]
     notes: tuple[str, ...]
+    integers: frozenset[str] = frozenset()
+    """Names of the entries that hold no weights."""
+    prefer: str = ""
+    """How the names of the networks begin that come first among those with the same shapes."""
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> Canonical:
@@ -44,7 +48,8 @@ def canonical(tensors: Mapping[str, Tensor]) -> Canonical:
         kept, merged = merge_lora(kept)
         notes = (*notes, *merged)
     folded, more = fold(kept)
-    return Canonical({k: v for k, v in folded.items() if v.is_floating_point()}, (*notes, *more))
+    state = {k: v for k, v in folded.items() if v.is_floating_point()}
+    return Canonical(state, (*notes, *more), frozenset(k for k, v in tensors.items() if not v.is_floating_point()))
 
 
 def _spelled(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

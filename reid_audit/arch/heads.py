@@ -19,10 +19,10 @@ MOMENTUM = re.compile(
 )
 """Second networks and memories that only contrastive training keeps (MoCo, BYOL, DINO, SwAV)."""
 PROJECTION = re.compile(
-    r"(^|\.)(\w*proj\w*|\w*predict(or|ion)_?(head|mlp)?|contrastive\w*|last_layer|nce\w*|prototypes)(\.|$)"
+    r"(^|\.)((?!in(put)?_|patch_)\w*proj\w*|\w*predict(or|ion)_?(head|mlp)?|contrastive\w*|last_layer|nce\w*|prototypes)(\.|$)"
 )
 BESIDE = re.compile(
-    r"^(?:[\w]+\.)?(fc|fc_?out|head|heads|classifier|classification_head|cls|cls_head|clf|linear|last_linear|out|output"
+    r"^(?:[\w]+\.)?(fc|fc_?\d|fc_?out|head|heads|classifier|classification_head|cls|cls_head|clf|linear|last_linear|out|output"
     r"|logits?|final|top|linear_head|linear_layer|lin)\.(?P<rest>.+)$"
 )
 """Names under which people keep a classifier next to a backbone."""
@@ -42,7 +42,9 @@ class Head:
     taken: frozenset[str] = frozenset()
     """Keys of ``Fit.extra`` and ``Fit.outside`` that are the head's."""
     contrastive: bool = False
-    """Whether a projection of self-supervised training was left out."""
+    """Whether the network was trained by comparing films: what it ends in then is thrown away."""
+    projection: frozenset[str] = frozenset()
+    """Keys of ``Fit.extra`` in the place of the head that are thrown away."""
 
 
 def read_head(fit: Fit, evidence: list[str]) -> Head:
@@ -53,7 +55,7 @@ def read_head(fit: Fit, evidence: list[str]) -> Head:
     present = [key for key in fit.state if key.startswith(below)]
     if contrastive(fit, present):
         evidence.append("contrastive training (second network, queue or projection head): the backbone is audited")
-        return Head(0, contrastive=True)
+        return Head(0, contrastive=True, projection=frozenset(present))
     if _plain(fit) and set(present) <= set(fit.described):
         return Head(int(fit.state[fit.entry.head[0]].shape[0]))
     if present:
@@ -96,14 +98,21 @@ def _own(region: str, keys: Mapping[str, Tensor], taken: Iterable[str]) -> Head:
 
 
 def _beside(fit: Fit) -> tuple[str, dict[str, Tensor]] | None:
-    """One group of linear layers outside the backbone's prefix that starts from the backbone's features."""
+    """One group of linear layers outside the backbone's prefix that starts from the backbone's features.
+
+    A convolution of one pixel over pooled features is a linear layer.
+    """
     width = next((s[1] for k in fit.entry.head if len(s := fit.described[k][0]) >= 2), 0)
     groups: dict[str, dict[str, Tensor]] = {}
     for key, value in (fit.outside | {k: fit.state[k] for k in fit.extra}).items():
         found = BESIDE.match(key)
         if found:
-            groups.setdefault(key[: found.start("rest") - 1], {})[found["rest"]] = value
-    fitting = [(name, keys) for name, keys in groups.items() if _starts_from(keys, width)]
+            point = value.dim() == 4 and value.shape[2:] == (1, 1)
+            linear = value.flatten(1) if point else value
+            groups.setdefault(key[: found.start("rest") - 1], {})[found["rest"]] = linear
+    numbered = [name for name in groups if name[-1].isdigit()]
+    single = groups if len(numbered) < 2 else {name: keys for name, keys in groups.items() if name not in numbered}
+    fitting = [(name, keys) for name, keys in single.items() if _starts_from(keys, width)]
     return fitting[0] if len(fitting) == 1 else None
 
 

@@ -16,6 +16,7 @@ from reid_audit.arch.factory import from_factory
 from reid_audit.arch.families import Config, Family, Recipe
 from reid_audit.arch.matching import Fit, best
 from reid_audit.arch.norms import Choice
+from reid_audit.arch.spellings import respelled
 from reid_audit.arch.target import Target
 from reid_audit.errors import ArchitectureError
 from reid_audit.records import ArchMatch, Candidate
@@ -84,7 +85,7 @@ def identify(
 def _found(tensors: Mapping[str, Tensor], name: str | None, side: int | None, config: Config | None) -> _Found:
     """The first reading of the file under which it is a network. Raises the refusal of the file as it stands."""
     bare, wish = norms.choice(name)
-    given, known = layouts.renamed(_canonical(tensors)), Known(bare, side, config or {}, wish)
+    given, known = respelled(layouts.renamed(_canonical(tensors))), Known(bare, side, config or {}, wish)
     try:
         return _read(given, known)
     except near.Mismatch as error:
@@ -118,7 +119,7 @@ def _misnamed(name: str, given: Canonical, known: Known, error: ArchitectureErro
 def _read(given: Canonical, known: Known) -> _Found:
     family = _family(given, known.name)
     if family is not None:
-        recipe = families.read(family, given.state, known.config, known.side)
+        recipe = families.read(family, given.state, known.config, known.side, given.integers)
         return _Found(_of_family(family, recipe, given, known), recipe)
     fit, candidates = best(given, name=known.name, wish=known.wish)
     plan = assemble.plan(fit, known.wish)
@@ -190,6 +191,7 @@ def _own(tensors: Mapping[str, Tensor], factory: str, side: int | None) -> Targe
         by="factory",
         normalisation=tuple(sorted(normalisation(module).items())),
         data_statistics=_data_statistics(dict(weights)),
+        statistics="stored" if _data_statistics(dict(weights)) else "none",
         head="features" if classes == 0 else "sigmoid" if classes == 1 else "softmax",
         classes=classes,
         channels=int(kernels[0].shape[1]) if kernels else 1,

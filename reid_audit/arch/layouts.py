@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ COLLECTIONS = ("params.", "batch_stats.")
 SQUARE_SHARE, LARGEST = 0.5, 16
 """Nearly every kernel is square and small: where fewer are, the last two axes are not the kernel's."""
 
+FLAX = "named and stored as Flax or Keras does: axes turned into torch's order"
 DOUBT = "the axes of the weights fit in more than one order"
 
 
@@ -55,7 +56,7 @@ def renamed(given: Canonical) -> Canonical:
         done[f"{path}.{LEAVES.get(leaf, leaf)}" if path else leaf] = turned
     if len(done) != len(given.state):
         return given
-    return Canonical(done, (*given.notes, "named and stored as Flax or Keras does: axes turned into torch's order"))
+    return replace(given, state=done, notes=(*given.notes, FLAX))
 
 
 def others(given: Canonical) -> Iterator[Canonical]:
@@ -65,7 +66,7 @@ def others(given: Canonical) -> Iterator[Canonical]:
     if not kernels or square > SQUARE_SHARE * len(kernels):
         return
     for layout in LAYOUTS:
-        yield Canonical(_turned(given.state, layout), (*given.notes, layout.name))
+        yield replace(given, state=_turned(given.state, layout), notes=(*given.notes, layout.name))
 
 
 def _turned(state: Mapping[str, Tensor], layout: _Layout) -> dict[str, Tensor]:

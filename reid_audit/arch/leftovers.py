@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Container, Iterable
 
 TOKEN = re.compile(
-    r"(^|[._])(\w*tokens?|registers?|prompts?|\w*pos_?emb\w*|pos|positions?|positional|\w*embed(ding)?s?)(_\w+)?(\.|$)",
+    r"(^|[._])(\w*tokens?|registers?|prompts?|\w*pos_?emb\w*|pos|positions?|positional|\w*embed(ding)?s?|\w*_embs?)(_\w+)?(\.|$)",
     re.IGNORECASE,
 )
 """Names of what transformers add to their input: it changes every output, and nothing shows that it is lacking."""
@@ -17,12 +17,13 @@ TRAINING = (
     (r"mask_token|decoder_(embed|pos_embed|blocks|norm|pred)", "decoder of masked pre-training"),
     (r"(\w*_)?(text\w*|txt\w*|bert\w*|lang(uage)?\w*|gpt\w*)", "tower for text"),
     (r"logit_(scale|bias)", "scale of the comparison with texts"),
+    (r"projector|proj(ection)?_(head|mlp)|contrastive\w*|(dino|ibot)_head", "projection of self-supervised training"),
 )  # fmt: skip
 """A part of a key -> what it is: parts that no image passes on its way to the network's output."""
 KNOWN = tuple((re.compile(rf"(^|\.)({pattern})(\.|$)"), kind) for pattern, kind in TRAINING)
 WHOLE = 20
 """Keys under one name that make it a network of its own."""
-DOUBT = "weights beside the network were left out and can belong to the network that was trained"
+DOUBT = "left out beside the network, and can belong to the one that was trained"
 
 
 def kind_of(key: str) -> str | None:
@@ -75,6 +76,17 @@ def copies(keys: Iterable[str], own: Iterable[str]) -> frozenset[str]:
 def first_of(names: Iterable[str]) -> str:
     """Any one of ``names``, always the same."""
     return min(names, default="")
+
+
+def has_text(keys: Iterable[str]) -> bool:
+    """Whether a tower for text is among ``keys``: images were compared with texts."""
+    return any(kind_of(key) == "tower for text" for key in keys)
+
+
+def doubt(keys: Iterable[str]) -> tuple[str, ...]:
+    """The doubt that ``keys`` raise: none, or one in fixed words with the number of modules."""
+    count = len(groups(keys))
+    return (f"{count} module{'s' if count > 1 else ''} {DOUBT}",) if count else ()
 
 
 def doubtful(unused: Iterable[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import isqrt
 
 import numpy as np
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from reid_audit.errors import ArchitectureError
 from reid_audit.records import Candidate
 
 RUNNERS_UP = 5
+WRAPPED = "DenseNet's features were wrapped anew: whether the ReLU behind them was kept is in no key"
 TWIN = "the same keys as {} saved without its statistics: its normalisation layers are taken for {}"
 SHORTLIST = 12
 STATISTICS = ("running_mean", "running_var")
@@ -135,7 +137,8 @@ class _Search:
         found = self._in(self.index, published=True)
         if found is None or self.only is not None:
             return found
-        return replace(found[0], doubts=_twins(self.index, self.given.state, found[0])), found[1]
+        doubts = (*_twins(self.index, self.given.state, found[0]), *found[0].doubts)
+        return replace(found[0], doubts=doubts), found[1]
 
     def by_shape(self) -> tuple[Fit, tuple[Candidate, ...]] | None:
         """The transformer that keys and shapes describe, laid over the file."""
@@ -155,11 +158,11 @@ class _Search:
         return self._in(self.index.without_norms(), published=False)
 
     def _in(self, view: Index, *, published: bool) -> tuple[Fit, tuple[Candidate, ...]] | None:
-        guesses = _guesses(view, self.given.state, self.only)
+        guesses = _guesses(view, self.given.state, self.only, self.given.prefer)
         found = _first_complete(self.index, self.given.state, guesses, self.failed, published=published)
         if found is None:
             return None
-        fit = replace(found[0], notes=self.given.notes)
+        fit = replace(found[0], notes=self.given.notes, doubts=() if self.only else found[0].doubts)
         return self._heard(fit, _candidates(self.index, fit, found[1], guesses))
 
     def _heard(self, fit: Fit, others: tuple[Candidate, ...]) -> tuple[Fit, tuple[Candidate, ...]] | None:
@@ -226,7 +229,7 @@ def _named(index: Index, name: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def _guesses(index: Index, state: Mapping[str, Tensor], only: frozenset[int] | None) -> list[_Guess]:
+def _guesses(index: Index, state: Mapping[str, Tensor], only: frozenset[int] | None, prefer: str = "") -> list[_Guess]:
     """Entries by how well they explain the keys, over all spellings; the best spelling of each entry counts."""
     shapes: dict[str, Shape] = {key: tuple(value.shape) for key, value in state.items()}
     found: dict[int, _Guess] = {}
@@ -248,12 +251,13 @@ def _guesses(index: Index, state: Mapping[str, Tensor], only: frozenset[int] | N
             if guess.score > 0 and (old is None or (guess.score, guess.exact) > (old.score, old.exact)):
                 found[guess.number] = guess
         top = max(top, float(share.max()))
-    return sorted(found.values(), key=lambda guess: _rank(index, guess))
+    return sorted(found.values(), key=lambda guess: _rank(index, guess, prefer))
 
 
-def _rank(index: Index, guess: _Guess) -> tuple[float, int, bool, int, str]:
+def _rank(index: Index, guess: _Guess, prefer: str) -> tuple[float, int, bool, bool, int, str]:
     entry = index.entries[guess.number]
-    return (-round(guess.score, 9), -guess.exact, entry.library != "torchvision", len(entry.name), entry.name)
+    other = (not entry.name.startswith(prefer), entry.library != "torchvision", len(entry.name), entry.name)
+    return (-round(guess.score, 9), -guess.exact, *other)
 
 
 def _spelled(index: Index, shapes: Mapping[str, Shape]) -> list[tuple[Spelling, dict[str, Shape], int]]:
@@ -288,6 +292,8 @@ def _lay(index: Index, entry: Entry, state: Mapping[str, Tensor], spelling: Spel
     shapes = {key: tuple(value.shape) for key, value in own.items()}
     held = norms.PUBLISHED if published else norms.read({k: s for k, (s, _) in described.items()}, shapes)
     fitting = {k for k, (shape, role) in described.items() if k in own and _fits(shapes[k], shape, role)}
+    special = special_tokens(entry, described)
+    fitting -= {k for k in fitting if described[k][1] == POSITION and not _is_grid(shapes[k], described[k][0], special)}
     needed = [k for k, (_, role) in described.items() if role != HEAD and not held.absent(k)]
     inside = {k.partition(".")[0] for k, (_, role) in described.items() if role != HEAD}
     regions = head_regions(entry, described)
@@ -306,6 +312,7 @@ def _lay(index: Index, entry: Entry, state: Mapping[str, Tensor], spelling: Spel
         total=len(state),
         norms=held,
         tokens=tokens,
+        doubts=(WRAPPED,) if spelling.added and entry.family == "densenet" else (),
         prefix=spelling.stripped,
     )  # fmt: skip
 
@@ -318,8 +325,29 @@ def _fits(shape: Shape, published: Shape, role: int) -> bool:
     if role == HEAD:
         return shape[1:] == published[1:]
     if role == STEM:
-        return shape[0] == published[0]
+        return shape[0] == published[0] and _same_kind(shape[2:], published[2:])
     return role == POSITION and shape != published and len(set(shape) & set(published)) > 0
+
+
+def special_tokens(entry: Entry, described: Mapping[str, tuple[Shape, int]]) -> int:
+    """Tokens that have a position embedding beside those of the square grid of patches; the default size tells."""
+    tokens = next((shape[-2] for shape, role in described.values() if role == POSITION and len(shape) in (2, 3)), 0)
+    patch = next((shape[-1] for shape, _ in (described[k] for k in entry.stem) if len(shape) == 4), 16)
+    grid = entry.side // patch
+    return tokens - grid * grid if grid * grid <= tokens else tokens - isqrt(tokens) ** 2
+
+
+def _is_grid(shape: Shape, published: Shape, special: int) -> bool:
+    """Whether position embeddings of another number are those of a square image and the same special tokens."""
+    if shape == published or len(shape) not in (2, 3):
+        return True
+    places = shape[-2] - special
+    return shape[-1] == published[-1] and places > 0 and isqrt(places) ** 2 == places
+
+
+def _same_kind(kernel: Shape, published: Shape) -> bool:
+    """Kernels of patches are even and as wide as their stride: another one is another network."""
+    return kernel == published or all(size % 2 for size in (*kernel, *published))
 
 
 def head_regions(entry: Entry, described: Mapping[str, tuple[Shape, int]]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
 
+import torch
 from torch import Tensor
 
 PER_HEAD = 64
@@ -60,3 +61,18 @@ def positions(own: Mapping[str, Tensor], evidence: list[str]) -> dict[str, Tenso
         return {}
     evidence.append("the class token's position embedding was added to the token")
     return {"cls_token": own["cls_token"] + own["pos_embed"][:, :1], "pos_embed": own["pos_embed"][:, 1:]}
+
+
+def fused(state: dict[str, Tensor], *, biased: str = "qkv") -> dict[str, Tensor]:
+    """Query, key and value matrices of every block joined into one; biases likewise, or kept apart for BEiT."""
+    done = dict(state)
+    for key in [k for k in state if k.endswith(".attn.q.weight")]:
+        stem = key.removesuffix("q.weight")
+        done[f"{stem}qkv.weight"] = torch.cat([done.pop(f"{stem}{part}.weight") for part in "qkv"])
+        if f"{stem}q.bias" not in done:
+            continue
+        if biased == "qkv":
+            done[f"{stem}qkv.bias"] = torch.cat([done.pop(f"{stem}{part}.bias") for part in "qkv"])
+        else:
+            done |= {f"{stem}q_bias": done.pop(f"{stem}q.bias"), f"{stem}v_bias": done.pop(f"{stem}v.bias")}
+    return done

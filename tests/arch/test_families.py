@@ -245,6 +245,21 @@ def monai_densenet() -> State:
     return renamed
 
 
+def test_the_activation_of_clip_is_declared_or_doubted() -> None:
+    library = pytest.importorskip("open_clip", reason="open_clip is the oracle of this test")
+    state = library.transformer.VisionTransformer(32, 8, 128, 2, 2, 2.0, output_dim=128).state_dict()
+    found = match(state)
+    assert any("QuickGELU" in line for line in found.doubts)
+    assert not match(state, name="open_clip/CLIP-ViT").doubts
+    assert not match(state, config={"quick_gelu": False, "model_type": "clip"}).doubts
+    for quick in (
+        match(state, name="openai/CLIP-ViT"),
+        match({f"visual.{k}": v for k, v in state.items()} | {"context_length": torch.tensor(77)}),
+    ):
+        assert not quick.doubts
+        assert any(line.startswith("QuickGELU") for line in quick.evidence)
+
+
 def test_a_family_by_name() -> None:
     state = monai_densenet()
     assert match(state, name="monai/densenet").by == "option"

@@ -59,7 +59,7 @@ def describe(family: Family, recipe: Recipe, built: Built, total: int, *, by_nam
         data_statistics=statistics,
         statistics="stored" if statistics else norms.statistics(held, built.wish),
         unused=recipe.unused,
-        doubts=(*recipe.doubts, *doubts),
+        doubts=(*(() if by_name else recipe.open), *recipe.doubts, *doubts),
         head=recipe.head,
         classes=recipe.classes,
         channels=recipe.channels,

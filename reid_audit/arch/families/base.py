@@ -33,6 +33,8 @@ class Given:
     """The config.json beside the file, or empty."""
     side: int | None
     """Pixels of the square input, where the policy says so."""
+    integers: frozenset[str] = frozenset()
+    """The file's entries that hold no weights, by the last part of their names."""
 
     def shape(self, key: str) -> tuple[int, ...]:
         """Shape of an own entry. Raises KeyError."""
@@ -91,6 +93,8 @@ class Recipe:
     """The file's keys that the network does not run."""
     doubts: tuple[str, ...] = ()
     """Why the network may not be the one that was trained."""
+    open: tuple[str, ...] = ()
+    """Doubts that the family's name in ``--arch`` settles."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ The text tower and the projection into the shared space are left out.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 
 from reid_audit.arch.catalogue import replace_input
 from reid_audit.arch.families.base import Family, Given, Recipe, attention_heads, rename, square
-from reid_audit.arch.families.transformers import activation, from_config, fused, layer_norm
-from reid_audit.arch.tokens import PER_HEAD
+from reid_audit.arch.families.transformers import activation, from_config, layer_norm
+from reid_audit.arch.tokens import PER_HEAD, fused
 
 OPENAI = (
     (r"^class_embedding$", "cls_token"),
@@ -76,14 +77,25 @@ def _tower(given: Given, body: dict[str, Tensor], act: Any, evidence: list[str])
     )  # fmt: skip
 
 
+def open_clip(given: Given) -> Recipe:
+    """A ViT tower in OpenAI's spelling: QuickGELU where the file is OpenAI's own or the configuration says so."""
+    quick = bool(FROM_OPENAI & given.integers) or given.config.get("quick_gelu") is True
+    recipe = _openai(given, quick)
+    settled = quick or given.config.get("quick_gelu") is False
+    return recipe if settled else replace(recipe, open=("GELU is assumed, but OpenAI's own networks have QuickGELU",))
+
+
 def openai(given: Given) -> Recipe:
-    """A ViT tower in OpenAI's spelling. QuickGELU where the file is OpenAI's own, GELU (open_clip) otherwise."""
+    """A ViT tower with QuickGELU, which ``--arch openai/CLIP-ViT`` asks for."""
+    return _openai(given, True)
+
+
+def _openai(given: Given, quick: bool) -> Recipe:
     from timm.layers import QuickGELU
 
-    quick = FROM_OPENAI & {key.rpartition(".")[2] for key in given.beside}
-    act = QuickGELU if quick or given.config.get("quick_gelu") is True else nn.GELU
-    evidence = [f"{'QuickGELU' if act is QuickGELU else 'GELU'} assumed: the activation is in no weight"]
-    return _tower(given, rename({k: v for k, v in given.own.items() if k != "proj"}, OPENAI), act, evidence)
+    evidence = [f"{'QuickGELU' if quick else 'GELU'} assumed: the activation is in no weight"]
+    own = {k: v for k, v in given.own.items() if k != "proj"}
+    return _tower(given, rename(own, OPENAI), QuickGELU if quick else nn.GELU, evidence)
 
 
 def hugging_face(given: Given) -> Recipe:
@@ -91,7 +103,9 @@ def hugging_face(given: Given) -> Recipe:
     evidence = [*from_config(given)]
     if not given.config:
         evidence.append("QuickGELU assumed: the activation is in no weight")
-    return _tower(given, fused(rename(given.own, HUGGING_FACE)), activation(given, "quick_gelu"), evidence)
+    recipe = _tower(given, fused(rename(given.own, HUGGING_FACE)), activation(given, "quick_gelu"), evidence)
+    unsure = () if given.config else ("QuickGELU is assumed without a config.json, but some networks have GELU",)
+    return replace(recipe, open=unsure)
 
 
 def resnet(given: Given) -> Recipe:
@@ -115,9 +129,10 @@ def resnet(given: Given) -> Recipe:
     )  # fmt: skip
 
 
-BLOCKS = re.escape("transformer.resblocks.0.attn.in_proj_weight")
+VIT = (re.escape("transformer.resblocks.0.attn.in_proj_weight"), "class_embedding", r"conv1\.weight", r"ln_pre\.weight")
 FAMILIES = (
-    Family("open_clip", "CLIP-ViT", (BLOCKS, "class_embedding", r"conv1\.weight", r"ln_pre\.weight"), openai),
+    Family("open_clip", "CLIP-ViT", VIT, open_clip),
+    Family("openai", "CLIP-ViT", VIT, openai),
     Family(
         "transformers",
         "CLIP-ViT",

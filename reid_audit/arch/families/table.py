@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -40,7 +40,9 @@ def by_name(name: str, state: Mapping[str, Tensor]) -> Family | None:
     return next((f for f in found if f.prefix(state) is not None), found[0] if found else None)
 
 
-def read(family: Family, state: Mapping[str, Tensor], config: Config, side: int | None) -> Recipe:
+def read(
+    family: Family, state: Mapping[str, Tensor], config: Config, side: int | None, integers: Iterable[str] = ()
+) -> Recipe:
     """What the shapes say. Raises ArchitectureError where they contradict the family or its library is missing."""
     prefix = family.prefix(state)
     if prefix is None:
@@ -50,7 +52,8 @@ def read(family: Family, state: Mapping[str, Tensor], config: Config, side: int 
     own = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     parent = prefix[: prefix.rstrip(".").rfind(".") + 1]
     beside = {key: value for key, value in state.items() if not key.startswith(prefix)}
-    given = Given(own, {key.removeprefix(parent): value for key, value in beside.items()}, config, side)
+    leaves = frozenset(key.rpartition(".")[2] for key in integers)
+    given = Given(own, {key.removeprefix(parent): value for key, value in beside.items()}, config, side, leaves)
     try:
         recipe = family.read(given)
     except ImportError as error:
@@ -78,10 +81,8 @@ def _with_leftovers(
             closest=near.counted("unexpected", joining),
             remedy=FACTORY,
         )
-    names = leftovers.groups(rest)
-    doubts = (f"{leftovers.DOUBT}: {len(names)} modules",) if names else ()
     unused = (*(prefix + key for key in own if re.match(recipe.dropped, key)), *left)
-    return replace(recipe, unused=unused, doubts=(*recipe.doubts, *doubts))
+    return replace(recipe, unused=unused, doubts=(*recipe.doubts, *leftovers.doubt(rest)))
 
 
 def _unreadable(family: Family, own: dict[str, Tensor], why: str) -> ArchitectureError:

@@ -24,7 +24,7 @@ from reid_audit.arch.families.base import (
     square,
 )  # fmt: skip
 from reid_audit.arch.near import FACTORY
-from reid_audit.arch.tokens import Tokens, positions
+from reid_audit.arch.tokens import Tokens, fused, positions
 from reid_audit.errors import ArchitectureError
 
 BLOCK = (
@@ -73,21 +73,6 @@ def only_gelu(given: Given) -> None:
         raise ArchitectureError(
             "config.json names another activation than GELU", closest="GELU is what runs here", remedy=FACTORY
         )
-
-
-def fused(state: dict[str, Tensor], *, biased: str = "qkv") -> dict[str, Tensor]:
-    """Query, key and value matrices of every block joined into one; biases likewise, or kept apart for BEiT."""
-    done = dict(state)
-    for key in [k for k in state if k.endswith(".attn.q.weight")]:
-        stem = key.removesuffix("q.weight")
-        done[f"{stem}qkv.weight"] = torch.cat([done.pop(f"{stem}{part}.weight") for part in "qkv"])
-        if f"{stem}q.bias" not in done:
-            continue
-        if biased == "qkv":
-            done[f"{stem}qkv.bias"] = torch.cat([done.pop(f"{stem}{part}.bias") for part in "qkv"])
-        else:
-            done |= {f"{stem}q_bias": done.pop(f"{stem}q.bias"), f"{stem}v_bias": done.pop(f"{stem}v.bias")}
-    return done
 
 
 def useful(given: Given) -> dict[str, Tensor]:
