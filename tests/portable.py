@@ -1,7 +1,7 @@
 """The quick tests as other machines would run them: ``make test-portable``, or ``python tests/portable.py [--list]``.
 
-Processors without AVX-512, without AVX2 and FMA, one thread and two, 3 GB held by the test process, a locale that is
-not UTF-8, another time zone and another folder. Words after the options go to pytest instead of the quick tests.
+Processors without AVX-512, without AVX2 and FMA, one thread and two, 3 GB held by the test process, another locale,
+time zone, width of the terminal and folder. Words after the options go to pytest instead of the quick tests.
 """
 
 from __future__ import annotations
@@ -61,13 +61,7 @@ def machines() -> dict[str, tuple[int, Environment]]:
     """Every machine by name: gigabytes that the test process holds, and its environment."""
     offered = processors()
     newest = list(offered)[-1]
-    elsewhere = {
-        "LC_ALL": "POSIX",
-        "PYTHONUTF8": "0",
-        "PYTHONCOERCECLOCALE": "0",
-        "TZ": "Pacific/Chatham",
-        "COLUMNS": "60",
-    }
+    elsewhere = {"LC_ALL": "C", "TZ": "Pacific/Chatham", "COLUMNS": "60", "TERM": "dumb"}
     runs = {f"{name}, one thread": (0, {**given, "OMP_NUM_THREADS": "1"}) for name, given in offered.items()}
     runs[f"{newest}, two threads, 3 GB held"] = (3, {**offered[newest], "OMP_NUM_THREADS": "2"})
     runs["another locale, time zone and folder"] = (0, elsewhere)

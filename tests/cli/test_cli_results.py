@@ -133,7 +133,8 @@ def test_a_run_of_version_1_is_rendered_as_the_same_run_of_today(
 ) -> None:
     assert "exposure_tpr_at_1pct_fpr" in EARLIER
     assert exit_code(["render", str(earlier_run), "--format", "json"]) == 0
-    found, expected = json.loads(capfdbinary.readouterr().out), json.loads((GOLDEN / "failing.json").read_text())
+    found = json.loads(capfdbinary.readouterr().out)
+    expected = json.loads((GOLDEN / "failing.json").read_text(encoding="utf-8"))
     for part in ("measurements", "controls", "attack_runs", "histograms", "curves"):
         assert found[part] == expected[part]
     assert found["verdict"]["breaches"] == expected["verdict"]["breaches"]
