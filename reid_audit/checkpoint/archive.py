@@ -32,6 +32,12 @@ class Archive:
     scan: Scan
     sound: set[str] = field(default_factory=set)
 
+    @property
+    def unread(self) -> tuple[tuple[int, int], ...]:
+        """Places of the entries that hold neither the pickle nor a storage."""
+        read = (f"{self.root}/data.pkl", f"{self.root}/data/")
+        return tuple((start, stop) for name, (start, stop, _) in self.spans.items() if not name.startswith(read))
+
     def place(self, spec: StorageSpec) -> tuple[int, int]:
         """Where a storage's bytes are. Raises CheckpointError where it is missing or its checksum is wrong."""
         name = f"{self.root}/data/{spec.key}"

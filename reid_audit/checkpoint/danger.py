@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # what pickle itself turns old names into
 
 OLD_MODULES = frozenset(
     {
@@ -20,7 +21,8 @@ OLD_MODULES = frozenset(
     }
 )  # fmt: skip
 """The standard library of other Python releases, as far as this one does not list it."""
-STANDARD = frozenset(sys.stdlib_module_names) | OLD_MODULES
+RENAMED = frozenset(name.partition(".")[0] for name in (*IMPORT_MAPPING, *(module for module, _ in NAME_MAPPING)))
+STANDARD = frozenset(sys.stdlib_module_names) | OLD_MODULES | RENAMED
 
 RUNNERS = frozenset(
     {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from enum import StrEnum
 from typing import Literal
 
@@ -147,20 +148,13 @@ CONSTRUCTORS: frozenset[str] = frozenset(
 )  # fmt: skip
 """Functions and classes of the standard library and of pandas that only make an object of their arguments."""
 
-PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-PYTHON_2_NAMES = {
-    "builtins.long": "builtins.int",
-    "builtins.unicode": "builtins.str",
-    "builtins.xrange": "builtins.range",
-}
-"""Modules and types as pickle protocol 2 (torch's) writes them."""
-
 
 def modern(name: str) -> str:
-    """A dotted name in the spelling of Python 3."""
+    """A dotted name in the spelling of Python 3, as pickle itself reads those of its protocols up to 2 (torch's)."""
     module, dot, leaf = name.rpartition(".")
-    full = PYTHON_2.get(module, module) + dot + leaf
-    return PYTHON_2_NAMES.get(full, full)
+    if (module, leaf) in NAME_MAPPING:
+        return ".".join(NAME_MAPPING[module, leaf])
+    return IMPORT_MAPPING.get(module, module) + dot + leaf
 
 
 def classify(name: str) -> Kind:

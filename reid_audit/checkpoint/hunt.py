@@ -10,7 +10,7 @@ import bz2
 import lzma
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from reid_audit.checkpoint.danger import GLOBAL, PICKLE, STACKED
 from reid_audit.checkpoint.globals import Kind, classify
@@ -91,17 +91,30 @@ def in_zip(data: Buffer) -> dict[str, None]:
     return found
 
 
+def beside(entries: Iterable[tuple[int, int]], data: Buffer) -> dict[str, None]:
+    """Names of attacks in entries of a sound zip that no reader of the format looks at."""
+    found: dict[str, None] = {}
+    for start, stop in entries:
+        if _could_be_pickled(data, start, STORED):
+            found.update(attacks(bytes(data[start : min(stop, start + LOOKED_AT)])))
+    return found
+
+
 def _entries(data: Buffer) -> Iterator[bytes]:
+    """What lies behind each header, up to the next one: as it is, and unpacked. Sizes and flags may lie."""
     at = data.find(LOCAL_MAGIC, 0)
     for _ in range(ENTRIES):
         if at < 0 or at + LOCAL.size > len(data):
             return
-        _, _, flags, method, *_, packed, _size, name_bytes, extra_bytes = LOCAL.unpack_from(data, at)
+        _, _, _flags, method, *_, name_bytes, extra_bytes = LOCAL.unpack_from(data, at)
         start = at + LOCAL.size + name_bytes + extra_bytes
         at = data.find(LOCAL_MAGIC, at + 4)
-        stop = start + packed if packed and packed < 2**32 - 1 else (at if at > 0 else len(data))
-        raw = bytes(data[start : min(stop, start + LOOKED_AT)]) if _could_be_pickled(data, start, method) else b""
-        yield b"" if flags & 1 else _unpacked(raw, method)
+        stop = min(at if at > 0 else len(data), start + LOOKED_AT)
+        if _could_be_pickled(data, start, method):
+            raw = bytes(data[start:stop])
+            yield raw
+            if method != STORED:
+                yield _unpacked(raw, method)
 
 
 def _could_be_pickled(data: Buffer, start: int, method: int) -> bool:
@@ -113,8 +126,6 @@ def _could_be_pickled(data: Buffer, start: int, method: int) -> bool:
 def _unpacked(raw: bytes, method: int) -> bytes:
     """The beginning of an entry; empty where it cannot be unpacked."""
     try:
-        if method == STORED:
-            return raw
         if method == DEFLATED:
             return zlib.decompressobj(-15).decompress(raw, MIB)
         if method == BZIP2:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import mmap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -115,18 +116,25 @@ def contiguous(shape: Iterable[int]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def unfolded(entry: Entry, stored: bytes) -> bytes:
-    """The ``span`` bytes of an entry with a ``coding``; ``stored`` are the file's bytes of a ``text``.
+def unfolded(entry: Entry, stored: Iterable[bytes]) -> Iterator[bytes]:
+    """The ``span`` bytes of an entry with a ``coding``, block by block; ``stored`` are the file's bytes of a ``text``.
 
     Raises CheckpointError where they are not that many.
     """
+    left = entry.span
     try:
-        found = bytes.fromhex(entry.literal) if entry.coding == "hex" else stored.decode("utf-8").encode("latin-1")
+        if entry.coding == "hex":
+            blocks = iter((bytes.fromhex(entry.literal),))
+        else:
+            decoded = codecs.iterdecode(stored, "utf-8")
+            blocks = (text.encode("latin-1") for text in decoded)
+        for block in blocks:
+            left -= len(block)
+            yield block
     except ValueError:
-        found = b""
-    if len(found) != entry.span:
+        left = -1
+    if left:
         raise refused(entry.key, "has other values than its shape needs")
-    return found
 
 
 def lay_out(described: dict[str, Any], place: Place, size: int, limits: Limits) -> tuple[Entry, ...]:

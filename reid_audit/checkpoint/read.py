@@ -10,7 +10,7 @@ from reid_audit.checkpoint.explain import refuse_adapters, refuse_other_objects,
 from reid_audit.checkpoint.findings import code_said, placeholders_said
 from reid_audit.checkpoint.globals import PickledCode
 from reid_audit.checkpoint.header import read_header
-from reid_audit.checkpoint.hunt import attacks, in_zip, nested, refuse_attacks
+from reid_audit.checkpoint.hunt import attacks, beside, in_zip, nested, refuse_attacks
 from reid_audit.checkpoint.layout import WIDTH, Buffer, Layout, Other, Place, is_half, lay_out, too_large
 from reid_audit.checkpoint.legacy import Legacy, open_legacy
 from reid_audit.checkpoint.limits import MIB, Limits
@@ -85,6 +85,8 @@ def _pickled(source: Archive | Legacy | Plain, data: Buffer, limits: Limits, pic
     found = source.scan
     refuse_unsafe(found, pickled_code)
     refuse_attacks(nested(found))
+    if isinstance(source, Archive):
+        refuse_attacks(beside(source.unread, data))
     opinion = second_opinion(found.programme)
     reader = InertUnpickler(found.programme, found.placed, pickled_code)
     loaded = reader.load()

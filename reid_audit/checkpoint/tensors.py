@@ -11,6 +11,9 @@ from torch import Tensor
 from reid_audit.checkpoint.layout import Entry, contiguous, is_half, refused, unfolded
 from reid_audit.errors import CheckpointError
 
+BLOCK = 2**22
+"""Bytes of a coded text that are decoded at a time."""
+
 
 def read_tensors(descriptor: int, entries: Iterable[Entry]) -> dict[str, Tensor]:
     """Tensors from the open file, on the CPU, contiguous, each with memory of its own; halves as fp32.
@@ -35,7 +38,9 @@ def _tensor(descriptor: int, entry: Entry) -> Tensor:
 def _content(descriptor: int, entry: Entry) -> bytearray:
     if not entry.coding:
         return _bytes(descriptor, entry.start, entry.span)
-    return bytearray(unfolded(entry, bytes(_bytes(descriptor, entry.start, entry.stop - entry.start))))
+    stops = range(entry.start, entry.stop, BLOCK)
+    stored = (bytes(_bytes(descriptor, at, min(BLOCK, entry.stop - at))) for at in stops)
+    return bytearray().join(unfolded(entry, stored))
 
 
 def _bytes(descriptor: int, start: int, count: int) -> bytearray:

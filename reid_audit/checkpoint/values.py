@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,20 +87,36 @@ def _said(what: str, keys: list[str]) -> str:
 def _count(entry: Entry, data: Buffer) -> tuple[int, int]:
     """Values that are not finite, and those of them that are NaN."""
     width = WIDTH[entry.dtype]
-    codes = _codes(entry, data)
-    found = [_bad(codes[i : i + BLOCK], entry.dtype) for i in range(0, len(codes), BLOCK)]
-    bad, nan = sum(part[0] for part in found), sum(part[1] for part in found)
-    if not bad or entry.stride == contiguous(entry.shape):
-        return bad, nan
+    if entry.coding:
+        return _total(_bad(np.frombuffer(block, _code(entry.dtype)), entry.dtype) for block in _blocks(entry, data))
+    codes = np.frombuffer(data, _code(entry.dtype), entry.span // width, entry.start)
+    found = _total(_bad(codes[i : i + BLOCK], entry.dtype) for i in range(0, len(codes), BLOCK))
+    if not found[0] or entry.stride == contiguous(entry.shape):
+        return found
     view = np.lib.stride_tricks.as_strided(codes, entry.shape, tuple(s * width for s in entry.stride), writeable=False)
     return _bad(view, entry.dtype)
 
 
-def _codes(entry: Entry, data: Buffer) -> np.ndarray[Any, Any]:
-    code = NATIVE.get(entry.dtype) or EXPONENT.get(entry.dtype, ("u1", 0))[0]
-    if entry.coding:
-        return np.frombuffer(unfolded(entry, bytes(data[entry.start : entry.stop])), code)
-    return np.frombuffer(data, code, entry.span // WIDTH[entry.dtype], entry.start)
+def _total(parts: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    bad, nan = 0, 0
+    for part in parts:
+        bad, nan = bad + part[0], nan + part[1]
+    return bad, nan
+
+
+def _blocks(entry: Entry, data: Buffer) -> Iterator[bytes]:
+    """Whole values of an entry whose bytes are coded."""
+    stored = (bytes(data[at : min(at + BLOCK, entry.stop)]) for at in range(entry.start, entry.stop, BLOCK))
+    width, left = WIDTH[entry.dtype], b""
+    for block in unfolded(entry, stored):
+        left += block
+        whole = len(left) - len(left) % width
+        yield left[:whole]
+        left = left[whole:]
+
+
+def _code(dtype: str) -> str:
+    return NATIVE.get(dtype) or EXPONENT.get(dtype, ("u1", 0))[0]
 
 
 def _bad(codes: np.ndarray[Any, Any], dtype: str) -> tuple[int, int]:

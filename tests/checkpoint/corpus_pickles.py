@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import struct
+import zipfile
 
 from corpus_base import BROKEN, STATE, UNSAFE, Case, case, legacy, saved, zipped
 
@@ -32,6 +34,14 @@ CODE_ONLY = frozenset(
     }
 )  # fmt: skip
 """Names that run nothing known: read as empty placeholders where the policy says so."""
+
+
+def added(data: bytes, name: str, content: bytes) -> bytes:
+    """A torch zip with one more entry."""
+    buffer = io.BytesIO(data)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def by_global(name: str) -> bytes:
@@ -148,6 +158,8 @@ NESTED = {
     "a damaged one": saved({"state_dict": STATE, "blob": b"\x80\x02\xff\xff" + PICKLED}),
     "in a text": saved({"state_dict": STATE, "blob": "cposix\nsystem\n(S'true'\ntR."}),
     "in a legacy file": saved({"state_dict": STATE, "blob": PICKLED}, legacy=True),
+    "beside a pickle that is read": added(saved({"state_dict": STATE}), "archive/extra/a.pkl", PICKLED),
+    "beside it under another name": added(saved({"state_dict": STATE}), "archive/version.txt", PICKLED),
     "beside the pickle": zipped(pickle.dumps({}, 2), {"archive/extra.pkl": PICKLED}),
     "behind the storages": saved(STATE, legacy=True) + PICKLED,
     "behind a plain one": pickle.dumps({"a": 1}) + PICKLED,

@@ -148,6 +148,8 @@ ATTACKS: dict[str, bytes] = {
     "deflated": written(named("archive/data/0"), method=zipfile.ZIP_DEFLATED),
     "bzip2": written(named("archive/data/0"), method=zipfile.ZIP_BZIP2),
     "lzma": written(named("archive/data/0"), method=zipfile.ZIP_LZMA),
+    "marked as encrypted": patched(bare({"archive/data.pkl": CODE}), LOCAL, LOCAL[:6] + b"\x01" + LOCAL[7:]),
+    "marked as compressed": patched(bare({"archive/data.pkl": CODE}), LOCAL, LOCAL[:8] + b"\x08\0"),
     "pickle too deep": bare({"a/b/data.pkl": CODE}),
     "pickle at the top": bare({"data.pkl": CODE}),
     "points outside": written(named("../../etc/x")),

@@ -10,7 +10,7 @@ import pytest
 from corpus_base import STATE, parse, saved
 
 from reid_audit.checkpoint import opinion
-from reid_audit.checkpoint.globals import FOREIGN_NAMES, REBUILD, SAFE, STORAGES
+from reid_audit.checkpoint.globals import FOREIGN_NAMES, REBUILD, SAFE, STORAGES, Kind, classify
 from reid_audit.checkpoint.opinion import FAILED, TOO_LARGE, second_opinion
 from reid_audit.errors import UnsafeCheckpointError
 
@@ -62,3 +62,10 @@ def test_the_real_one_is_asked() -> None:
     assert [entry.key for entry in parse(saved(STATE)).entries] == list(STATE)
     with pytest.raises(UnsafeCheckpointError, match=r"picklescan calls uuid\.UUID dangerous"):
         parse(saved({"state_dict": STATE, "run": uuid.UUID(int=1)}))
+
+
+def test_what_the_real_one_condemns_by_name_is_never_only_warned_of() -> None:
+    scanner = pytest.importorskip("picklescan.scanner", reason="the optional extra scan is not installed")
+    for module, names in scanner._unsafe_globals.items():
+        for name in ("anything", "Anything") if names == "*" else {names} if isinstance(names, str) else names:
+            assert classify(f"{module}.{name}") in (Kind.UNSAFE, Kind.BINDING), f"{module}.{name}"
