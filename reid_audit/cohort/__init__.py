@@ -9,7 +9,7 @@ from reid_audit.cohort.read import read_raw
 from reid_audit.cohort.render import DEFAULT, applied, render, scaled
 from reid_audit.cohort.sample import sample_raw
 from reid_audit.cohort.shared import Shared, shared
-from reid_audit.cohort.source import foresee, parse_source
+from reid_audit.cohort.source import parse_source
 from reid_audit.cohort.survey import CohortSurvey, survey
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "applied",
     "assemble",
     "counted",
-    "foresee",
     "load_cohort",
     "load_images",
     "overlap",

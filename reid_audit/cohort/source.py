@@ -12,7 +12,7 @@ from typing import TypeVar
 from reid_audit.cohort.cells import names_nobody, read_age, read_sex, spelling, was_rounded
 from reid_audit.cohort.entries import ALIASES, Entry, alias, column, entries_of
 from reid_audit.cohort.faults import Fault, Kind, refusal
-from reid_audit.cohort.formats import ARRAYS, IMAGE_SUFFIXES, promised
+from reid_audit.cohort.formats import IMAGE_SUFFIXES
 from reid_audit.cohort.manifest import similar
 from reid_audit.errors import CohortError
 
@@ -63,24 +63,6 @@ def parse_source(text: str) -> tuple[Path, dict[str, str]]:
             remedy="write column=value after the question mark, joined by &",
         )
     return Path(path), dict(pairs)
-
-
-def foresee(
-    source: Path, where: Mapping[str, str] | None = None, strata: tuple[str, ...] = (), label: str | None = None
-) -> None:
-    """Refuse before an attack what ``list_rows`` would refuse after it, without decoding a film.
-
-    Arrays are films: where the source holds some, only its existence is asked. Raises CohortError.
-    """
-    if not any(promised(path) in ARRAYS for path in _named_files(source)):
-        list_rows(source, where, strata, label)
-
-
-def _named_files(source: Path) -> Iterator[Path]:
-    """Files that the source consists of as far as their names tell; none where it does not exist."""
-    if not source.is_dir():
-        return iter([source] if source.exists() else [])
-    return iter([]) if (source / "manifest.csv").is_file() else source.rglob("*")
 
 
 def list_rows(

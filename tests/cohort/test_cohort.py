@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from reid_audit.cohort import Cohort, foresee, load_cohort, load_images, overlap, parse_source, require_disjoint
+from reid_audit.cohort import Cohort, load_cohort, load_images, overlap, parse_source, require_disjoint
 from reid_audit.errors import CohortError
 from reid_audit.observer import Event, StageAdvanced, StageEnded, StageStarted
 from reid_audit.preprocess import HALF, UNIT, to_network
@@ -317,24 +317,6 @@ def test_source_refusals(tmp_path: Path) -> None:
     np.save(tmp_path / "nan.npy", np.full((2, 16, 16), np.nan, dtype=np.float32))
     with pytest.raises(CohortError, match="cannot read the image"):
         load(tmp_path / "nan.npy")
-
-
-def test_sources_are_looked_at_without_opening_films(tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match="holds no images"):
-        foresee(tmp_path)
-    with pytest.raises(CohortError, match="does not exist"):
-        foresee(tmp_path / "nowhere.npz")
-    (tmp_path / "a.png").write_bytes(b"not an image: nobody looks inside")
-    foresee(tmp_path)
-    (tmp_path / "films.npz").write_bytes(b"PK")
-    foresee(tmp_path)
-    foresee(tmp_path / "films.npz")
-    (tmp_path / "manifest.csv").write_text("path,split\na.png,train\n")
-    foresee(tmp_path, {"split": "train"})
-    with pytest.raises(CohortError, match="split=test"):
-        foresee(tmp_path, {"split": "test"})
-    with pytest.raises(CohortError, match="site"):
-        foresee(tmp_path, strata=("site",))
 
 
 def test_every_damaged_film_is_named_by_one_refusal(tmp_path: Path) -> None:
