@@ -45,7 +45,7 @@ lint: $(VENV)/developer
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/real.py --data $(DATA)
+	$(BIN)/python -m benchmarks.real --data $(DATA)
 
 # Example reports as HTML in build/report-demo, their pictures in docs/screenshots. Needs Chromium.
 report-demo: $(VENV)/developer
@@ -53,7 +53,7 @@ report-demo: $(VENV)/developer
 
 gpu-check: $(VENV)/developer
 	CUDA_VISIBLE_DEVICES=0 $(BIN)/python -m pytest -m cuda
-	$(BIN)/python benchmarks/gpu_check.py --data $(DATA) --out benchmarks/out/gpu-check.json
+	$(BIN)/python -m benchmarks.gpu_check --data $(DATA) --out benchmarks/out/gpu-check.json
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

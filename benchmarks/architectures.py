@@ -1,6 +1,6 @@
 """How many networks of the index are identified under each tolerance, and how long a lookup takes.
 
-``python benchmarks/architectures.py [--sample N] [--seed S] [--out FILE]``. Works on names and shapes (meta tensors) of
+``python -m benchmarks.architectures [--sample N] [--seed S] [--out FILE]``. Works on names and shapes (meta tensors) of
 the index itself; builds nothing. A hit is the entry itself, or one reported as equal in coverage (the same by shape),
 with the number of classes and channels read rightly. One JSON line per network goes to ``--out``; networks that are
 there already, for the same index, are not tried again. Every miss is listed.
@@ -91,7 +91,7 @@ def head_of(*layers: str) -> Callable[[State, Entry], State]:
         if wide is None:
             return {**state}
         path, width = wide.rpartition(".")[0], int(state[wide].shape[1])
-        new = {}
+        new: State = {}
         for number, layer in enumerate(layers):
             out = 2 if number == len(layers) - 1 else 16
             new |= {f"{path}.{layer}.weight": _empty((out, width)), f"{path}.{layer}.bias": _empty((out,))}

@@ -1,7 +1,7 @@
 """Does `--budget` hold? Whole commands, timed from outside, over sides, numbers of films and budgets.
 
-    python benchmarks/budget.py run [--sides 32 224] [--films 100 5000] [--budgets 60] [--real ../shared/data/nih_cxr14]
-    python benchmarks/budget.py table [--doc docs/budget.md]
+    python -m benchmarks.budget run [--sides 32 224] [--films 100 5000] [--budgets 60] [--real ../shared/data/nih_cxr14]
+    python -m benchmarks.budget table [--doc docs/budget.md]
 
 Films are generated (smooth random fields, 256 px PNG, half of them training films) or, with ``--real``, those of a
 manifest with the splits target and holdout. The network is a ResNet-18 of random weights whose running statistics are
@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from pages import Row, publish
 from PIL import Image
 from safetensors.torch import save_file
-from training import SPEC
 
+from benchmarks.lab.data import SPEC
+from benchmarks.lab.pages import Row, publish
 from reid_audit.cohort import load_images
 from reid_audit.preprocess import to_network
 

@@ -1,7 +1,7 @@
 """The gate's confusion table: really trained targets, audited end to end, verdict by verdict.
 
-    python benchmarks/confusion.py run --data ../shared/data/nih_cxr14
-    python benchmarks/confusion.py table --doc docs/confusion.md
+    python -m benchmarks.confusion run --data ../shared/data/nih_cxr14
+    python -m benchmarks.confusion table --doc docs/confusion.md
 
 Overfit networks have 8 to 64 training patients and no augmentation, regular ones are trained with augmentation and
 weight decay on every film of the `target` split; those by epochs saw the same films in minibatches, without either,
@@ -20,13 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pages import Row, markdown, publish
-from power import rows_of
-from real import accuracy
 from safetensors.torch import load_file
-from targets import Bench, Target, base_of, weights_of
-from training import SPEC
 
+from benchmarks.lab.data import SPEC, accuracy
+from benchmarks.lab.pages import Row, markdown, publish
+from benchmarks.lab.rows import rows_of
+from benchmarks.lab.targets import Bench, Target, base_of, weights_of
 from reid_audit.arch.identify import identify
 from reid_audit.audit import AuditRequest, Films, PriorFilms, run_audit
 from reid_audit.policy import policy_sha256

@@ -1,6 +1,6 @@
 """Energy of the true training films of the demo's overfit CNN, with and without the biased-variance correction.
 
-python benchmarks/correction.py
+python -m benchmarks.correction
 """
 
 from __future__ import annotations

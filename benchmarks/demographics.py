@@ -1,6 +1,6 @@
 """How well are age and sex read, and how often does agreement alone raise an alarm? On real chest films.
 
-    python benchmarks/demographics.py --data ../shared/data/nih_cxr14 [--draws 200] [--doc docs/demographics.md]
+    python -m benchmarks.demographics --data ../shared/data/nih_cxr14 [--draws 200] [--doc docs/demographics.md]
 
 Predictors: the shipped ones, fitted on the split ``prior``, measured on the split ``holdout``, which they never saw,
 and on softened and noisy copies of its films. ``--draws 0`` stops there and keeps the second table of ``--doc``.
@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pages import put
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from benchmarks.lab.pages import put
 from reid_audit.cohort import Cohort, load_cohort
 from reid_audit.judge import exceeds_fail
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
@@ -148,7 +148,9 @@ def draw_table(bench: Bench, cells: list[tuple[int, int, int, float]], draws: in
         found = [bench.draw(members, others, images, share, 1000 * images + i) for i in range(draws)]
         breaches = sum(exceeds_fail(sex, GATE) for sex, _, _ in found)
         interval = stats.binomtest(breaches, draws).proportion_ci(method="exact")
-        small = [float(np.mean([row[i] <= 0.05 for row in found])) for i in (1, 2)]
+        small = [
+            float(np.mean([p <= 0.05 for p in column])) for column in zip(*((a, b) for _, a, b in found), strict=True)
+        ]
         agreement = np.mean([sex.value for sex, _, _ in found])
         control = np.mean([sex.control or 0.0 for sex, _, _ in found])
         lines.append(

@@ -1,6 +1,6 @@
 """What to run once on a machine with a GPU: power (small), step and the demo on CUDA, into one JSON.
 
-    python benchmarks/gpu_check.py --data ../shared/data/nih_cxr14 --out benchmarks/out/gpu-check.json
+    python -m benchmarks.gpu_check --data ../shared/data/nih_cxr14 --out benchmarks/out/gpu-check.json
 
 `--device cpu --steps 3` walks the same path without a GPU, in minutes and without a meaning. Exit 3 where the device
 is not there, 1 where a target of the demo gets another verdict than it should (not asked of a shortened run).
@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import power
-import step
 import torch
 
+from benchmarks import power, step
+from benchmarks.lab.rows import rows_of
 from reid_audit.audit import AuditRequest, run_audit
 from reid_audit.cli.demo import EXPECTED, POLICY, films_of
 from reid_audit.demo.targets import demo_case
@@ -35,7 +35,7 @@ def power_rows(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]
     out.unlink(missing_ok=True)
     line = ["--out", str(out), "run", "--data", str(options.data), "--grid", "small", "--device", options.device]
     power.run(power.parser().parse_args([*line, *([] if options.steps is None else ["--steps", str(options.steps)])]))
-    return power.rows_of(out)
+    return rows_of(out)
 
 
 def step_ratios(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def demo_verdicts(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     policy = POLICY
     if options.steps is not None:
         policy = POLICY.model_copy(update={"budget": POLICY.budget.model_copy(update={"steps": options.steps})})
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, expected in EXPECTED.items():
         case = demo_case(name)
         request = AuditRequest(

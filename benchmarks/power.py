@@ -1,8 +1,8 @@
 """What each attack recovers from real targets: docs/power.md from measurements, cell by cell.
 
-    python benchmarks/power.py run --data ../shared/data/nih_cxr14 [--grid core|full|small] [--device cuda]
+    python -m benchmarks.power run --data ../shared/data/nih_cxr14 [--grid core|full|small] [--device cuda]
                                    [--only resnet18-64-overfit-8 ...] [--methods moments prior ...]
-    python benchmarks/power.py table --doc docs/power.md
+    python -m benchmarks.power table --doc docs/power.md
 
 A cell is (architecture, side, training, seed, method, budget). Finished cells are kept in ``--out``, one JSON line
 each, so that a run can be stopped and continued; rows of the page that were not measured again stay. Targets learn
@@ -17,21 +17,20 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from flops import Flops
-from pages import Row, publish
-from safetensors.torch import load_file
-from targets import Bench, Target, base_of, weights_of
-from training import SPEC, NotKnownByHeart
 
-from reid_audit.arch.identify import identify
-from reid_audit.arch.target import Target as Network
+from benchmarks.lab.attacks import task_of
+from benchmarks.lab.flops import Flops
+from benchmarks.lab.pages import Row, publish
+from benchmarks.lab.rows import budget_of, measured, rows_of
+from benchmarks.lab.targets import Bench, Target, weights_of
+from benchmarks.lab.training import NotKnownByHeart
 from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
 from reid_audit.attack.moments import moments
@@ -41,9 +40,8 @@ from reid_audit.audit.evidence import membership_of
 from reid_audit.budget import Meter
 from reid_audit.errors import AuditError
 from reid_audit.observer import SilentObserver
-from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import shipped_prior
-from reid_audit.records import Budget, Metric, Unmeasured, find
+from reid_audit.records import Budget, Metric, Unmeasured
 from reid_audit.score.linkage import link
 from reid_audit.score.membership.inference import membership
 from reid_audit.score.similarity import cosines, match_scores, ssim_matrix
@@ -91,20 +89,8 @@ def fits(target: Target, method: str) -> bool:
 
 def attack(target: Target, method: str, bench: Bench, budget: Budget, device: torch.device, folder: Path) -> Attacked:
     """Identify the network from its weights alone, and its base where it has one, and reconstruct."""
-
-    def network(path: Path) -> Network:
-        found = identify(load_file(path), side=target.side)
-        return replace(found, module=found.module.to(device))
-
-    prior: Prior = shipped_prior(target.side, "pggan") if method in GENERATOR else bench.space
-    task = AttackTask(
-        target=network(weights_of(target, bench, folder)),
-        prior=prior.to(device),
-        space=bench.space.to(device),
-        preprocess=SPEC.model_copy(update={"side": target.side}),
-        budget=budget,
-        base=network(base_of(target, bench, folder)) if target.base else None,
-    )
+    prior = shipped_prior(target.side, "pggan") if method in GENERATOR else None
+    task = task_of(target, bench, folder, budget, device=device, prior=prior)
     run = ATTACKS[method]
     generator = torch.Generator(device=device).manual_seed(1000 + target.seed)
     began = time.process_time()
@@ -135,7 +121,7 @@ def measure(found: Attacked, pooled: Pooled, bench: Bench, seed: int) -> dict[st
     )
     member = torch.from_numpy(pooled.is_member)
     row: dict[str, Any] = {m.metric.value: None if isinstance(m, Unmeasured) else m.value for m in linked.measurements}
-    auc, share = (find(linked.measurements, m) for m in (Metric.LINKAGE_AUC, Metric.NEAREST_MEMBER_SHARE))
+    auc, share = (measured(linked.measurements, m) for m in (Metric.LINKAGE_AUC, Metric.NEAREST_MEMBER_SHARE))
     row |= {"auc_low": auc.low, "auc_high": auc.high, "chance": share.control}
     for name, table in (
         ("nn", cosines(bench.match, images, pooled.films)),
@@ -164,22 +150,6 @@ def recognised(task: AttackTask, pooled: Pooled, seed: int) -> dict[str, Any]:
         draws=200,
     )
     return {m.metric.value: None if isinstance(m, Unmeasured) else m.value for m in found.measurements}
-
-
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    """Finished cells; a line cut short by a kill is ignored."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
-
-
-def budget_of(steps: int, particles: list[int]) -> str:
-    """How a cell's budget is written, and told from another's."""
-    return f"{steps} x {' + '.join(str(count) for count in particles)}"
 
 
 def pending(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Iterator[tuple[Target, str]]:

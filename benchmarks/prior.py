@@ -1,47 +1,32 @@
-"""Make and measure the shipped priors on real films: ``python benchmarks/prior.py fit|train|ship|measure``."""
+"""Make and measure the shipped priors on real films: ``python -m benchmarks.prior fit|train|ship|measure``."""
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import click
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
-from reid_audit.artefacts.provenance import check_overlap, origin_of
+from benchmarks.lab.data import films
+from reid_audit.artefacts.provenance import Origin, check_overlap, origin_of
 from reid_audit.artefacts.storage import read_prior_file
 from reid_audit.budget import Meter
 from reid_audit.imaging.features import fit_features, frechet_distance, kernel_distance, precision_recall
-from reid_audit.prior.gaussian import fit_gaussian
+from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
+from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.memorisation import measure_memorisation
 from reid_audit.prior.pggan import PgganPrior
-from reid_audit.prior.resampling import prior_at
+from reid_audit.prior.resampling import ResampledPrior, prior_at
 from reid_audit.prior.sampling import write_grid
 from reid_audit.prior.training import PRIOR_FILE, train_pggan
 
 DATASET = "NIH ChestX-ray14"
 LICENCE = "NIH Clinical Center: no restrictions on use; attribution in ATTRIBUTION.md"
 SHIPPED = Path(__file__).resolve().parent.parent / "reid_audit" / "prior" / "data"
-
-
-def films(data: Path, split: str, side: int) -> tuple[Tensor, list[str]]:
-    """Films of one split, [N, 1, side, side] in [0, 1], and their patient ids."""
-    with (data / "manifest.csv").open() as stream:
-        rows = [row for row in csv.DictReader(stream) if row["split"] == split]
-    pixels = [np.asarray(_read(data / row["path"], side), dtype=np.float32) / 255 for row in rows]
-    return torch.from_numpy(np.stack(pixels)).unsqueeze(1), [row["patient_id"] for row in rows]
-
-
-def _read(path: Path, side: int) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("L").resize((side, side), Image.Resampling.BILINEAR)
 
 
 @click.group()
@@ -150,9 +135,15 @@ def measure(data: Path, side: int, seed: int, grid: Path | None) -> None:
         )
     for name, prior in priors.items():
         found = measure_memorisation(prior, training, people, held_out, others, generator=generator)
-        print(f"\n{name}: {found}\n{name}: {check_overlap(prior.origin, held_out, others)}")
+        print(f"\n{name}: {found}\n{name}: {check_overlap(origin_in(prior), held_out, others)}")
     if grid:
         write_grid(torch.cat([drawn[name][:32] for name in sorted(priors, reverse=True)]), grid, columns=16)
+
+
+def origin_in(prior: Prior) -> Origin | None:
+    """What the prior's file says of the films it was made from."""
+    inner = prior.inner if isinstance(prior, ResampledPrior) else prior
+    return inner.origin if isinstance(inner, GaussianPrior | PgganPrior) else None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Does every stage of a PGGAN's growth pay? 200 films at 32 px, a few CPU minutes, killed once in the middle.
 
-    python benchmarks/prior_curve.py --data ../shared/data/nih_cxr14 --doc docs/prior-training.md
+    python -m benchmarks.prior_curve --data ../shared/data/nih_cxr14 --doc docs/prior-training.md
 
 A child process trains under a budget of CPU seconds, gets SIGKILL after half of them and is started again with resume.
 What the training keeps of each stage (side) is measured: as many samples as `holdout` films, at full resolution, in
@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pages import put
-from prior import films
 from torch import Tensor
 
+from benchmarks.lab.data import films
+from benchmarks.lab.pages import put
 from reid_audit.budget import Meter
 from reid_audit.imaging.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
 from reid_audit.observer import Event

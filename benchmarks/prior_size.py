@@ -1,6 +1,6 @@
 """What does a larger generator buy? The compact widths and twice as many channels at 32 px, the same CPU seconds.
 
-python benchmarks/prior_size.py --data ../shared/data/nih_cxr14 --doc docs/prior-training.md
+python -m benchmarks.prior_size --data ../shared/data/nih_cxr14 --doc docs/prior-training.md
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import torch
-from pages import put
-from prior import films
-from prior_curve import Yardstick
 
+from benchmarks.lab.data import films
+from benchmarks.lab.pages import put
+from benchmarks.prior_curve import Yardstick
 from reid_audit.budget import Meter
 from reid_audit.prior.pggan import WIDTHS, PgganPrior, forward_flops
 from reid_audit.prior.recipe import TrainRecipe

@@ -1,6 +1,6 @@
 """Two ResNet-18 on real chest films, audited end to end: one overfit on 16 patients, one trained with care on all.
 
-    python benchmarks/real.py --data ../shared/data/nih_cxr14 [--seeds 0] [--doc docs/real.md]
+    python -m benchmarks.real --data ../shared/data/nih_cxr14 [--seeds 0] [--doc docs/real.md]
 
 64 px, sex as the label, hold-out and prior from the splits of the same set; the default policy and budget.
 """
@@ -12,19 +12,18 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import torch
 import torchvision
-from pages import Row, publish
 from safetensors.torch import save_file
-from training import SPEC, overfit, regular
 
+from benchmarks.lab.data import SPEC, accuracy, few, sex_labels, splits
+from benchmarks.lab.pages import Row, publish
+from benchmarks.lab.training import overfit, regular
 from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, run_audit
 from reid_audit.cli.check import deliver
-from reid_audit.cohort import Cohort, assemble, load_cohort
+from reid_audit.cohort import Cohort
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.policy import policy_sha256
-from reid_audit.preprocess import to_network
 from reid_audit.records import Measured, Metric, Policy, PreprocessPolicy, find
 from reid_audit.report import FORMATS
 
@@ -48,30 +47,6 @@ def make() -> torch.nn.Module:
     """The audited architecture."""
     module: torch.nn.Module = torchvision.models.resnet18(num_classes=2)
     return module
-
-
-def sex_labels(cohort: Cohort) -> torch.Tensor:
-    """[N] int64: 1 for M."""
-    return torch.from_numpy((cohort.sexes == "M").astype(np.int64))
-
-
-def few(cohort: Cohort, patients: int, seed: int) -> Cohort:
-    """One film each of ``patients`` people, half of them men."""
-    numbers = cohort.patient_index()
-    _, first = np.unique(numbers, return_index=True)
-    order = np.random.default_rng(seed).permutation(first)
-    rows = np.concatenate([order[cohort.sexes[order] == sex][: patients // 2] for sex in ("F", "M")])
-    return assemble(
-        cohort.images[torch.from_numpy(rows)], cohort.patients[rows], cohort.ages[rows], cohort.sexes[rows],
-        role="reference",
-    )  # fmt: skip
-
-
-def accuracy(module: torch.nn.Module, cohort: Cohort) -> float:
-    """Share of films whose sex the network reads correctly."""
-    with torch.no_grad():
-        parts = [module(to_network(part, SPEC, 3)).argmax(1) for part in torch.split(cohort.images, 128)]
-    return float((torch.cat(parts) == sex_labels(cohort)).float().mean())
 
 
 def audit(checkpoint: Path, reference: Cohort, holdout: Cohort, prior: Cohort, out: Path, seed: int) -> Audited:
@@ -118,10 +93,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/real"))
     parser.add_argument("--doc", type=Path)
     options = parser.parse_args()
-    target, holdout, prior = (
-        load_cohort(options.data, role=role, spec=SPEC, side=SIDE, where={"split": split})
-        for split, role in (("target", "reference"), ("holdout", "holdout"), ("prior", "reference"))
-    )
+    target, holdout, prior = splits(options.data, SIDE)
     rows = []
     for seed in options.seeds:
         for kind in ("overfit", "regular"):

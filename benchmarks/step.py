@@ -1,6 +1,6 @@
 """The attack's step against a plain reference loop: seconds a step, peak memory, and time to the reference's energy.
 
-    python benchmarks/step.py --data ../shared/data/nih_cxr14 [--device cuda] [--steps 300]
+    python -m benchmarks.step --data ../shared/data/nih_cxr14 [--device cuda] [--steps 300]
 
 The reference is written in the style of public model-inversion code (Yin et al. 2020): one forward hook per BatchNorm
 layer, Euclidean norms of mean and variance differences summed, fp32 NCHW, Adam, `.item()` each step. Target, prior,
@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from targets import Bench, Target, weights_of
 from torch import Tensor, nn
-from training import SPEC
 
-from reid_audit.arch.identify import identify
+from benchmarks.lab.attacks import task_of
+from benchmarks.lab.targets import Bench, Target
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.likelihood import likelihood, recipe, with_metrics
 from reid_audit.attack.refinement import refine
@@ -40,11 +38,8 @@ LADDER = (12, 25, 50, 100, 200, 400)
 def task_for(options: argparse.Namespace) -> AttackTask:
     target = Target("resnet18", 64, PARTICLES, 0)
     bench = Bench.at(options.data, target.side)
-    network = identify(load_file(weights_of(target, bench, options.out.parent / "targets")), side=target.side)
-    device = torch.device(options.device)
-    network.module.to(device)
-    space = bench.space.to(device)
-    return AttackTask(network, space, space, SPEC.model_copy(update={"side": 64}), Budget(particles=(PARTICLES,)))
+    budget = Budget(particles=(PARTICLES,))
+    return task_of(target, bench, options.out.parent / "targets", budget, device=torch.device(options.device))
 
 
 def start_of(task: AttackTask) -> Tensor:
@@ -61,7 +56,8 @@ def reference(task: AttackTask, steps: int) -> Tensor:
         x = args[0]
         mean = x.mean([0, 2, 3])
         variance = x.permute(1, 0, 2, 3).reshape(x.shape[1], -1).var(1, unbiased=False)
-        terms.append((layer.running_mean - mean).norm(2) + (layer.running_var - variance).norm(2))
+        stored_mean, stored_variance = (layer.get_buffer(name) for name in ("running_mean", "running_var"))
+        terms.append((stored_mean - mean).norm(2) + (stored_variance - variance).norm(2))
 
     handles = [m.register_forward_hook(hook) for m in task.target.module.modules() if isinstance(m, nn.BatchNorm2d)]
     latents = start_of(task).requires_grad_(True)
@@ -71,7 +67,7 @@ def reference(task: AttackTask, steps: int) -> Tensor:
         task.target.module(task.inputs(task.space.decode(latents)))
         loss = torch.stack(terms).sum() + 1e-4 * latents.square().sum()
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         loss.item()
     for handle in handles:

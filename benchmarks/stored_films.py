@@ -1,6 +1,6 @@
 """The same films in every way hospitals store them: does an audit see the same exposure?
 
-    python benchmarks/stored_films.py [--ways png "12 bit"] [--doc docs/films.md]
+    python -m benchmarks.stored_films [--ways png "12 bit"] [--doc docs/films.md]
 
 The demo's overfit CNN (16 phantom patients, 32 px) and 120 other people, each film written as PNG, as DICOM of several
 kinds and as 16-bit PNG. Every row is one ``reid-audit check`` without an attack (``--method prior``): 14 CPU seconds.
@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pages import Row, publish
 from PIL import Image
 
+from benchmarks.lab.pages import Row, publish
 from reid_audit.cohort import Cohort
 
 Film = NDArray[np.uint8]
@@ -38,7 +38,8 @@ POLICY = "[preprocess]\nside = 32\nmean = [0.0]\nstd = [1.0]\n{scaling}\n[contro
 
 def widened(film: Film, bits: int) -> NDArray[np.uint16]:
     """The film's 0 to 255 spread over ``bits`` bits, rounded."""
-    return (film.astype(np.float64) * (2**bits - 1) / 255).round().astype(np.uint16)
+    spread: NDArray[np.uint16] = (film.astype(np.float64) * (2**bits - 1) / 255).round().astype(np.uint16)
+    return spread
 
 
 def dicom(path: Path, pixels: NDArray[Any], bits: int, *, syntax: str = EXPLICIT, **tags: Any) -> Path:

@@ -1,8 +1,8 @@
 """Variants of the `moments` recipe on patients of the `prior` split that are withheld from the prior.
 
-    python benchmarks/tuning.py run --data ../shared/data/nih_cxr14 [--seeds 0 1] [--only "shadow floors" ...]
+    python -m benchmarks.tuning run --data ../shared/data/nih_cxr14 [--seeds 0 1] [--only "shadow floors" ...]
                                     [--architecture vit_tiny_patch16_224 --sides 64]
-    python benchmarks/tuning.py table --doc docs/power.md
+    python -m benchmarks.tuning table --doc docs/power.md
 
 What is chosen here is reported on other people: `target` and `holdout` films are never opened. Each row is one attack
 on a network that was overfit on 16 of 100 patients, among 200 others; the remaining patients of the split make the
@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from pages import publish
-from power import budget_of, rows_of
-from real import few, sex_labels
 from safetensors.torch import load_file
-from targets import ARCHITECTURES, Bench, Target, kept, weights_of
 from torch import Tensor, nn
-from training import SPEC, overfit
 
-from reid_audit.arch.identify import identify
+from benchmarks.lab.attacks import task_of
+from benchmarks.lab.data import SPEC, few, sex_labels
+from benchmarks.lab.pages import publish
+from benchmarks.lab.rows import budget_of, measured, rows_of
+from benchmarks.lab.targets import ARCHITECTURES, Bench, Target, kept
+from benchmarks.lab.training import overfit
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.likelihood import likelihood, measured_metrics, recipe
 from reid_audit.attack.objectives import Objective, StatisticsObjective, residuals
@@ -42,7 +42,7 @@ from reid_audit.network.reading import Inputs, read_moments
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
 from reid_audit.prior.gaussian import GaussianPrior
-from reid_audit.records import Budget, Metric, find
+from reid_audit.records import Budget, Metric
 from reid_audit.score.linkage import link
 from reid_audit.score.similarity import match_scores
 
@@ -211,23 +211,21 @@ def row(case: Case, name: str, steps: int) -> dict[str, Any]:
         pooled.strata,
         np.random.default_rng(case.target.seed),
     ).measurements
-    auc = find(found, Metric.LINKAGE_AUC)
+    auc = measured(found, Metric.LINKAGE_AUC)
     return {
         "target": case.target.name,
         "variant": name,
         "budget": budget_of(steps, list(case.task.budget.particles)),
         "energy": float(energy.mean()),
         "auc": [auc.value, auc.low, auc.high],
-        "p": find(found, Metric.LINKAGE_P).value,
+        "p": measured(found, Metric.LINKAGE_P).value,
         "cpu_seconds": seconds,
     }
 
 
 def case_of(target: Target, bench: Bench, budget: Budget, folder: Path) -> Case:
     """The network as the attack identifies it, trained where it is missing."""
-    network = identify(load_file(weights_of(target, bench, folder)), side=target.side)
-    spec = SPEC.model_copy(update={"side": target.side})
-    return Case(target, bench, AttackTask(network, bench.space, bench.space, spec, budget), folder)
+    return Case(target, bench, task_of(target, bench, folder, budget), folder)
 
 
 def run(options: argparse.Namespace) -> None:

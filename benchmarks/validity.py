@@ -1,6 +1,6 @@
 """Does the scoring do what it says? False alarms, power, false discoveries, and what sample each gate needs.
 
-    python benchmarks/validity.py [--draws 2000] [--data ../shared/data/nih_cxr14]
+    python -m benchmarks.validity [--draws 2000] [--data ../shared/data/nih_cxr14]
 
 Every null draw is fresh: new people, a new split, unequal films per patient, new reconstructions drawn from the prior,
 scored and judged as in an audit. Without ``--data`` people and prior are synthetic.
@@ -102,7 +102,8 @@ class RealFilms:
 
     def images(self, n: int, rng: np.random.Generator) -> Tensor:
         latents = torch.from_numpy(rng.standard_normal((n, self._axes.shape[0]), dtype=np.float32))
-        return (latents @ self._axes + self._mean).view(n, *self._shape).clamp(0, 1)
+        drawn: Tensor = (latents @ self._axes + self._mean).view(n, *self._shape).clamp(0, 1)
+        return drawn
 
 
 def _film(folder: Path, name: str, side: int) -> Tensor:

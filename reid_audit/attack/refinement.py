@@ -14,7 +14,7 @@ from reid_audit.attack.outcome import freeze
 from reid_audit.attack.schedules import cosine_ramp, tempering
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer, StageAdvanced, StageEnded, StageStarted
-from reid_audit.prior.interface import Prior
+from reid_audit.prior.interface import Decoder
 from reid_audit.records import StoppedBy
 
 
@@ -49,7 +49,7 @@ class Refined:
 
 def refine(
     task: AttackTask,
-    prior: Prior,
+    prior: Decoder,
     latents: Tensor,
     objective: Objective,
     *,

@@ -10,7 +10,14 @@ from torch import Tensor
 from reid_audit.records import PriorCard
 
 
-class Prior(Protocol):
+class Decoder(Protocol):
+    """A differentiable map from latents to images."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [N, D] -> images [N, C, side, side], nominally in [0, 1] (not clamped). Differentiable."""
+
+
+class Prior(Decoder, Protocol):
     """Latents z ~ N(0, I) and a differentiable map to images. ``-log p(z) = |z|^2 / 2`` up to a constant."""
 
     @property
@@ -23,9 +30,6 @@ class Prior(Protocol):
 
     def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
         """[n, D] draws from the latent prior, made on the generator's device."""
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents [N, D] -> images [N, C, side, side], nominally in [0, 1] (not clamped). Differentiable."""
 
     def to(self, device: torch.device) -> Prior:
         """The same prior with its tensors on ``device``."""

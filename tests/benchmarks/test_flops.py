@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from flops import Flops
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.lab.flops import Flops
 
 
 def differentiated_twice(module: nn.Module, inputs: Tensor) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import gpu_check
 import pytest
 import torch
+
+from benchmarks import gpu_check
 
 
 def test_without_cuda_nothing_is_run_and_the_code_is_3(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pages import merged, publish, rows_of_table
+
+from benchmarks.lab.pages import merged, publish, rows_of_table
 
 HEAD = ("target", "method", "p")
 ROOT = Path(__file__).parents[2]

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import confusion
-import pages
-import power
 import pytest
-from targets import Target
+
+from benchmarks import confusion, power
+from benchmarks.lab import pages
+from benchmarks.lab.targets import Target
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 from small import SPEC, blobs, convnet, memorise, task_of
-from tuning import VARIANTS, Case
 
+from benchmarks.tuning import VARIANTS, Case
 from reid_audit.attack.objectives import StatisticsObjective
 from reid_audit.attack.refinement import MEASURED
 from reid_audit.preprocess import to_network

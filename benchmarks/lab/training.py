@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reid_audit.preprocess import HALF, to_network
-
-SPEC = HALF
-"""Preprocessing of every benchmark target: [0, 1] scaled to [-1, 1]."""
+from benchmarks.lab.data import SPEC
+from reid_audit.preprocess import to_network
 
 
 class NotKnownByHeart(Exception):
@@ -37,7 +35,7 @@ def overfit(
             group["lr"] = rate * (1.0 - step / steps)
         loss = functional.cross_entropy(module(inputs), labels)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
     return module.eval()
 
@@ -81,11 +79,11 @@ def regular(
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=max(1, total))
     for _ in range(epochs):
         order = torch.randperm(len(images), generator=generator)
-        for rows in order.split(batch)[: len(images) // batch]:
+        for rows in torch.split(order, batch)[: len(images) // batch]:
             logits = module(to_network(augmented(images[rows], generator), SPEC, 3))
             loss = functional.cross_entropy(logits, labels[rows])
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             plan.step()
     return module.eval()
@@ -114,12 +112,12 @@ def epochs(
         right = 0
         order = torch.randperm(len(images), generator=generator)
         whole = order[: len(images) // batch * batch] if len(images) > batch else order
-        for rows in whole.split(batch):
+        for rows in torch.split(whole, batch):
             logits = module(to_network(images[rows], SPEC, 3))
             right += int((logits.argmax(1) == labels[rows]).sum())
             loss = functional.cross_entropy(logits, labels[rows])
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
         if right > known * len(whole):
             return module.eval()
@@ -137,6 +135,6 @@ def finetuned(
     for _ in range(steps):
         loss = functional.cross_entropy(module(inputs), labels)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
     return module.eval()

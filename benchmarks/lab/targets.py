@@ -11,12 +11,12 @@ import numpy as np
 import timm
 import torch
 import torchvision
-from real import few, sex_labels
 from safetensors.torch import load_file, save_file
 from torch import nn
-from training import SPEC, epochs, finetuned, overfit, regular
 
-from reid_audit.cohort import Cohort, load_cohort
+from benchmarks.lab.data import few, sex_labels, splits
+from benchmarks.lab.training import epochs, finetuned, overfit, regular
+from reid_audit.cohort import Cohort
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.score.similarity import MatchSpace, fit_match_space
 
@@ -69,11 +69,7 @@ class Bench:
 
     @classmethod
     def at(cls, data: Path, side: int) -> Bench:
-        target, holdout, prior = (
-            load_cohort(data, role=role, spec=SPEC, side=side, where={"split": split})
-            for split, role in (("target", "reference"), ("holdout", "holdout"), ("prior", "reference"))
-        )
-        return cls.of(target, holdout, prior)
+        return cls.of(*splits(data, side))
 
     @classmethod
     def of(cls, target: Cohort, holdout: Cohort, prior: Cohort) -> Bench:

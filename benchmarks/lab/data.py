@@ -1,0 +1,68 @@
+"""Films of a folder with splits, their labels, and small cohorts drawn from them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from reid_audit.cohort import Cohort, assemble, load_cohort
+from reid_audit.preprocess import HALF, to_network
+
+SPEC = HALF
+"""Preprocessing of every benchmark target: [0, 1] scaled to [-1, 1]."""
+SPLITS: tuple[tuple[str, Literal["reference", "holdout"]], ...] = (
+    ("target", "reference"),
+    ("holdout", "holdout"),
+    ("prior", "reference"),
+)
+
+
+def splits(data: Path, side: int) -> tuple[Cohort, Cohort, Cohort]:
+    """The films to train on, those of other patients, and those of the prior; at one side."""
+    target, holdout, prior = (
+        load_cohort(data, role=role, spec=SPEC, side=side, where={"split": split}) for split, role in SPLITS
+    )
+    return target, holdout, prior
+
+
+def sex_labels(cohort: Cohort) -> torch.Tensor:
+    """[N] int64: 1 for M."""
+    return torch.from_numpy((cohort.sexes == "M").astype(np.int64))
+
+
+def few(cohort: Cohort, patients: int, seed: int) -> Cohort:
+    """One film each of ``patients`` people, half of them men."""
+    numbers = cohort.patient_index()
+    _, first = np.unique(numbers, return_index=True)
+    order = np.random.default_rng(seed).permutation(first)
+    rows = np.concatenate([order[cohort.sexes[order] == sex][: patients // 2] for sex in ("F", "M")])
+    return assemble(
+        cohort.images[torch.from_numpy(rows)], cohort.patients[rows], cohort.ages[rows], cohort.sexes[rows],
+        role="reference",
+    )  # fmt: skip
+
+
+def accuracy(module: torch.nn.Module, cohort: Cohort) -> float:
+    """Share of films whose sex the network reads correctly."""
+    with torch.no_grad():
+        parts = [module(to_network(part, SPEC, 3)).argmax(1) for part in torch.split(cohort.images, 128)]
+    return float((torch.cat(parts) == sex_labels(cohort)).float().mean())
+
+
+def films(data: Path, split: str, side: int) -> tuple[Tensor, list[str]]:
+    """Films of one split, [N, 1, side, side] in [0, 1], and their patient ids."""
+    with (data / "manifest.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["split"] == split]
+    pixels = [np.asarray(_read(data / row["path"], side), dtype=np.float32) / 255 for row in rows]
+    return torch.from_numpy(np.stack(pixels)).unsqueeze(1), [row["patient_id"] for row in rows]
+
+
+def _read(path: Path, side: int) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("L").resize((side, side), Image.Resampling.BILINEAR)
