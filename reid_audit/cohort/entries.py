@@ -56,6 +56,8 @@ class Entries:
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
     """What was decided about the source, in fixed wordings."""
+    unread: tuple[Mapping[str, str], ...] = ()
+    """Cells of the rows whose films cannot be read: they still say who is meant."""
 
 
 Choice = Callable[[Sequence[Mapping[str, str]]], list[bool]]
@@ -189,14 +191,17 @@ def _manifest(path: Path, choice: Choice) -> Entries:
         )
     films: list[Entry] = []
     faults: list[Fault] = []
+    unread: list[Mapping[str, str]] = []
     chosen = choice([line.cells for line in lines]) if lines else []
     for line in (line for line, wanted in zip(lines, chosen, strict=True) if wanted):
         found = _line_entries(path, line, line.cells[key], "" if frame is None else line.cells[frame])
         if isinstance(found, Fault):
             faults.append(found)
+            unread.append(line.cells)
         else:
             films += found
-    return Entries(tuple(films), _with(Counter(), FILTERED, len(lines) - sum(chosen)), tuple(faults))
+    left_out = _with(Counter(), FILTERED, len(lines) - sum(chosen))
+    return Entries(tuple(films), left_out, tuple(faults), unread=tuple(unread))
 
 
 def _line_entries(manifest: Path, line: Line, written: str, frame: str) -> list[Entry] | Fault:

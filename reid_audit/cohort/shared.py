@@ -46,7 +46,7 @@ class Shared:
 def shared(a: CohortSurvey, b: CohortSurvey) -> Shared:
     """Patients of both sides: by id, by an id spelt otherwise, by the same file and by nearly the same picture."""
     known = a.known_patients and b.known_patients
-    mine, theirs = set(a.people) if known else set(), set(b.people) if known else set()
+    mine, theirs = ({*side.people, *side.unread_people} if known else set() for side in (a, b))
     spelt = {spelling(name): name for name in sorted(theirs)}
     respelt = [(name, spelt[spelling(name)]) for name in sorted(mine - theirs) if spelling(name) in spelt]
     pairs = {*_same_files(a, b), *_same_pictures(a, b)}

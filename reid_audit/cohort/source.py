@@ -48,6 +48,8 @@ class Listing:
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
     """What was decided about the source, in fixed wordings."""
+    unread: tuple[str, ...] = ()
+    """Patients as rows name them whose films cannot be read."""
 
 
 def parse_source(text: str) -> tuple[Path, dict[str, str]]:
@@ -83,7 +85,9 @@ def list_rows(
 def collect(
     source: Path, where: Mapping[str, str] | None = None, strata: tuple[str, ...] = (), label: str | None = None
 ) -> Listing:
-    """As ``list_rows``, but what rows and files get wrong is listed instead of raised; such films have no row.
+    """As ``list_rows``, but what rows and files get wrong is listed instead of raised.
+
+    A film whose file or patient cannot be read has no row, an age or a sex that cannot be read is unknown in it.
 
     Raises CohortError where the source as a whole cannot be used: no films, no such column, no row left.
     """
@@ -102,9 +106,9 @@ def collect(
     )
     faults = [*found.faults, *_repeated(found.films), *_spelt_twice(found.films, reader.names["patient_id"])]
     rows = [row for entry in found.films if (row := reader.row(entry, faults)) is not None]
-    return Listing(
-        str(source), tuple(rows), reader.names["patient_id"] is not None, found.left_out, tuple(faults), found.notes
-    )
+    key = reader.names["patient_id"]
+    unread = tuple(cells[key].strip() for cells in found.unread) if key is not None else ()
+    return Listing(str(source), tuple(rows), key is not None, found.left_out, tuple(faults), found.notes, unread)
 
 
 def _no_images(source: Path, left_out: Counter[str]) -> CohortError:
@@ -170,13 +174,12 @@ class _Reader:
     label: str | None
 
     def row(self, entry: Entry, faults: list[Fault]) -> Row | None:
-        """The entry's row, None where a cell is at fault."""
-        before = len(faults)
-        if self.names["patient_id"] is not None:
-            faults += _id_faults(self._cell(entry, "patient_id"), entry.where)
+        """The entry's row, None where its patient is at fault."""
+        wrong = list(_id_faults(self._cell(entry, "patient_id"), entry.where)) if self.names["patient_id"] else []
+        faults += wrong
         age = self._read(read_age, entry, "age", math.nan, faults)
         sex = self._read(read_sex, entry, "sex", "", faults)
-        if len(faults) > before:
+        if wrong:
             return None
         return Row(
             path=entry.path,
@@ -196,7 +199,8 @@ class _Reader:
         try:
             return reader(self._cell(entry, what))
         except CohortError as error:
-            faults.append(Fault(what, f"{entry.where} has {error.what}", error.closest, error.remedy))
+            fault = Fault(what, f"{entry.where} has {error.what}", error.closest, error.remedy)
+            faults += [] if fault in faults[-1:] else [fault]  # the frames of a file share their row
             return instead
 
 

@@ -58,6 +58,8 @@ class CohortSurvey:
     """Lines for the user; no names of files or patients."""
     people: tuple[str, ...]
     """[films] patient of each film. Restricted."""
+    unread_people: tuple[str, ...]
+    """Patients named by rows whose films cannot be read. Restricted."""
     prints: tuple[bytes, ...]
     """[films] digest of each film's file or array content."""
     thumbs: Values
@@ -116,6 +118,7 @@ def survey(
         twins=_twins(listing.rows, prints),
         notes=notes(listing, account) + _partly(len(looks), len(listing.rows), faults),
         people=tuple(row.patient for row in listing.rows),
+        unread_people=listing.unread,
         prints=tuple(prints),
         thumbs=np.stack([look.thumb for look in looks]) if looks else np.zeros((0, THUMB * THUMB), np.float32),
         thumb_people=tuple(look.row.patient for look in looks),

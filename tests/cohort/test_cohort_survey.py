@@ -111,6 +111,18 @@ def test_what_both_sides_share(tmp_path: Path) -> None:
     assert shared(one, side(manifest(tmp_path / "three", ["7.png,z,,"]), role="holdout")).patients == 0
 
 
+def test_rows_at_fault_still_say_who_is_meant(tmp_path: Path) -> None:
+    rows = ["0.png,a,old,F", "1.png,b,40,7", "gone.png,c,40,F", "2.png,d,40,F"]
+    one = side(manifest(tmp_path / "one", rows))
+    other = tmp_path / "two"
+    other.mkdir()
+    for i, name in enumerate("abcz"):
+        png(other / f"{name}.png", smooth_film(30 + i))
+    (other / "manifest.csv").write_text("path,patient_id\n" + "".join(f"{name}.png,{name}\n" for name in "abcz"))
+    assert len(one.faults) == 3
+    assert shared(one, side(other, role="holdout")).ids == ("a", "b", "c")
+
+
 def test_pictures_are_compared_where_nobody_is_named(tmp_path: Path) -> None:
     for name, seeds in (("one", (1, 2)), ("two", (2, 3))):
         (tmp_path / name).mkdir()
