@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from reid_audit.arch import by_shape, catalogue, leftovers, norms
 from reid_audit.arch.catalogue import Build, convolution_like, set_module
-from reid_audit.arch.heads import MOMENTUM, PROJECTION, Head, read_head, rebuild_head
+from reid_audit.arch.fit import Fit, special_tokens
+from reid_audit.arch.heads import MOMENTUM, PROJECTION, Head, read_head, rebuild_head, unsure
 from reid_audit.arch.index import POSITION, shipped
-from reid_audit.arch.matching import Fit, special_tokens
 from reid_audit.arch.near import FACTORY, by
 from reid_audit.arch.norms import Choice
 from reid_audit.errors import ArchitectureError
@@ -71,7 +71,7 @@ def plan(fit: Fit, wish: Choice) -> Plan:
         head = "sigmoid"
         evidence.append("torchxrayvision: op_threshs beside the network; labels are independent (sigmoid)")
     unused, more = _left_out(fit, own, evidence)
-    doubts = (*fit.doubts, *doubts, *more)
+    doubts = (*fit.doubts, *doubts, *unsure(own), *more)
     return Plan(channels, classes, head, own, side, from_weights, resized, tuple(evidence), wish, unused, doubts)
 
 

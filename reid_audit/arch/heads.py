@@ -10,7 +10,7 @@ from itertools import permutations
 import torch
 from torch import Tensor, nn
 
-from reid_audit.arch.matching import Fit, head_regions
+from reid_audit.arch.fit import Fit, head_regions
 from reid_audit.errors import ArchitectureError
 
 MOMENTUM = re.compile(
@@ -26,6 +26,7 @@ BESIDE = re.compile(
     r"|logits?|final|top|linear_head|linear_layer|lin)\.(?P<rest>.+)$"
 )
 """Names under which people keep a classifier next to a backbone."""
+NORM_DOUBT = "a normalisation in the head stores no running statistics: LayerNorm is assumed"
 ORDERED_AT_MOST = 6
 
 
@@ -114,6 +115,13 @@ def _beside(fit: Fit) -> tuple[str, dict[str, Tensor]] | None:
     single = groups if len(numbered) < 2 else {name: keys for name, keys in groups.items() if name not in numbered}
     fitting = [(name, keys) for name, keys in single.items() if _starts_from(keys, width)]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def unsure(head: Head) -> tuple[str, ...]:
+    """The doubt where a rebuilt head holds a normalisation without statistics: it may be BatchNorm or GroupNorm."""
+    norms = {k.rpartition(".")[0] for k, v in head.keys.items() if k.rpartition(".")[2] == "weight" and v.dim() == 1}
+    stored = {key.rpartition(".")[0] for key in head.keys if key.endswith("running_mean")}
+    return (NORM_DOUBT,) if norms - stored else ()
 
 
 def _starts_from(keys: Mapping[str, Tensor], width: int) -> bool:

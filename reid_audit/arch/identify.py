@@ -14,7 +14,8 @@ from reid_audit.arch.canonical import Canonical, canonical
 from reid_audit.arch.catalogue import on_meta, unfilled
 from reid_audit.arch.factory import from_factory
 from reid_audit.arch.families import Config, Family, Recipe
-from reid_audit.arch.matching import Fit, best
+from reid_audit.arch.fit import Fit
+from reid_audit.arch.matching import best
 from reid_audit.arch.norms import Choice
 from reid_audit.arch.spellings import respelled
 from reid_audit.arch.target import Target

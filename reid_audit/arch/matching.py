@@ -2,94 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import isqrt
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from reid_audit.arch import by_shape, catalogue, near, norms
 from reid_audit.arch.build_index import describe
-from reid_audit.arch.canonical import Canonical, prefixes, under
-from reid_audit.arch.catalogue import Build
-from reid_audit.arch.index import HEAD, POSITION, STEM, Entry, Index, Shape, pack, shipped, unpack
-from reid_audit.arch.leftovers import is_token, joining_beside
-from reid_audit.arch.norms import Choice, Norms
-from reid_audit.arch.sequential import named, numbered_as
+from reid_audit.arch.canonical import Canonical, prefixes
+from reid_audit.arch.fit import Fit, Spelling, lay
+from reid_audit.arch.index import Index, Shape, pack, shipped, unpack
+from reid_audit.arch.norms import Choice
+from reid_audit.arch.sequential import numbered_as
 from reid_audit.errors import ArchitectureError
 from reid_audit.records import Candidate
 
 RUNNERS_UP = 5
-WRAPPED = "DenseNet's features were wrapped anew: whether the ReLU behind them was kept is in no key"
+RIVAL = "the same keys and shapes as {}, which runs otherwise ({})"
 TWIN = "the same keys as {} saved without its statistics: its normalisation layers are taken for {}"
 SHORTLIST = 12
 STATISTICS = ("running_mean", "running_var")
 WORTHWHILE = 0.5
 """A spelling that could reach less than this part of the best score so far is not looked at."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fit:
-    """One entry laid over one state_dict."""
-
-    entry: Entry
-    described: dict[str, tuple[Shape, int]]
-    state: dict[str, Tensor]
-    """The entries under the prefix, with keys as the network names them."""
-    outside: dict[str, Tensor]
-    """Entries of the file that do not have the prefix, with the file's keys."""
-    missing: tuple[str, ...]
-    """Body keys that are absent or of another shape."""
-    unexpected: tuple[str, ...]
-    """Keys inside the network's own modules that it does not have."""
-    extra: tuple[str, ...]
-    """Keys beside the network (a projection head, a criterion), and new keys in its head."""
-    matched: int
-    """Keys explained with fitting shapes, head included where it fits."""
-    total: int
-    """Floating-point keys of the file."""
-    notes: tuple[str, ...] = ()
-    """What was folded or assumed before the comparison."""
-    norms: Norms = norms.PUBLISHED
-    """How the file holds the BatchNorm layers."""
-    tokens: tuple[str, ...] = ()
-    """Those of ``unexpected`` that join the input: nothing else of a fit may be left out less."""
-    doubts: tuple[str, ...] = ()
-    """Why the network that was trained may be another one, in fixed wordings."""
-    prefix: str = ""
-    """What the file's keys have before those of ``state``."""
-    construct: Callable[[Build], nn.Module] = catalogue.construct
-    """What builds the network."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the whole body is there and nothing contradicts it."""
-        return not self.missing and not self.unexpected
-
-    @property
-    def coverage(self) -> float:
-        """Share of the file's keys that are explained."""
-        return self.matched / max(1, self.total)
-
-
-@dataclass(frozen=True, slots=True)
-class Spelling:
-    """How the keys of a file have to be read so that they are a network's own."""
-
-    stripped: str = ""
-    """Prefix that is taken away."""
-    added: str = ""
-    """First part that is put back, where a whole network lives in one module and lost its name."""
-    children: tuple[str, ...] = ()
-    """Names of the children where the file numbers them, because they were rewrapped in an nn.Sequential."""
-
-    def read(self, keys: Iterable[str]) -> dict[str, str]:
-        """{the network's key: the file's key} for the keys with the prefix."""
-        own = under(keys, self.stripped)
-        if self.children:
-            return {named(short, self.children): key for short, key in own.items()}
-        return {self.added + short: key for short, key in own.items()} if self.added else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +68,7 @@ class _Search:
     """A network that is complete, but says nothing to ``wish``."""
 
     def published(self) -> tuple[Fit, tuple[Candidate, ...]] | None:
-        """As the libraries publish it; with a doubt where BatchNorm without its statistics would look the same."""
+        """As the libraries publish it; with a doubt where another network looks the same and runs otherwise."""
         found = self._in(self.index, published=True)
         if found is None or self.only is not None:
             return found
@@ -146,7 +81,7 @@ class _Search:
         if shaped is None:
             return None
         spelling = Spelling(stripped=shaped.prefix)
-        fit = _lay(shaped.index, shaped.index.entries[0], shaped.given.state, spelling)
+        fit = lay(shaped.index, shaped.index.entries[0], shaped.given.state, spelling)
         return self._heard(replace(fit, notes=shaped.given.notes, construct=shaped.construct), ())
 
     def without_statistics(self) -> tuple[Fit, tuple[Candidate, ...]] | None:
@@ -162,7 +97,8 @@ class _Search:
         found = _first_complete(self.index, self.given.state, guesses, self.failed, published=published)
         if found is None:
             return None
-        fit = replace(found[0], notes=self.given.notes, doubts=() if self.only else found[0].doubts)
+        doubts = () if self.only else (*found[0].doubts, *self._rivals(found[1], guesses))
+        fit = replace(found[0], notes=self.given.notes, doubts=doubts)
         return self._heard(fit, _candidates(self.index, fit, found[1], guesses))
 
     def _heard(self, fit: Fit, others: tuple[Candidate, ...]) -> tuple[Fit, tuple[Candidate, ...]] | None:
@@ -173,6 +109,15 @@ class _Search:
         else:
             return fit, others
         return None
+
+    def _rivals(self, top: _Guess, guesses: Iterable[_Guess]) -> tuple[str, ...]:
+        """The doubt where a network with the same body is as common, and pads or activates otherwise."""
+        name = self.index.entries[top.number].name
+        equal = (self.index.entries[guess.number].name for guess in guesses if guess.score == top.score)
+        other = next((n for n in equal if n != name and _common_name(n) == _common_name(name)), None)
+        if other is None or self.given.prefer:
+            return ()
+        return (RIVAL.format(other, f"--arch {name} or {other} decides"),)
 
     def refusal(self) -> ArchitectureError:
         """Why no stage found anything."""
@@ -189,11 +134,16 @@ def _first_complete(
 ) -> tuple[Fit, _Guess] | None:
     """The best guess that holds when every key is looked at; the others join ``failed``."""
     for guess in guesses[:SHORTLIST]:
-        fit = _lay(index, index.entries[guess.number], state, guess.spelling, published=published)
+        fit = lay(index, index.entries[guess.number], state, guess.spelling, published=published)
         if fit.complete:
             return fit, guess
         failed.append(fit)
     return None
+
+
+def _common_name(name: str) -> str:
+    """The name without what says that it pads as TensorFlow does, or is activated as OpenAI's CLIP is."""
+    return name.removeprefix("tf_").replace("_quickgelu", "")
 
 
 def _twins(index: Index, state: Mapping[str, Tensor], fit: Fit) -> tuple[str, ...]:
@@ -283,87 +233,6 @@ def _known(
         if known:
             found.append((spelling, spelled, known))
     return sorted(found, key=lambda row: -row[2])
-
-
-def _lay(index: Index, entry: Entry, state: Mapping[str, Tensor], spelling: Spelling, *, published: bool = True) -> Fit:
-    """``entry`` over ``state``; with ``published`` False its BatchNorm layers may be held otherwise."""
-    described = index.described(entry)
-    own = {short: state[key] for short, key in spelling.read(state).items()}
-    shapes = {key: tuple(value.shape) for key, value in own.items()}
-    held = norms.PUBLISHED if published else norms.read({k: s for k, (s, _) in described.items()}, shapes)
-    fitting = {k for k, (shape, role) in described.items() if k in own and _fits(shapes[k], shape, role)}
-    special = special_tokens(entry, described)
-    fitting -= {k for k in fitting if described[k][1] == POSITION and not _is_grid(shapes[k], described[k][0], special)}
-    needed = [k for k, (_, role) in described.items() if role != HEAD and not held.absent(k)]
-    inside = {k.partition(".")[0] for k, (_, role) in described.items() if role != HEAD}
-    regions = head_regions(entry, described)
-    left = [k for k in own if k not in described and k not in held.biases]
-    outside = {key: value for key, value in state.items() if not key.startswith(spelling.stripped)}
-    joining = [k for k in left if not _within(k, regions) and is_token(k, own)]
-    foreign = [k for k in left if k not in joining and k.partition(".")[0] in inside and not _within(k, regions)]
-    tokens = (*joining, *joining_beside(outside, own))
-    unexpected = (*tokens, *foreign)
-    return Fit(
-        entry, described, own, outside,
-        missing=tuple(k for k in needed if k not in fitting),
-        unexpected=unexpected,
-        extra=tuple(k for k in left if k not in unexpected),
-        matched=len(fitting) + len(held.biases),
-        total=len(state),
-        norms=held,
-        tokens=tokens,
-        doubts=(WRAPPED,) if spelling.added and entry.family == "densenet" else (),
-        prefix=spelling.stripped,
-    )  # fmt: skip
-
-
-def _fits(shape: Shape, published: Shape, role: int) -> bool:
-    if shape == published:
-        return True
-    if len(shape) != len(published):
-        return False
-    if role == HEAD:
-        return shape[1:] == published[1:]
-    if role == STEM:
-        return shape[0] == published[0] and _same_kind(shape[2:], published[2:])
-    return role == POSITION and shape != published and len(set(shape) & set(published)) > 0
-
-
-def special_tokens(entry: Entry, described: Mapping[str, tuple[Shape, int]]) -> int:
-    """Tokens that have a position embedding beside those of the square grid of patches; the default size tells."""
-    tokens = next((shape[-2] for shape, role in described.values() if role == POSITION and len(shape) in (2, 3)), 0)
-    patch = next((shape[-1] for shape, _ in (described[k] for k in entry.stem) if len(shape) == 4), 16)
-    grid = entry.side // patch
-    return tokens - grid * grid if grid * grid <= tokens else tokens - isqrt(tokens) ** 2
-
-
-def _is_grid(shape: Shape, published: Shape, special: int) -> bool:
-    """Whether position embeddings of another number are those of a square image and the same special tokens."""
-    if shape == published or len(shape) not in (2, 3):
-        return True
-    places = shape[-2] - special
-    return shape[-1] == published[-1] and places > 0 and isqrt(places) ** 2 == places
-
-
-def _same_kind(kernel: Shape, published: Shape) -> bool:
-    """Kernels of patches are even and as wide as their stride: another one is another network."""
-    return kernel == published or all(size % 2 for size in (*kernel, *published))
-
-
-def head_regions(entry: Entry, described: Mapping[str, tuple[Shape, int]]) -> tuple[str, ...]:
-    """Modules that hold the head and nothing of the body, as high up as that is true (``classifier``, ``head.fc``)."""
-    body = [key for key, (_, role) in described.items() if role != HEAD]
-    regions: dict[str, None] = {}
-    for key in entry.head:
-        region = key.rpartition(".")[0]
-        while "." in region and not any(k.startswith(region.rpartition(".")[0] + ".") for k in body):
-            region = region.rpartition(".")[0]
-        regions[region] = None
-    return tuple(regions)
-
-
-def _within(key: str, regions: tuple[str, ...]) -> bool:
-    return any(key.startswith(region + ".") for region in regions)
 
 
 def _candidates(index: Index, chosen: Fit, top: _Guess, guesses: list[_Guess]) -> tuple[Candidate, ...]:

@@ -284,6 +284,29 @@ def test_position_embeddings_tell_equal_networks_apart() -> None:
     assert found.side == 384
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("mobilenetv3_large_100", "tf_mobilenetv3_large_100"),
+        ("vit_base_patch16_clip_224", "vit_base_patch16_clip_quickgelu_224"),
+    ],
+)
+def test_networks_that_pad_or_activate_otherwise_are_doubted(name: str, other: str) -> None:
+    state = published(named(name))
+    found = match(state)
+    assert found.name in (name, other)
+    assert any(f"--arch {found.name} or" in line for line in found.doubts)
+    for chosen in (name, other):
+        assert (match(state, name=chosen).name, match(state, name=chosen).doubts) == (chosen, ())
+
+
+def test_a_normalisation_in_the_head_without_statistics_is_doubted() -> None:
+    module = resnet(fc=nn.Sequential(nn.LayerNorm(512), nn.Linear(512, 3)))
+    assert any("LayerNorm is assumed" in line for line in match(module.state_dict()).doubts)
+    batch = resnet(fc=nn.Sequential(nn.BatchNorm1d(512), nn.Linear(512, 3)))
+    assert not match(batch.state_dict()).doubts
+
+
 def test_a_near_miss_explains_itself() -> None:
     state = resnet().state_dict()
     del state["layer2.0.conv1.weight"]
