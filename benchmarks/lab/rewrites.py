@@ -70,7 +70,7 @@ def head_of(*layers: str) -> Callable[[State, Entry], State]:
         if wide is None:
             return {**state}
         path, width = wide.rpartition(".")[0], int(state[wide].shape[1])
-        new = {}
+        new: State = {}
         for number, layer in enumerate(layers):
             out = 2 if number == len(layers) - 1 else 16
             new |= {f"{path}.{layer}.weight": _empty((out, width)), f"{path}.{layer}.bias": _empty((out,))}
