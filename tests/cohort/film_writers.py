@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from stored_films import WAYS, Film, dicom, widened
+
+from benchmarks.stored_films import WAYS, Film, dicom, widened
 
 pytest.importorskip("pydicom", reason="pydicom is not here")
 __all__ = ["WAYS", "Film", "dicom", "smooth_film", "widened"]
