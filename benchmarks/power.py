@@ -36,7 +36,7 @@ from reid_audit.attack.methods import METHODS
 from reid_audit.attack.moments import moments
 from reid_audit.attack.refinement import RefineSettings
 from reid_audit.audit.cohorts import Pooled
-from reid_audit.audit.evidence import membership_of
+from reid_audit.audit.recognition import membership_of
 from reid_audit.budget import Meter
 from reid_audit.errors import AuditError
 from reid_audit.observer import SilentObserver

@@ -85,15 +85,20 @@ class Pace:
         total: int | None = None,
         *,
         size: Callable[[Block], int] | None = None,
+        rest: Callable[[int], float] | None = None,
     ) -> Iterator[Block]:
         """``blocks`` one by one, as a stage of ``total`` steps, each block ``size`` of them (one without).
 
-        Raises OutOfTime before a block for which there is no time left.
+        rest: from the steps done to the seconds of what has to follow them. Where it is given, the blocks end quietly,
+        after the first at the earliest, as soon as what follows needs the time that is left. Raises OutOfTime before a
+        block for which there is no time.
         """
         done = 0
         self.observer.notice(StageStarted(stage, total))
         try:
             for block in blocks:
+                if done and rest is not None and rest(done) >= self.meter.left():
+                    return
                 self.check(stage)
                 yield block
                 done += 1 if size is None else size(block)
@@ -104,6 +109,12 @@ class Pace:
     def check(self, stage: str) -> None:
         """Raise OutOfTime where no time is left for a part of ``stage``."""
         if self.meter.exhausted() is not None:
+            raise OutOfTime(stage)
+
+    def need(self, stage: str, seconds: float) -> None:
+        """Raise OutOfTime where less than ``seconds`` are left for ``stage``, which cannot be stopped on its way."""
+        self.check(stage)
+        if seconds > self.meter.left():
             raise OutOfTime(stage)
 
     def keeping(self, seconds: float) -> Pace:

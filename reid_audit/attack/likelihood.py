@@ -8,6 +8,7 @@ from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.metric import LayerMetric, prior_metrics
 from reid_audit.attack.objectives import Objective, objective_for
 from reid_audit.attack.refinement import MEASURED, RefineSettings, hypothesis_groups
+from reid_audit.budget import Pace, unhurried
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.batchnorm import statistics_layers
 from reid_audit.network.ordinary import prior_batches
@@ -36,18 +37,22 @@ def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
     return objective
 
 
-def with_metrics(task: AttackTask) -> AttackTask:
-    """The task with its target's metric measured, so that every run that attacks this target shares it."""
-    return replace(task, metrics=measured_metrics(task) if recipe(task).measured else None)
+def with_metrics(task: AttackTask, pace: Pace | None = None) -> AttackTask:
+    """The task with its target's metric measured, so that every run that attacks this target shares it.
+
+    Raises OutOfTime.
+    """
+    return replace(task, metrics=measured_metrics(task, pace) if recipe(task).measured else None)
 
 
-def measured_metrics(task: AttackTask) -> tuple[LayerMetric, ...]:
+def measured_metrics(task: AttackTask, pace: Pace | None = None) -> tuple[LayerMetric, ...]:
     """How much the statistics of each layer vary from image to image of the prior.
 
-    Raises ArchitectureError where they are not finite.
+    Raises ArchitectureError where they are not finite, and OutOfTime.
     """
+    batches = prior_batches(task.space, task.inputs, task.samples)
     try:
-        return tuple(prior_metrics(task.target.module, prior_batches(task.space, task.inputs, task.samples)))
+        return tuple(prior_metrics(task.target.module, batches, task.samples, pace or unhurried()))
     except FloatingPointError as error:
         raise ArchitectureError(
             f"{task.target.match.name} does not give finite numbers for ordinary films: it cannot be attacked",

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_audit.attack.schedules import noise_floors
+from reid_audit.budget import Pace
 from reid_audit.network.batchnorm import ImageMoments, image_moments
 
 POWER = 0.5
@@ -62,20 +63,21 @@ def isotropic(floors: Sequence[float], layers: Sequence[ImageMoments]) -> list[L
     ]
 
 
-def prior_metrics(module: nn.Module, batches: Iterable[Tensor]) -> list[LayerMetric]:
-    """One metric a statistics layer, from batches [B, C, H, W] of the prior's images as the network sees them.
+def prior_metrics(module: nn.Module, batches: Iterable[Tensor], count: int, pace: Pace) -> list[LayerMetric]:
+    """One metric a statistics layer, from batches [B, C, H, W] of ``count`` images of the prior as network input.
 
-    Raises FloatingPointError with the name of a layer whose statistics are not finite.
+    Raises FloatingPointError with the name of a layer whose statistics are not finite, and OutOfTime.
     """
     parts: list[list[Tensor]] = []
     with torch.no_grad():
-        for batch in batches:
+        for batch in pace.over("statistics of the prior", batches, count, size=len):
             layers = image_moments(module, batch)
             parts.append([standardised(layer) for layer in layers])
             for layer, rows in zip(layers, parts[-1], strict=True):
                 if not torch.isfinite(rows).all():
                     raise FloatingPointError(layer.stored.name)
-        return [fit_metric(torch.cat(rows)) for rows in zip(*parts, strict=True)]
+        every = list(zip(*parts, strict=True))
+        return [fit_metric(torch.cat(rows)) for rows in pace.over("metric of every layer", every, len(every))]
 
 
 def trusted(metrics: Sequence[LayerMetric]) -> list[LayerMetric]:

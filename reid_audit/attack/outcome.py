@@ -5,10 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from reid_audit.attack.interface import Reconstruction
 from reid_audit.records import Spend
+
+
+def untried(shape: Sequence[int], spend: Spend) -> Reconstruction:
+    """No image of ``shape`` [C, H, W] at all: there was no time for an attack."""
+    nothing = torch.zeros(0)
+    return freeze(
+        torch.zeros(0, *shape),
+        nothing,
+        nothing.to(torch.int64),
+        energy_start=0.0,
+        energy_end=0.0,
+        trajectory=(),
+        spend=spend,
+    )
 
 
 def freeze(

@@ -92,8 +92,8 @@ def summarise(name: str, made: Reconstruction, note: str = "") -> AttackRun:
         {
             "name": name,
             "spend": made.spend,
-            "energy_start": made.energy_start,
-            "energy_end": made.energy_end,
+            "energy_start": made.energy_start if len(made.images) else None,
+            "energy_end": made.energy_end if len(made.images) else None,
             "images": len(made.images),
             "note": note,
         }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_audit.arch.target import Target
+from reid_audit.budget import Pace, unhurried
 from reid_audit.network.batchnorm import statistics_layers, untouched_layers
 from reid_audit.network.heads import answers, labels_of, logits_of, meaning, summed_loss
 
@@ -17,7 +18,13 @@ RATE = 1e-4
 
 
 def with_canaries(
-    target: Target, inputs: Tensor, generator: torch.Generator, *, steps: int = STEPS, rate: float = RATE
+    target: Target,
+    inputs: Tensor,
+    generator: torch.Generator,
+    *,
+    steps: int = STEPS,
+    rate: float = RATE,
+    pace: Pace | None = None,
 ) -> Target:
     """Fine-tune a copy on ``inputs`` [n, C, H, W]: full-batch Adam, BatchNorm in training mode, random labels.
 
@@ -27,7 +34,7 @@ def with_canaries(
     Labels are balanced; a regression is given its own answers, dealt out anew, so that its numbers keep their scale.
 
     After 50 steps at momentum 0.1 half a percent of the old running statistics is left: the copy remembers the canaries
-    and little else, which is the leak an attack with any power must find.
+    and little else, which is the leak an attack with any power must find. Raises OutOfTime.
     """
     module = copy.deepcopy(target.module).train()
     for layer in module.modules():
@@ -45,7 +52,7 @@ def with_canaries(
     momenta = [(layer, layer.momentum) for _, layer in statistics_layers(module)]
     for layer, momentum in momenta:
         layer.momentum = 0.1 if momentum is None else max(0.1, momentum)
-    for _ in range(steps):
+    for _ in (pace or unhurried()).over("planting canaries", range(steps), steps):
         loss = summed_loss(kind, logits_of(module(inputs)), wanted) / len(inputs)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

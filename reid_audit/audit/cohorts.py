@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.attack_runs import generator_for, numpy_for
 from reid_audit.audit.canary import with_canaries
 from reid_audit.audit.request import AuditRequest, Films, Frame
+from reid_audit.budget import Meter, Pace
 from reid_audit.cohort import Cohort, require_disjoint
+from reid_audit.records import Reduced
 from reid_audit.score.calibration import Bools
 
 
@@ -39,10 +41,10 @@ class Canaries:
         films = np.array([np.flatnonzero(numbers == person)[0] for person in chosen])
         return Canaries(films=films, others=np.flatnonzero(~np.isin(numbers, chosen)))
 
-    def plant(self, task: AttackTask, holdout: Cohort, seed: int) -> Target:
-        """The copy of the target fine-tuned on the canaries' films."""
+    def plant(self, task: AttackTask, holdout: Cohort, seed: int, pace: Pace) -> Target:
+        """The copy of the target fine-tuned on the canaries' films. Raises OutOfTime."""
         films: Tensor = holdout.images[torch.from_numpy(self.films)].to(task.space.mean.device)
-        return with_canaries(task.target, task.inputs(films), generator_for(seed, "canary labels"))
+        return with_canaries(task.target, task.inputs(films), generator_for(seed, "canary labels"), pace=pace)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +91,40 @@ class Pooled:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Turns:
+    """An order in which patients' films are asked about: whoever the time does not reach was chosen by chance."""
+
+    rows: NDArray[np.int64]
+    """[N] films of the pooled sides, patient by patient."""
+    ends: NDArray[np.int64]
+    """[P] how many films have had their turn when each patient is done."""
+
+    @classmethod
+    def of(cls, pooled: Pooled, rng: np.random.Generator) -> Turns:
+        """Two hold-out patients, then a training patient, in random order within a side, as long as both have any.
+
+        A rate at 1 % false positives needs more of the former. Drawn before any score is seen, and by the order of the
+        films, which no name changes: given how many patients of either side had their turn, who they are is chance, and
+        the tests stay exact.
+        """
+        numbers: dict[str, int] = {}
+        owner = np.array([numbers.setdefault(patient, len(numbers)) for patient in pooled.patients.tolist()])
+        member = np.zeros(len(numbers), dtype=bool)
+        member[owner] = pooled.is_member
+        place = np.empty(len(numbers))
+        for side, apart in ((member, 2), (~member, 1)):
+            place[side] = apart * rng.permutation(int(side.sum()))
+        turn = np.lexsort((~member, place))
+        rows = np.argsort(np.argsort(turn)[owner], kind="stable")
+        return cls(rows, np.cumsum(np.bincount(owner, minlength=len(numbers))[turn]))
+
+    def complete(self, films: int) -> tuple[int, int]:
+        """(patients, films of theirs) that are done after so many ``films``."""
+        patients = int(np.searchsorted(self.ends, films, side="right"))
+        return patients, int(self.ends[patients - 1]) if patients else 0
+
+
 def side_ids(side: str, patients: NDArray[np.str_]) -> NDArray[np.str_]:
     """Ids that cannot collide between the two sides, whose disjointness was checked before."""
     return np.array([f"{side}:{patient}" for patient in patients.tolist()], dtype=np.str_)
@@ -110,6 +146,11 @@ class OpenedCohorts:
         """The cohorts that were given."""
         return tuple(cohort for cohort in (self.reference, self.holdout) if cohort is not None)
 
+    def reduced(self) -> tuple[Reduced, ...]:
+        """Whom there was no time to read."""
+        short = ((cohort.summary.patients, cohort.unread) for cohort in self.given if cohort.unread)
+        return tuple(Reduced(stage="films", done=read, of=read + unread, unit="patients") for read, unread in short)
+
     def overlap(self, origin: Origin | None) -> Overlap:
         """The worst of what films of ``origin`` share with each cohort; "unknown" without cohorts."""
         found = {check_overlap(origin, c.images, c.named_patients()).overlap for c in self.given}
@@ -124,10 +165,15 @@ class OpenedCohorts:
         return Pooled.of(self.reference, self.holdout, None if self.canaries is None else self.canaries.others)
 
 
+READING = 0.6
+"""Share of the time for scoring that reading both sides may take."""
+
+
 def open_cohorts(films: Films, frame: Frame, request: AuditRequest) -> OpenedCohorts:
     """Open both cohorts. Raises CohortError where they share a patient."""
-    reference = films.reference(frame) if films.reference else None
-    holdout = films.holdout(frame) if films.holdout else None
+    meter = frame.meter or Meter(None, None)
+    reference = films.reference(replace(frame, meter=meter.share(READING / 2))) if films.reference else None
+    holdout = films.holdout(replace(frame, meter=meter.share(READING / 2))) if films.holdout else None
     if reference is not None and holdout is not None:
         require_disjoint(reference, holdout)
     count = request.policy.controls.canaries

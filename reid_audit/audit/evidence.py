@@ -1,8 +1,11 @@
-"""Reconstructions and films -> measurements. Called only after every reconstruction is frozen."""
+"""Attack runs and films -> measurements. Called only after every reconstruction is frozen."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -10,34 +13,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
+from reid_audit.audit.allowance import Allowance, late, unlimited
 from reid_audit.audit.attack_runs import numpy_for
 from reid_audit.audit.cohorts import Canaries, Pooled
-from reid_audit.budget import Pace
+from reid_audit.audit.recognition import Recognition, recognition
 from reid_audit.cohort import Cohort
-from reid_audit.network.difference import displacement
-from reid_audit.network.ordinary import prior_batches
-from reid_audit.network.reading import Inputs
-from reid_audit.records import Curve, Histogram, Measurement, Metric
-from reid_audit.score.demographics import DemographicOutcome, demographics
+from reid_audit.records import Curve, Histogram, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.demographics import DemographicOutcome, demographics, without_demographics
 from reid_audit.score.distribution import distribution
 from reid_audit.score.exchangeability import exchangeability
-from reid_audit.score.likelihood import LikelyOutcome, likely_samples
+from reid_audit.score.likelihood import LIKELY, LikelyOutcome, likely_samples
 from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, link, negative_control
-from reid_audit.score.membership.families import MembershipScores, membership_scores
-from reid_audit.score.membership.inference import MEMBERSHIP, MembershipOutcome, membership, membership_control
+from reid_audit.score.membership.inference import MEMBERSHIP
 from reid_audit.score.predictors import Predictors
 from reid_audit.score.sensitivity import scorer_sensitivity
 from reid_audit.score.similarity import MatchSpace, aligned_ncc, match_scores
 
-ORDINARY = 256
-"""Images of the prior that films are compared with where the base is known."""
 PERMUTATIONS = 9999
+OPTIONAL = ("likely samples", "age and sex", "distribution")
+"""Comparisons without which there can be a PASS, but that can FAIL a network."""
 COMPARED = (*LINKAGE, *MEMBERSHIP, Metric.NEGATIVE_CONTROL_P, Metric.EXCHANGEABILITY_P, Metric.SCORER_SENSITIVITY)
 """What needs films of both sides, beside the likely samples and the demographics."""
 
 
 def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, level: float) -> LinkageOutcome:
-    """T1 to T4 for the images of one attack run."""
+    """T1 to T4 for one attack run's images; unmeasured where there was no time to make any."""
+    if not len(images):
+        return LinkageOutcome(late(*LINKAGE))
     return link(
         match_scores(space, images, pooled.films).double().numpy(),
         pooled.patients,
@@ -50,22 +52,6 @@ def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, lev
     )
 
 
-def membership_of(
-    task: AttackTask, films: Tensor, labels: NDArray[np.str_], pace: Pace | None = None
-) -> MembershipScores:
-    """Membership scores of films [N, C, H, W] in [0, 1] under the task's weights; labels [N], "" where unknown.
-
-    Raises OutOfTime where ``pace`` ends.
-    """
-    device = task.space.mean.device
-    inputs = Inputs(films, lambda part: task.inputs(part.to(device)))
-    if task.base is None:
-        return membership_scores(task.target, inputs, labels, pace=pace)
-    ordinary = prior_batches(task.space, task.inputs, ORDINARY)
-    path = displacement(task.target, task.base)
-    return membership_scores(task.target, inputs, labels, path=path, ordinary=ordinary, pace=pace)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """Measurements of the main comparison, and the restricted outcomes behind them."""
@@ -75,9 +61,7 @@ class Found:
     curves: tuple[Curve, ...]
     linkage: LinkageOutcome
     likely: LikelyOutcome
-    membership: MembershipOutcome
-    explaining: float | None
-    """``MembershipScores.explaining`` of the pooled films."""
+    recognised: Recognition
     demographics: DemographicOutcome
     read: NDArray[np.int64]
     """Rows of the reconstructions whose age and sex were read: the likely samples, or all where there are none."""
@@ -94,12 +78,65 @@ def compare(
     *,
     seed: int,
     level: float,
-    predictors: Predictors | None = None,
+    predictors: Callable[[], Predictors | None] = lambda: None,
+    allowed: Allowance | None = None,
 ) -> Found:
-    """Everything that compares frozen reconstructions, or the weights, with films of both sides."""
-    linked = linkage(space, made.images, pooled, seed=seed, level=level)
-    null = linkage(space, control.images[: len(made.images)], pooled, seed=seed, level=level)
-    likely = likely_samples(
+    """Everything that compares frozen reconstructions, or the weights, with films of both sides.
+
+    What a PASS needs comes first; what there is no time for is unmeasured.
+    """
+    allowed, films = allowed or unlimited(), len(pooled.films)
+
+    def linked_in_time(images: Tensor) -> LinkageOutcome:
+        make = partial(linkage, space, images, pooled, seed=seed, level=level)
+        return allowed.in_time("linkage", films, make, LinkageOutcome(late(*LINKAGE)))
+
+    linked, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
+    checks = fitness(space, pooled, prior_films, seed, allowed)
+    recognised = recognition(task, pooled, allowed.before(OPTIONAL, films), seed)
+    likely = LikelyOutcome(late(*LIKELY), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    if len(made.images):
+        resembled = partial(resemblance, space, pooled, made, control, seed)
+        likely = allowed.in_time("likely samples", films, resembled, likely)
+    read, shown = readings(predictors, space, pooled, made, likely, seed=seed, allowed=allowed)
+    measured = (linked.measurements, likely.measurements, recognised.outcome.measurements, shown.measurements)
+    return Found(
+        measurements=(*chain.from_iterable(measured), negative_control(null), *checks),
+        histograms=linked.histograms,
+        curves=recognised.outcome.curves,
+        linkage=linked,
+        likely=likely,
+        recognised=recognised,
+        demographics=shown,
+        read=read,
+        pooled=pooled,
+    )
+
+
+def fitness(
+    space: MatchSpace, pooled: Pooled, prior_films: Tensor, seed: int, allowed: Allowance
+) -> tuple[Measurement, Measurement]:
+    """Are the sides of one kind, and would the scorer recognise a film?"""
+    films, sides = len(pooled.films), (pooled.patients, pooled.is_member)
+
+    def kinds() -> Measurement:
+        return exchangeability(space, pooled.films, *sides, pooled.strata, numpy_for(seed, "exchangeability"))
+
+    def scorer() -> Measurement:
+        return scorer_sensitivity(space, pooled.films, *sides, prior_films, numpy_for(seed, "sensitivity"))
+
+    missing: tuple[Measurement, ...] = late(Metric.EXCHANGEABILITY_P, Metric.SCORER_SENSITIVITY)
+    return (
+        allowed.in_time("exchangeability", films, kinds, missing[0]),
+        allowed.in_time("scorer sensitivity", films, scorer, missing[1]),
+    )
+
+
+def resemblance(
+    space: MatchSpace, pooled: Pooled, made: Reconstruction, control: Reconstruction, seed: int
+) -> LikelyOutcome:
+    """Whom the likely samples resemble."""
+    return likely_samples(
         space,
         made.images,
         made.energies,
@@ -110,88 +147,46 @@ def compare(
         pooled.strata,
         numpy_for(seed, "likely"),
     )
-    read, shown = readings(predictors, space, pooled, made, likely, seed=seed)
-    known = membership_of(task, pooled.films, pooled.labels)
-    recognised = membership(
-        known.scores,
-        pooled.patients,
-        pooled.is_member,
-        pooled.strata,
-        numpy_for(seed, "membership"),
-    )
-    checks = (
-        negative_control(null),
-        exchangeability(
-            space, pooled.films, pooled.patients, pooled.is_member, pooled.strata, numpy_for(seed, "exchangeability")
-        ),
-        scorer_sensitivity(
-            space, pooled.films, pooled.patients, pooled.is_member, prior_films, numpy_for(seed, "sensitivity")
-        ),
-    )
-    return Found(
-        measurements=(
-            *linked.measurements,
-            *likely.measurements,
-            *recognised.measurements,
-            *shown.measurements,
-            *checks,
-        ),
-        histograms=linked.histograms,
-        curves=recognised.curves,
-        linkage=linked,
-        likely=likely,
-        membership=recognised,
-        explaining=known.explaining,
-        demographics=shown,
-        read=read,
-        pooled=pooled,
-    )
 
 
 def readings(
-    predictors: Predictors | None,
+    predictors: Callable[[], Predictors | None],
     space: MatchSpace,
     pooled: Pooled,
     made: Reconstruction,
     likely: LikelyOutcome,
     *,
     seed: int,
+    allowed: Allowance,
 ) -> tuple[NDArray[np.int64], DemographicOutcome]:
     """Age and sex of the likely samples, or of all reconstructions where there are none; their rows first."""
     rows = likely.indices if likely.indices.size else np.arange(len(made.images))
-    found = demographics(
-        predictors,
-        space,
-        made.images[torch.from_numpy(rows)],
-        pooled.films,
-        pooled.ages,
-        pooled.sexes,
-        pooled.patients,
-        pooled.is_member,
-        numpy_for(seed, "demographics"),
-        strata=pooled.strata,
-    )
-    return rows, found
+    late_outcome = DemographicOutcome(without_demographics(Reason.BUDGET))
+    if not rows.size:
+        return rows, late_outcome
+
+    def read() -> DemographicOutcome:
+        return demographics(
+            predictors(),
+            space,
+            made.images[torch.from_numpy(rows)],
+            pooled.films,
+            pooled.ages,
+            pooled.sexes,
+            pooled.patients,
+            pooled.is_member,
+            numpy_for(seed, "demographics"),
+            strata=pooled.strata,
+        )
+
+    return rows, allowed.in_time("age and sex", len(pooled.films), read, late_outcome)
 
 
-def power(
-    task: AttackTask,
-    space: MatchSpace,
-    holdout: Cohort,
-    canaries: Canaries,
-    made: Reconstruction,
-    *,
-    seed: int,
-    level: float,
-) -> tuple[Measurement, ...]:
-    """``attack_power`` and ``membership_control``: would the same attack and the same score find the canaries?
-
-    ``task`` holds the copy that memorised them.
-    """
-    pooled = Pooled.canaries(holdout, canaries)
-    linked = linkage(space, made.images, pooled, seed=seed, level=level)
-    scores = membership_of(task, pooled.films, pooled.labels).scores
-    return attack_power(linked), membership_control(scores, pooled.patients, pooled.is_member)
+def linked_canaries(
+    space: MatchSpace, holdout: Cohort, canaries: Canaries, made: Reconstruction, *, seed: int, level: float
+) -> Measurement:
+    """``attack_power``: would the same attack find the canaries?"""
+    return attack_power(linkage(space, made.images, Pooled.canaries(holdout, canaries), seed=seed, level=level))
 
 
 def shifts(
@@ -203,4 +198,12 @@ def shifts(
     with torch.no_grad():
         samples = task.prior.decode(task.prior.sample_latents(count, generator)).clamp(0.0, 1.0).cpu()
     tuned = made.tuned_samples if made.tuned_samples is not None else made.images
-    return distribution(prior_films, samples, tuned, reference, numpy_for(seed, "distribution"))
+    found = distribution(
+        prior_films, samples, tuned if len(tuned) else None, reference, numpy_for(seed, "distribution")
+    )
+    return found if len(tuned) else tuple(late(m.metric)[0] if is_absent(m) else m for m in found)
+
+
+def is_absent(measurement: Measurement) -> bool:
+    """Whether a measurement is missing because there are no images of the attack."""
+    return isinstance(measurement, Unmeasured) and measurement.reason is Reason.NO_GENERATOR

@@ -1,39 +1,132 @@
-"""How many steps, and how many images for its metric, an attack can afford in the time it has: tried, not guessed."""
+"""How an audit divides its time: tried on this machine, not guessed, and what the verdict rests on first.
+
+Scoring and the controls keep their time before the attack gets its steps. Where not everything fits, it is made smaller
+in this order: images of the metric, steps, the second pass of the batch correction, patients whose membership is asked;
+then the power control is left out, without which there is no PASS, and at last the attack.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from statistics import median
+
+import torch
 
 from reid_audit.attack.interface import AttackTask
-from reid_audit.attack.likelihood import measured_metrics, recipe
+from reid_audit.attack.likelihood import recipe
 from reid_audit.attack.methods import METHODS
-from reid_audit.audit.attack_runs import generator_for
+from reid_audit.audit.attack_runs import NEGATIVE_SIZE, generator_for
+from reid_audit.audit.canary import STEPS as CANARY_STEPS
 from reid_audit.budget import Meter
+from reid_audit.network.batchnorm import image_moments, statistics_layers
+from reid_audit.network.ordinary import prior_batches
+from reid_audit.network.reading import batch_size
 from reid_audit.observer import Event, StageEnded, StageStarted
+from reid_audit.records import StoppedBy
 
-METRIC_SHARE = 0.1
-"""Share of the time left that one metric may take (planned; each attacked network has its own)."""
-PROBE_IMAGES, FEWEST_IMAGES = 64, 512
-PROBE_STEPS = 3
+METRIC_SHARE, METRIC_MOST = 0.1, 0.25
+"""Share of the time left that one metric is meant to take, and from which on there is no time for an attack."""
+FEWEST_IMAGES = 512
+PROBE_STEPS, PROBE_SHARE = 3, 0.15
+"""Steps of the attack that are tried, and the most of the time left that trying may take."""
 FEWEST_STEPS = 60
 GRID = 1.1
+MARGIN = 0.85
+"""Share of the time for the attacks that is planned."""
+TRIALS = 3
+EDGE = 256
+"""Rows of the matrix whose eigenvectors are timed."""
+CORE = 2.2e-10
+"""Seconds of an eigendecomposition over its edge cubed, on the core the costs below were measured on."""
+SLOWEST = 8.0
+"""How much slower than that a machine is thought to be at most: more is a moment's stall."""
+CLOSING = 4.0
+"""Seconds for the evidence page and the reports on that core."""
+PER_FILM = 0.004
+"""Seconds to read a film of 256 px there."""
+ENOUGH = 500
+"""Films of both sides below which membership is not asked of fewer for the sake of other stages."""
+COSTS: dict[str, tuple[float, float, float]] = {
+    "linkage": (0.2, 5e-4, 0.0),
+    "exchangeability": (0.2, 1e-4, 2.1e-7),
+    "scorer sensitivity": (2.6, 0.0, 0.0),
+    "membership": (0.5, 1e-3, 3.4e-6),
+    "likely samples": (0.2, 1e-4, 0.0),
+    "age and sex": (0.3, 1e-3, 0.0),
+    "distribution": (0.3, 1e-4, 1e-7),
+}
+"""Seconds of a comparison of n films on that core: constant, times n, times n squared. Passes of the network apart."""
 
 
-def sampled(task: AttackTask, meter: Meter) -> AttackTask:
-    """The task with as few images for its metric as the time left asks for: 2,048, 1,024 or 512.
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What this machine needs for the audited network, in seconds."""
+
+    image: float
+    """One image through the network, its statistics taken."""
+    cubic: float
+    """An eigendecomposition over its edge cubed."""
+
+    @property
+    def core(self) -> float:
+        """How much slower this machine is than the core that costs were measured on."""
+        return self.cubic / CORE
+
+    def comparison(self, name: str, films: int) -> float:
+        """Seconds of one of ``COSTS``."""
+        constant, linear, square = COSTS[name]
+        return self.core * (constant + linear * films + square * films**2)
+
+    def metric(self, task: AttackTask, samples: int) -> float:
+        """Seconds of the metric on so many images: a pass over them, and a decomposition a layer."""
+        widths = [2 * layer.num_features for _, layer in statistics_layers(task.target.module)]
+        return samples * self.image + self.cubic * sum(min(samples, width) ** 3 for width in widths)
+
+    def membership(self, films: int, passes: int) -> float:
+        """Seconds of asking the network of so many films, and of scoring them."""
+        return passes * films * self.image + self.comparison("membership", films)
+
+    def planting(self, canaries: int) -> float:
+        """Seconds of fine-tuning a copy on the canaries: a step costs three passes and a half."""
+        return 3.5 * CANARY_STEPS * canaries * self.image
+
+    def negative(self, task: AttackTask) -> float:
+        """Seconds of the negative control: its images pass twice."""
+        return 2.0 * NEGATIVE_SIZE * sum(task.budget.particles) * self.image
+
+
+def speed_of(task: AttackTask, meter: Meter) -> Speed:
+    """Batches of the prior's images, and decompositions of one matrix: the middle of ``TRIALS`` times each."""
+    count = batch_size(task.space.mean[None])
+    batch = next(iter(prior_batches(task.space, task.inputs, count)))
+    matrix = torch.randn(EDGE, EDGE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    square = matrix @ matrix.T
+
+    def once(work: Callable[[], object]) -> float:
+        began = meter.elapsed()
+        work()
+        return meter.elapsed() - began
+
+    with torch.no_grad():
+        image_moments(task.target.module, batch[:1])  # the first pass allocates and plans
+        image = median(once(lambda: image_moments(task.target.module, batch)) for _ in range(TRIALS)) / count
+    cubic = median(once(lambda: torch.linalg.eigh(square)) for _ in range(TRIALS)) / EDGE**3
+    return Speed(image, min(cubic, SLOWEST * CORE))
+
+
+def sampled(task: AttackTask, meter: Meter, speed: Speed | None) -> AttackTask | None:
+    """The task with as few images for its metric as the time left asks for: 2,048, 1,024 or 512. None: no time for any.
 
     Halves, so that a machine a little slower today still finds kept results.
     """
-    if meter.seconds is None or not recipe(task).measured:
+    if speed is None or not recipe(task).measured:
         return task
-    began = meter.elapsed()
-    measured_metrics(replace(task, samples=PROBE_IMAGES))
-    seconds_each = (meter.elapsed() - began) / PROBE_IMAGES
     samples = task.samples
-    while samples > FEWEST_IMAGES and samples * seconds_each > METRIC_SHARE * meter.left():
+    while samples > FEWEST_IMAGES and speed.metric(task, samples) > METRIC_SHARE * meter.left():
         samples //= 2
-    return replace(task, samples=samples)
+    return replace(task, samples=samples) if speed.metric(task, samples) <= METRIC_MOST * meter.left() else None
 
 
 @dataclass(slots=True)
@@ -53,26 +146,108 @@ class LoopTimer:
             self.began = None
 
 
-def paced(task: AttackTask, method: str, meter: Meter, seed: int, *, share: float) -> AttackTask:
-    """The task with as many steps as fit into ``share`` of the time left, so that the whole schedule runs.
+@dataclass(frozen=True, slots=True)
+class AttackCost:
+    """Seconds of an attack: those that every one takes, and those of a step."""
 
-    A cut-off schedule ends hot and finds nothing. The power control runs equally many steps, so what fewer steps
-    cost in power is measured. Below ``FEWEST_STEPS`` nothing is gained: the task stays, and its attack will run out of
-    time.
-    """
-    if meter.seconds is None:
-        return task
+    fixed: float
+    step: float
+
+    def seconds(self, steps: int) -> float:
+        """Of an attack of so many steps."""
+        return self.fixed + steps * self.step
+
+
+def attack_cost(task: AttackTask, method: str, meter: Meter, seed: int) -> AttackCost | None:
+    """What an attack takes, from one of ``PROBE_STEPS``; None where even that takes too much of the time left."""
     probe = replace(task, budget=task.budget.model_copy(update={"steps": PROBE_STEPS}))
     generator = generator_for(seed, "probe", task.space.mean.device)
     began, loops = meter.elapsed(), LoopTimer(meter)
-    METHODS[method](probe, generator=generator, meter=Meter(None, None), observer=loops)
-    fixed = meter.elapsed() - began - loops.seconds
-    affordable = int((share * meter.left() - fixed) / max(1e-9, loops.seconds / PROBE_STEPS))
-    if affordable >= task.budget.steps or affordable < FEWEST_STEPS:
-        return task
-    return replace(task, budget=task.budget.model_copy(update={"steps": rounded(affordable)}))
+    made = METHODS[method](probe, generator=generator, meter=meter.share(PROBE_SHARE), observer=loops)
+    if made.spend.stopped_by is StoppedBy.SECONDS:
+        return None
+    return AttackCost(meter.elapsed() - began - loops.seconds, loops.seconds / PROBE_STEPS)
 
 
 def rounded(steps: int) -> int:
     """The next lower of 60, 66, 73, ... (10 % apart): a machine a little slower today still finds kept results."""
     return int(FEWEST_STEPS * GRID ** math.floor(math.log(steps / FEWEST_STEPS, GRID) + 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How much there is to do."""
+
+    films: int
+    """Of both sides."""
+    others: int
+    """Of the hold-out side."""
+    canaries: int
+    attacks: int
+    """On the target, one a seed."""
+    steps: int
+    """Of each, as the policy asks."""
+    controlled: bool
+    """Whether the policy asks for the power control."""
+    reading: float = 0.0
+    """Seconds for reading the films; 0: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Who gets which time."""
+
+    steps: int
+    """Of each attack; 0: there is no time for one."""
+    kept: float
+    """Seconds that the attacks on the target leave for what follows."""
+    control: float = 0.0
+    """Seconds of them for the power control, its attack included."""
+    controlled: bool = False
+    """Whether there is time for the power control."""
+
+
+def divide(task: AttackTask, work: Work, left: float, speed: Speed, cost: AttackCost | None) -> Division:
+    """How ``left`` seconds are spent; ``cost``: None where no attack can be afforded."""
+    found = Division(0, scoring_seconds(task, work, speed, 2, work.films))
+    if cost is None:
+        return found
+    for controlled, passes, films in smaller(work, controlled=work.controlled):
+        scoring = scoring_seconds(task, work, speed, passes, films)
+        fixed = control_seconds(task, work, speed, passes) if controlled else 0.0
+        runs = work.attacks + controlled
+        affordable = int((MARGIN * (left - scoring - fixed) / runs - cost.fixed) / max(1e-9, cost.step))
+        steps = work.steps if affordable >= work.steps else rounded(affordable) if affordable >= FEWEST_STEPS else 0
+        control = (fixed + cost.seconds(steps)) if controlled else 0.0
+        found = Division(steps, scoring + control, control, controlled)
+        if steps:
+            return found
+    return found
+
+
+def smaller(work: Work, *, controlled: bool) -> Iterator[tuple[bool, int, int]]:
+    """(power control, passes, films whose membership is asked): everything first, then ever less."""
+    for kept in (True, False) if controlled else (False,):
+        yield kept, 2, work.films
+        yield kept, 1, work.films
+        if work.films > ENOUGH:
+            yield kept, 1, ENOUGH
+
+
+def scoring_seconds(task: AttackTask, work: Work, speed: Speed, passes: int, films: int) -> float:
+    """Reading all films, the negative control, membership of ``films`` of them, every other comparison, reports."""
+    others = sum(speed.comparison(name, work.films) for name in COSTS if name != "membership")
+    linkages = work.attacks * speed.comparison("linkage", work.films)
+    reading = work.reading or speed.core * PER_FILM * work.films
+    return reading + speed.core * CLOSING + speed.negative(task) + speed.membership(films, passes) + others + linkages
+
+
+def control_seconds(task: AttackTask, work: Work, speed: Speed, passes: int) -> float:
+    """The power control but for its attack."""
+    asked = speed.membership(min(work.others, ENOUGH), passes)
+    return (
+        speed.planting(work.canaries)
+        + speed.metric(task, task.samples)
+        + asked
+        + speed.comparison("linkage", work.others)
+    )

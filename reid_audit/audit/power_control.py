@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +13,26 @@ from pydantic import TypeAdapter, ValidationError
 
 from reid_audit.attack.likelihood import with_metrics
 from reid_audit.audit.attack_runs import RunContext, attack_target, summarise
-from reid_audit.audit.evidence import power
+from reid_audit.audit.cohorts import Canaries
+from reid_audit.audit.evidence import linked_canaries
+from reid_audit.audit.plan import Plan
+from reid_audit.audit.recognition import recognised_canaries
+from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.state import AuditState
-from reid_audit.budget import Meter
+from reid_audit.budget import Meter, OutOfTime
 from reid_audit.cohort import Cohort
 from reid_audit.observer import Noted
-from reid_audit.records import AttackRun, Measurement, Metric, Outcome, Reason, Record, Unmeasured
+from reid_audit.records import (
+    AttackRun,
+    Measured,
+    Measurement,
+    Metric,
+    Outcome,
+    Reason,
+    Record,
+    StoppedBy,
+    Unmeasured,
+)
 from reid_audit.score.similarity import MatchSpace
 from reid_audit.store import write_private
 
@@ -29,6 +44,16 @@ class PowerResult(Record):
 
     measurements: tuple[Measurement, ...]
     run: AttackRun
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clocked:
+    """The time of the control, and how membership was asked of the films: the canaries are asked likewise."""
+
+    plan: Plan
+    meter: Meter
+    corrected: bool = True
+    """Whether with the correction of the training batch size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +88,11 @@ def power_control(
     state: AuditState,
     runs: Sequence[AttackRun],
     context: RunContext,
-    meter: Meter,
+    clocked: Clocked,
     cache: ControlCache,
 ) -> tuple[tuple[Measurement, ...], list[AttackRun]]:
     """Attack a copy that memorised the canaries, unless the verdict stands without it. ``measured``: so far."""
-    request, setup, cohorts = state.request, state.setup, state.cohorts
+    request, cohorts = state.request, state.cohorts
     wanted = request.policy.controls.plants
     if cohorts.holdout is None:
         return absent(Reason.NO_HOLDOUT), []
@@ -77,25 +102,54 @@ def power_control(
         return absent(Reason.CONTROL_NOT_RUN), []
     if state.verdict([measured], runs).outcome is Outcome.FAIL:
         return absent(Reason.NOT_NEEDED), []
-    key = digest_of(context.inputs, cohorts.holdout, request.policy.level)
+    key = digest_of(context.inputs, cohorts.holdout, request.policy.level, clocked.corrected)
     known = cache.load(key)
     if known is not None:
         context.observer.notice(Noted("attack_power: kept from an earlier audit of the same inputs"))
         return known.measurements, [known.run.model_copy(update={"note": "kept from an earlier audit"})]
-    copy = cohorts.canaries.plant(setup.task, cohorts.holdout, request.seed)
-    task = with_metrics(replace(setup.task, target=copy))
-    made = attack_target(task, request.method, meter.share(0.95), replace(context, inputs=key), name="attack_power")
-    found = power(task, space, cohorts.holdout, cohorts.canaries, made, seed=request.seed, level=request.policy.level)
-    result = PowerResult(measurements=found, run=summarise("attack_power", made))
-    cache.save(key, result)
-    return result.measurements, [result.run]
+    if not clocked.plan.controlled:
+        return absent(Reason.BUDGET), []
+    found, run = planted(space, request, cohorts.holdout, cohorts.canaries, replace(context, inputs=key), clocked)
+    if run is None:
+        return found, []
+    if run.spend.stopped_by is not StoppedBy.SECONDS and all(isinstance(m, Measured) for m in found):
+        cache.save(key, PowerResult(measurements=found, run=run))
+    return found, [run]
 
 
-def digest_of(inputs: str, holdout: Cohort, level: float) -> str:
+def planted(
+    space: MatchSpace, request: AuditRequest, holdout: Cohort, canaries: Canaries, context: RunContext, clocked: Clocked
+) -> tuple[tuple[Measurement, ...], AttackRun | None]:
+    """The control itself, as far as the time reaches: membership of the canaries first, then the attack."""
+    plan, level = clocked.plan, request.policy.level
+    allowed = plan.for_control(clocked.meter, context.observer)
+    power: Measurement
+    recognised: Measurement
+    power, recognised = absent(Reason.BUDGET)
+    try:
+        copy = canaries.plant(plan.setup.task, holdout, request.seed, allowed.pace)
+        task = replace(plan.setup.task, target=copy)
+        metric = 0.0 if plan.speed is None else plan.speed.metric(task, task.samples)
+        asked = allowed.before(["linkage"], len(holdout.images)).keeping(metric + plan.attack_seconds())
+        with suppress(OutOfTime):
+            recognised = recognised_canaries(
+                task, holdout, canaries, asked, seed=request.seed, corrected=clocked.corrected
+            )
+        task = with_metrics(task, allowed.pace)
+    except OutOfTime:
+        return (power, recognised), None
+    left = allowed.before(["linkage"], len(holdout.images)).pace.meter
+    made = attack_target(task, request.method, left, context, name="attack_power")
+    power = linked_canaries(space, holdout, canaries, made, seed=request.seed, level=level)
+    return (power, recognised), summarise("attack_power", made)
+
+
+def digest_of(inputs: str, holdout: Cohort, level: float, corrected: bool) -> str:
     """SHA-256 of all this control depends on: the attack's inputs, and the hold-out films with all said of them."""
     people = [holdout.patients.tolist(), holdout.strata.tolist(), holdout.labels.tolist()]
-    whole = hashlib.sha256(json.dumps([inputs, level, people]).encode())
-    whole.update(holdout.images.contiguous().numpy().tobytes())
+    whole = hashlib.sha256(json.dumps([inputs, level, corrected, people]).encode())
+    for image in holdout.images:
+        whole.update(image.contiguous().numpy().tobytes())
     return whole.hexdigest()
 
 

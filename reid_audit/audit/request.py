@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from reid_audit.attack.methods import DEFAULT, METHODS
+from reid_audit.budget import Meter
 from reid_audit.cohort import Cohort
 from reid_audit.observer import Observer, SilentObserver
 from reid_audit.records import Policy, PreprocessSpec, Record, Waiver
@@ -61,6 +62,8 @@ class Frame:
     channels: int
     observer: Observer = field(default_factory=SilentObserver)
     """Told of every film that is read."""
+    meter: Meter | None = field(default=None, repr=False, compare=False)
+    """How long reading may take: without the time for all, a side is read as far as it reaches. None: all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,3 +82,7 @@ class Films:
     reference: Callable[[Frame], Cohort] | None = None
     holdout: Callable[[Frame], Cohort] | None = None
     prior: Callable[[Frame], PriorFilms] | None = None
+    counted: tuple[int, int] | None = None
+    """Films of training and hold-out, where they were counted before."""
+    reading: float = 0.0
+    """Seconds that reading both sides was found to take; 0: not known."""

@@ -11,44 +11,43 @@ from PIL import Image
 from torch import Tensor
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.audit.cohorts import OpenedCohorts
 from reid_audit.audit.evidence import Found
 from reid_audit.audit.setup import Setup
 from reid_audit.network.heads import logits_of
 from reid_audit.records import Verdict
 from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, Pair, PatientScore
 from reid_audit.score.calibration import Floats
-from reid_audit.score.similarity import cosines, fit_match_space, ssim
+from reid_audit.score.similarity import MatchSpace, cosines, ssim
 
 PAIRS = 32
 LEADERS = 12
 CELLS = 16
 
 
-def evidence_of(setup: Setup, found: Found, made: Reconstruction, cohorts: OpenedCohorts, verdict: Verdict) -> Evidence:
+def evidence_of(setup: Setup, found: Found, made: Reconstruction, verdict: Verdict, space: MatchSpace) -> Evidence:
     """Everything ``restricted/evidence.html`` shows."""
     return Evidence(
         checkpoint_sha256=setup.checkpoint.summary.sha256,
         outcome=verdict.outcome.value,
-        pairs=pairs(setup, found, made),
+        pairs=pairs(space, found, made),
         grid=grid(setup.task, made),
         demographics=demographic_rows(found),
         patients=patient_scores(found),
-        family=found.membership.family,
-        explaining=found.explaining,
+        family=found.recognised.outcome.family,
+        explaining=found.recognised.explaining,
     )
 
 
-def pairs(setup: Setup, found: Found, made: Reconstruction) -> tuple[Pair, ...]:
+def pairs(space: MatchSpace, found: Found, made: Reconstruction) -> tuple[Pair, ...]:
     """The study's figure. First the patients that stand out most, each with the reconstruction that matches them best;
     then the likely samples, each with the film of either side that is most similar to it."""
-    rows, columns = standing_out(setup, found, made)
+    rows, columns = standing_out(space, found, made)
     rows += found.likely.indices[: len(found.likely.films)].tolist()
     columns += found.likely.films.tolist()
     if not rows:
         return ()
     images, films = made.images[rows[:PAIRS]], found.pooled.films[columns[:PAIRS]]
-    near = cosines(fit_match_space(setup.prior_films), images, films).diagonal()
+    near = cosines(space, images, films).diagonal()
     alike = ssim(images, films)
     return tuple(
         Pair(
@@ -64,12 +63,11 @@ def pairs(setup: Setup, found: Found, made: Reconstruction) -> tuple[Pair, ...]:
     )
 
 
-def standing_out(setup: Setup, found: Found, made: Reconstruction) -> tuple[list[int], list[int]]:
+def standing_out(space: MatchSpace, found: Found, made: Reconstruction) -> tuple[list[int], list[int]]:
     """Reconstruction and film of the patients with the highest match scores."""
     linked, pooled = found.linkage, found.pooled
     if linked.ids is None or linked.scores is None or linked.best is None:
         return [], []
-    space = fit_match_space(setup.prior_films)
     rows, columns = [], []
     for patient in np.argsort(-linked.scores)[:LEADERS]:
         row = int(linked.best[patient])
@@ -130,7 +128,7 @@ def _known(age: float) -> float | None:
 
 def patient_scores(found: Found) -> tuple[PatientScore, ...]:
     """Link score and membership score of every training and hold-out patient, with each one's conformal p."""
-    linked, known = found.linkage, found.membership
+    linked, known = found.linkage, found.recognised.outcome
     if linked.ids is None or linked.scores is None or linked.is_member is None:
         return ()
     seen = _by_name(known.ids, known.scores)

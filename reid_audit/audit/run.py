@@ -6,29 +6,33 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from reid_audit import __version__
-from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.likelihood import with_metrics
+from reid_audit.attack.interface import Reconstruction
+from reid_audit.attack.outcome import untried
+from reid_audit.audit.allowance import Allowance, late
 from reid_audit.audit.attack_runs import RunContext, attack_nothing, attack_target, numpy_for, summarise
 from reid_audit.audit.cohorts import OpenedCohorts, open_cohorts
 from reid_audit.audit.evidence import COMPARED, Found, compare, linkage, shifts
 from reid_audit.audit.inputs import inputs_digest
-from reid_audit.audit.pacing import paced, sampled
-from reid_audit.audit.power_control import ControlCache, power_control
+from reid_audit.audit.plan import Plan, planned
+from reid_audit.audit.power_control import Clocked, ControlCache, power_control
 from reid_audit.audit.predictors import predictors_for
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
 from reid_audit.audit.state import AuditState
 from reid_audit.budget import Clock, Meter, start
-from reid_audit.observer import Noted, Observer, SilentObserver, StageEnded, StageStarted
+from reid_audit.observer import Noted, Observer, SilentObserver
 from reid_audit.records import (
     AttackRun,
     AuditResult,
     Measurement,
+    Metric,
     Reason,
     Spend,
     StoppedBy,
@@ -40,13 +44,12 @@ from reid_audit.records import (
 from reid_audit.report.evidence import Evidence
 from reid_audit.score.consensus import consensus
 from reid_audit.score.demographics import without_demographics
-from reid_audit.score.likelihood import screening_samples
+from reid_audit.score.distribution import DISTRIBUTION
+from reid_audit.score.likelihood import LIKELY, screening_samples
 from reid_audit.score.similarity import MatchSpace, fit_match_space
 from reid_audit.store import RunStore
 
 DONE = StoppedBy.COMPLETE
-ATTACKS, MARGIN = 0.90, 0.85
-"""Share of the time left that the attacks on target and canaries may take together, and how much of it is planned."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,26 +78,30 @@ def run_audit(
     observer = observer or SilentObserver()
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
     meter = start(request.policy.budget, clock, began=began)
-    setup = planned(prepare(request, films), request, meter, observer)
+    plan = planned(prepare(request, films), request, films, meter, observer)
+    setup = plan.setup
     context = RunContext(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
-    frozen = reconstruct(setup, request, context, meter)
+    frozen = reconstruct(plan, request, context, meter)
 
-    cohorts = open_cohorts(films, replace(setup.frame, observer=observer), request)
+    allowed = plan.for_scoring(meter, observer)
+    cohorts = open_cohorts(films, replace(setup.frame, observer=observer, meter=allowed.pace.meter), request)
     tell_of_films(setup, cohorts, observer)
-    observer.notice(StageStarted("scoring"))
-    scored = score(setup, frozen.first, frozen.control, cohorts, request)
+    scored = score(setup, frozen.first, frozen.control, cohorts, request, allowed)
     state = AuditState(request, setup, cohorts, now)
-    observer.notice(StageEnded("scoring", state.verdict([scored.measurements], frozen.runs).outcome.value))
+    observer.notice(Noted(f"so far: {state.verdict([scored.measurements], frozen.runs).outcome.value}"))
+    clocked = Clocked(plan, meter, scored.found is None or scored.found.recognised.corrected)
     extra, more = power_control(
-        scored.measurements, scored.space, state, frozen.runs, context, meter, cache or ControlCache()
+        scored.measurements, scored.space, state, frozen.runs, context, clocked, cache or ControlCache()
     )
     runs = (*frozen.runs, *more)
     measurements = scored.measurements + extra
     repeats = tuple(relinked(made, scored, request) for made in frozen.repeats) if scored.found else ()
     every = (measurements, *(replaced(measurements, found) for found in repeats))
     verdict = state.verdict(every, runs)
-    result = recorded(state, scored, frozen, runs, measurements, repeats, verdict, context, meter)
-    return Audited(result, evidence_of(setup, scored.found, frozen.first, cohorts, verdict) if scored.found else None)
+    result = recorded(state, scored, frozen, runs, measurements, repeats, verdict, context, clocked)
+    if scored.found is None:
+        return Audited(result, None)
+    return Audited(result, evidence_of(setup, scored.found, frozen.first, verdict, scored.space))
 
 
 def tell_of_films(setup: Setup, cohorts: OpenedCohorts, observer: Observer) -> None:
@@ -103,24 +110,6 @@ def tell_of_films(setup: Setup, cohorts: OpenedCohorts, observer: Observer) -> N
     for side, cohort in sources:
         for note in () if cohort is None else cohort.notes:
             observer.notice(Noted(f"{side} films: {note}"))
-
-
-def planned(setup: Setup, request: AuditRequest, meter: Meter, observer: Observer) -> Setup:
-    """The setup with as many steps, and as many images for its metric, as the time budget allows."""
-    share = ATTACKS / (request.policy.repeats + 1)
-    observer.notice(StageStarted("statistics of the prior"))
-    known = with_metrics(sampled(setup.task, meter))
-    observer.notice(StageEnded("statistics of the prior", measured_on(known)))
-    task = paced(known, request.method, meter, request.seed, share=share * MARGIN)
-    if task.budget.steps < setup.task.budget.steps:
-        observer.notice(Noted(f"steps: {task.budget.steps} of {setup.task.budget.steps}, to fit the time budget"))
-    observer.notice(Noted(f"architecture: {task.target.match.name}, {setup.frame.side} px, {setup.device}"))
-    return replace(setup, task=task)
-
-
-def measured_on(task: AttackTask) -> str:
-    """What the metric of ``task`` stands on, in words."""
-    return f"{len(task.metrics)} layers, {task.samples} images" if task.metrics else "no layer stores any"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,20 +123,23 @@ class Frozen:
     runs: tuple[AttackRun, ...]
 
 
-def reconstruct(setup: Setup, request: AuditRequest, context: RunContext, meter: Meter) -> Frozen:
-    """The attack from every seed, and the negative control."""
-    share = ATTACKS / (request.policy.repeats + 1)
+def reconstruct(plan: Plan, request: AuditRequest, context: RunContext, meter: Meter) -> Frozen:
+    """The attack from every seed, and the negative control; nothing where there is no time for an attack."""
+    count, task = request.policy.repeats, plan.setup.task
+    if plan.untried:
+        none = untried(tuple(task.space.mean.shape), meter.spend(StoppedBy.SECONDS))
+        return Frozen(none, (none,) * (count - 1), none, (summarise("target", none),))
     made = [
         attack_target(
-            setup.task,
+            task,
             request.method,
-            meter.share(share / (1.0 - share * k)),
+            plan.for_attack(meter, count - 1 - k),
             replace(context, seed=request.seed + k),
             name=f"target_{k}" if k else "target",
         )
-        for k in range(request.policy.repeats)
+        for k in range(count)
     ]
-    control = attack_nothing(setup.task, meter.share(share), context)
+    control = attack_nothing(task, plan.for_control(meter, context.observer).pace.meter, context)
     runs = (*(summarise("target", m) for m in made), summarise("negative_control", control))
     return Frozen(made[0], tuple(made[1:]), control, runs)
 
@@ -170,7 +162,7 @@ def recorded(
     repeats: tuple[tuple[Measurement, ...], ...],
     verdict: Verdict,
     context: RunContext,
-    meter: Meter,
+    clocked: Clocked,
 ) -> AuditResult:
     """Everything a report may be made from."""
     request, setup = state.request, state.setup
@@ -195,9 +187,14 @@ def recorded(
         waivers=request.waivers,
         budget=request.policy.budget,
         spend=Spend(
-            seconds=meter.elapsed(),
+            seconds=clocked.meter.elapsed(),
             steps=sum(run.spend.steps for run in runs),
             stopped_by=next((a.spend.stopped_by for a in runs if a.spend.stopped_by is not DONE), DONE),
+        ),
+        reduced=(
+            *clocked.plan.reduced,
+            *state.cohorts.reduced(),
+            *(scored.found.recognised.reduced if scored.found else ()),
         ),
         seed=request.seed,
         options=request.options,
@@ -220,19 +217,27 @@ class Scored:
 
 
 def score(
-    setup: Setup, made: Reconstruction, control: Reconstruction, cohorts: OpenedCohorts, request: AuditRequest
+    setup: Setup,
+    made: Reconstruction,
+    control: Reconstruction,
+    cohorts: OpenedCohorts,
+    request: AuditRequest,
+    allowed: Allowance,
 ) -> Scored:
     """Every measurement but the power control's."""
     space = fit_match_space(setup.prior_films)
     reference = None if cohorts.reference is None else cohorts.reference.images
-    moved = shifts(setup.task, setup.prior_films, made, reference, seed=request.seed)
+    films = sum(len(cohort.images) for cohort in cohorts.given)
+
+    def moved() -> tuple[Measurement, ...]:
+        shift = partial(shifts, setup.task, setup.prior_films, made, reference, seed=request.seed)
+        return allowed.in_time("distribution", films, shift, late(*DISTRIBUTION))
+
     pooled = cohorts.pooled()
     if pooled is None:
         reason = Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT
-        likely = screening_samples(space, made.images, made.energies, control.images, control.energies, reference)
-        agree = restarts_agree(space, made, control, request.seed)
         unread = (*(Unmeasured(metric=m, reason=reason) for m in COMPARED), *without_demographics(reason))
-        return Scored(space, (*likely.measurements, agree, *unread, *moved), None)
+        return Scored(space, (*screened(space, made, control, reference, request.seed), *unread, *moved()), None)
     found = compare(
         setup.task,
         space,
@@ -242,9 +247,20 @@ def score(
         control,
         seed=request.seed,
         level=request.policy.level,
-        predictors=predictors_for(setup.predictors, setup.prior_cohort, setup.prior_origin, cohorts, request),
+        predictors=lambda: predictors_for(setup.predictors, setup.prior_cohort, setup.prior_origin, cohorts, request),
+        allowed=allowed,
     )
-    return Scored(space, (*found.measurements, *moved), found)
+    return Scored(space, (*found.measurements, *moved()), found)
+
+
+def screened(
+    space: MatchSpace, made: Reconstruction, control: Reconstruction, reference: Tensor | None, seed: int
+) -> tuple[Measurement, ...]:
+    """What there is to say without films of both sides."""
+    if not len(made.images):
+        return late(*LIKELY, Metric.CONSENSUS)
+    likely = screening_samples(space, made.images, made.energies, control.images, control.energies, reference)
+    return (*likely.measurements, restarts_agree(space, made, control, seed))
 
 
 def restarts_agree(space: MatchSpace, made: Reconstruction, control: Reconstruction, seed: int) -> Measurement:

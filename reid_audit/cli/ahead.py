@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from reid_audit.runs import RESTRICTED, begun
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reid_audit.audit import AuditRequest
+    from reid_audit.audit import AuditRequest, Films
     from reid_audit.audit.preflight import Finding, Looked, Preflight, SideCount
 
 SCHEMA = "reid-audit/preflight/1"
@@ -29,7 +30,7 @@ FAULTS = RESTRICTED / "faults.csv"
 HELP = "--indicators-only runs all the same, for figures without a verdict"
 
 
-def ahead(request: AuditRequest, options: CheckOptions, sha256: str, console: Console) -> None:
+def ahead(request: AuditRequest, options: CheckOptions, sha256: str, console: Console) -> Preflight:
     """Look ahead, say what was found, and raise where the audit must not start.
 
     Raises the AuditError behind a fault (exit code 3), or PolicyError (2) where only INCONCLUSIVE is possible and
@@ -54,6 +55,16 @@ def ahead(request: AuditRequest, options: CheckOptions, sha256: str, console: Co
         raise refusal(looked, listed(looked, options.out, now, sha256))
     if stopping:
         raise no_verdict([finding for finding in report.findings if finding.topic == "policy"])
+    return report
+
+
+def counted(films: Films, report: Preflight) -> Films:
+    """``films`` with their number, and the time that reading them takes, as the preflight knows them."""
+    sides = {side.role: side.films for side in report.sides}
+    every = max(1, sum(sides.values()))
+    members, others = sides.get("reference", 0), sides.get("holdout", 0)
+    reading = 0.0 if report.cost is None else dict(report.cost.stages).get("reading films", 0.0)
+    return replace(films, counted=(members, others), reading=reading * (members + others) / every)
 
 
 def no_verdict(limits: list[Finding]) -> PolicyError:

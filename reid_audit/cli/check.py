@@ -14,7 +14,7 @@ import click
 from reid_audit import __version__
 from reid_audit.attack.methods import DEFAULT, METHODS
 from reid_audit.checkpoint import screen
-from reid_audit.cli.ahead import ahead
+from reid_audit.cli.ahead import ahead, counted
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.errors import one_line
@@ -116,7 +116,7 @@ def check(**given: Any) -> int:
     with earlier_run_named(options.out, console):
         seen = screen(options.checkpoint, pickled_code=policy.pickled_code)
         request, films = plan(options, policy, digest)  # brings torch: not before the file has passed
-        ahead(request, options, seen.sha256, console)
+        films = counted(films, ahead(request, options, seen.sha256, console))
         if options.dry_run:
             return 0
         with begun(options.out, datetime.now(UTC), seen.sha256) as folder:

@@ -63,6 +63,7 @@ def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout
             strata=options.strata,
             label=label,
             observer=frame.observer,
+            meter=frame.meter,
         )
 
     return open_cohort

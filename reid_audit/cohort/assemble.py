@@ -35,6 +35,8 @@ class Cohort:
     """False where nobody named the patients: each film counts as its own person, and ids mean nothing elsewhere."""
     notes: tuple[str, ...] = ()
     """What whoever gave the films should know: one line each, no names of files or patients."""
+    unread: int = 0
+    """Patients whose films there was no time to read."""
 
     def named_patients(self) -> list[str]:
         """[N] patient ids that mean something elsewhere; empty where nobody named the patients."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid_audit.budget import Meter, Pace
 from reid_audit.cohort.account import Account, left_out, notes
 from reid_audit.cohort.assemble import Cohort, assemble
 from reid_audit.cohort.faults import Fault, refusal
@@ -23,6 +25,8 @@ from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEn
 from reid_audit.records import PreprocessSpec
 
 SIDES = {"reference": "training", "holdout": "hold-out"}
+FEWEST = 2
+"""Patients that must be read, however little time there is."""
 _CONSTANT = 0.5 / 255
 """A film whose values span less than half an 8-bit step shows nothing."""
 
@@ -45,6 +49,7 @@ def load_cohort(
     strata: tuple[str, ...] = (),
     label: str | None = None,
     observer: Observer | None = None,
+    meter: Meter | None = None,
 ) -> Cohort:
     """Read one side of the audit.
 
@@ -52,12 +57,20 @@ def load_cohort(
     channels: 1 (grey) or 3. where: row filters. strata: manifest columns the tests are stratified by.
     label: the manifest column the network was trained on, for the loss.
     What was left out, how grey values were scaled and whether patients are known is in the summary and in ``notes``.
-    observer: told of each film read. Raises one CohortError for everything that cannot be read or scaled.
+    observer: told of each film read. meter: how long reading may take; patients that it does not reach, chosen by
+    chance and not by what is known of them, are left out and counted as ``unread``.
+    Raises one CohortError for everything that cannot be read or scaled, or where the time is enough for too few.
     """
     listing = list_rows(path, where, strata, label)
+    everybody = {row.patient for row in listing.rows}
+    if meter is not None and meter.seconds is not None:
+        listing = replace(listing, rows=by_chance(listing.rows))
     account = Account(spec.scaling)
     frame = _Frame(spec, side, channels)
-    images = _read(listing, frame, account, observer or SilentObserver(), f"reading {SIDES[role]} films")
+    pace = Pace(meter or Meter(None, None), observer or SilentObserver())
+    images = _read(listing, frame, account, pace, f"reading {SIDES[role]} films")
+    listing = replace(listing, rows=listing.rows[: len(images)])
+    unread = len(everybody - {row.patient for row in listing.rows})
     _refuse_constant(images, path)
     cohort = assemble(
         images,
@@ -76,7 +89,10 @@ def load_cohort(
         "left_out": left_out(listing.left_out),
         "grey_values": account.grey_values(),
     }
-    return replace(cohort, summary=cohort.summary.model_copy(update=told), notes=notes(listing, account))
+    said = notes(listing, account)
+    if unread:
+        said = (*said, f"no time to read the films of {unread} of {len(everybody)} patients, chosen by chance")
+    return replace(cohort, summary=cohort.summary.model_copy(update=told), notes=said, unread=unread)
 
 
 def load_images(
@@ -86,25 +102,44 @@ def load_images(
     return load_cohort(path, role="reference", spec=spec, side=side, channels=channels, where=where).images
 
 
-def _read(listing: Listing, frame: _Frame, account: Account, observer: Observer, stage: str) -> Tensor:
-    """All films rendered. Raises CohortError for all files that cannot be read, or for the first film that does not
-    fit the frame."""
-    rows = listing.rows
+def by_chance(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """``rows`` in an order that has to do with nothing: by a digest of the patient, films of one file together."""
+    drawn: dict[Path, bytes] = {}
+    for row in rows:
+        drawn.setdefault(row.path, hashlib.sha256(row.patient.encode()).digest())
+    return tuple(sorted(rows, key=lambda row: (drawn[row.path], row.path)))
+
+
+def _read(listing: Listing, frame: _Frame, account: Account, pace: Pace, stage: str) -> Tensor:
+    """The films rendered, as far as the time reaches and patient by patient. Raises CohortError for all files that
+    cannot be read, or for the first film that does not fit the frame."""
+    rows, observer = listing.rows, pace.observer
     images = torch.empty(len(rows), frame.channels, frame.side, frame.side)
     observer.notice(StageStarted(stage, len(rows)))
     faults: list[Fault] = []
+    done, people = 0, set[str]()
     for place, (row, film) in enumerate(films_or_faults(rows, as_seen=stored_as_seen(rows))):
+        if place and row.patient not in people and pace.meter.exhausted() is not None:
+            break
+        people.add(row.patient)
+        done = place + 1
         if isinstance(film, CohortError):
             faults.append(Fault.of(film, "unreadable"))
             continue
         account.add(film)
         if not faults:
             images[place] = _rendered(row, film, frame)
-        observer.notice(StageAdvanced(stage, place + 1))
+        observer.notice(StageAdvanced(stage, done))
     if faults:
         raise refusal(faults, listing.source)
-    observer.notice(StageEnded(stage, f"{len(rows)} films"))
-    return images
+    observer.notice(StageEnded(stage, f"{done} films" if done == len(rows) else f"{done} of {len(rows)} films"))
+    if done < len(rows) and len(people) < FEWEST:
+        raise CohortError(
+            f"the time was over when the films of {len(people)} patients had been read",
+            closest=f"{len(rows)} films in {listing.source}",
+            remedy="raise --budget",
+        )
+    return images[:done]
 
 
 def _rendered(row: Row, film: RawFilm, frame: _Frame) -> Tensor:

@@ -69,7 +69,9 @@ def _waivable(row: GateDecision) -> bool:
 
 
 def _unmeasured(gate: Gate, measurement: Unmeasured, rules: Rules) -> GateDecision:
-    needed = gate.clear is not None or METRICS[gate.metric].always_needed
+    """A gate that could only have failed the model is missed where the time was over before it could."""
+    late = measurement.reason is Reason.BUDGET
+    needed = gate.clear is not None or METRICS[gate.metric].always_needed or late
     lacking = needed and not (rules.screening and compares_films(gate.metric))
     text, remedy = said_unmeasured(measurement)
     return GateDecision(

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from reid_audit.network.reading import batch_size
 from reid_audit.prior.gaussian import GaussianPrior
-
-BATCH = 64
 
 
 def prior_batches(space: GaussianPrior, inputs: Callable[[Tensor], Tensor], count: int) -> Iterator[Tensor]:
@@ -18,8 +17,9 @@ def prior_batches(space: GaussianPrior, inputs: Callable[[Tensor], Tensor], coun
     Always the same draw: what is measured on it belongs to the prior, not to a run.
     """
     generator = torch.Generator(device=space.mean.device).manual_seed(0)
-    for begin in range(0, count, BATCH):
-        latents = space.sample_latents(min(BATCH, count - begin), generator)
+    size = batch_size(space.mean[None])
+    for begin in range(0, count, size):
+        latents = space.sample_latents(min(size, count - begin), generator)
         with torch.no_grad():
             batch = inputs(space.decode(latents).clamp(0.0, 1.0))
         yield batch

@@ -6,7 +6,7 @@ Images are made into network input a few at a time. All at once, 5,000 films of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -30,19 +30,28 @@ class Inputs:
     """[N, C, H, W] in [0, 1]."""
     prepare: Callable[[Tensor], Tensor]
     """From a few of them to network input, on the network's device."""
+    rows: Tensor | None = None
+    """[K] int64: which of them are asked about, in which order; None: all in theirs."""
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.images) if self.rows is None else len(self.rows)
+
+    def first(self, count: int) -> Inputs:
+        """The first ``count`` of those asked about."""
+        if count == len(self):
+            return self
+        return replace(self, rows=(torch.arange(len(self.images)) if self.rows is None else self.rows)[:count])
 
     def probe(self) -> Tensor:
-        """The first image as network input [1, C, H, W]."""
+        """An image as network input [1, C, H, W]."""
         return self.prepare(self.images[:1])
 
     def batches(self) -> Iterator[Tensor]:
         """Network input [B, C, H, W], a batch at a time."""
-        for part in torch.split(self.images, batch_size(self.images)):
-            prepared = self.prepare(part)
-            yield prepared.contiguous(memory_format=torch.channels_last) if prepared.dim() == 4 else prepared
+        size = batch_size(self.images)
+        whole = torch.split(self.images, size)
+        for part in whole if self.rows is None else (self.images[rows] for rows in torch.split(self.rows, size)):
+            yield self.prepare(part).contiguous(memory_format=torch.channels_last)
 
 
 def batch_size(images: Tensor) -> int:
@@ -54,6 +63,8 @@ def batch_size(images: Tensor) -> int:
 class Reading:
     """What one pass showed of N images."""
 
+    count: int
+    """N"""
     moments: list[ImageMoments]
     """One a statistics layer, in execution order; empty for networks without BatchNorm."""
     logits: Tensor | None
@@ -62,24 +73,37 @@ class Reading:
     """[N, D] the input of the linear head; None where it was not asked for, or there is none."""
 
 
-def read(target: Target, inputs: Inputs, pace: Pace, *, stage: str, features: bool = False) -> Reading:
-    """One pass over ``inputs`` without gradients. Raises OutOfTime."""
+def read(
+    target: Target,
+    inputs: Inputs,
+    pace: Pace,
+    *,
+    stage: str,
+    features: bool = False,
+    rest: Callable[[int], float] | None = None,
+) -> Reading:
+    """One pass over ``inputs`` without gradients; over the first of them where ``rest`` (Pace.over) needs the time.
+
+    Raises OutOfTime.
+    """
     head = classifier(target) if features else None
     answers = target.match.head != "features"
     seen: list[Tensor] = []
     moments: list[list[ImageMoments]] = []
     logits: list[Tensor] = []
+    count = 0
     handle = None if head is None else head.register_forward_pre_hook(lambda _, args: seen.append(args[0].flatten(1)))
     try:
         with torch.no_grad():
-            for batch in pace.over(stage, inputs.batches(), len(inputs), size=len):
+            for batch in pace.over(stage, inputs.batches(), len(inputs), size=len, rest=rest):
                 layers, output = moments_and_output(target.module, batch)
+                count += len(batch)
                 moments.append(layers)
                 logits += [logits_of(output)] if answers else []
     finally:
         if handle is not None:
             handle.remove()
-    return Reading(joined(moments), torch.cat(logits) if answers else None, torch.cat(seen) if seen else None)
+    return Reading(count, joined(moments), torch.cat(logits) if answers else None, torch.cat(seen) if seen else None)
 
 
 def read_moments(

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     PRIOR_OVERLAP = "prior_overlap"
     CONTROL_FLAGGED = "control_flagged"
     PRIOR_TOO_SMALL = "prior_too_small"
+    BUDGET = "budget"
     NOT_COMPUTED = "not_computed"
 
 
@@ -90,6 +91,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.PRIOR_OVERLAP: "the prior has seen films of these patients, so a match may come from the prior",
     Reason.CONTROL_FLAGGED: "the attack without the model is flagged too, so a match need not come from the weights",
     Reason.PRIOR_TOO_SMALL: "the prior declares too few images for this",
+    Reason.BUDGET: "the time budget was over before this could be measured",
     Reason.NOT_COMPUTED: "not computed in this run",
 }
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import FiniteFloat
+from pydantic import FiniteFloat, NonNegativeInt, PositiveInt
 
 from reid_audit.records.base import Record, Sha256
 from reid_audit.records.controls import Comparison, Control
@@ -47,6 +47,19 @@ class Spend(Record):
     seconds: float
     steps: int
     stopped_by: StoppedBy
+
+
+ReducedStage = Literal["films", "metric", "attack", "membership", "batch_correction", "attack_power"]
+
+
+class Reduced(Record):
+    """Something that was made smaller, or left out, to fit the time budget."""
+
+    stage: ReducedStage
+    done: NonNegativeInt
+    """How much of it was done; 0: left out."""
+    of: PositiveInt
+    unit: Literal["patients", "images", "steps", "passes", "runs"]
 
 
 class ToolInfo(Record):
@@ -376,6 +389,8 @@ class AuditResult(Record):
     waivers: tuple[Waiver, ...] = ()
     budget: Budget
     spend: Spend
+    reduced: tuple[Reduced, ...] = ()
+    """What the time budget made smaller."""
     seed: int
     options: tuple[tuple[str, str], ...] = ()
     """(flag, value) of the command as it was given, defaults left out; paths and names of columns in full."""

@@ -39,6 +39,7 @@ from reid_audit.report.wire import (
     PublicPredictor,
     PublicPreprocess,
     PublicPrior,
+    PublicReduced,
     PublicReport,
     PublicTool,
     PublicUnmeasured,
@@ -104,6 +105,9 @@ def publish(result: AuditResult) -> PublicReport:
             spent_steps=result.spend.steps,
             stopped_by=result.spend.stopped_by,
             particles=result.budget.particles,
+            reduced=tuple(
+                PublicReduced(stage=one.stage, done=one.done, of=one.of, unit=one.unit) for one in result.reduced
+            ),
         ),
         tool=PublicTool(
             version=result.tool.version,

@@ -30,6 +30,7 @@ def render_markdown(report: PublicReport) -> str:
         "\n\n".join(("### Gates", *words.doubts(report), gate_table(report.gates))),
         _bracket(report),
         "### Controls\n\n" + _controls(report.controls),
+        _reduced(report),
         _shift(report),
         _mitigations(report),
         "### What a pass does not mean\n\n" + "\n".join(f"- {line}" for line in words.NOT_A_PASS),
@@ -47,6 +48,14 @@ def facts(report: PublicReport) -> str:
         f"{others if others is not None else 'no'} hold-out patients, "
         f"{words.duration(report.budget.spent_seconds)}, exit code {report.verdict.exit_code}."
     )
+
+
+def _reduced(report: PublicReport) -> str:
+    """What the time budget made smaller; empty where nothing."""
+    if not report.budget.reduced:
+        return ""
+    rows = [f"| {words.REDUCED[one.stage]} | {one.done:,} | {one.of:,} |" for one in report.budget.reduced]
+    return "\n".join(["### Made smaller to fit the time budget", "", "| What | Done | Of |", "|---|---|---|", *rows])
 
 
 def _findings(report: PublicReport) -> str:

@@ -33,6 +33,7 @@ from reid_audit.records import (
     Metric,
     Outcome,
     Reason,
+    ReducedStage,
     Sha256,
     StoppedBy,
 )
@@ -362,6 +363,15 @@ class PublicAttackRun(Wire):
     note: Label = ""
 
 
+class PublicReduced(Wire):
+    """Something that was made smaller, or left out (``done`` 0), to fit the time budget."""
+
+    stage: ReducedStage
+    done: NonNegativeInt
+    of: NonNegativeInt
+    unit: Literal["patients", "images", "steps", "passes", "runs"]
+
+
 class PublicBudget(Wire):
     """Ceilings and what was used of them."""
 
@@ -371,6 +381,7 @@ class PublicBudget(Wire):
     spent_steps: NonNegativeInt
     stopped_by: StoppedBy
     particles: Annotated[tuple[NonNegativeInt, ...], Field(max_length=16)] = ()
+    reduced: Annotated[tuple[PublicReduced, ...], Field(max_length=16)] = ()
 
 
 class PublicOption(Wire):

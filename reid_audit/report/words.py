@@ -14,6 +14,7 @@ from reid_audit.records import (
     Metric,
     Outcome,
     Reason,
+    ReducedStage,
     StoppedBy,
     Unit,
 )
@@ -74,6 +75,16 @@ ATTACK_RUNS: dict[str, str] = {
     "scorer_sensitivity": "Matching of degraded films",
     "membership_control": "Membership of planted patients",
 }
+
+REDUCED: dict[ReducedStage, str] = {
+    "films": "Patients whose films were read, chosen by chance",
+    "metric": "Images of the prior that the attack's metric was measured on",
+    "attack": "Steps of each attack",
+    "membership": "Patients whose membership was asked, chosen by chance before any score was seen",
+    "batch_correction": "Passes for the correction of the training batch size",
+    "attack_power": "Attacks on planted patients, without which there is no PASS",
+}
+"""What a time budget made smaller, in the order of the audit."""
 
 STOPPED: dict[StoppedBy, str] = {
     StoppedBy.COMPLETE: "complete",

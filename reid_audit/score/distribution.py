@@ -18,6 +18,15 @@ from reid_audit.score.similarity import principal, resized
 SIDE = 64
 FEATURES = 64
 """Whitened principal component scores of the prior's images in which Frechet distances are taken."""
+DISTRIBUTION = (
+    *(
+        metric
+        for name in ("prior", "tuned", "reference")
+        for metric in (Metric(f"pixel_entropy_{name}"), Metric(f"pca_kurtosis_{name}"))
+    ),
+    *(Metric(f"fid_{pair}") for pair in ("prior_tuned", "tuned_reference", "prior_reference")),
+)
+"""The metrics ``distribution`` produces, in its order."""
 FEWEST = 20
 """Images a set needs; the Frechet distance of fewer is mostly bias."""
 

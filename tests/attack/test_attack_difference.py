@@ -15,7 +15,7 @@ from torch.nn import functional
 from reid_audit.attack.gradient import difference_objective, first_layers
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import METHODS
-from reid_audit.audit.evidence import membership_of
+from reid_audit.audit.recognition import membership_of
 from reid_audit.budget import Meter, unhurried
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.difference import displacement

@@ -10,6 +10,7 @@ from reid_audit.attack.likelihood import likelihood
 from reid_audit.attack.metric import GROWTH, LayerMetric, fit_metric, isotropic, prior_metrics, standardised, trusted
 from reid_audit.attack.objectives import group_weights, residuals
 from reid_audit.attack.refinement import MEASURED
+from reid_audit.budget import unhurried
 from reid_audit.network.batchnorm import image_moments
 from reid_audit.preprocess import to_network
 
@@ -55,7 +56,9 @@ def test_channels_that_never_move_are_finite() -> None:
 def test_every_layer_has_one() -> None:
     module, inputs = convnet().eval(), to_network(blobs(40, 5), SPEC, 1)
     channels = [layer.first.shape[1] for layer in image_moments(module, inputs[:1])]
-    assert [len(m.axes) for m in prior_metrics(module, torch.split(inputs, 16))] == [2 * c for c in channels]
+    assert [len(m.axes) for m in prior_metrics(module, torch.split(inputs, 16), len(inputs), unhurried())] == [
+        2 * c for c in channels
+    ]
 
 
 def test_layers_count_alike_but_for_their_noise() -> None:
@@ -69,7 +72,7 @@ def test_layers_count_alike_but_for_their_noise() -> None:
             for metric, row in zip(metrics, rows, strict=True)
         ]
 
-    measured = prior_metrics(module, [inputs])
+    measured = prior_metrics(module, [inputs], len(inputs), unhurried())
     assert lengths(measured) == pytest.approx([1.0, 1.0, 1.0], rel=0.02)
     assert lengths(trusted(measured)) == pytest.approx([GROWTH, 1.0, 1.0 / GROWTH], rel=0.02)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import reid_audit.audit
+from reid_audit.audit import Films
 from reid_audit.cli import exit_code
 from reid_audit.demo.targets import checkpoint_path
 from reid_audit.runs import runs_below
@@ -143,3 +144,17 @@ def test_few_training_patients_do_not_stop_an_audit_that_can_fail(
     assert "PASS is out of reach: 20 training patients" in said
     assert "somebody answers for membership_tpr_at_1pct_fpr with a waiver" in said
     assert "verdicts within reach: FAIL, INCONCLUSIVE time" in said
+
+
+def test_the_audit_knows_how_many_films_it_will_read(given: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Films] = []
+
+    def keep(_: object, sides: Films, **__: object) -> None:
+        asked.append(sides)
+        raise AttackedError
+
+    monkeypatch.setattr(reid_audit.audit, "run_audit", keep)
+    with pytest.raises(AttackedError):
+        check(*given, "--budget", "60s")
+    assert asked[0].counted == (60, 110)
+    assert asked[0].reading > 0

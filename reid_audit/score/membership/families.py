@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,10 @@ class MembershipScores:
     """Score families, [N] each, larger is more member-like."""
     explaining: float | None = None
     """How many images, effectively, share the explanation of the stored statistics; None without BatchNorm."""
+    count: int = 0
+    """N: all of the images asked about, or the first of them where time was short."""
+    corrected: bool = True
+    """False where there was no time for the correction of the training batch size."""
 
 
 def membership_scores(
@@ -41,22 +45,28 @@ def membership_scores(
     path: Displacement | None = None,
     ordinary: Iterable[Tensor] = (),
     pace: Pace | None = None,
+    rest: Callable[[int], float] | None = None,
     corrected: bool = True,
 ) -> MembershipScores:
-    """Membership scores of N images under the target's weights.
+    """Membership scores of images under the target's weights.
 
     Statistics of BatchNorm layers where there are any, the classifier's stationarity where there are none, the margin
     of every classifier, the loss where training labels [N] are given ("" where unknown), the weight difference where
     ``path`` leads from a known base; ``ordinary`` are then batches [B, C, H, W] of the prior to compare with.
     Everything but the difference comes from one pass, and from a second one for the correction of the training batch
-    size (``corrected``). Raises OutOfTime where ``pace`` ends: scores of some images would be scores of none.
+    size (``corrected``).
+
+    rest: seconds that scoring so many images takes once they have been seen. Where it is given, the pass ends in time
+    for it, and there is no second one without time. Raises OutOfTime: what is not finished says nothing of anybody.
     """
     pace = pace or unhurried()
+    has_statistics, began = bool(statistics_layers(target.module)), pace.meter.elapsed()
+    found = read(target, inputs, pace, stage="membership: films", features=not has_statistics, rest=rest)
+    inputs, took = inputs.first(found.count), pace.meter.elapsed() - began
     scores: dict[str, Floats] = {}
     explaining = None
-    has_statistics = bool(statistics_layers(target.module))
-    found = read(target, inputs, pace, stage="membership: films", features=not has_statistics)
     if has_statistics:
+        corrected = corrected and (rest is None or took + rest(found.count) < pace.meter.left())
 
         def trained_with(size: int) -> list[ImageMoments]:
             return read_moments(target.module, inputs, pace, stage=f"membership: batches of {size}", trained_with=size)
@@ -67,13 +77,19 @@ def membership_scores(
         scores["stationarity"] = directions
     if path is not None and (within := spans(path, inputs, ordinary, pace)) is not None:
         scores["difference"] = within.double().cpu().numpy()
-    if found.logits is None:
-        return MembershipScores(scores, explaining)
-    if (firm := margins(target.match.head, found.logits)) is not None:
+    if found.logits is not None:
+        scores |= of_answers(target, found.logits, labels[: found.count])
+    return MembershipScores(scores, explaining, found.count, corrected)
+
+
+def of_answers(target: Target, logits: Tensor, labels: NDArray[np.str_]) -> dict[str, Floats]:
+    """The families that look at the network's outputs [N, K] alone."""
+    scores: dict[str, Floats] = {}
+    if (firm := margins(target.match.head, logits)) is not None:
         scores["margin"] = firm.double().cpu().numpy()
-    if (loss := losses(target.match.head, found.logits, labels)) is not None:
+    if (loss := losses(target.match.head, logits, labels)) is not None:
         scores["loss"] = -loss.double().cpu().numpy()
-    return MembershipScores(scores, explaining)
+    return scores
 
 
 def directions_of(target: Target, found: Reading, pace: Pace) -> Floats | None:

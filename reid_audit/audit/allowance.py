@@ -1,0 +1,64 @@
+"""What scoring may take, and what it gives where that is not enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from reid_audit.audit.pacing import Speed
+from reid_audit.budget import OutOfTime, Pace, unhurried
+from reid_audit.observer import StageEnded, StageStarted
+from reid_audit.records import Metric, Reason, Unmeasured
+
+SAFETY = 1.3
+"""How much longer than tried scoring may take."""
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The time of the comparisons."""
+
+    pace: Pace
+    speed: Speed | None = None
+    """None without a time ceiling."""
+
+    def need(self, name: str, films: int) -> None:
+        """Raise OutOfTime without the time for a comparison of ``films``, which is not stopped on its way."""
+        self.pace.need(name, 0.0 if self.speed is None else self.speed.comparison(name, films))
+
+    def keeping(self, seconds: float) -> Allowance:
+        """The same, ending ``seconds`` earlier."""
+        return replace(self, pace=self.pace.keeping(seconds))
+
+    def before(self, others: Sequence[str], films: int) -> Allowance:
+        """The same, with time kept for ``others`` of the comparisons."""
+        return self if self.speed is None else self.keeping(sum(self.speed.comparison(o, films) for o in others))
+
+    def rest(self, passes: int) -> Callable[[int], float] | None:
+        """Seconds of scoring the membership of so many films, ``passes`` more over them included; None: no ceiling."""
+        speed = self.speed
+        return None if speed is None else lambda films: SAFETY * speed.membership(films, passes)
+
+    def in_time(self, name: str, films: int, make: Callable[[], Made], otherwise: Made) -> Made:
+        """What ``make`` gives, or ``otherwise`` where no time is left. A stage of its own for whoever watches."""
+        self.pace.observer.notice(StageStarted(name))
+        try:
+            self.need(name, films)
+            made = make()
+        except OutOfTime:
+            self.pace.observer.notice(StageEnded(name, "left out: no time"))
+            return otherwise
+        self.pace.observer.notice(StageEnded(name))
+        return made
+
+
+def unlimited() -> Allowance:
+    """All the time there is."""
+    return Allowance(unhurried())
+
+
+def late(*metrics: Metric) -> tuple[Unmeasured, ...]:
+    """``metrics`` that there was no time for."""
+    return tuple(Unmeasured(metric=metric, reason=Reason.BUDGET) for metric in metrics)

@@ -1,0 +1,129 @@
+"""What an audit can afford: its network tried on this machine, its work counted, its time divided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reid_audit.attack.interface import AttackTask
+from reid_audit.attack.likelihood import with_metrics
+from reid_audit.audit.allowance import Allowance
+from reid_audit.audit.pacing import (
+    CLOSING,
+    METRIC_MOST,
+    AttackCost,
+    Division,
+    Speed,
+    Work,
+    attack_cost,
+    divide,
+    sampled,
+    speed_of,
+)
+from reid_audit.audit.request import AuditRequest, Films
+from reid_audit.audit.setup import Setup
+from reid_audit.budget import Meter, OutOfTime, Pace
+from reid_audit.observer import Noted, Observer
+from reid_audit.records import Reduced
+
+UNKNOWN = (500, 500)
+"""Films of either side where nobody has counted them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """The setup with the steps and images its attacks can afford, and the time of everything else."""
+
+    setup: Setup
+    speed: Speed | None = None
+    """None without a time ceiling: then nothing is made smaller."""
+    cost: AttackCost | None = None
+    """None where there is no time for an attack, or no ceiling."""
+    division: Division | None = None
+    reduced: tuple[Reduced, ...] = ()
+
+    @property
+    def untried(self) -> bool:
+        """Whether there is no time for any attack."""
+        return self.division is not None and self.division.steps == 0
+
+    @property
+    def controlled(self) -> bool:
+        """Whether there is time for the power control."""
+        return self.division is None or self.division.controlled
+
+    def attack_seconds(self) -> float:
+        """Of one attack."""
+        return 0.0 if self.cost is None or self.division is None else self.cost.seconds(self.division.steps)
+
+    def for_attack(self, meter: Meter, later: int) -> Meter:
+        """The meter of an attack on the target, after which ``later`` more follow."""
+        if self.division is None:
+            return meter.share(1.0)
+        return meter.keeping(self.division.kept + later * self.attack_seconds())
+
+    def for_scoring(self, meter: Meter, observer: Observer) -> Allowance:
+        """Everything but the power control and the reports."""
+        return self.for_control(meter, observer).keeping(0.0 if self.division is None else self.division.control)
+
+    def for_control(self, meter: Meter, observer: Observer) -> Allowance:
+        """Everything but the reports."""
+        closing = 0.0 if self.speed is None else CLOSING * self.speed.core
+        return Allowance(Pace(meter, observer), self.speed).keeping(closing)
+
+
+def planned(setup: Setup, request: AuditRequest, films: Films, meter: Meter, observer: Observer) -> Plan:
+    """What fits into the time; all that the policy asks for where there is no ceiling."""
+    observer.notice(Noted(f"architecture: {setup.task.target.match.name}, {setup.frame.side} px, {setup.device}"))
+    if meter.seconds is None:
+        return Plan(replace(setup, task=with_metrics(setup.task, Pace(meter, observer))))
+    speed = speed_of(setup.task, meter)
+    work = work_of(request, setup, films)
+    task, cost = measured(setup.task, request, meter, observer, speed)
+    division = divide(task, work, meter.left(), speed, cost)
+    task = replace(task, budget=task.budget.model_copy(update={"steps": division.steps or work.steps}))
+    reduced = tuple(made_smaller(setup.task, task, work, division))
+    for one in reduced:
+        observer.notice(Noted(f"{one.stage.replace('_', ' ')}: {one.done} of {one.of} {one.unit}, to fit the budget"))
+    return Plan(replace(setup, task=task), speed, cost, division, reduced)
+
+
+def work_of(request: AuditRequest, setup: Setup, films: Films) -> Work:
+    """What there is to do."""
+    members, others = films.counted or UNKNOWN
+    policy = request.policy
+    both = films.reference is not None and films.holdout is not None
+    return Work(
+        films=(members if films.reference else 0) + (others if films.holdout else 0),
+        others=others if films.holdout else 0,
+        canaries=policy.controls.canaries,
+        attacks=policy.repeats,
+        steps=setup.task.budget.steps,
+        controlled=policy.controls.plants and both,
+        reading=films.reading,
+    )
+
+
+def measured(
+    task: AttackTask, request: AuditRequest, meter: Meter, observer: Observer, speed: Speed
+) -> tuple[AttackTask, AttackCost | None]:
+    """The task with its metric, and what an attack costs; None where there is no time for one."""
+    afforded = sampled(task, meter, speed)
+    if afforded is None:
+        return task, None
+    try:
+        known = with_metrics(afforded, Pace(meter.share(2 * METRIC_MOST), observer))
+    except OutOfTime:
+        return task, None
+    return known, attack_cost(known, request.method, meter, request.seed)
+
+
+def made_smaller(asked: AttackTask, task: AttackTask, work: Work, division: Division) -> list[Reduced]:
+    """What the plan left of what the policy asks."""
+    found = []
+    if task.samples < asked.samples and division.steps:
+        found.append(Reduced(stage="metric", done=task.samples, of=asked.samples, unit="images"))
+    if division.steps < work.steps:
+        found.append(Reduced(stage="attack", done=division.steps, of=work.steps, unit="steps"))
+    if work.controlled and not division.controlled:
+        found.append(Reduced(stage="attack_power", done=0, of=1, unit="runs"))
+    return found

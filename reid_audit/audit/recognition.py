@@ -1,0 +1,137 @@
+"""Membership of the films of an audit, and of its canaries: all of them, or as many as the time reaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid_audit.attack.interface import AttackTask
+from reid_audit.audit.allowance import Allowance, late, unlimited
+from reid_audit.audit.attack_runs import numpy_for
+from reid_audit.audit.cohorts import Canaries, Pooled, Turns
+from reid_audit.budget import OutOfTime
+from reid_audit.cohort import Cohort
+from reid_audit.network.difference import displacement
+from reid_audit.network.ordinary import prior_batches
+from reid_audit.network.reading import Inputs
+from reid_audit.records import Measurement, Reason, Reduced, Unmeasured
+from reid_audit.score.membership.families import MembershipScores, membership_scores
+from reid_audit.score.membership.inference import (
+    FEWEST_HOLDOUT,
+    MEMBERSHIP,
+    MembershipOutcome,
+    membership,
+    membership_control,
+)
+
+ORDINARY = 256
+"""Images of the prior that films are compared with where the base is known."""
+ROW_SPACES = 2
+"""Passes over the films that the comparison with the base costs."""
+
+
+def membership_of(
+    task: AttackTask,
+    films: Tensor,
+    labels: NDArray[np.str_],
+    allowed: Allowance | None = None,
+    *,
+    rows: NDArray[np.int64] | None = None,
+    corrected: bool = True,
+) -> MembershipScores:
+    """Membership scores of films [N, C, H, W] in [0, 1] under the task's weights; labels [N], "" where unknown.
+
+    rows: films in the order in which they are asked about, as far as the time allowed reaches; all in theirs without.
+    Raises OutOfTime.
+    """
+    allowed, device = allowed or unlimited(), task.space.mean.device
+    turns = None if rows is None else torch.from_numpy(rows)
+    inputs = Inputs(films, lambda part: task.inputs(part.to(device)), turns)
+    ask = partial(
+        membership_scores,
+        task.target,
+        inputs,
+        labels if rows is None else labels[rows],
+        pace=allowed.pace,
+        rest=allowed.rest(0 if task.base is None else ROW_SPACES) if rows is not None else None,
+        corrected=corrected,
+    )
+    if task.base is None:
+        return ask()
+    ordinary = prior_batches(task.space, task.inputs, ORDINARY)
+    return ask(path=displacement(task.target, task.base), ordinary=ordinary)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recognition:
+    """Membership of the pooled films, as far as the time reached."""
+
+    outcome: MembershipOutcome
+    explaining: float | None = None
+    """How many films, effectively, share the explanation of the stored statistics."""
+    corrected: bool = True
+    """Whether the correction of the training batch size was tried; the control is asked likewise."""
+    reduced: tuple[Reduced, ...] = ()
+
+
+def recognition(task: AttackTask, pooled: Pooled, allowed: Allowance, seed: int) -> Recognition:
+    """Membership of the patients the time allows, chosen by chance before a score is seen; of all without a ceiling."""
+    turns = Turns.of(pooled, numpy_for(seed, "turns")) if allowed.speed is not None else None
+    try:
+        known = membership_of(task, pooled.films, pooled.labels, allowed, rows=None if turns is None else turns.rows)
+    except OutOfTime:
+        nobody = () if turns is None else (Reduced(stage="membership", done=0, of=turns.ends.size, unit="patients"),)
+        return Recognition(MembershipOutcome(late(*MEMBERSHIP)), reduced=nobody)
+    rows, reduced = np.arange(len(pooled.films)), list[Reduced]()
+    if turns is not None and known.count < len(pooled.films):
+        patients, films = turns.complete(known.count)
+        rows = turns.rows[:films]
+        reduced.append(Reduced(stage="membership", done=patients, of=turns.ends.size, unit="patients"))
+    elif turns is not None:
+        rows = turns.rows
+    if not known.corrected:
+        reduced.append(Reduced(stage="batch_correction", done=0, of=1, unit="passes"))
+    outcome = membership(
+        {name: scores[: rows.size] for name, scores in known.scores.items()},
+        pooled.patients[rows],
+        pooled.is_member[rows],
+        pooled.strata[rows],
+        numpy_for(seed, "membership"),
+    )
+    if rows.size < len(pooled.films):
+        outcome = replace(outcome, measurements=tuple(too_few_in_time(m) for m in outcome.measurements))
+    return Recognition(outcome, known.explaining, known.corrected, tuple(reduced))
+
+
+def too_few_in_time(measurement: Measurement) -> Measurement:
+    """``measurement``; where only the patients reached in time are too few, the time is what was missing."""
+    if isinstance(measurement, Unmeasured) and measurement.reason in (
+        Reason.TOO_FEW_HOLDOUT,
+        Reason.TOO_FEW_REFERENCE,
+    ):
+        return measurement.model_copy(update={"reason": Reason.BUDGET})
+    return measurement
+
+
+def recognised_canaries(
+    task: AttackTask, holdout: Cohort, canaries: Canaries, allowed: Allowance, *, seed: int, corrected: bool
+) -> Measurement:
+    """``membership_control``: would the same score find the canaries? ``task`` holds the copy that memorised them.
+
+    Where time is short, fewer of the others are asked about, but never fewer than the rates need. Raises OutOfTime.
+    """
+    pooled, count = Pooled.canaries(holdout, canaries), len(canaries.films)
+    rows = None
+    if allowed.speed is not None:
+        rows = np.concatenate([np.arange(count), count + numpy_for(seed, "turns").permutation(len(canaries.others))])
+    known = membership_of(task, pooled.films, pooled.labels, allowed, rows=rows, corrected=corrected)
+    asked = np.arange(len(pooled.films)) if rows is None else rows[: known.count]
+    others = pooled.patients[asked[~pooled.is_member[asked]]]
+    if known.count < len(pooled.films) and np.unique(others).size < FEWEST_HOLDOUT:
+        raise OutOfTime("membership control")
+    return membership_control(known.scores, pooled.patients[asked], pooled.is_member[asked])
