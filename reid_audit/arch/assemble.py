@@ -77,14 +77,14 @@ def plan(fit: Fit, wish: Choice) -> Plan:
 
 def _left_out(fit: Fit, own: Head, evidence: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(the file's keys that are not run, the doubt they raise): copies and known training-only parts raise none."""
-    left = [fit.prefix + key for key in fit.extra if key not in own.taken]
+    left = [fit.filed.get(key, key) for key in fit.extra if key not in own.taken]
     unused = (*left, *(key for key in fit.outside if key not in own.taken))
     if unused:
         evidence.append(f"{len(unused)} keys beside the network were left out")
     copies = leftovers.copies(fit.outside, fit.state)
     if copies:
         evidence.append("a second network with the same keys is in the file")
-    projected = {fit.prefix + key for key in own.projection}
+    projected = {fit.filed.get(key, key) for key in own.projection}
     rest = [key for key in unused if key not in copies and key not in projected]
     if own.contrastive or leftovers.has_text(unused):
         rest = [key for key in rest if not (MOMENTUM.search(key) or PROJECTION.search(key))]

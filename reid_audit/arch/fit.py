@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isqrt
 
 from torch import Tensor, nn
@@ -47,8 +47,8 @@ class Fit:
     """Those of ``unexpected`` that join the input: nothing else of a fit may be left out less."""
     doubts: tuple[str, ...] = ()
     """Why the network that was trained may be another one, in fixed wordings."""
-    prefix: str = ""
-    """What the file's keys have before those of ``state``."""
+    filed: Mapping[str, str] = field(default_factory=dict)
+    """{key of ``state``: the key it was read from}."""
     construct: Callable[[Build], nn.Module] = catalogue.construct
     """What builds the network."""
 
@@ -85,7 +85,8 @@ class Spelling:
 def lay(index: Index, entry: Entry, state: Mapping[str, Tensor], spelling: Spelling, *, published: bool = True) -> Fit:
     """``entry`` over ``state``; with ``published`` False its BatchNorm layers may be held otherwise."""
     described = index.described(entry)
-    own = {short: state[key] for short, key in spelling.read(state).items()}
+    filed = spelling.read(state)
+    own = {short: state[key] for short, key in filed.items()}
     shapes = {key: tuple(value.shape) for key, value in own.items()}
     held = norms.PUBLISHED if published else norms.read({k: s for k, (s, _) in described.items()}, shapes)
     fitting = {k for k, (shape, role) in described.items() if k in own and _fits(shapes[k], shape, role)}
@@ -110,7 +111,7 @@ def lay(index: Index, entry: Entry, state: Mapping[str, Tensor], spelling: Spell
         norms=held,
         tokens=tokens,
         doubts=(WRAPPED,) if spelling.added and entry.family == "densenet" else (),
-        prefix=spelling.stripped,
+        filed=filed,
     )  # fmt: skip
 
 

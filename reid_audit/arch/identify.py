@@ -88,12 +88,19 @@ def _found(tensors: Mapping[str, Tensor], name: str | None, side: int | None, co
     bare, wish = norms.choice(name)
     given, known = respelled(layouts.renamed(_canonical(tensors))), Known(bare, side, config or {}, wish)
     try:
-        return _read(given, known)
+        found = _read(given, known)
     except near.Mismatch as error:
-        found = _otherwise(given, known)
-        if found is not None:
-            return found
-        raise error if bare is None else _misnamed(bare, given, known, error) from None
+        other = _otherwise(given, known)
+        if other is None:
+            raise error if bare is None else _misnamed(bare, given, known, error) from None
+        found = other
+    return replace(found, match=_as_filed(found.match, given, tensors))
+
+
+def _as_filed(match: ArchMatch, given: Canonical, tensors: Mapping[str, Tensor]) -> ArchMatch:
+    """``match`` with the names of what is left out as the file spells them, where they were rewritten."""
+    names = {id(value): key for key, value in tensors.items()}
+    return match.model_copy(update={"unused": tuple(names.get(id(given.state.get(k)), k) for k in match.unused)})
 
 
 def _otherwise(given: Canonical, known: Known) -> _Found | None:

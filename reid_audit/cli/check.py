@@ -78,7 +78,7 @@ if TYPE_CHECKING:
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--deterministic", is_flag=True, help="Deterministic kernels only.")
-@click.option("--arch", help="Architecture by name, instead of inferring it.")
+@click.option("--arch", help="Architecture by name (NAME+groupnorm16 where BatchNorm was replaced).")
 @click.option("--arch-factory", help="package.module:function that builds the network. Runs that code.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(

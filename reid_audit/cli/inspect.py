@@ -26,7 +26,7 @@ CARRIED = {
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input.")
-@click.option("--arch", help="Architecture by name, instead of inferring it.")
+@click.option("--arch", help="Architecture by name (NAME+groupnorm16 where BatchNorm was replaced).")
 @click.option("--arch-factory", "factory", help="package.module:function that builds the network. Runs that code.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def inspect(checkpoint: Path, side: int | None, arch: str | None, factory: str | None, as_json: bool) -> int:

@@ -151,6 +151,14 @@ def test_weights_left_out_are_listed_and_doubted() -> None:
     assert any(line.startswith("2 modules left out") for line in found.doubts)
 
 
+def test_what_is_left_out_is_named_as_the_file_names_it() -> None:
+    module = small("resnet18")
+    bare = nn.Sequential(*list(module.children())[:-1])
+    state = {f"_orig_mod.net.{k}": v for k, v in bare.state_dict().items()}
+    extra = ("_orig_mod.net.gate.weight", "_orig_mod.age.weight")
+    assert match(state | {key: torch.zeros(2, 2) for key in extra}).unused == extra
+
+
 @pytest.mark.parametrize(
     "key",
     ["criterion.weight", "loss_fn.pos_weight", "text_encoder.bert.embeddings.word_embeddings.weight", "op_threshs"],
