@@ -18,8 +18,11 @@ from reid_audit.errors import ArchitectureError
 REMEDY = "--arch-factory package.module:function must name a function that returns the torch.nn.Module"
 
 
-def from_factory(spec: str, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Call the constructor and load ``tensors`` strictly (any shared prefix aside). Raises ArchitectureError."""
+def from_factory(spec: str, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, tuple[str, ...]]:
+    """Call the constructor and load ``tensors`` strictly (any shared prefix aside).
+
+    Returns the module and the keys that do not have its prefix. Raises ArchitectureError.
+    """
     function = _import(spec)
     state = canonical(tensors).state
     try:
@@ -33,8 +36,8 @@ def from_factory(spec: str, tensors: Mapping[str, Tensor]) -> nn.Module:
         raise ArchitectureError(
             f"the factory {spec} returned no module", closest=f"it returned a {type(module).__name__}", remedy=REMEDY
         )
-    _load(module, state, spec)
-    return module.float().eval().requires_grad_(False)
+    unused = _load(module, state, spec)
+    return module.float().eval().requires_grad_(False), unused
 
 
 def _import(spec: str) -> Callable[..., Any]:
@@ -71,13 +74,11 @@ def _arguments(function: Callable[..., Any], state: Mapping[str, Tensor]) -> dic
     return {name: value for name, value in known.items() if name in accepted}
 
 
-def _load(module: nn.Module, state: Mapping[str, Tensor], spec: str) -> None:
+def _load(module: nn.Module, state: Mapping[str, Tensor], spec: str) -> tuple[str, ...]:
     own = module.state_dict()
     wanted = {key for key, value in own.items() if value.is_floating_point()}
-    spelled = max(
-        ({short: state[key] for short, key in under(state, prefix).items()} for prefix in prefixes(state)),
-        key=lambda table: len(wanted & set(table)),
-    )
+    names = max((under(state, prefix) for prefix in prefixes(state)), key=lambda table: len(wanted & set(table)))
+    spelled = {short: state[key] for short, key in names.items()}
     missing = sorted(wanted - set(spelled))
     unexpected = sorted(set(spelled) - wanted)
     wrong = sorted(k for k in wanted & set(spelled) if own[k].shape != spelled[k].shape)
@@ -88,4 +89,6 @@ def _load(module: nn.Module, state: Mapping[str, Tensor], spec: str) -> None:
             closest=f"{len(missing)} keys missing, {len(unexpected)} unexpected, {len(wrong)} misshapen; first {first}",
             remedy="build exactly the network that was trained",
         )
-    module.load_state_dict(dict(spelled), strict=False)
+    module.load_state_dict(spelled, strict=False)
+    used = set(names.values())
+    return tuple(key for key in state if key not in used)

@@ -186,7 +186,7 @@ def _data_statistics(state: Mapping[str, Tensor]) -> int:
 
 
 def _own(tensors: Mapping[str, Tensor], factory: str, side: int | None) -> Target:
-    module = from_factory(factory, tensors)
+    module, unused = from_factory(factory, tensors)
     weights = list(module.state_dict().items())
     kernels = [v for k, v in weights if v.dim() == 4]
     linears = [m for m in module.modules() if isinstance(m, nn.Linear)]
@@ -200,6 +200,7 @@ def _own(tensors: Mapping[str, Tensor], factory: str, side: int | None) -> Targe
         normalisation=tuple(sorted(normalisation(module).items())),
         data_statistics=_data_statistics(dict(weights)),
         statistics="stored" if _data_statistics(dict(weights)) else "none",
+        unused=unused,
         head="features" if classes == 0 else "sigmoid" if classes == 1 else "softmax",
         classes=classes,
         channels=int(kernels[0].shape[1]) if kernels else 1,

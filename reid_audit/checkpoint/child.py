@@ -45,7 +45,10 @@ def told(layout: Layout) -> dict[str, Any]:
         "wrapper": layout.wrapper,
         "findings": layout.findings,
         "name": layout.name,
-        "others": [{"name": o.name, "entries": o.entries, "refused": o.refused} for o in layout.others],
+        "prefix": layout.prefix,
+        "others": [
+            {"name": o.name, "entries": o.entries, "refused": o.refused, "prefix": o.prefix} for o in layout.others
+        ],
         "beside": layout.beside,
         "code": layout.code,
     }

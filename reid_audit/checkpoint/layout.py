@@ -72,6 +72,8 @@ class Other:
     """Where in the file it is, in words that can be shown."""
     entries: tuple[Entry, ...]
     refused: str = ""
+    prefix: str = ""
+    """What all names began with, in words that can be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Layout:
     findings: tuple[str, ...]
     name: str = ""
     """Where in the file the model is, in words that can be shown; empty: at the top."""
+    prefix: str = ""
+    """What all its names began with, in words that can be shown."""
     others: tuple[Other, ...] = ()
     """What else is shaped like a network."""
     beside: tuple[str, ...] = ()

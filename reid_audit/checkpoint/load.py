@@ -38,6 +38,8 @@ class Weights:
     """Where in the file they are, in words that can be shown; empty: at the top."""
     tensors: dict[str, Tensor]
     """On the CPU, in file order, with keys as the network names them; halves are read as fp32."""
+    prefix: str = ""
+    """What all names in the file begin with, and here do not, in words that can be shown."""
     refused: str = ""
     """Why they are not read, where they are not."""
 
@@ -52,13 +54,15 @@ class Checkpoint:
     summary: CheckpointSummary
     name: str = ""
     """Where in the file the model is, in words that can be shown; empty: at the top."""
+    prefix: str = ""
+    """What all its names in the file begin with, in words that can be shown."""
     others: tuple[Weights, ...] = ()
     """Every other group of tensors that is shaped like a network, in file order."""
 
     @property
     def networks(self) -> tuple[Weights, ...]:
         """Every group that is shaped like a network, the model first."""
-        return (Weights(self.name, self.tensors), *self.others)
+        return (Weights(self.name, self.tensors, self.prefix), *self.others)
 
 
 def load_checkpoint(path: Path, *, limits: Limits = DEFAULT, pickled_code: PickledCode = "warn") -> Checkpoint:
@@ -74,9 +78,9 @@ def load_checkpoint(path: Path, *, limits: Limits = DEFAULT, pickled_code: Pickl
         from reid_audit.checkpoint.tensors import read_tensors  # torch, only where the file has passed
 
         tensors = read_tensors(file.fileno(), layout.entries)
-        others = [Weights(o.name, read_tensors(file.fileno(), o.entries), o.refused) for o in layout.others]
+        others = [Weights(o.name, read_tensors(file.fileno(), o.entries), o.prefix, o.refused) for o in layout.others]
         _refuse_change(file, stamp)
-        return Checkpoint(path=path, tensors=tensors, summary=summary, name=layout.name, others=tuple(others))
+        return Checkpoint(path, tensors, summary, layout.name, layout.prefix, tuple(others))
 
 
 def screen(path: Path, *, limits: Limits = DEFAULT, pickled_code: PickledCode = "warn") -> CheckpointSummary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from reid_audit.checkpoint.archive import Archive, damaged, open_zip
 from reid_audit.checkpoint.explain import refuse_adapters, refuse_other_objects, refuse_other_pickles
@@ -20,7 +20,7 @@ from reid_audit.checkpoint.reader import InertUnpickler
 from reid_audit.checkpoint.scan import refuse_unsafe
 from reid_audit.checkpoint.settle import settle
 from reid_audit.checkpoint.sniff import Container
-from reid_audit.checkpoint.unwrap import PERSONAL, ROUNDED, Unwrapped, personal, unwrap
+from reid_audit.checkpoint.unwrap import PERSONAL, ROUNDED, Part, Unwrapped, personal, unwrap
 from reid_audit.errors import AuditError, CheckpointError, UnsafeCheckpointError
 
 LOOKED_AT = 64 * MIB
@@ -105,18 +105,18 @@ def _placed(found: Unwrapped, place: Place, data: Buffer, limits: Limits, more: 
     """Places of every network's tensors. Only the first one's faults refuse the file; the others' are told."""
     main, *others = found.parts
     entries = lay_out(main.entries, place, len(data), limits)
-    laid = [_other(part.name, part.entries, place, data, limits) for part in others]
-    layout = Layout(entries, found.wrapper, (*found.findings, *more), main.name, tuple(laid), found.beside)
+    laid = tuple(_other(part, place, data, limits) for part in others)
+    layout = Layout(entries, found.wrapper, (*found.findings, *more), main.name, main.prefix, laid, found.beside)
     if sum(max(entry.values * WIDTH[entry.dtype], entry.span) for entry in layout.every) > limits.unpacked(len(data)):
         raise too_large(len(data), limits)
     return layout
 
 
-def _other(name: str, described: dict[str, Any], place: Place, data: Buffer, limits: Limits) -> Other:
+def _other(part: Part, place: Place, data: Buffer, limits: Limits) -> Other:
     try:
-        return Other(name, lay_out(described, place, len(data), limits))
+        return Other(part.name, lay_out(part.entries, place, len(data), limits), prefix=part.prefix)
     except CheckpointError as error:
-        return Other(name, (), error.what)
+        return Other(part.name, (), error.what)
 
 
 def _finite(other: Other, data: Buffer) -> tuple[Other, tuple[str, ...]]:

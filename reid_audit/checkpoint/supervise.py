@@ -46,12 +46,15 @@ def believed(result: dict[str, Any], size: int) -> Layout:
     if "error" in result:
         kind = UnsafeCheckpointError if result["error"] == UnsafeCheckpointError.__name__ else CheckpointError
         raise kind(str(result["what"]), closest=str(result["closest"]), remedy=str(result["remedy"]))
-    others = [Other(str(o["name"]), _entries(o["entries"]), str(o["refused"])) for o in result["others"]]
+    others = [
+        Other(str(o["name"]), _entries(o["entries"]), str(o["refused"]), str(o["prefix"])) for o in result["others"]
+    ]
     layout = Layout(
         entries=_entries(result["entries"]),
         wrapper=str(result["wrapper"]),
         findings=tuple(map(str, result["findings"])),
         name=str(result["name"]),
+        prefix=str(result["prefix"]),
         others=tuple(others),
         beside=tuple(map(str, result["beside"])),
         code=tuple(map(str, result["code"])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reid_audit.checkpoint.groups import BOOKKEEPING, PARTS, Group, census, mirrors, shapes_of
@@ -51,6 +51,8 @@ class Part:
     name: str
     """Where in the file it is, in words that can be shown; empty: at the top."""
     entries: dict[str, Any]
+    prefix: str = ""
+    """What all names in the file began with, and no longer do, in words that can be shown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,8 +89,7 @@ def unwrap(document: Any) -> Unwrapped:
             closest=f"{len(document)} entries, none of them a tensor",
             remedy="torch.save(model.state_dict(), 'weights.pt')",
         )
-    parts = [Part(shown(main.real), strip_prefixes(entries))]
-    parts += [Part(shown(group.path), strip_prefixes(group.entries)) for group in groups]
+    parts = [_part(main.real, entries), *(_part(group.path, group.entries) for group in groups)]
     names = [*main.entries, *loose, *(f"{'.'.join(group.path)}.{key}" for group in groups for key in group.entries)]
     beside = [shown((key,)) for key in shapes_of(loose) if not MOMENTS.search(key)]
     return Unwrapped(_named(parts), ".".join(main.path), tuple(beside), _beside(document, main.path, names))
@@ -168,6 +169,12 @@ def shown(path: Path) -> str:
     return ".".join(part if PLAIN.fullmatch(part) else HIDDEN for name in path for part in name.split("."))
 
 
+def _part(path: Path, entries: Mapping[str, Any]) -> Part:
+    stripped = strip_prefixes(entries)
+    prefix = next(iter(entries)).removesuffix(next(iter(stripped))).removesuffix(".")
+    return Part(shown(path), stripped, shown((prefix,)) if prefix else "")
+
+
 def _named(parts: list[Part]) -> tuple[Part, ...]:
     """Parts with names that differ: a number is added where two would be shown alike."""
     used = Counter[str]()
@@ -175,7 +182,7 @@ def _named(parts: list[Part]) -> tuple[Part, ...]:
     for part in parts:
         used[part.name] += 1
         name = part.name if used[part.name] == 1 else f"{part.name} {used[part.name]}".strip()
-        named.append(Part(name, part.entries))
+        named.append(replace(part, name=name))
     return tuple(named)
 
 

@@ -1,0 +1,276 @@
+"""Which networks a file holds: several can lie side by side in it, and every one of them has to be identified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from reid_audit.arch.canonical import TRANSPARENT
+from reid_audit.arch.families import Config
+from reid_audit.arch.identify import identify, match
+from reid_audit.checkpoint import Weights
+from reid_audit.checkpoint.shapes import kept_beside, networklike
+from reid_audit.checkpoint.unwrap import shown
+from reid_audit.errors import ArchitectureError
+from reid_audit.records import ArchMatch
+
+IMAGE_CHANNELS = 4
+"""An image has at most so many: a first convolution tells the start of a network from a piece of one."""
+PEELED = 6
+"""With more parts side by side, none of them is tried as the one that is too many."""
+TRIES = 60
+"""Lookups in one file."""
+IDENTICAL, ROUNDED = "identical", "the same in half precision"
+HALVES = (torch.float16, torch.bfloat16)
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """One network of a file, or what is shaped like one and is not known."""
+
+    name: str
+    """Where in the file it is, in words that can be shown; empty: at the top."""
+    tensors: Tensors
+    """What it is identified from: its own tensors, and for the first one of a group what lies beside it."""
+    match: ArchMatch | None
+    refusal: ArchitectureError | None = None
+    """Why it is not known, where it is not."""
+    copies: tuple[tuple[str, str], ...] = ()
+    """(where else in the file the same weights are, how they are the same)"""
+    beside: tuple[str, ...] = ()
+    """Names of tensors beside it that it does not run, and that are too few for a network."""
+
+
+def find_networks(
+    weights: Sequence[Weights],
+    *,
+    name: str | None = None,
+    factory: str | None = None,
+    side: int | None = None,
+    config: Config | None = None,
+) -> tuple[Network, ...]:
+    """Every network in the groups of tensors of a file, the first known one first; the same weights count once.
+
+    A group is one network where one architecture explains it. What is left of it is further networks where it is
+    shaped like them. ``name`` (``--arch``) or ``factory`` (``--arch-factory``) must fit one network at least; those
+    that it does not fit are identified from their keys. Raises ArchitectureError where it fits none.
+    """
+    search = _Search(name, factory, side, config or {})
+    found: list[Network] = []
+    for group in weights:
+        found += [_unread(group)] if group.refused else search.group(group)
+    wanted = "option" if name is not None else "factory" if factory is not None else None
+    if wanted is not None and search.misfit and not any(n.match is not None and n.match.by == wanted for n in found):
+        raise search.misfit
+    return tuple(sorted(_once(found), key=lambda network: network.match is None))
+
+
+def _unread(group: Weights) -> Network:
+    error = ArchitectureError(
+        "a network of the file cannot be read",
+        closest=group.refused,
+        remedy="save the network to audit alone: torch.save(model.state_dict(), 'weights.pt')",
+    )
+    return Network(group.name, {}, None, error)
+
+
+@dataclass(slots=True, eq=False)
+class _Search:
+    name: str | None
+    factory: str | None
+    side: int | None
+    config: Config
+    tries: int = 0
+    misfit: ArchitectureError | None = None
+    """Why what the user asked for does not fit the first group."""
+
+    def explain(self, tensors: Tensors) -> ArchMatch:
+        """The architecture of ``tensors``, as asked for or by its keys. Raises ArchitectureError."""
+        self.tries += 1
+        if self.tries > TRIES:
+            raise ArchitectureError(
+                "the file holds too many networks to look up",
+                closest=f"{TRIES} lookups",
+                remedy="save the network to audit alone",
+            )
+        try:
+            if self.factory is not None:
+                return identify(tensors, factory=self.factory, side=self.side).match
+            if self.name is not None:
+                return match(tensors, name=self.name, side=self.side, config=self.config)
+        except ArchitectureError as error:
+            self.misfit = self.misfit or error
+        return match(tensors, side=self.side, config=self.config)
+
+    def group(self, weights: Weights) -> list[Network]:
+        """The networks of one group; the names of several begin with what all its keys began with."""
+        found = self.split(".".join(filter(None, (weights.name, weights.prefix))), weights.tensors)
+        return found if len(found) > 1 else [replace(found[0], name=weights.name)]
+
+    def split(self, name: str, tensors: Tensors) -> list[Network]:
+        """The networks of one group."""
+        try:
+            found = self.explain(tensors)
+        except ArchitectureError as error:
+            return self.pieces(name, tensors, error)
+        left = left_of(tensors, found.unused)
+        parts = {first: part for first, part in parts_of(left, _common(tensors)).items() if looks_whole(part)}
+        taken = {key for part in parts.values() for key in part}
+        if not taken:
+            return [_with_rest(name, tensors, found, left)] if left else [Network(name, tensors, found)]
+        own = {key: value for key, value in tensors.items() if key not in taken}
+        try:
+            found = self.explain(own)
+        except ArchitectureError:
+            own = dict(tensors)
+        left = left_of(own, found.unused)
+        further = [network for part in parts.values() for network in self.part(name, part)]
+        return [_with_rest(name, own, found, left), *further]
+
+    def part(self, name: str, tensors: Tensors) -> list[Network]:
+        """The networks among tensors that lie beside another network."""
+        return self.split(_joined(name, tensors), tensors)
+
+    def pieces(self, name: str, tensors: Tensors, error: ArchitectureError) -> list[Network]:
+        """The networks of a group that is not one architecture; one unknown network where none of them is known."""
+        parts = parts_of(tensors, _common(tensors))
+        whole = {first: part for first, part in parts.items() if looks_whole(part)}
+        if len(whole) > 1 or len(parts) > 1:
+            for part in whole.values() if len(whole) <= PEELED else ():
+                rest = {key: value for key, value in tensors.items() if key not in part}
+                if looks_whole(rest) and self._alone(rest):
+                    return [*self.split(name, rest), *self.part(name, part)]
+            found = [network for part in whole.values() for network in self._piece(name, part)]
+            if any(network.match is not None for network in found):
+                few = [key for first, part in parts.items() if first not in whole for key in part]
+                return _listed(found, few)
+        return [Network(name, tensors, None, error)]
+
+    def _alone(self, tensors: Tensors) -> bool:
+        """Whether one architecture explains the tensors and leaves nothing that is shaped like a network."""
+        if not starts_with_an_image(tensors):
+            return False
+        try:
+            return not looks_whole(left_of(tensors, self.explain(tensors).unused))
+        except ArchitectureError:
+            return False
+
+    def _piece(self, name: str, tensors: Tensors) -> list[Network]:
+        if starts_with_an_image(tensors):
+            return self.part(name, tensors)
+        error = ArchitectureError(
+            "no architecture is looked up for weights that take no image",
+            closest=f"{len(tensors)} tensors under {_joined(name, tensors) or 'one name'}"[:160],
+            remedy="save the network to audit alone",
+        )
+        return [Network(_joined(name, tensors), tensors, None, error)]
+
+
+def looks_whole(tensors: Tensors) -> bool:
+    """Whether the tensors are as many as a network has."""
+    return networklike({key: tuple(value.shape) for key, value in tensors.items() if value.is_floating_point()})
+
+
+def starts_with_an_image(tensors: Tensors) -> bool:
+    """Whether some convolution takes as few channels as an image has."""
+    return any(value.dim() == 4 and value.shape[1] <= IMAGE_CHANNELS for value in tensors.values())
+
+
+def parts_of(tensors: Tensors, shared: str) -> dict[str, dict[str, Tensor]]:
+    """Tensors by the first part of their names behind ``shared``, which they all have."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        parts.setdefault(key[len(shared) :].partition(".")[0], {})[key] = value
+    return parts
+
+
+def _common(keys: Iterable[str]) -> str:
+    """The leading dotted parts that all keys share, with the last dot."""
+    table = list(keys)
+    shared = ""
+    while table:
+        first, dot, _ = table[0][len(shared) :].partition(".")
+        if not dot or not all(key.startswith(f"{shared}{first}.") for key in table):
+            break
+        shared += first + dot
+    return shared
+
+
+def _joined(name: str, tensors: Tensors) -> str:
+    """``name`` with what all keys share behind it, in words that can be shown."""
+    return ".".join(filter(None, (name, shown((_common(tensors).removesuffix("."),)) if _common(tensors) else "")))
+
+
+def left_of(tensors: Tensors, unused: Iterable[str]) -> dict[str, Tensor]:
+    """Tensors that a network does not run, counters and folded weights of their modules included."""
+    left = set(unused)
+    modules = {key.rpartition(".")[0] for key in left}
+    spelled = {key: TRANSPARENT.sub("", key) for key in tensors}
+    used = {name.rpartition(".")[0] for name in spelled.values() if name not in left} - modules
+    return {key: tensors[key] for key, name in spelled.items() if name in left or _belongs(name, modules, used)}
+
+
+def _belongs(name: str, modules: set[str], used: set[str]) -> bool:
+    """Whether the nearest module above ``name`` that is known is one of ``modules``."""
+    path = name.rpartition(".")[0]
+    while path and path not in modules and path not in used:
+        path = path.rpartition(".")[0]
+    return path in modules and path not in used
+
+
+def _with_rest(name: str, tensors: Tensors, found: ArchMatch, left: Tensors) -> Network:
+    """A known network, named by what its own keys share, and the names of what lies beside it."""
+    own = {key: value for key, value in tensors.items() if key not in left}
+    beside = [shown((key,)) for key, value in left.items() if value.is_floating_point() and not kept_beside(key)]
+    return Network(_joined(name, own), tensors, found, beside=tuple(beside))
+
+
+def _listed(found: list[Network], few: list[str]) -> list[Network]:
+    """``found`` with the names of what lies beside, at its first known network."""
+    first = next(network for network in found if network.match is not None)
+    named = replace(first, beside=(*first.beside, *(shown((key,)) for key in few)))
+    return [named if network is first else network for network in found]
+
+
+def _once(found: list[Network]) -> list[Network]:
+    """Networks with the same weights as another one become its copies."""
+    kept: list[Network] = []
+    for network in found:
+        for index, other in enumerate(kept):
+            if how := same(network.tensors, other.tensors):
+                kept[index] = replace(other, copies=(*other.copies, (network.name, how)))
+                break
+            if (how := same(other.tensors, network.tensors)) and network.match is not None:
+                kept[index] = replace(network, copies=(*other.copies, (other.name, how)))
+                break
+        else:
+            kept.append(network)
+    return kept
+
+
+def same(copy: Tensors, original: Tensors) -> str:
+    """How every floating-point tensor of ``copy`` follows from one of that name in ``original``; empty: it does not.
+
+    Names may differ by one prefix. A copy in half precision follows by rounding, one of a part is part of the whole.
+    """
+    shared = _common(copy)
+    short = {key[len(shared) :]: value for key, value in copy.items() if value.is_floating_point()}
+    first = next(iter(short), None)
+    for prefix in {key[: -len(first)] for key in original if key.endswith(first)} if first else ():
+        if prefix and not prefix.endswith("."):
+            continue
+        if all(f"{prefix}{key}" in original for key in short):
+            pairs = [(value, original[f"{prefix}{key}"]) for key, value in short.items()]
+            if all(torch.equal(a, b) for a, b in pairs):
+                return IDENTICAL
+            if any(all(_rounds_to(a, b, half) for a, b in pairs) for half in HALVES):
+                return ROUNDED
+    return ""
+
+
+def _rounds_to(rounded: Tensor, value: Tensor, half: torch.dtype) -> bool:
+    return rounded.shape == value.shape and torch.equal(rounded, value.to(half).to(rounded.dtype))
