@@ -162,8 +162,25 @@ def show_result(console: Console, result: AuditResult) -> None:
         console.print(f"breach: {escape(breach.text)}")
     for waived in verdict.waived:
         console.print(f"waived: {escape(waived.text)}")
+    for line in networks_of(result):
+        console.print(escape(line), highlight=False)
     if verdict.outcome is not Outcome.FAIL:
         for gap in verdict.gaps:
             console.print(f"missing: {escape(gap.text)}\n   help: {escape(gap.remedy)}")
     for warning in verdict.warnings:
         console.print(f"warning: {escape(warning)}")
+
+
+def networks_of(result: AuditResult) -> list[str]:
+    """A line on each network of a file that holds several."""
+    lines = []
+    for network in result.networks:
+        known = result.architecture if network.shown else network.audited and network.audited.architecture
+        what = known.name if known else "not known"
+        said = network.verdict.outcome.value.upper() if network.verdict else f"not audited: {network.why}"
+        shown = ", shown above" if network.shown and len(result.networks) > 1 else ""
+        copies = "".join(
+            f"; the same weights: {where or 'the top of the file'} ({how})" for where, how in network.copies
+        )
+        lines.append(f"network {network.place} ({what}{shown}): {said}{copies}")
+    return lines

@@ -35,18 +35,24 @@ if TYPE_CHECKING:
 def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | None) -> int:
     """Judge the finished run in RESULT again, under another policy; no attack, no GPU."""
     from reid_audit.console import console_for, show_result
-    from reid_audit.judge import judge_again
+    from reid_audit.judge import judge_again, judged_each
     from reid_audit.report import publish, write_reports
 
     found = load_result(result)
     asked, _, digest = load_policy(policy, Path.cwd())
     accepted = load_waivers(waivers, Path.cwd())
-    verdict = judge_again(found, asked, waivers=accepted, today=datetime.now(UTC).date())
-    again = found.model_copy(update={"policy": asked, "policy_sha256": digest, "waivers": accepted, "verdict": verdict})
+    today = datetime.now(UTC).date()
+
+    def judged(network: AuditResult) -> AuditResult:
+        verdict = judge_again(network, asked, waivers=accepted, today=today)
+        update = {"policy": asked, "policy_sha256": digest, "waivers": accepted, "verdict": verdict}
+        return network.model_copy(update=update)
+
+    again = judged_each(found, judged)
     if out is not None:
         write_reports(publish(again), out)
     show_result(console_for(quiet=False), again)
-    return verdict.exit_code
+    return again.verdict.exit_code
 
 
 @click.command()

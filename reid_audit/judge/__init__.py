@@ -4,6 +4,19 @@ from reid_audit.judge.again import judge_again, with_rows
 from reid_audit.judge.agreement import agreed, judge_seeds
 from reid_audit.judge.bounds import exceeds_fail
 from reid_audit.judge.case import Case, Overlap
+from reid_audit.judge.union import judged_each, united
 from reid_audit.judge.verdict import CORE, judge
 
-__all__ = ["CORE", "Case", "Overlap", "agreed", "exceeds_fail", "judge", "judge_again", "judge_seeds", "with_rows"]
+__all__ = [
+    "CORE",
+    "Case",
+    "Overlap",
+    "agreed",
+    "exceeds_fail",
+    "judge",
+    "judge_again",
+    "judge_seeds",
+    "judged_each",
+    "united",
+    "with_rows",
+]

@@ -364,6 +364,35 @@ class Verdict(Record):
         return EXIT_CODES[self.outcome]
 
 
+class NetworkRecord(Record):
+    """One network of the audited file, or what is shaped like one and could not be audited."""
+
+    name: str
+    """Where in the file it is, in words that can be shown; empty: at the top."""
+    copies: tuple[tuple[str, str], ...] = ()
+    """(where else in the file the same weights are, how they are the same)"""
+    beside: tuple[str, ...] = ()
+    """Names of tensors beside it that it does not run."""
+    tensors: int = 0
+    parameters: int = 0
+    """Floating-point values of its own entries, buffers excluded."""
+    why: str = ""
+    """Why it was not audited; empty where it was."""
+    remedy: str = ""
+    verdict: Verdict | None = None
+    """On this network alone; None where it was not audited."""
+    spend: Spend | None = None
+    audited: AuditResult | None = None
+    """Everything else the audit said of it; None where it was not audited, and for the one the file's result shows."""
+    shown: bool = False
+    """Whether the result that holds this record is about this network."""
+
+    @property
+    def place(self) -> str:
+        """Where in the file it is, as sentences name it."""
+        return self.name or "the top of the file"
+
+
 class AuditResult(Record):
     """Everything a report may be made from."""
 
@@ -397,7 +426,13 @@ class AuditResult(Record):
     digests: tuple[tuple[str, str], ...] = ()
     """(name, SHA-256), for example ("reconstructions", "...")."""
     verdict: Verdict
+    """Of the file; where it holds one network, of that."""
+    networks: tuple[NetworkRecord, ...] = ()
+    """Every network of the file, where there are several, or one with copies; else empty."""
 
     def by_seed(self) -> tuple[tuple[Measurement, ...], ...]:
         """All measurements as each attack seed has them, the first seed first."""
         return (self.measurements, *(replaced(self.measurements, other) for other in self.repeats))
+
+
+NetworkRecord.model_rebuild()

@@ -12,6 +12,7 @@ from reid_audit.report.wire import ControlRow, GateRow, PublicReport
 def render_junit(report: PublicReport) -> str:
     """Breaches are failures, an audit that did not run is an error, everything undecided is skipped."""
     cases = [_verdict(report), *(_gate(g, report) for g in report.gates), *(_control(c) for c in report.controls)]
+    cases += [_outcome(_case("network", n.name), n.outcome, n.reason) for n in report.networks]
     counts = {kind: str(sum(case.find(kind) is not None for case in cases)) for kind in ("failure", "error", "skipped")}
     seconds = f"{report.budget.spent_seconds:.3f}"
     totals = {
@@ -39,15 +40,19 @@ def _say(case: ET.Element, kind: str, text: str) -> None:
 
 
 def _verdict(report: PublicReport) -> ET.Element:
-    case = _case("verdict", words.OUTCOME_WORD[report.verdict.outcome])
     outcome = report.verdict.outcome
-    if outcome is Outcome.FAIL:
-        _say(case, "failure", report.verdict.reason)
-    elif outcome in (Outcome.NOT_AUDITED, Outcome.REFUSED):
-        _say(case, "error", report.verdict.reason)
-    elif outcome is Outcome.INCONCLUSIVE:
-        _say(case, "skipped", report.verdict.reason)
+    case = _outcome(_case("verdict", words.OUTCOME_WORD[outcome]), outcome, report.verdict.reason)
     ET.SubElement(case, "system-out").text = report.verdict.reason
+    return case
+
+
+def _outcome(case: ET.Element, outcome: Outcome, reason: str) -> ET.Element:
+    if outcome is Outcome.FAIL:
+        _say(case, "failure", reason)
+    elif outcome in (Outcome.NOT_AUDITED, Outcome.REFUSED):
+        _say(case, "error", reason)
+    elif outcome is Outcome.INCONCLUSIVE:
+        _say(case, "skipped", reason)
     return case
 
 

@@ -16,6 +16,8 @@ from reid_audit.records import (
     Measured,
     Measurement,
     Metric,
+    NetworkRecord,
+    Outcome,
     Policy,
     PredictorCard,
     Reason,
@@ -36,6 +38,7 @@ from reid_audit.report.wire import (
     PublicHistogram,
     PublicMeasured,
     PublicMeasurement,
+    PublicNetwork,
     PublicPredictor,
     PublicPreprocess,
     PublicPrior,
@@ -47,6 +50,8 @@ from reid_audit.report.wire import (
     Seeds,
 )
 
+NAMED = 24
+"""Tensors that lie beside a network and are listed by name."""
 SMALL_CELL = 10
 """Demographic figures about fewer people are not published."""
 DEMOGRAPHIC = family(Family.DEMOGRAPHICS)
@@ -72,7 +77,7 @@ def publish(result: AuditResult) -> PublicReport:
     """What of ``result`` may be published. Demographic figures about fewer than 10 people become ``small_cell``."""
     doubts = {d.metric: d.reason for d in result.verdict.demoted}
     measurements = tuple(_demote(_suppress(m), doubts) for m in result.measurements)
-    hidden = frozenset(m.metric for m in measurements if isinstance(m, Unmeasured) and m.reason is Reason.SMALL_CELL)
+    hidden = small_cells(result.measurements)
     return PublicReport(
         started=result.started,
         method=scrub(result.method, 120),
@@ -126,7 +131,38 @@ def publish(result: AuditResult) -> PublicReport:
         false_discovery_rate=result.policy.level,
         policy_sha256=result.policy_sha256,
         digests=tuple((name, sha) for name, sha in result.digests if name in PUBLISHED_DIGESTS),
+        networks=tuple(_network(network, result) for network in result.networks),
     )
+
+
+def _network(network: NetworkRecord, result: AuditResult) -> PublicNetwork:
+    """One line on a network, and the figures of one that the report is not about."""
+    own, verdict = network.audited, network.verdict
+    known = result.architecture if network.shown else None if own is None else own.architecture
+    doubts = {} if verdict is None else {d.metric: d.reason for d in verdict.demoted}
+    figures = () if own is None else tuple(_demote(_suppress(m), doubts) for m in own.measurements)
+    hidden = small_cells(result.measurements if network.shown else figures)
+    return PublicNetwork(
+        name=scrub(network.place, 120),
+        shown=network.shown,
+        architecture="" if known is None else known.name,
+        library="" if known is None else known.library,
+        tensors=network.tensors,
+        parameters=network.parameters,
+        copies=tuple(scrub(f"{where or 'the top of the file'}: {how}") for where, how in network.copies),
+        beside=tuple(scrub(name, 120) for name in network.beside[:NAMED]),
+        outcome=Outcome.NOT_AUDITED if verdict is None else verdict.outcome,
+        reason=scrub(network.why) if verdict is None else _said(verdict.reason, hidden),
+        breaches=() if verdict is None else tuple(b.metric for b in verdict.breaches),
+        gaps=() if verdict is None else tuple(_said(g.text, hidden, g.metric) for g in verdict.gaps),
+        measurements=tuple(_measurement(m, result.policy, doubts) for m in figures),
+    )
+
+
+def small_cells(measurements: tuple[Measurement, ...]) -> frozenset[Metric]:
+    """Metrics about fewer people than are published."""
+    found = tuple(_suppress(m) for m in measurements)
+    return frozenset(m.metric for m in found if isinstance(m, Unmeasured) and m.reason is Reason.SMALL_CELL)
 
 
 def scrub(text: str, limit: int = 400) -> str:
@@ -192,6 +228,11 @@ def _findings(result: AuditResult, hidden: frozenset[Metric]) -> tuple[Finding, 
     verdict = result.verdict
     return (
         *(Finding(kind="breach", metric=b.metric, text=_said(b.text, hidden, b.metric)) for b in verdict.breaches),
+        *(
+            Finding(kind="breach", text=_said(f"network {n.place}: {n.verdict.reason}", hidden))
+            for n in result.networks
+            if not n.shown and n.verdict is not None and n.verdict.outcome is Outcome.FAIL
+        ),
         *(Finding(kind="waived", metric=b.metric, text=_said(b.text, hidden, b.metric)) for b in verdict.waived),
         *(
             Finding(kind="gap", metric=g.metric, text=_said(g.text, hidden, g.metric), remedy=_said(g.remedy, hidden))
@@ -256,6 +297,8 @@ def _checkpoint(result: AuditResult) -> PublicCheckpoint:
         dtypes=c.dtypes,
         wrapper=word(c.wrapper, "other") if c.wrapper else "",
         findings=tuple(scrub(f) for f in c.findings),
+        beside=tuple(scrub(name, 120) for name in c.beside[:NAMED]),
+        beside_count=len(c.beside),
     )
 
 

@@ -27,6 +27,7 @@ def render_markdown(report: PublicReport) -> str:
         f"**{inert(plain.headline(report))}** {plain.meaning(report)}",
         facts(report),
         _findings(report),
+        _networks(report),
         "\n\n".join(("### Gates", *words.doubts(report), gate_table(report.gates))),
         _bracket(report),
         "### Controls\n\n" + _controls(report.controls),
@@ -65,6 +66,16 @@ def _findings(report: PublicReport) -> str:
         label = f" ({'; '.join(words.METRICS[m].label for m in metrics)})" if metrics else ""
         lines.append(f"- **{names[finding.kind]}**{label}: {inert(f'{said} {close}'.rstrip())}")
     return "\n".join(lines)
+
+
+def _networks(report: PublicReport) -> str:
+    """All networks of the file, a row each."""
+    if not report.networks:
+        return ""
+    rows = ["| Network | Architecture | Verdict | Why |", "|---|---|---|---|"]
+    for name, network, outcome, why in plain.networks(report):
+        rows.append(f"| {inert(name)} | {inert(network)} | {outcome} | {inert(why)} |")
+    return "### Networks in the file\n\n" + "\n".join(rows)
 
 
 def gate_table(gates: tuple[GateRow, ...]) -> str:

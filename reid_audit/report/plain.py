@@ -46,7 +46,8 @@ def headline(report: PublicReport) -> str:
     """The reason for the verdict in one sentence or two."""
     verdict = report.verdict
     if verdict.outcome is Outcome.FAIL:
-        said = [text for text in _ranked(report) if text]
+        name = next((n.name for n in report.networks if n.shown and len(report.networks) > 1), "")
+        said = [f"Network {name}: {text}" if name else text for text in _ranked(report) if text]
         more = len(verdict.breaches) - len(said[:2])
         rest = f" {more} more {'gate is' if more == 1 else 'gates are'} breached." if more and said else ""
         return " ".join(said[:2]) + rest if said else named(verdict.reason)
@@ -68,6 +69,20 @@ def meaning(report: PublicReport) -> str:
     if power == "met":
         return "Nothing was found at this budget, and the same attack was shown to find planted patients."
     return f"{text} That the attack can find patients was not shown, and the policy did not ask for it."
+
+
+def networks(report: PublicReport) -> tuple[tuple[str, str, str, str], ...]:
+    """(where in the file, which network, verdict, why) of every network; empty where the file holds one."""
+    rows = []
+    for network in report.networks:
+        shown = " (shown below)" if network.shown and len(report.networks) > 1 else ""
+        known = f"{network.architecture} ({network.library})" if network.architecture else "not known"
+        size = f"{known}, {network.parameters:,} parameters"
+        copies = f" The same weights: {'; '.join(network.copies)}." if network.copies else ""
+        left = f" Not run: {', '.join(network.beside)}." if network.beside else ""
+        word = words.OUTCOME_WORD[network.outcome]
+        rows.append((network.name + shown, size, word, stopped(named(network.reason)) + copies + left))
+    return tuple(rows)
 
 
 def grouped(report: PublicReport) -> tuple[tuple[Finding, tuple[Metric, ...], str, str], ...]:

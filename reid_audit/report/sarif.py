@@ -32,7 +32,11 @@ def render_sarif(report: PublicReport) -> str:
         "invocations": [_invocation(report)],
         "columnKind": "utf16CodeUnits",
         "results": [_result(f, rules, report) for f in findings],
-        "properties": {"verdict": report.verdict.outcome.value, "checkpointSha256": report.checkpoint.sha256},
+        "properties": {
+            "verdict": report.verdict.outcome.value,
+            "checkpointSha256": report.checkpoint.sha256,
+            "networks": {network.name: network.outcome.value for network in report.networks},
+        },
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
 
@@ -44,12 +48,14 @@ def _invocation(report: PublicReport) -> dict[str, Any]:
 
 
 def _rule(finding: Finding) -> str:
-    return finding.metric.value if finding.metric else "evidence"
+    return finding.metric.value if finding.metric else "network" if finding.kind == "breach" else "evidence"
 
 
 def _describe(rule: str, report: PublicReport) -> dict[str, Any]:
     if rule == "evidence":
         return {"id": rule, "shortDescription": {"text": "Evidence the policy asks for is missing"}}
+    if rule == "network":
+        return {"id": rule, "shortDescription": {"text": "A further network of the file breaches a gate"}}
     metric = Metric(rule)
     return {
         "id": rule,
@@ -61,7 +67,7 @@ def _describe(rule: str, report: PublicReport) -> dict[str, Any]:
 def _result(finding: Finding, rules: list[str], report: PublicReport) -> dict[str, Any]:
     rule = _rule(finding)
     text = f"{plain.stopped(finding.text)} {plain.remedy(finding)}".rstrip()
-    identity = f"{rule}|{finding.kind}|{finding.text if rule == 'evidence' else ''}|{report.checkpoint.sha256}"
+    identity = f"{rule}|{finding.kind}|{'' if finding.metric else finding.text}|{report.checkpoint.sha256}"
     result: dict[str, Any] = {
         "ruleId": rule,
         "ruleIndex": rules.index(rule),

@@ -97,6 +97,9 @@ class PublicCheckpoint(Wire):
     dtypes: Tally = ()
     wrapper: Label = ""
     findings: tuple[Sentence, ...] = ()
+    beside: tuple[Label, ...] = ()
+    """Tensors of the file that are in no network, by name, the first of them; names that are not code's are hidden."""
+    beside_count: NonNegativeInt = 0
 
 
 class PublicCandidate(Wire):
@@ -220,6 +223,30 @@ class PublicUnmeasured(Wire):
 
 
 PublicMeasurement = Annotated[PublicMeasured | PublicUnmeasured, Field(discriminator="status")]
+
+
+class PublicNetwork(Wire):
+    """One network of the file, where it holds several."""
+
+    name: Label
+    """Where in the file."""
+    shown: bool
+    """Whether this is the network that the rest of the report is about."""
+    architecture: Label = ""
+    """Empty: not known."""
+    library: Label = ""
+    tensors: NonNegativeInt = 0
+    parameters: NonNegativeInt = 0
+    copies: tuple[Sentence, ...] = ()
+    """Where else in the file the same weights are."""
+    beside: tuple[Label, ...] = ()
+    """Tensors beside it that it does not run."""
+    outcome: Outcome
+    reason: Sentence
+    breaches: tuple[Metric, ...] = ()
+    gaps: tuple[Sentence, ...] = ()
+    measurements: tuple[PublicMeasurement, ...] = ()
+    """Empty for the one shown: they are the report's."""
 
 
 class PublicWaiver(Wire):
@@ -425,6 +452,8 @@ class PublicReport(Wire):
     false_discovery_rate: Fraction
     policy_sha256: Sha256
     digests: Digests = ()
+    networks: tuple[PublicNetwork, ...] = ()
+    """All networks of the file, where there are several, or one with copies."""
 
     def measured(self, metric: Metric) -> PublicMeasured | None:
         """The measurement of ``metric``, None where it is missing."""

@@ -18,6 +18,7 @@ EXAMPLES = {
     "fail": results.failing,
     "inconclusive": results.demoted,
     "screening": results.screening,
+    "several-networks": results.several,
     "not-audited": results.not_audited,
 }
 

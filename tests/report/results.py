@@ -6,7 +6,7 @@ import math
 from datetime import UTC, date, datetime
 from itertools import pairwise
 
-from reid_audit.judge import judge_again
+from reid_audit.judge import judge_again, united
 from reid_audit.records import (
     ArchMatch,
     AttackRun,
@@ -22,6 +22,7 @@ from reid_audit.records import (
     Measured,
     Measurement,
     Metric,
+    NetworkRecord,
     Outcome,
     Policy,
     PredictorCard,
@@ -375,3 +376,27 @@ def waived() -> AuditResult:
     )
     many = Measured(metric=Metric.LIKELY_SAMPLES, value=8.6, control=0.6, n=56)
     return again(result, waivers=(waiver,), measurements=replaced(result.measurements, (many,)))
+
+
+def several() -> AuditResult:
+    """A file with a passing network, a failing one in two copies, and one that is not known: exits 1."""
+    return united(
+        (
+            NetworkRecord(name="fold_0", tensors=122, parameters=11_177_538, audited=passing()),
+            NetworkRecord(
+                name="fold_1",
+                tensors=122,
+                parameters=11_177_538,
+                copies=(("best_model", "the same in half precision"),),
+                beside=("age_branch.weight",),
+                audited=failing(),
+            ),
+            NetworkRecord(
+                name="decoder",
+                tensors=38,
+                parameters=3_151_552,
+                why="no known architecture explains the state_dict (resnet18 (torchvision): 4 of 38 keys)",
+                remedy="give its constructor: --arch-factory package.module:function",
+            ),
+        )
+    )

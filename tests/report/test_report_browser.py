@@ -15,7 +15,7 @@ from demo_pages import write_pages
 from reid_audit.report.templating import source
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = ["fail", "pass", "inconclusive", "screening", "not-audited", "evidence"]
+PAGES = ["fail", "pass", "inconclusive", "screening", "several-networks", "not-audited", "evidence"]
 TONES = ("ink", "soft", "accent", "fail", "pass", "open", "none")
 
 

@@ -26,6 +26,7 @@ EXAMPLES = [
     results.screening,
     results.waived,
     results.demoted,
+    results.several,
 ]
 HOSTILE = "<script>alert(1)</script> | `x` ![a](http://evil.example/x) [b](javascript:1)"
 

@@ -22,6 +22,7 @@ EXAMPLES = [
     results.screening,
     results.waived,
     results.demoted,
+    results.several,
     results.not_audited,
 ]
 

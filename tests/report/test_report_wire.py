@@ -29,6 +29,7 @@ EXAMPLES = [
     results.screening,
     results.waived,
     results.demoted,
+    results.several,
 ]
 LEAVES = (bool, int, float, type(None), datetime, date)
 FORBIDDEN_WORDS = ("pixel_values", "latent", "embedding", "row_id", "patient_id", "image_data", "path", "file")
