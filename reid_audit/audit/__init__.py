@@ -1,7 +1,18 @@
 """The one place that knows the order of the stages."""
 
+from reid_audit.audit.file import AuditedFile, audit_file
 from reid_audit.audit.power_control import ControlCache
 from reid_audit.audit.request import AuditRequest, Films, Frame, PriorFilms
 from reid_audit.audit.run import Audited, run_audit
 
-__all__ = ["AuditRequest", "Audited", "ControlCache", "Films", "Frame", "PriorFilms", "run_audit"]
+__all__ = [
+    "AuditRequest",
+    "Audited",
+    "AuditedFile",
+    "ControlCache",
+    "Films",
+    "Frame",
+    "PriorFilms",
+    "audit_file",
+    "run_audit",
+]

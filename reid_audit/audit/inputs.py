@@ -23,6 +23,7 @@ def inputs_digest(request: AuditRequest, setup: Setup) -> str:
     """SHA-256 of everything the attack runs depend on."""
     parts = {
         "checkpoint": setup.checkpoint.summary.sha256,
+        "network": setup.checkpoint.name,
         "prior": setup.task.prior.card.sha256,
         "space": setup.task.space.card.sha256,
         "preprocess": setup.task.preprocess.model_dump(mode="json"),

@@ -27,6 +27,7 @@ from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
 from reid_audit.audit.state import AuditState
 from reid_audit.budget import Clock, Meter, start
+from reid_audit.checkpoint import Checkpoint
 from reid_audit.observer import Noted, Observer, SilentObserver
 from reid_audit.records import (
     AttackRun,
@@ -70,15 +71,18 @@ def run_audit(
     observer: Observer | None = None,
     store: RunStore | None = None,
     cache: ControlCache | None = None,
+    checkpoint: Checkpoint | None = None,
+    meter: Meter | None = None,
 ) -> Audited:
-    """Audit one checkpoint. Raises AuditError where no verdict can exist.
+    """Audit one network. Raises AuditError where no verdict can exist.
 
-    began: reading of ``clock`` from which on the budget counts; now, without.
+    began: reading of ``clock`` from which on the budget counts; now, without. ``checkpoint`` holds the network, where
+    the request's file was read before; ``meter`` is then its part of the file's budget.
     """
     observer = observer or SilentObserver()
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
-    meter = start(request.policy.budget, clock, began=began)
-    plan = planned(prepare(request, films), request, films, meter, observer)
+    meter = meter or start(request.policy.budget, clock, began=began)
+    plan = planned(prepare(request, films, checkpoint), request, films, meter, observer)
     setup = plan.setup
     context = RunContext(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
     frozen = reconstruct(plan, request, context, meter)

@@ -62,9 +62,12 @@ class Setup:
         return Frame(self.task.preprocess, self.task.space.card.side, self.task.space.card.channels)
 
 
-def prepare(request: AuditRequest, films: Films) -> Setup:
-    """Load, identify, choose preprocessing, fit or load the prior. Raises AuditError subclasses."""
-    checkpoint = load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code)
+def prepare(request: AuditRequest, films: Films, checkpoint: Checkpoint | None = None) -> Setup:
+    """Load (where no ``checkpoint`` is given), identify, choose preprocessing, fit or load the prior.
+
+    Raises AuditError subclasses.
+    """
+    checkpoint = checkpoint or load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code)
     declared = request.policy.preprocess.declared
     target = identify(
         checkpoint.tensors,

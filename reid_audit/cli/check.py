@@ -26,7 +26,7 @@ from reid_audit.runs import ATTACK_RUNS, LATEST, RESTRICTED, RESULT, begun, chos
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reid_audit.audit import Audited, AuditRequest, Films
+    from reid_audit.audit import AuditedFile, AuditRequest, Films
 
 
 @click.command()
@@ -178,14 +178,14 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
 
 def carried_out(
     request: AuditRequest, films: Films, options: CheckOptions, folder: Path, console: Console, began: float
-) -> Audited:
+) -> AuditedFile:
     """The audit itself, told on the console; finished attack runs are kept in ``folder``."""
-    from reid_audit.audit import ControlCache, run_audit
+    from reid_audit.audit import ControlCache, audit_file
     from reid_audit.store import RunStore
 
     earlier = tuple(run / ATTACK_RUNS for run in runs_below(options.out) if run != folder) if options.resume else ()
     with ConsoleObserver(console, ceiling=request.policy.budget.seconds) as observer:
-        return run_audit(
+        return audit_file(
             request,
             films,
             now=datetime.now(UTC),
@@ -197,8 +197,8 @@ def carried_out(
         )
 
 
-def deliver(audited: Audited, folder: Path, formats: tuple[str, ...] = ()) -> None:
-    """Write the public reports (none named: all), then what is restricted (mode 0700)."""
+def deliver(audited: AuditedFile, folder: Path, formats: tuple[str, ...] = ()) -> None:
+    """Write the public reports (none named: all), then what is restricted (mode 0700): evidence of each network."""
     from reid_audit.report import publish, write_reports
     from reid_audit.report.evidence import write_evidence
     from reid_audit.store import write_private
@@ -207,6 +207,8 @@ def deliver(audited: Audited, folder: Path, formats: tuple[str, ...] = ()) -> No
     write_private(folder / RESULT, audited.result.model_dump_json(indent=1))
     if audited.evidence is not None:
         write_evidence(audited.evidence, folder / RESTRICTED)
+    for number, evidence in audited.further:
+        write_evidence(evidence, folder / RESTRICTED / f"network_{number + 1}")
 
 
 def process_code(outcome: Outcome, code: int, fail_on: FailOn) -> int:

@@ -1,0 +1,217 @@
+"""audit_file: every network of a file is audited within one budget, and the worst verdict is the file's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from reid_audit.arch.beside import config_beside
+from reid_audit.arch.networks import Network, find_networks
+from reid_audit.audit.power_control import ControlCache
+from reid_audit.audit.request import AuditRequest, Films
+from reid_audit.audit.run import Audited, run_audit
+from reid_audit.budget import Clock, Meter, start
+from reid_audit.checkpoint import Checkpoint, load_checkpoint
+from reid_audit.checkpoint.load import BUFFERS
+from reid_audit.errors import ArchitectureError, AuditError, CohortError
+from reid_audit.judge import united
+from reid_audit.observer import Noted, Observer, SilentObserver
+from reid_audit.records import AuditResult, NetworkRecord
+from reid_audit.report.evidence import Evidence
+from reid_audit.store import RunStore
+
+LATE = NetworkRecord(
+    name="", why="the budget ended before it was audited", remedy="raise --budget, or audit the networks one by one"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AuditedFile:
+    """The publishable result of a file, and the restricted evidence behind it."""
+
+    result: AuditResult
+    evidence: Evidence | None
+    """Of the network that the result shows; None without films."""
+    further: tuple[tuple[int, Evidence], ...] = ()
+    """(place in ``result.networks``, evidence) of the others that films were compared with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """What the audits of all networks share."""
+
+    request: AuditRequest
+    films: Films
+    now: datetime
+    clock: Clock
+    observer: Observer
+    store: RunStore
+    cache: ControlCache
+
+
+def audit_file(
+    request: AuditRequest,
+    films: Films,
+    *,
+    now: datetime,
+    clock: Clock,
+    observer: Observer | None = None,
+    store: RunStore | None = None,
+    cache: ControlCache | None = None,
+) -> AuditedFile:
+    """Audit every network of a checkpoint. Raises AuditError where no verdict can exist.
+
+    Networks share the time: each gets an equal part of what is left when its turn comes, and its attack makes do with
+    that. A network that is not known, that cannot be audited, or whose turn does not come is named, and the file does
+    not PASS.
+    """
+    meter = start(request.policy.budget, clock)
+    bench = Bench(
+        request, kept(films), now, clock, observer or SilentObserver(), store or RunStore(), cache or ControlCache()
+    )
+    checkpoint = load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code)
+    declared = request.policy.preprocess.declared
+    networks = find_networks(
+        checkpoint.networks,
+        name=request.architecture,
+        factory=request.factory,
+        side=None if declared is None else declared.side,
+        config=config_beside(request.checkpoint),
+    )
+    if networks[0].refusal is not None:
+        raise networks[0].refusal
+    rows, evidence = _each(bench, checkpoint, networks, meter)
+    result = united(rows)
+    shown = next((number for number, network in enumerate(result.networks) if network.shown), 0)
+    return AuditedFile(result, evidence.pop(shown, None), tuple(sorted(evidence.items())))
+
+
+def _each(
+    bench: Bench, checkpoint: Checkpoint, networks: tuple[Network, ...], meter: Meter
+) -> tuple[list[NetworkRecord], dict[int, Evidence]]:
+    rows, evidence = list[NetworkRecord](), dict[int, Evidence]()
+    failed: AuditError | None = None
+    known = sum(network.refusal is None for network in networks)
+    for number, network in enumerate(networks):
+        row = record_of(network)
+        if network.refusal is None:
+            share = meter.share(1.0 / (known - number))
+            try:
+                audited = None if meter.exhausted() else _one(bench, checkpoint, networks, number, share)
+            except CohortError:
+                raise  # the films are the same for every network
+            except AuditError as error:
+                failed = failed or error
+                row = row.model_copy(update={"why": error.what, "remedy": error.remedy})
+            else:
+                row = row.model_copy(update=_said(audited))
+                if audited is not None and audited.evidence is not None:
+                    evidence[number] = audited.evidence
+        rows.append(row)
+    if failed is not None and not any(row.audited for row in rows):
+        raise failed
+    return rows, evidence
+
+
+def _said(audited: Audited | None) -> dict[str, object]:
+    if audited is None:
+        return {"why": LATE.why, "remedy": LATE.remedy}
+    return {"audited": audited.result}
+
+
+def _one(bench: Bench, checkpoint: Checkpoint, networks: tuple[Network, ...], number: int, meter: Meter) -> Audited:
+    """The audit of one network alone."""
+    network = networks[number]
+    if len(networks) > 1:
+        name = network.match.name if network.match else "not known"
+        bench.observer.notice(Noted(f"network {number + 1} of {len(networks)}: {record_of(network).place} ({name})"))
+    own = alone(checkpoint, network) if len(networks) > 1 else checkpoint
+    request = asked_of(network, bench.request, first=number == 0)
+
+    def run(request: AuditRequest) -> Audited:
+        return run_audit(
+            request,
+            bench.films,
+            now=bench.now,
+            clock=bench.clock,
+            observer=bench.observer,
+            store=_shelf(bench.store, number),
+            cache=bench.cache,
+            checkpoint=own,
+            meter=meter,
+        )
+
+    try:
+        return run(request)
+    except ArchitectureError:
+        if number == 0 or request.base is None:
+            raise
+        return run(request.model_copy(update={"base": None}))  # the base is that of another network of the file
+
+
+def asked_of(network: Network, request: AuditRequest, *, first: bool) -> AuditRequest:
+    """The request as it concerns one network: options that name an architecture count where they fit it."""
+    changes: dict[str, object] = {}
+    if network.match is not None and network.match.by != "option":
+        changes["architecture"] = None
+    if network.match is not None and network.match.by != "factory":
+        changes["factory"] = None
+    if not first and network.match is not None and network.match.head in ("features", "segmentation"):
+        changes["policy"] = request.policy.model_copy(update={"head": None})
+    return request.model_copy(update=changes)
+
+
+def alone(checkpoint: Checkpoint, network: Network) -> Checkpoint:
+    """The file as if it held that network only; its digest stays the file's."""
+    counts = {"tensors": len(network.tensors), "parameters": parameters(network)}
+    summary = checkpoint.summary.model_copy(update=counts)
+    return replace(checkpoint, tensors=dict(network.tensors), summary=summary, name=network.name, others=())
+
+
+def record_of(network: Network) -> NetworkRecord:
+    """A network of the file before its audit."""
+    refusal = network.refusal
+    return NetworkRecord(
+        name=network.name,
+        copies=network.copies,
+        beside=network.beside,
+        tensors=len(network.tensors),
+        parameters=parameters(network),
+        why="" if refusal is None else f"{refusal.what} ({refusal.closest})",
+        remedy="" if refusal is None else refusal.remedy,
+    )
+
+
+def parameters(network: Network) -> int:
+    """Floating-point values of a network's tensors, buffers excluded."""
+    own = [v for key, v in network.tensors.items() if v.is_floating_point() and not key.endswith(BUFFERS)]
+    return sum(value.numel() for value in own)
+
+
+def _shelf(store: RunStore, number: int) -> RunStore:
+    """Where the attack runs of the network with that number are kept: the first one's where they always are."""
+    if number == 0:
+        return store
+    name = f"network_{number + 1}"
+    folder = None if store.folder is None else store.folder / name
+    return replace(store, folder=folder, earlier=tuple(earlier / name for earlier in store.earlier))
+
+
+def kept(films: Films) -> Films:
+    """``films`` that are read once for each frame, however many networks ask for them."""
+    sources = {field.name: getattr(films, field.name) for field in fields(films)}
+    return replace(films, **{name: _once(read) for name, read in sources.items() if callable(read)})
+
+
+def _once(read: Callable[..., Any]) -> Callable[..., Any]:
+    known: dict[str, Any] = {}
+
+    def look_up(*asked: Any) -> Any:
+        key = repr(asked)
+        if key not in known:
+            known[key] = read(*asked)
+        return known[key]
+
+    return look_up
