@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from reid_audit.arch.canonical import TRANSPARENT
+from reid_audit.arch.canonical import plain
 from reid_audit.arch.families import Config
 from reid_audit.arch.identify import identify, match
+from reid_audit.arch.leftovers import kind_of
 from reid_audit.checkpoint import Weights
 from reid_audit.checkpoint.shapes import kept_beside, networklike
 from reid_audit.checkpoint.unwrap import shown
@@ -21,8 +22,11 @@ IMAGE_CHANNELS = 4
 """An image has at most so many: a first convolution tells the start of a network from a piece of one."""
 PEELED = 6
 """With more parts side by side, none of them is tried as the one that is too many."""
-TRIES = 60
-"""Lookups in one file."""
+FAILURES = 12
+"""Lookups in one file that may find nothing: each takes up to a second."""
+TRAINING_ONLY = ("auxiliary head of training", "loss, metric or threshold")
+"""Kinds of weights that are no network of their own, however many they are."""
+ALONE = "save the network to audit alone: torch.save(model.state_dict(), 'weights.pt')"
 IDENTICAL, ROUNDED = "identical", "the same in half precision"
 HALVES = (torch.float16, torch.bfloat16)
 Tensors = Mapping[str, Tensor]
@@ -73,7 +77,7 @@ def _unread(group: Weights) -> Network:
     error = ArchitectureError(
         "a network of the file cannot be read",
         closest=group.refused,
-        remedy="save the network to audit alone: torch.save(model.state_dict(), 'weights.pt')",
+        remedy=ALONE,
     )
     return Network(group.name, {}, None, error)
 
@@ -84,18 +88,15 @@ class _Search:
     factory: str | None
     side: int | None
     config: Config
-    tries: int = 0
+    failures: int = 0
     misfit: ArchitectureError | None = None
     """Why what the user asked for does not fit the first group."""
 
     def explain(self, tensors: Tensors) -> ArchMatch:
         """The architecture of ``tensors``, as asked for or by its keys. Raises ArchitectureError."""
-        self.tries += 1
-        if self.tries > TRIES:
+        if self.failures >= FAILURES:
             raise ArchitectureError(
-                "the file holds too many networks to look up",
-                closest=f"{TRIES} lookups",
-                remedy="save the network to audit alone",
+                "the file holds too much that is not known", closest=f"{FAILURES} lookups found nothing", remedy=ALONE
             )
         try:
             if self.factory is not None:
@@ -104,11 +105,16 @@ class _Search:
                 return match(tensors, name=self.name, side=self.side, config=self.config)
         except ArchitectureError as error:
             self.misfit = self.misfit or error
-        return match(tensors, side=self.side, config=self.config)
+        try:
+            return match(tensors, side=self.side, config=self.config)
+        except ArchitectureError:
+            self.failures += 1
+            raise
 
     def group(self, weights: Weights) -> list[Network]:
         """The networks of one group; the names of several begin with what all its keys began with."""
         found = self.split(".".join(filter(None, (weights.name, weights.prefix))), weights.tensors)
+        found = _without_training_only(found)
         return found if len(found) > 1 else [replace(found[0], name=weights.name)]
 
     def split(self, name: str, tensors: Tensors) -> list[Network]:
@@ -120,16 +126,18 @@ class _Search:
         left = left_of(tensors, found.unused)
         parts = {first: part for first, part in parts_of(left, _common(tensors)).items() if looks_whole(part)}
         taken = {key for part in parts.values() for key in part}
+        if not taken and looks_whole(left):
+            own = {key: value for key, value in tensors.items() if key not in left}
+            return [*self.split(name, own), Network(_joined(name, left), left, None, _unknown(left))]
         if not taken:
             return [_with_rest(name, tensors, found, left)] if left else [Network(name, tensors, found)]
         own = {key: value for key, value in tensors.items() if key not in taken}
+        further = [network for part in parts.values() for network in self.part(name, part)]
         try:
             found = self.explain(own)
         except ArchitectureError:
             own = dict(tensors)
-        left = left_of(own, found.unused)
-        further = [network for part in parts.values() for network in self.part(name, part)]
-        return [_with_rest(name, own, found, left), *further]
+        return [_with_rest(name, own, found, left_of(own, found.unused)), *further]
 
     def part(self, name: str, tensors: Tensors) -> list[Network]:
         """The networks among tensors that lie beside another network."""
@@ -162,12 +170,16 @@ class _Search:
     def _piece(self, name: str, tensors: Tensors) -> list[Network]:
         if starts_with_an_image(tensors):
             return self.part(name, tensors)
-        error = ArchitectureError(
-            "no architecture is looked up for weights that take no image",
-            closest=f"{len(tensors)} tensors under {_joined(name, tensors) or 'one name'}"[:160],
-            remedy="save the network to audit alone",
-        )
-        return [Network(_joined(name, tensors), tensors, None, error)]
+        return [Network(_joined(name, tensors), tensors, None, _unknown(tensors))]
+
+
+def _unknown(tensors: Tensors) -> ArchitectureError:
+    first = shown((next(iter(tensors)),))
+    return ArchitectureError(
+        "no architecture is looked up for weights beside a network that take no image",
+        closest=f"{len(tensors)} tensors, the first is {first[:80]}",
+        remedy=ALONE,
+    )
 
 
 def looks_whole(tensors: Tensors) -> bool:
@@ -209,7 +221,7 @@ def left_of(tensors: Tensors, unused: Iterable[str]) -> dict[str, Tensor]:
     """Tensors that a network does not run, counters and folded weights of their modules included."""
     left = set(unused)
     modules = {key.rpartition(".")[0] for key in left}
-    spelled = {key: TRANSPARENT.sub("", key) for key in tensors}
+    spelled = {key: plain(key) for key in tensors}
     used = {name.rpartition(".")[0] for name in spelled.values() if name not in left} - modules
     return {key: tensors[key] for key, name in spelled.items() if name in left or _belongs(name, modules, used)}
 
@@ -227,6 +239,15 @@ def _with_rest(name: str, tensors: Tensors, found: ArchMatch, left: Tensors) -> 
     own = {key: value for key, value in tensors.items() if key not in left}
     beside = [shown((key,)) for key, value in left.items() if value.is_floating_point() and not kept_beside(key)]
     return Network(_joined(name, own), tensors, found, beside=tuple(beside))
+
+
+def _without_training_only(found: list[Network]) -> list[Network]:
+    """Unknown weights that are named as parts of training only lie beside the first known network."""
+    if not any(network.match is not None for network in found):
+        return found
+    kept = [n for n in found if n.match is not None or not all(kind_of(key) in TRAINING_ONLY for key in n.tensors)]
+    left = [network for network in found if network not in kept]
+    return _listed(kept, [key for n in left for key, value in n.tensors.items() if value.is_floating_point()])
 
 
 def _listed(found: list[Network], few: list[str]) -> list[Network]:

@@ -10,7 +10,7 @@ from typing import Any
 from reid_audit.arch.beside import config_beside
 from reid_audit.arch.networks import Network, find_networks
 from reid_audit.audit.power_control import ControlCache
-from reid_audit.audit.request import AuditRequest, Films
+from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.audit.run import Audited, run_audit
 from reid_audit.budget import Clock, Meter, start
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
@@ -202,16 +202,16 @@ def _shelf(store: RunStore, number: int) -> RunStore:
 def kept(films: Films) -> Films:
     """``films`` that are read once for each frame, however many networks ask for them."""
     sources = {field.name: getattr(films, field.name) for field in fields(films)}
-    return replace(films, **{name: _once(read) for name, read in sources.items() if callable(read)})
+    return replace(films, **{name: _once(read) for name, read in sources.items() if read is not None})
 
 
-def _once(read: Callable[..., Any]) -> Callable[..., Any]:
-    known: dict[str, Any] = {}
+def _once(read: Callable[[Frame], Any]) -> Callable[[Frame], Any]:
+    known: dict[tuple[object, ...], Any] = {}
 
-    def look_up(*asked: Any) -> Any:
-        key = repr(asked)
-        if key not in known:
-            known[key] = read(*asked)
-        return known[key]
+    def look_up(frame: Frame) -> Any:
+        wanted = (frame.spec, frame.side, frame.channels)
+        if wanted not in known:
+            known[wanted] = read(frame)
+        return known[wanted]
 
     return look_up

@@ -115,6 +115,13 @@ def test_a_network_of_several_parts_stays_one(tmp_path: Path, a: State) -> None:
     assert set(networks[0].beside) == {"age_branch.weight", "lstm.weight_ih_l0"}
 
 
+def test_parts_of_training_only_are_no_network_unless_they_are_one(tmp_path: Path, a: State, b: State) -> None:
+    auxiliary = {f"aux{i}.conv{j}.weight": torch.rand(8, 8, 3, 3) for i in (1, 2) for j in (1, 2)}
+    (network,) = found(tmp_path, a | auxiliary)
+    assert set(network.beside) == set(auxiliary)
+    assert told(found(tmp_path, under("net", a) | under("aux1", b))) == {"net": NAME, "aux1": NAME}
+
+
 def test_one_weights_twice_count_once(tmp_path: Path, a: State, b: State) -> None:
     half = {key: value.half() if value.is_floating_point() else value for key, value in a.items()}
     (network,) = found(tmp_path, {"state_dict": under("model", a), "model_ema": dict(a)})
@@ -132,7 +139,7 @@ def test_one_weights_twice_count_once(tmp_path: Path, a: State, b: State) -> Non
 def test_the_name_given_must_fit_one_network(tmp_path: Path, a: State, other: State) -> None:
     networks = found(tmp_path, {"model": a, "teacher": other}, name=NAME)
     assert [(n.match.name, n.match.by) for n in networks if n.match] == [(NAME, "option"), ("test_vit", "keys")]
-    with pytest.raises(ArchitectureError, match="no known architecture"):
+    with pytest.raises(ArchitectureError, match="not those of resnet18"):
         found(tmp_path, {"model": a, "teacher": other}, name="resnet18")
     with pytest.raises(ArchitectureError, match="is called"):
         found(tmp_path, {"model": a}, name="resnet81")
