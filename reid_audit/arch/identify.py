@@ -18,6 +18,7 @@ from reid_audit.arch.fit import Fit
 from reid_audit.arch.matching import best
 from reid_audit.arch.norms import Choice
 from reid_audit.arch.spellings import respelled
+from reid_audit.arch.statistics import statistics_in
 from reid_audit.arch.target import Target
 from reid_audit.errors import ArchitectureError
 from reid_audit.records import ArchMatch, Candidate
@@ -157,7 +158,7 @@ def _of_family(family: Family, recipe: Recipe, given: Canonical, known: Known) -
 def _record(fit: Fit, plan: assemble.Plan, candidates: tuple[Candidate, ...], known: Known) -> ArchMatch:
     side = None if plan.from_weights else known.side
     xrv = any("torchxrayvision" in line for line in plan.evidence)
-    statistics = _data_statistics(fit.state)
+    stored = statistics_in(fit.state)
     return ArchMatch(
         name=fit.entry.name,
         library="torchxrayvision" if xrv else fit.entry.library,
@@ -168,8 +169,9 @@ def _record(fit: Fit, plan: assemble.Plan, candidates: tuple[Candidate, ...], kn
         missing_keys=len(fit.missing),
         unexpected_keys=len(fit.extra) + len(fit.outside),
         normalisation=norms.counted(fit.entry.normalisation, fit.norms, plan.wish),
-        data_statistics=statistics,
-        statistics="stored" if statistics else norms.statistics(fit.norms, plan.wish),
+        data_statistics=stored.updated,
+        untouched_statistics=stored.untouched,
+        statistics="stored" if stored.updated else norms.statistics(fit.norms, plan.wish),
         unused=plan.unused,
         doubts=plan.doubts,
         head=plan.head,
@@ -181,13 +183,10 @@ def _record(fit: Fit, plan: assemble.Plan, candidates: tuple[Candidate, ...], kn
     )
 
 
-def _data_statistics(state: Mapping[str, Tensor]) -> int:
-    return 2 * sum(value.numel() for key, value in state.items() if key.endswith("running_mean"))
-
-
 def _own(tensors: Mapping[str, Tensor], factory: str, side: int | None) -> Target:
     module, unused = from_factory(factory, tensors)
     weights = list(module.state_dict().items())
+    stored = statistics_in(dict(weights))
     kernels = [v for k, v in weights if v.dim() == 4]
     linears = [m for m in module.modules() if isinstance(m, nn.Linear)]
     classes = linears[-1].out_features if linears else 0
@@ -198,8 +197,9 @@ def _own(tensors: Mapping[str, Tensor], factory: str, side: int | None) -> Targe
         coverage=1.0,
         by="factory",
         normalisation=tuple(sorted(normalisation(module).items())),
-        data_statistics=_data_statistics(dict(weights)),
-        statistics="stored" if _data_statistics(dict(weights)) else "none",
+        data_statistics=stored.updated,
+        untouched_statistics=stored.untouched,
+        statistics="stored" if stored.updated else "none",
         unused=unused,
         head="features" if classes == 0 else "sigmoid" if classes == 1 else "softmax",
         classes=classes,

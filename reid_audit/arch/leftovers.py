@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable, Sequence
+
+from reid_audit.records import ArchMatch
 
 TOKEN = re.compile(
     r"(^|[._])(\w*tokens?|registers?|prompts?|\w*pos_?emb\w*|pos|positions?|positional|\w*embed(ding)?s?|\w*_embs?)(_\w+)?(\.|$)",
@@ -24,6 +26,18 @@ KNOWN = tuple((re.compile(rf"(^|\.)({pattern})(\.|$)"), kind) for pattern, kind 
 WHOLE = 20
 """Keys under one name that make it a network of its own."""
 DOUBT = "left out beside the network, and can belong to the one that was trained"
+
+
+def apart(match: ArchMatch, names: Iterable[str]) -> ArchMatch:
+    """``match`` with a doubt where tensors of those names lie in the file outside of every network's dictionary."""
+    found = groups(doubtful(names))
+    return match.model_copy(update={"doubts": (*match.doubts, APART + listed(found))}) if found else match
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """The first of ``names``, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def kind_of(key: str) -> str | None:

@@ -48,6 +48,11 @@ class Network:
     beside: tuple[str, ...] = ()
     """Names of tensors beside it that it does not run, and that are too few for a network."""
 
+    @property
+    def place(self) -> str:
+        """Where in the file it is, as sentences name it."""
+        return self.name or "the top of the file"
+
 
 def find_networks(
     weights: Sequence[Weights],
@@ -113,7 +118,7 @@ class _Search:
 
     def group(self, weights: Weights) -> list[Network]:
         """The networks of one group; the names of several begin with what all its keys began with."""
-        found = self.split(".".join(filter(None, (weights.name, weights.prefix))), weights.tensors)
+        found = self.split(".".join(filter(None, (weights.name, weights.prefix))), dotted(weights.tensors))
         found = _without_training_only(found)
         return found if len(found) > 1 else [replace(found[0], name=weights.name)]
 
@@ -124,6 +129,9 @@ class _Search:
         except ArchitectureError as error:
             return self.pieces(name, tensors, error)
         left = left_of(tensors, found.unused)
+        if len(left) < len(found.unused):
+            lost = Network(name, {}, None, _unknown(found.unused))
+            return [Network(name, tensors, found), replace(lost, name=f"{name} (beside)".strip())]
         parts = {first: part for first, part in parts_of(left, _common(tensors)).items() if looks_whole(part)}
         taken = {key for part in parts.values() for key in part}
         if not taken and looks_whole(left):
@@ -173,11 +181,18 @@ class _Search:
         return [Network(_joined(name, tensors), tensors, None, _unknown(tensors))]
 
 
-def _unknown(tensors: Tensors) -> ArchitectureError:
-    first = shown((next(iter(tensors)),))
+def dotted(tensors: Tensors) -> Tensors:
+    """``tensors`` with the slashes that Flax and TensorFlow put between the parts of a name as dots."""
+    names = {key: key.replace("/", ".") for key in tensors}
+    return {names[k]: v for k, v in tensors.items()} if len(set(names.values())) == len(names) else tensors
+
+
+def _unknown(tensors: Iterable[str]) -> ArchitectureError:
+    table = list(tensors)
+    first = shown((table[0],))
     return ArchitectureError(
         "no architecture is looked up for weights beside a network that take no image",
-        closest=f"{len(tensors)} tensors, the first is {first[:80]}",
+        closest=f"{len(table)} tensors, the first is {first[:80]}",
         remedy=ALONE,
     )
 
@@ -218,20 +233,30 @@ def _joined(name: str, tensors: Tensors) -> str:
 
 
 def left_of(tensors: Tensors, unused: Iterable[str]) -> dict[str, Tensor]:
-    """Tensors that a network does not run, counters and folded weights of their modules included."""
+    """Tensors that a network does not run, with the counters and the parts of folded weights of their modules."""
     left = set(unused)
-    modules = {key.rpartition(".")[0] for key in left}
     spelled = {key: plain(key) for key in tensors}
-    used = {name.rpartition(".")[0] for name in spelled.values() if name not in left} - modules
-    return {key: tensors[key] for key, name in spelled.items() if name in left or _belongs(name, modules, used)}
+    names = set(spelled.values())
+    modules = {_module(name) for name in left}
+    run = {_module(spelled[k]) for k, v in tensors.items() if v.is_floating_point() and spelled[k] not in left}
+    folded = {module for module in modules if f"{module}.weight" in left and f"{module}.weight" not in names}
+
+    def belongs(name: str) -> bool:
+        above = _above(name)
+        nearest = next((module for module in above if module in modules | run), None)
+        return nearest in modules - run or any(module in folded for module in above)
+
+    return {key: tensors[key] for key, name in spelled.items() if name in left or belongs(name)}
 
 
-def _belongs(name: str, modules: set[str], used: set[str]) -> bool:
-    """Whether the nearest module above ``name`` that is known is one of ``modules``."""
-    path = name.rpartition(".")[0]
-    while path and path not in modules and path not in used:
-        path = path.rpartition(".")[0]
-    return path in modules and path not in used
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _above(name: str) -> list[str]:
+    """The modules that hold ``name``, the nearest first."""
+    parts = name.split(".")[:-1]
+    return [".".join(parts[:count]) for count in range(len(parts), -1, -1)]
 
 
 def _with_rest(name: str, tensors: Tensors, found: ArchMatch, left: Tensors) -> Network:

@@ -126,7 +126,7 @@ def _one(bench: Bench, checkpoint: Checkpoint, networks: tuple[Network, ...], nu
     network = networks[number]
     if len(networks) > 1:
         name = network.match.name if network.match else "not known"
-        bench.observer.notice(Noted(f"network {number + 1} of {len(networks)}: {record_of(network).place} ({name})"))
+        bench.observer.notice(Noted(f"network {number + 1} of {len(networks)}: {network.place} ({name})"))
     own = alone(checkpoint, network) if len(networks) > 1 else checkpoint
     request = asked_of(network, bench.request, first=number == 0)
 

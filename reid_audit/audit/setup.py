@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reid_audit.arch.beside import config_beside
 from reid_audit.arch.identify import identify
+from reid_audit.arch.leftovers import apart
 from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Origin, origin_of
 from reid_audit.attack.interface import AttackTask
@@ -76,6 +77,7 @@ def prepare(request: AuditRequest, films: Films, checkpoint: Checkpoint | None =
         side=None if declared is None else declared.side,
         config=config_beside(request.checkpoint),
     )
+    target = replace(target, match=apart(target.match, checkpoint.summary.apart))
     if request.policy.head is not None:
         target = replace(target, match=stated_head(target.match, request.policy.head))
     spatial = declared or PreprocessSpec()

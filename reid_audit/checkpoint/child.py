@@ -50,6 +50,7 @@ def told(layout: Layout) -> dict[str, Any]:
             {"name": o.name, "entries": o.entries, "refused": o.refused, "prefix": o.prefix} for o in layout.others
         ],
         "beside": layout.beside,
+        "apart": layout.apart,
         "code": layout.code,
     }
 

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from reid_audit.checkpoint.inert import TensorSpec
-from reid_audit.checkpoint.shapes import AVERAGES, WEIGHTS, Shape, networklike
+from reid_audit.checkpoint.shapes import AVERAGES, WEIGHTS, Shape, is_matrix, kept_beside, networklike
 from reid_audit.checkpoint.walk import DEEPEST, MOST, Path, fertile, holds, is_tensor, items, unclear
 
 PARTS = frozenset({"backbone", "encoder", "decoder", "head", "classifier", "neck", "fc", "projector"})
@@ -85,11 +85,31 @@ def shapes_of(entries: Mapping[str, Any]) -> dict[str, Shape]:
 def _shape(value: Any) -> Shape:
     if not isinstance(value, TensorSpec):
         return (2, 2)
-    dtype = value.dtype if value.dtype is not None else getattr(value.storage, "dtype", "")
     sizes = value.shape if isinstance(value.shape, tuple | list) else ()
-    if not str(dtype).startswith(("float", "bfloat", "int8", "uint8")) or any(type(n) is not int for n in sizes):
+    if not dtype_of(value).startswith(("float", "bfloat", "int8", "uint8")) or any(type(n) is not int for n in sizes):
         return ()
     return tuple(sizes)
+
+
+def dtype_of(value: Any) -> str:
+    """torch's name of a described tensor's dtype; empty where it has none."""
+    if not isinstance(value, TensorSpec):
+        return ""
+    return str(value.dtype if value.dtype is not None else getattr(value.storage, "dtype", ""))
+
+
+def could_be_weights(loose: Mapping[str, Any], entries: Mapping[str, Any]) -> list[str]:
+    """Names of ``loose`` tensors with rows and columns that could belong to the network with ``entries``.
+
+    Moments, gradients and memory banks could not; nor could double precision, in which logs are kept, unless the
+    network has it too.
+    """
+    doubles = any(dtype_of(value) == "float64" for value in entries.values())
+    return [
+        name
+        for name, shape in shapes_of(loose).items()
+        if is_matrix(shape) and not kept_beside(name) and (doubles or dtype_of(loose[name]) != "float64")
+    ]
 
 
 @dataclass(slots=True, eq=False)

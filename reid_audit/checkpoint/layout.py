@@ -91,6 +91,8 @@ class Layout:
     """What else is shaped like a network."""
     beside: tuple[str, ...] = ()
     """Floating-point tensors in no network, in words that can be shown."""
+    apart: tuple[str, ...] = ()
+    """Those of them that could be weights of one."""
     code: tuple[str, ...] = ()
     """Names in the pickle that are neither listed nor known to run something."""
 

@@ -147,6 +147,7 @@ def _summary(layout: Layout, digest: str, container: Container, size: int) -> Ch
         findings=layout.findings,
         others=tuple(other.name for other in layout.others),
         beside=layout.beside,
+        apart=layout.apart,
         pickled_code=layout.code,
     )
 

@@ -106,7 +106,8 @@ def _placed(found: Unwrapped, place: Place, data: Buffer, limits: Limits, more: 
     main, *others = found.parts
     entries = lay_out(main.entries, place, len(data), limits)
     laid = tuple(_other(part, place, data, limits) for part in others)
-    layout = Layout(entries, found.wrapper, (*found.findings, *more), main.name, main.prefix, laid, found.beside)
+    said = (*found.findings, *more)
+    layout = Layout(entries, found.wrapper, said, main.name, main.prefix, laid, found.beside, found.apart)
     if sum(max(entry.values * WIDTH[entry.dtype], entry.span) for entry in layout.every) > limits.unpacked(len(data)):
         raise too_large(len(data), limits)
     return layout

@@ -57,6 +57,7 @@ def believed(result: dict[str, Any], size: int) -> Layout:
         prefix=str(result["prefix"]),
         others=tuple(others),
         beside=tuple(map(str, result["beside"])),
+        apart=tuple(map(str, result["apart"])),
         code=tuple(map(str, result["code"])),
     )
     if not all(_inside(entry, size) for entry in layout.every):

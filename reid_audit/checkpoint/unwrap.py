@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reid_audit.checkpoint.groups import BOOKKEEPING, PARTS, Group, census, mirrors, shapes_of
+from reid_audit.checkpoint.groups import BOOKKEEPING, PARTS, Group, census, could_be_weights, mirrors, shapes_of
 from reid_audit.checkpoint.inert import Inert
 from reid_audit.checkpoint.shapes import GRADIENT, MEMORY, MOMENTS, is_matrix, networklike
 from reid_audit.checkpoint.walk import Path, is_tensor
@@ -65,6 +65,8 @@ class Unwrapped:
     """Where the first one is, as the report says it."""
     beside: tuple[str, ...]
     """Names of floating-point tensors that are in no network."""
+    apart: tuple[str, ...]
+    """Those of them that could be weights of one."""
     findings: tuple[str, ...]
 
     @property
@@ -91,8 +93,9 @@ def unwrap(document: Any) -> Unwrapped:
         )
     parts = [_part(main.real, entries), *(_part(group.path, group.entries) for group in groups)]
     names = [*main.entries, *loose, *(f"{'.'.join(group.path)}.{key}" for group in groups for key in group.entries)]
-    beside = [shown((key,)) for key in shapes_of(loose) if not MOMENTS.search(key)]
-    return Unwrapped(_named(parts), ".".join(main.path), tuple(beside), _beside(document, main.path, names))
+    beside = tuple(shown((key,)) for key in shapes_of(loose) if not MOMENTS.search(key))
+    apart = tuple(shown((key,)) for key in could_be_weights(loose, entries))
+    return Unwrapped(_named(parts), ".".join(main.path), beside, apart, _beside(document, main.path, names))
 
 
 def _told_apart(document: Mapping[Any, Any]) -> tuple[_Located, list[Group], dict[str, Any]]:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from reid_audit.arch.networks import Network
+    from reid_audit.errors import ArchitectureError
     from reid_audit.records import ArchMatch, CheckpointSummary
 
 STRONG, DETECTABLE = 1.2, 0.15
 """Stored statistics per unknown pixel: reconstruction was strong down to the first, detectable down to the second."""
 
+TOP = "the top of the file"
 SHOWN = 5
 """Tensors that are named where some are left out."""
 CARRIED = {
@@ -32,43 +35,90 @@ CARRIED = {
 def inspect(checkpoint: Path, side: int | None, arch: str | None, factory: str | None, as_json: bool) -> int:
     """What CHECKPOINT is, how it was identified, and how much its stored statistics could give away.
 
-    A file whose network is not known is still described; the exit code is 3 then.
+    Every network of the file is listed. A file without a known one is still described; the exit code is 3 then.
     """
     from reid_audit.checkpoint import load_checkpoint, screen
     from reid_audit.errors import ArchitectureError
 
     screen(checkpoint)
-    from reid_audit.arch import identify, match  # brings torch, timm and torchvision: not before the file has passed
-    from reid_audit.arch.beside import config_beside
+    from reid_audit.arch.beside import config_beside  # torch, timm, torchvision: not before the file has passed
+    from reid_audit.arch.networks import find_networks
 
     loaded = load_checkpoint(checkpoint)
-    found, refusal = None, None
+    networks: tuple[Network, ...] = ()
     try:
-        if factory is not None:
-            found = identify(loaded.tensors, factory=factory, side=side).match
-        else:
-            found = match(loaded.tensors, name=arch, side=side, config=config_beside(checkpoint))
+        networks = find_networks(
+            loaded.networks, name=arch, factory=factory, side=side, config=config_beside(checkpoint)
+        )
+        refusal = networks[0].refusal
     except ArchitectureError as error:
         refusal = error
     if as_json:
-        refused = None if refusal is None else dict(zip(("what", "closest", "help"), refusal.lines(), strict=True))
-        click.echo(json.dumps({**document(loaded.summary, found), "refusal": refused}, indent=1))
+        click.echo(json.dumps(document(loaded.summary, networks, refusal), indent=1))
     else:
-        lines = file_lines(loaded.summary) + ([] if found is None else network_lines(found))
-        for name, text in [*lines, *(("finding", text) for text in loaded.summary.findings)]:
+        for name, text in described(loaded.summary, networks):
             click.echo(f"{name:16} {text}")
     if refusal is not None:
         raise refusal
     return 0
 
 
-def document(summary: CheckpointSummary, found: ArchMatch | None) -> dict[str, object]:
-    """What ``--json`` prints."""
-    if found is None:
-        return {"checkpoint": summary.model_dump(mode="json"), "architecture": None, "capacity": None}
-    pixels = found.side**2
+def described(summary: CheckpointSummary, networks: tuple[Network, ...]) -> list[tuple[str, str]]:
+    """The file and every network in it, line by line."""
+    lines = file_lines(summary)
+    for number, network in enumerate(networks, start=1):
+        if len(networks) > 1:
+            lines.append(("network", f"{number} of {len(networks)}: {network.place}"))
+        lines += [("the same weights", f"{where or TOP}: {how}") for where, how in network.copies]
+        if network.match is not None:
+            lines += network_lines(network.match)
+        elif network.refusal is not None and len(networks) > 1:
+            lines.append(("architecture", f"not known: {network.refusal.what}; closest: {network.refusal.closest}"))
+        if network.beside:
+            lines.append(("left out", counted(network.beside)))
+    if summary.beside:
+        lines.append(("in no network", counted(summary.beside)))
+    return [*lines, *(("finding", text) for text in summary.findings)]
+
+
+def counted(names: tuple[str, ...]) -> str:
+    """How many tensors, and the names of the first."""
+    return f"{len(names)} tensors: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+
+
+def document(
+    summary: CheckpointSummary, networks: tuple[Network, ...], refusal: ArchitectureError | None
+) -> dict[str, object]:
+    """What ``--json`` prints: the file, its first network, and all of them."""
+    first = networks[0].match if networks else None
     return {
         "checkpoint": summary.model_dump(mode="json"),
+        **network_document(first),
+        "networks": [
+            {
+                "name": network.place,
+                **network_document(network.match),
+                "copies": [{"place": where or TOP, "how": how} for where, how in network.copies],
+                "beside": list(network.beside),
+                "refusal": refused(network.refusal),
+            }
+            for network in networks
+        ],
+        "refusal": refused(refusal),
+    }
+
+
+def refused(error: ArchitectureError | None) -> dict[str, str] | None:
+    """A refusal in its three lines."""
+    return None if error is None else dict(zip(("what", "closest", "help"), error.lines(), strict=True))
+
+
+def network_document(found: ArchMatch | None) -> dict[str, object]:
+    """One network: what it is, and how much its statistics could give away."""
+    if found is None:
+        return {"architecture": None, "capacity": None}
+    pixels = found.side**2
+    return {
         "architecture": found.model_dump(mode="json"),
         "same_by_shape": same_by_shape(found),
         "carries_data_statistics": found.data_statistics > 0,
@@ -101,6 +151,8 @@ def network_lines(found: ArchMatch) -> list[tuple[str, str]]:
     """The network, line by line."""
     layers = ", ".join(f"{count} {kind}" for kind, count in found.normalisation) or "none"
     carried = CARRIED[found.statistics]
+    if found.untouched_statistics:
+        carried += f"; {found.untouched_statistics:,} stored values were never updated (0 and 1) and say nothing"
     same = same_by_shape(found)
     lines = [
         ("architecture", f"{found.library} {found.name}, {found.coverage:.1%} of the keys, found by {found.by}"),
@@ -109,9 +161,6 @@ def network_lines(found: ArchMatch) -> list[tuple[str, str]]:
         ("normalisation", f"{layers}, {carried}" if found.normalisation else "none"),
         ("data statistics", capacity_text(found.data_statistics, found.side**2)),
     ]
-    if found.unused:
-        more = ", ..." if len(found.unused) > SHOWN else ""
-        lines.append(("left out", f"{len(found.unused)} tensors: {', '.join(found.unused[:SHOWN])}{more}"))
     lines += [("doubt", text) for text in found.doubts]
     return [*lines, *(("evidence", text) for text in found.evidence)]
 

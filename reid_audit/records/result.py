@@ -92,6 +92,8 @@ class CheckpointSummary(Record):
     """Where else in the file tensors are that are shaped like a network."""
     beside: tuple[str, ...] = ()
     """Floating-point tensors in none of them, by name; names that do not look like code are hidden."""
+    apart: tuple[str, ...] = ()
+    """Those of them with rows and columns, as weights have: they can belong to a network of the file."""
     pickled_code: tuple[str, ...] = ()
     """Classes and functions the pickle names beyond the published list; none was imported or called."""
 
@@ -121,7 +123,9 @@ class ArchMatch(Record):
     normalisation: tuple[tuple[str, int], ...] = ()
     """(layer type, count), for example (("BatchNorm2d", 20),)."""
     data_statistics: int = 0
-    """Stored running statistics (2 x channels over all BatchNorm layers)."""
+    """Stored running statistics of the training data (2 x channels over all BatchNorm layers)."""
+    untouched_statistics: int = 0
+    """The same of layers that no training step has updated (means 0, variances 1): they say nothing of any image."""
     statistics: Literal["stored", "none", "missing"] = "none"
     """Whether running statistics are in the file; missing: its layers may be BatchNorm saved without them."""
     unused: tuple[str, ...] = ()

@@ -319,6 +319,9 @@ def _architecture(a: ArchMatch) -> PublicArchitecture:
         head=a.head,
         classes=a.classes,
         input=(a.channels, a.side, a.side),
+        left_out=tuple(scrub(name, 120) for name in a.unused[:NAMED]),
+        left_out_count=len(a.unused),
+        untouched_statistics=a.untouched_statistics,
         input_by=a.side_by,
     )
 

@@ -162,6 +162,7 @@ def _provenance(report: PublicReport) -> str:
     lines = (
         f"- checkpoint `{report.checkpoint.sha256}`",
         f"- policy `{report.policy_sha256}`",
+        *(f"- {inert(said)}" for said in plain.left_out(report)),
         f"- prior `{report.prior.sha256}`, trained on {inert(sets)}, {report.prior.overlap}",
         *(f"- {inert(said)}" for said in plain.films(report)),
         *([f"- age and sex: {inert(said)}"] if (said := plain.reader(report)) else ()),

@@ -85,6 +85,19 @@ def networks(report: PublicReport) -> tuple[tuple[str, str, str, str], ...]:
     return tuple(rows)
 
 
+def left_out(report: PublicReport) -> tuple[str, ...]:
+    """Tensors that were not run: those of the network's own state_dict, and those in no network."""
+    rows = (
+        ("left out", report.architecture.left_out, report.architecture.left_out_count),
+        ("in no network", report.checkpoint.beside, report.checkpoint.beside_count),
+    )
+    return tuple(
+        f"{what}: {', '.join(names)}{f' and {count - len(names)} more' if count > len(names) else ''}"
+        for what, names, count in rows
+        if names
+    )
+
+
 def grouped(report: PublicReport) -> tuple[tuple[Finding, tuple[Metric, ...], str, str], ...]:
     """(first finding, metrics, sentence, remedy) for findings that say the same, in the order of the first."""
     groups: dict[tuple[str, str, str], list[Finding]] = {}

@@ -127,6 +127,11 @@ class PublicArchitecture(Wire):
     classes: NonNegativeInt
     input: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
     """Channels, height, width."""
+    left_out: tuple[Label, ...] = ()
+    """Tensors of its state_dict that it does not run, by name, the first of them."""
+    left_out_count: NonNegativeInt = 0
+    untouched_statistics: NonNegativeInt = 0
+    """Running statistics that no training step has updated: not counted in ``data_statistics``."""
     input_by: Literal["weights", "default", "policy"]
 
 

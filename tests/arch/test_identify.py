@@ -152,8 +152,14 @@ def test_reparametrised_weights_are_folded(spectral: bool) -> None:
 
 
 def test_evidence_of_a_plain_network() -> None:
-    found = match(resnet().state_dict())
-    assert found.data_statistics == 9600
+    state = resnet().state_dict()
+    untouched = match(state)
+    assert (untouched.data_statistics, untouched.untouched_statistics) == (0, 9600)
+    state["bn1.running_mean"] = torch.ones(64)
+    partly = match(state)
+    assert (partly.data_statistics, partly.untouched_statistics) == (128, 9472)
+    found = match({k: torch.ones_like(v) if k.endswith("running_mean") else v for k, v in state.items()})
+    assert (found.data_statistics, found.untouched_statistics) == (9600, 0)
     assert dict(found.normalisation) == {"BatchNorm2d": 20}
     assert (found.coverage, found.missing_keys, found.unexpected_keys) == (1.0, 0, 0)
     assert (found.library, found.family) == ("torchvision", "resnet")

@@ -157,6 +157,21 @@ def test_ones_own_constructor_is_tried_on_every_network(tmp_path: Path, monkeypa
         assert [n.match.by for n in networks if n.match] == ["factory", "factory"]
 
 
+@pytest.mark.parametrize("wrap", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+def test_weights_in_parts_belong_to_their_network(
+    wrap: Callable[[nn.Module], nn.Module], tmp_path: Path, a: State
+) -> None:
+    copy = timm.create_model(NAME, num_classes=2)
+    for name in ("conv1.0", "layer2.0.conv1"):
+        wrap(copy.get_submodule(name))
+    assert told(found(tmp_path, a | under("ema", copy.state_dict()))) == {"": NAME, "ema": NAME}
+
+
+def test_slashes_part_names_too(tmp_path: Path, a: State, b: State) -> None:
+    document = {k.replace(".", "/"): v for k, v in (a | under("ema", b)).items()}
+    assert told(found(tmp_path, document)) == {"": NAME, "ema": NAME}
+
+
 def test_an_unreadable_network_is_told(tmp_path: Path, a: State) -> None:
     broken = a | {"conv1.0.weight": torch.full_like(a["conv1.0.weight"], float("nan"))}
     known, unread = found(tmp_path, {"model": a, "ema": broken})

@@ -151,6 +151,19 @@ def test_what_is_no_network_is_listed_by_name(name: str) -> None:
     assert finding is None or finding in layout.findings
 
 
+def test_what_could_be_weights_is_told_from_logs_and_counts() -> None:
+    beside = {
+        "register_tokens": torch.rand(1, 4, 8), "lstm": {"weight_ih_l0": torch.rand(8, 4), "bias": torch.rand(8)},
+        "mean": torch.rand(3), "confusion": torch.rand(2, 2).double(), "queue": torch.rand(8, 8),
+    }  # fmt: skip
+    layout = parse(saved({"state_dict": A, **beside}))
+    assert set(layout.apart) == {"register_tokens", "lstm.weight_ih_l0"}
+    assert set(layout.apart) < set(layout.beside)
+    assert (
+        parse(saved({"state_dict": {k: v.double() for k, v in A.items()}, **beside})).apart[-1] == "lstm.weight_ih_l0"
+    )
+
+
 def test_every_known_network_is_shaped_like_one() -> None:
     index = shipped()
     for entry in index.entries:

@@ -23,7 +23,8 @@ from reid_audit.errors import ArchitectureError
 def weights() -> dict[str, torch.Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return torchvision.models.resnet18(num_classes=2).state_dict()
+        state = torchvision.models.resnet18(num_classes=2).state_dict()
+    return {key: value + 0.1 if key.endswith("running_mean") else value for key, value in state.items()}
 
 
 def inspected(path: Path, *options: str) -> Result:
@@ -105,6 +106,23 @@ def test_an_unknown_network_is_still_described(tmp_path: Path, weights: dict[str
     assert "first missing layer2.0.conv1.weight" in seen["refusal"]["closest"]
 
 
+def test_every_network_is_listed(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "folds.pt"
+    never = {k: torch.zeros_like(v) if k.endswith("running_mean") else v for k, v in weights.items()}
+    odd = {f"x.{i}.weight": torch.rand(4, 4, 3, 3) for i in range(3)}
+    torch.save({"model": weights, "ema": weights, "fold_1": never, "odd": odd, "age": {"w": torch.rand(3, 8)}}, path)
+    shown = lines(inspected(path, "--side", "32"))
+    assert shown["network"] == ["1 of 3: model", "2 of 3: fold_1", "3 of 3: odd"]
+    assert shown["the same weights"] == ["ema: identical"]
+    assert "9,600 stored values were never updated (0 and 1)" in shown["normalisation"][1]
+    assert shown["architecture"][2].startswith("not known")
+    assert shown["in no network"] == ["1 tensors: age.w"]
+    seen = json.loads(inspected(path, "--json").stdout)
+    assert [network["name"] for network in seen["networks"]] == ["model", "fold_1", "odd"]
+    assert seen["networks"][1]["architecture"]["untouched_statistics"] == 9600
+    assert seen["networks"][2]["architecture"] is None
+
+
 @pytest.mark.parametrize(
     ("extra", "wording"),
     [
@@ -139,9 +157,9 @@ def test_ones_own_constructor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "house_network.py").write_text(source)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "own.safetensors"
-    save_file(
-        torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU()).state_dict(), path
-    )
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU())
+    network(torch.rand(2, 1, 8, 8))
+    save_file(network.state_dict(), path)
     found = inspected(path, "--arch-factory", "house_network:net", "--side", "16", "--json")
     assert found.exit_code == 0, found.output
     document = json.loads(found.stdout)

@@ -382,14 +382,14 @@ def several() -> AuditResult:
     """A file with a passing network, a failing one in two copies, and one that is not known: exits 1."""
     return united(
         (
-            NetworkRecord(name="fold_0", tensors=122, parameters=11_177_538, audited=passing()),
+            NetworkRecord(name="fold_0", tensors=122, parameters=11_177_538, audited=_beside(passing())),
             NetworkRecord(
                 name="fold_1",
                 tensors=122,
                 parameters=11_177_538,
                 copies=(("best_model", "the same in half precision"),),
                 beside=("age_branch.weight",),
-                audited=failing(),
+                audited=_beside(failing()),
             ),
             NetworkRecord(
                 name="decoder",
@@ -400,3 +400,10 @@ def several() -> AuditResult:
             ),
         )
     )
+
+
+def _beside(result: AuditResult) -> AuditResult:
+    """``result`` with tensors that no network runs."""
+    architecture = result.architecture.model_copy(update={"unused": ("age_branch.weight", "age_branch.bias")})
+    checkpoint = result.checkpoint.model_copy(update={"others": ("decoder",), "beside": ("centers",)})
+    return result.model_copy(update={"architecture": architecture, "checkpoint": checkpoint})

@@ -95,6 +95,13 @@ def test_every_format_names_every_network(format: str) -> None:
     assert ("half precision" in text) == (format in ("html", "markdown", "json"))
 
 
+@pytest.mark.parametrize("format", ["html", "markdown", "json"])
+def test_what_no_network_runs_is_listed_by_name(format: str) -> None:
+    text = render(publish(results.several()), format).replace("\\_", "_")  # type: ignore[arg-type]
+    assert "age_branch.bias" in text
+    assert "centers" in text
+
+
 def test_a_network_that_fails_beside_the_one_shown_is_a_result_of_its_own() -> None:
     report = publish(united([row("a", results.failing()), row("b", results.failing())]))
     text = render(report, "sarif")

@@ -13,6 +13,7 @@ from reid_audit.arch import near, norms
 from reid_audit.arch.build_index import normalisation, signature
 from reid_audit.arch.families.base import Family, Recipe
 from reid_audit.arch.norms import Choice
+from reid_audit.arch.statistics import statistics_in
 from reid_audit.records import ArchMatch
 
 
@@ -44,8 +45,7 @@ def describe(family: Family, recipe: Recipe, built: Built, total: int, *, by_nam
         raise near.not_normalised(family.label)
     module = norms.adapt(built.module, held, built.wish)
     check(family, recipe, module, total)
-    means = [getattr(child, "running_mean", None) for child in module.modules()]
-    statistics = 2 * sum(mean.numel() for mean in means if isinstance(mean, Tensor))
+    stored = statistics_in(recipe.state)
     asked = side is not None and not recipe.from_weights
     notes, doubts = norms.reading(held, built.wish)
     return ArchMatch(
@@ -56,8 +56,9 @@ def describe(family: Family, recipe: Recipe, built: Built, total: int, *, by_nam
         by="option" if by_name else "keys",
         unexpected_keys=total - recipe.used,
         normalisation=tuple(sorted(normalisation(module).items())),
-        data_statistics=statistics,
-        statistics="stored" if statistics else norms.statistics(held, built.wish),
+        data_statistics=stored.updated,
+        untouched_statistics=stored.untouched,
+        statistics="stored" if stored.updated else norms.statistics(held, built.wish),
         unused=recipe.unused,
         doubts=(*(() if by_name else recipe.open), *recipe.doubts, *doubts),
         head=recipe.head,
