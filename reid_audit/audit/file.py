@@ -7,14 +7,13 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from reid_audit.arch.beside import config_beside
-from reid_audit.arch.networks import Network, find_networks
+from reid_audit.arch.networks import Network
+from reid_audit.audit.networks import alone, asked_of, networks_of, record_of
 from reid_audit.audit.power_control import ControlCache
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.audit.run import Audited, run_audit
 from reid_audit.budget import Clock, Meter, start
-from reid_audit.checkpoint import Checkpoint, load_checkpoint
-from reid_audit.checkpoint.load import BUFFERS
+from reid_audit.checkpoint import Checkpoint
 from reid_audit.errors import ArchitectureError, AuditError, CohortError
 from reid_audit.judge import united
 from reid_audit.observer import Noted, Observer, SilentObserver
@@ -57,6 +56,7 @@ def audit_file(
     *,
     now: datetime,
     clock: Clock,
+    began: float | None = None,
     observer: Observer | None = None,
     store: RunStore | None = None,
     cache: ControlCache | None = None,
@@ -65,23 +65,13 @@ def audit_file(
 
     Networks share the time: each gets an equal part of what is left when its turn comes, and its attack makes do with
     that. A network that is not known, that cannot be audited, or whose turn does not come is named, and the file does
-    not PASS.
+    not PASS. began: reading of ``clock`` from which on the budget counts; now, without.
     """
-    meter = start(request.policy.budget, clock)
+    meter = start(request.policy.budget, clock, began=began)
     bench = Bench(
         request, kept(films), now, clock, observer or SilentObserver(), store or RunStore(), cache or ControlCache()
     )
-    checkpoint = load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code)
-    declared = request.policy.preprocess.declared
-    networks = find_networks(
-        checkpoint.networks,
-        name=request.architecture,
-        factory=request.factory,
-        side=None if declared is None else declared.side,
-        config=config_beside(request.checkpoint),
-    )
-    if networks[0].refusal is not None:
-        raise networks[0].refusal
+    checkpoint, networks = networks_of(request)
     rows, evidence = _each(bench, checkpoint, networks, meter)
     result = united(rows)
     shown = next((number for number, network in enumerate(result.networks) if network.shown), 0)
@@ -99,7 +89,7 @@ def _each(
         if network.refusal is None:
             share = meter.share(1.0 / (known - number))
             try:
-                audited = None if meter.exhausted() else _one(bench, checkpoint, networks, number, share)
+                audited = None if number and meter.exhausted() else _one(bench, checkpoint, networks, number, share)
             except CohortError:
                 raise  # the films are the same for every network
             except AuditError as error:
@@ -127,7 +117,7 @@ def _one(bench: Bench, checkpoint: Checkpoint, networks: tuple[Network, ...], nu
     if len(networks) > 1:
         name = network.match.name if network.match else "not known"
         bench.observer.notice(Noted(f"network {number + 1} of {len(networks)}: {network.place} ({name})"))
-    own = alone(checkpoint, network) if len(networks) > 1 else checkpoint
+    own = alone(checkpoint, network)
     request = asked_of(network, bench.request, first=number == 0)
 
     def run(request: AuditRequest) -> Audited:
@@ -149,45 +139,6 @@ def _one(bench: Bench, checkpoint: Checkpoint, networks: tuple[Network, ...], nu
         if number == 0 or request.base is None:
             raise
         return run(request.model_copy(update={"base": None}))  # the base is that of another network of the file
-
-
-def asked_of(network: Network, request: AuditRequest, *, first: bool) -> AuditRequest:
-    """The request as it concerns one network: options that name an architecture count where they fit it."""
-    changes: dict[str, object] = {}
-    if network.match is not None and network.match.by != "option":
-        changes["architecture"] = None
-    if network.match is not None and network.match.by != "factory":
-        changes["factory"] = None
-    if not first and network.match is not None and network.match.head in ("features", "segmentation"):
-        changes["policy"] = request.policy.model_copy(update={"head": None})
-    return request.model_copy(update=changes)
-
-
-def alone(checkpoint: Checkpoint, network: Network) -> Checkpoint:
-    """The file as if it held that network only; its digest stays the file's."""
-    counts = {"tensors": len(network.tensors), "parameters": parameters(network)}
-    summary = checkpoint.summary.model_copy(update=counts)
-    return replace(checkpoint, tensors=dict(network.tensors), summary=summary, name=network.name, others=())
-
-
-def record_of(network: Network) -> NetworkRecord:
-    """A network of the file before its audit."""
-    refusal = network.refusal
-    return NetworkRecord(
-        name=network.name,
-        copies=network.copies,
-        beside=network.beside,
-        tensors=len(network.tensors),
-        parameters=parameters(network),
-        why="" if refusal is None else f"{refusal.what} ({refusal.closest})",
-        remedy="" if refusal is None else refusal.remedy,
-    )
-
-
-def parameters(network: Network) -> int:
-    """Floating-point values of a network's tensors, buffers excluded."""
-    own = [v for key, v in network.tensors.items() if v.is_floating_point() and not key.endswith(BUFFERS)]
-    return sum(value.numel() for value in own)
 
 
 def _shelf(store: RunStore, number: int) -> RunStore:

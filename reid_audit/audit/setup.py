@@ -69,15 +69,7 @@ def prepare(request: AuditRequest, films: Films, checkpoint: Checkpoint | None =
     Raises AuditError subclasses.
     """
     checkpoint = checkpoint or load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code)
-    declared = request.policy.preprocess.declared
-    target = identify(
-        checkpoint.tensors,
-        name=request.architecture,
-        factory=request.factory,
-        side=None if declared is None else declared.side,
-        config=config_beside(request.checkpoint),
-    )
-    target = replace(target, match=apart(target.match, checkpoint.summary.apart))
+    declared, target = request.policy.preprocess.declared, target_of(request, checkpoint)
     if request.policy.head is not None:
         target = replace(target, match=stated_head(target.match, request.policy.head))
     spatial = declared or PreprocessSpec()
@@ -96,6 +88,19 @@ def prepare(request: AuditRequest, films: Films, checkpoint: Checkpoint | None =
         base=None if base is None else _base(base, request, target, device),
     )
     return Setup(checkpoint, task, device, images, cohort, origin, by, loaded_predictors(request, films), base)
+
+
+def target_of(request: AuditRequest, checkpoint: Checkpoint) -> Target:
+    """The network of ``checkpoint``; tensors apart from it in the file are a doubt. Raises ArchitectureError."""
+    declared = request.policy.preprocess.declared
+    target = identify(
+        checkpoint.tensors,
+        name=request.architecture,
+        factory=request.factory,
+        side=None if declared is None else declared.side,
+        config=config_beside(request.checkpoint),
+    )
+    return replace(target, match=apart(target.match, checkpoint.summary.apart))
 
 
 def stated_head(match: ArchMatch, head: Literal["softmax", "sigmoid", "regression"]) -> ArchMatch:

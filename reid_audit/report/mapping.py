@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable
 
 from reid_audit.records import (
     REASON_TEXT,
@@ -77,7 +78,8 @@ def publish(result: AuditResult) -> PublicReport:
     """What of ``result`` may be published. Demographic figures about fewer than 10 people become ``small_cell``."""
     doubts = {d.metric: d.reason for d in result.verdict.demoted}
     measurements = tuple(_demote(_suppress(m), doubts) for m in result.measurements)
-    hidden = small_cells(result.measurements)
+    every = (result, *(network.audited for network in result.networks if network.audited is not None))
+    hidden = small_cells(m for one in every for m in one.measurements)
     return PublicReport(
         started=result.started,
         method=scrub(result.method, 120),
@@ -159,7 +161,7 @@ def _network(network: NetworkRecord, result: AuditResult) -> PublicNetwork:
     )
 
 
-def small_cells(measurements: tuple[Measurement, ...]) -> frozenset[Metric]:
+def small_cells(measurements: Iterable[Measurement]) -> frozenset[Metric]:
     """Metrics about fewer people than are published."""
     found = tuple(_suppress(m) for m in measurements)
     return frozenset(m.metric for m in found if isinstance(m, Unmeasured) and m.reason is Reason.SMALL_CELL)

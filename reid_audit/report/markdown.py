@@ -27,7 +27,7 @@ def render_markdown(report: PublicReport) -> str:
         f"**{inert(plain.headline(report))}** {plain.meaning(report)}",
         facts(report),
         _findings(report),
-        _networks(report),
+        network_table(report),
         "\n\n".join(("### Gates", *words.doubts(report), gate_table(report.gates))),
         _bracket(report),
         "### Controls\n\n" + _controls(report.controls),
@@ -68,7 +68,7 @@ def _findings(report: PublicReport) -> str:
     return "\n".join(lines)
 
 
-def _networks(report: PublicReport) -> str:
+def network_table(report: PublicReport) -> str:
     """All networks of the file, a row each."""
     if not report.networks:
         return ""

@@ -6,7 +6,7 @@ import json
 import re
 
 from reid_audit.report import plain, words
-from reid_audit.report.markdown import MARK, facts, gate_table, inert
+from reid_audit.report.markdown import MARK, facts, gate_table, inert, network_table
 from reid_audit.report.wire import PublicReport
 
 START = "<!-- reid-audit:start -->"
@@ -49,6 +49,7 @@ def section(report: PublicReport, link: str) -> str:
         f"{MARK[verdict.outcome]} **{words.OUTCOME_WORD[verdict.outcome]}.** "
         f"{inert(plain.headline(report))} {plain.meaning(report)}",
         facts(report),
+        *filter(None, (network_table(report),)),
         gate_table(report.gates),
         "What a pass does not mean:\n\n" + "\n".join(f"- {line}" for line in words.NOT_A_PASS),
         f"[Full report]({link}) of {report.started:%d %B %Y}, made by reid-audit {inert(report.tool.version)}. It is "

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from PIL import Image
 from preflight_films import corrupt, film, side
@@ -16,8 +17,8 @@ from reid_audit.arch.target import Target
 from reid_audit.audit import AuditRequest
 from reid_audit.audit.preflight import Looked, Source, look_ahead, machine
 from reid_audit.audit.preflight.forecast import Load, Speed, cost_of, speed_of, stages
-from reid_audit.audit.preflight.look import in_the_way, of_cost
-from reid_audit.audit.preflight.record import Role
+from reid_audit.audit.preflight.look import for_each, in_the_way, network, of_cost, of_networks
+from reid_audit.audit.preflight.record import Cost, Role
 from reid_audit.demo.targets import SPEC, checkpoint_path
 from reid_audit.observer import Event, StageEnded, StageStarted
 from reid_audit.prior.gaussian import fit_gaussian
@@ -267,3 +268,24 @@ def test_a_doubt_about_the_network_withholds_the_pass() -> None:
     (why,) = in_the_way(request, {}, True, match)
     assert "two layers were left out" in why.text
     assert not why.by_luck
+
+
+def test_several_networks_cost_as_much_as_all_and_an_unknown_one_is_in_the_way(tmp_path: Path) -> None:
+    known = timm.create_model("test_resnet", num_classes=2).state_dict()
+    unknown = {f"x.{i}.weight": torch.rand(4, 4, 3, 3) for i in range(3)}
+    torch.save({"fold_0": known, "fold_1": {k: v + 1 for k, v in known.items()}, "odd": unknown}, tmp_path / "f.pt")
+    target, networks, errors = network(AuditRequest(checkpoint=tmp_path / "f.pt", policy_sha256=SHA))
+    assert target is not None
+    assert errors == ()
+    assert [found.name for found in networks] == ["fold_0", "fold_1", "odd"]
+    (why,) = of_networks(networks)
+    assert "at odd" in why.text
+    once = Cost(
+        network="n", side=8, side_by="policy", stages=(("reading films", 2.0), ("attack", 3.0)), memory_bytes=1,
+        memory_free=None, disk_bytes=1, disk_free=None,
+    )  # fmt: skip
+    both = for_each(once, 2)
+    assert both is not None
+    assert both.seconds == 8.0
+    assert for_each(once, 1) is once
+    assert for_each(None, 2) is None

@@ -10,6 +10,7 @@ import results
 from reid_audit.judge import judge_again, judged_each, united
 from reid_audit.records import AuditResult, Gap, Gate, Metric, NetworkRecord, Outcome
 from reid_audit.report import publish, render
+from reid_audit.report.modelcard import insert
 
 TODAY = date(2026, 3, 1)
 UNKNOWN = NetworkRecord(name="decoder", why="no known architecture explains it", remedy="give its constructor")
@@ -100,6 +101,12 @@ def test_what_no_network_runs_is_listed_by_name(format: str) -> None:
     text = render(publish(results.several()), format).replace("\\_", "_")  # type: ignore[arg-type]
     assert "age_branch.bias" in text
     assert "centers" in text
+
+
+def test_the_model_card_lists_every_network() -> None:
+    text = insert("", publish(results.several()), "report.html").replace("\\_", "_")
+    assert all(f"| {name}" in text for name in ("fold_0", "fold_1", "decoder"))
+    assert "### Networks" not in insert("", publish(results.passing()), "report.html")
 
 
 def test_a_network_that_fails_beside_the_one_shown_is_a_result_of_its_own() -> None:

@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from reid_audit.arch.beside import config_beside
-from reid_audit.arch.identify import identify
+from reid_audit.arch.networks import Network
 from reid_audit.arch.target import Target
+from reid_audit.audit.networks import alone, asked_of, networks_of
 from reid_audit.audit.preflight import films
 from reid_audit.audit.preflight.forecast import Load, cost_of
 from reid_audit.audit.preflight.reach import Hindrance, Reach, hindered, reach
 from reid_audit.audit.preflight.record import WORDS, Cost, Finding, Preflight, Role, Topic
 from reid_audit.audit.request import AuditRequest
-from reid_audit.audit.setup import file_origin
+from reid_audit.audit.setup import file_origin, target_of
 from reid_audit.budget import Clock
-from reid_audit.checkpoint import load_checkpoint
 from reid_audit.cohort import CohortSurvey, Shared, survey
 from reid_audit.device import usable_device
 from reid_audit.errors import AuditError, PriorError
@@ -70,14 +69,17 @@ def look_ahead(
     per_film = (clock() - began) / max(1, sum(found.decoded for found in surveys.values()))
     shared = films.common(surveys)
     told.notice(StageStarted("preflight: network"))
-    target, wrong = network(request)
+    target, networks, wrong = network(request)
     match = None if target is None else target.match
     origin, errors = of_prior_file(request)
     errors = (*wrong, *errors)
     within = hindered(
-        reachable(request, surveys, checkpoint_sha256, today), *in_the_way(request, shared, origin, match)
+        reachable(request, surveys, checkpoint_sha256, today),
+        *in_the_way(request, shared, origin, match),
+        *of_networks(networks),
     )
-    cost = None if target is None else cost_of(target, request, load_of(surveys, per_film), out)
+    known = sum(found.match is not None for found in networks)
+    cost = None if target is None else for_each(cost_of(target, request, load_of(surveys, per_film), out), known)
     told.notice(StageEnded("preflight: network", "unknown" if match is None else match.name))
     findings = (
         *films.of_each_side(surveys),
@@ -120,20 +122,33 @@ def reachable(request: AuditRequest, surveys: Mapping[Role, CohortSurvey], sha25
     return reach(request.policy, people.get("reference"), people.get("holdout"), waived=waived)
 
 
-def network(request: AuditRequest) -> tuple[Target | None, tuple[AuditError, ...]]:
-    """The network on its device, or why there is none."""
-    declared = request.policy.preprocess.declared
+def network(request: AuditRequest) -> tuple[Target | None, tuple[Network, ...], tuple[AuditError, ...]]:
+    """The first network of the file on its device, and all of them; or why there is none."""
+    networks: tuple[Network, ...] = ()
     try:
-        target = identify(
-            load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code).tensors,
-            name=request.architecture,
-            factory=request.factory,
-            side=None if declared is None else declared.side,
-            config=config_beside(request.checkpoint),
-        )
-        return replace(target, module=target.module.to(usable_device(request.device))), ()
+        checkpoint, networks = networks_of(request)
+        own, asked = alone(checkpoint, networks[0]), asked_of(networks[0], request, first=True)
+        target = target_of(asked, own)
+        return replace(target, module=target.module.to(usable_device(request.device))), networks, ()
     except AuditError as error:
-        return None, (error,)
+        return None, networks, (error,)
+
+
+def for_each(cost: Cost | None, networks: int) -> Cost | None:
+    """The cost of the first network, taken for every one of a file that holds ``networks``; films are read once."""
+    if cost is None or networks < 2:
+        return cost
+    reading, *others = cost.stages
+    stages = (reading, *((stage, seconds * networks) for stage, seconds in others))
+    return cost.model_copy(update={"network": f"{networks} networks, the first {cost.network}", "stages": stages})
+
+
+def of_networks(networks: tuple[Network, ...]) -> Iterator[Hindrance]:
+    """Networks of the file that no audit will reach."""
+    for found in networks:
+        if found.refusal is not None:
+            said = f"the file holds a network that is not known, at {found.place}: {found.refusal.what}"
+            yield Hindrance(text=said, remedy=found.refusal.remedy)
 
 
 def of_prior_file(request: AuditRequest) -> tuple[bool, tuple[AuditError, ...]]:
