@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from benchmarks.lab.data import SPEC, accuracy, few, sex_labels, splits
 from benchmarks.lab.pages import Row, publish
 from benchmarks.lab.training import overfit, regular
-from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, run_audit
+from reid_audit.audit import AuditedFile, AuditRequest, Films, PriorFilms, audit_file
 from reid_audit.cli.check import deliver
 from reid_audit.cohort import Cohort
 from reid_audit.console import ConsoleObserver, console_for, show_result
@@ -49,7 +49,7 @@ def make() -> torch.nn.Module:
     return module
 
 
-def audit(checkpoint: Path, reference: Cohort, holdout: Cohort, prior: Cohort, out: Path, seed: int) -> Audited:
+def audit(checkpoint: Path, reference: Cohort, holdout: Cohort, prior: Cohort, out: Path, seed: int) -> AuditedFile:
     """The command ``reid-audit check`` on cohorts that are already in memory."""
     policy = Policy(preprocess=PreprocessPolicy(declared=SPEC.model_copy(update={"side": SIDE})))
     request = AuditRequest(checkpoint=checkpoint, policy=policy, policy_sha256=policy_sha256(policy), seed=seed)
@@ -60,13 +60,13 @@ def audit(checkpoint: Path, reference: Cohort, holdout: Cohort, prior: Cohort, o
     )
     console = console_for(quiet=False)
     with ConsoleObserver(console) as observer:
-        found = run_audit(request, films, now=datetime.now(UTC), clock=time.monotonic, observer=observer)
+        found = audit_file(request, films, now=datetime.now(UTC), clock=time.monotonic, observer=observer)
     deliver(found, out, FORMATS)
     show_result(console, found.result)
     return found
 
 
-def row(name: str, found: Audited, train: float, test: float) -> Row:
+def row(name: str, found: AuditedFile, train: float, test: float) -> Row:
     """One line of the table."""
     cells = [
         name,

@@ -25,6 +25,7 @@ TRAINING = (
 KNOWN = tuple((re.compile(rf"(^|\.)({pattern})(\.|$)"), kind) for pattern, kind in TRAINING)
 WHOLE = 20
 """Keys under one name that make it a network of its own."""
+APART = "outside of the network's own dictionary, and can belong to it: "
 DOUBT = "left out beside the network, and can belong to the one that was trained"
 
 

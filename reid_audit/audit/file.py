@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 
 from reid_audit.arch.networks import Network
 from reid_audit.audit.networks import alone, asked_of, networks_of, record_of
@@ -21,6 +21,7 @@ from reid_audit.records import AuditResult, NetworkRecord
 from reid_audit.report.evidence import Evidence
 from reid_audit.store import RunStore
 
+Read = TypeVar("Read")
 LATE = NetworkRecord(
     name="", why="the budget ended before it was audited", remedy="raise --budget, or audit the networks one by one"
 )
@@ -152,14 +153,19 @@ def _shelf(store: RunStore, number: int) -> RunStore:
 
 def kept(films: Films) -> Films:
     """``films`` that are read once for each frame, however many networks ask for them."""
-    sources = {field.name: getattr(films, field.name) for field in fields(films)}
-    return replace(films, **{name: _once(read) for name, read in sources.items() if read is not None})
+    reference, holdout, prior = films.reference, films.holdout, films.prior
+    return replace(
+        films,
+        reference=None if reference is None else _once(reference),
+        holdout=None if holdout is None else _once(holdout),
+        prior=None if prior is None else _once(prior),
+    )
 
 
-def _once(read: Callable[[Frame], Any]) -> Callable[[Frame], Any]:
-    known: dict[tuple[object, ...], Any] = {}
+def _once(read: Callable[[Frame], Read]) -> Callable[[Frame], Read]:
+    known: dict[tuple[object, ...], Read] = {}
 
-    def look_up(frame: Frame) -> Any:
+    def look_up(frame: Frame) -> Read:
         wanted = (frame.spec, frame.side, frame.channels)
         if wanted not in known:
             known[wanted] = read(frame)
