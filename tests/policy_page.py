@@ -126,7 +126,8 @@ def page(text: str) -> str:
         block = re.compile(rf"<!-- table: {name} -->\n.*?<!-- end -->", re.DOTALL)
         if len(block.findall(text)) != 1:
             raise ValueError(f"docs/policy.md has not one table {name}")
-        text = block.sub(lambda _, name=name: f"<!-- table: {name} -->\n{table(name)}\n<!-- end -->", text)
+        made = f"<!-- table: {name} -->\n{table(name)}\n<!-- end -->"
+        text = made.join(block.split(text))
     return text
 
 

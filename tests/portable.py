@@ -35,7 +35,7 @@ def processors() -> dict[str, Environment]:
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return {"this processor": {}}
     known = torch.backends.cpu.get_cpu_capability()
-    found = numpy.show_config(mode="dicts")["SIMD Extensions"].get("found", [])  # type: ignore[call-overload]
+    found = numpy.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     wide = [name for name in found if name == "X86_V4" or name.startswith("AVX512")]
     plain = {
         "ATEN_CPU_CAPABILITY": "default",

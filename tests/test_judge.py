@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -352,7 +353,7 @@ SCREEN = (
 
 
 def test_checkpoint_only_is_inconclusive_unless_the_policy_accepts_a_screening() -> None:
-    films = {"has_reference": False, "has_holdout": False}
+    films: dict[str, Any] = {"has_reference": False, "has_holdout": False}
     assert _judge(SCREEN, **films).outcome is Outcome.INCONCLUSIVE
     policy = Policy(evidence="checkpoint", gates=(Gate(metric=Metric.CONSENSUS, fail=0.2, basis="excess"),))
     verdict = _judge(SCREEN, policy, **films)

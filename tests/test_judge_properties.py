@@ -12,10 +12,12 @@ from reid_audit.records import (
     CONTROLS,
     METRICS,
     Control,
+    ControlDecision,
     Controls,
     Corroboration,
     Direction,
     Gate,
+    GateDecision,
     Measured,
     Measurement,
     Metric,
@@ -137,12 +139,13 @@ def check(verdict: Verdict, case: Case, policy: Policy) -> None:
     assert (verdict.outcome is Outcome.FAIL) == bool(breached)
     assert {b.metric for b in verdict.breaches} == breached
     assert {b.metric for b in verdict.waived} == {metric for metric, row in rows.items() if row.status == "waived"}
-    for row in (*verdict.gates, *verdict.controls):
+    rows_of: tuple[GateDecision | ControlDecision, ...] = (*verdict.gates, *verdict.controls)
+    for row in rows_of:
         assert bool(row.remedy) == row.lacking
         assert not row.lacking or any(gap.text == row.text for gap in verdict.gaps)
     if verdict.outcome is Outcome.PASS:
         assert verdict.gaps == ()
-        assert not any(row.lacking for row in (*verdict.gates, *verdict.controls))
+        assert not any(row.lacking for row in rows_of)
         assert not {row.status for row in verdict.gates} & {"breach", "open"}
     else:
         assert verdict.breaches or verdict.gaps
@@ -179,8 +182,8 @@ def test_rows_and_outcome_agree_and_no_breach_is_hidden(case: Case, policy: Poli
         for each, decided in zip(policy.gates, verdict.gates, strict=True):
             shown = {"indicator"} if METRICS[each.metric].none_is_clear else set()
             assert each.clear is None or decided.status in {"clear", "waived"} | shown
-        for row in verdict.controls:
-            assert row.status == ("met" if policy.controls.asks(row.control) else "not_required")
+        for control in verdict.controls:
+            assert control.status == ("met" if policy.controls.asks(control.control) else "not_required")
 
 
 @settings(max_examples=100, deadline=None)

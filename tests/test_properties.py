@@ -93,7 +93,9 @@ def test_weight_and_spectral_norm_fold_to_the_weight_torch_uses(make: Any, seed:
         layer.eval()
         folded = canonical({f"a.{key}": value.detach() for key, value in layer.state_dict().items()}).state
         assert set(folded) == {"a.weight", "a.bias"}
-        assert torch.allclose(folded["a.weight"], layer.weight, atol=1e-5)
+        weight = layer.weight
+        assert isinstance(weight, torch.Tensor)
+        assert torch.allclose(folded["a.weight"], weight, atol=1e-5)
 
 
 CELL = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12)

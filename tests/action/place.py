@@ -70,7 +70,7 @@ class Place:
         return self.workspace / "reid-audit-report" / "latest"
 
 
-def annotations(job: Any, level: str) -> list[str]:
+def notes_of(job: Any, level: str) -> list[str]:
     return [line for line in job.log.splitlines() if line.startswith(f"::{level} ")]
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from place import FOLDER, Place, annotations, load, results, runner
+from place import FOLDER, Place, load, notes_of, results, runner
 
 from reid_audit.report import FILES
 
@@ -55,7 +55,7 @@ def test_the_real_command_on_a_broken_file(place: Place) -> None:
     inputs = {"checkpoint": "model.pt", "version": "preinstalled", "budget": "5s", "device": "cpu", "profile": "ci"}
     job = runner.run_action(place.workspace, place.temp, inputs, "push", {})
     assert job.code == 3
-    assert "reid-audit ended with 3 and wrote no report" in annotations(job, "error")[0]
+    assert "reid-audit ended with 3 and wrote no report" in notes_of(job, "error")[0]
     assert "Usage:" not in job.log
 
 

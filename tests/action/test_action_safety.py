@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from place import WEIGHTS, Place, annotations, edit, results
+from place import WEIGHTS, Place, edit, notes_of, results
 
 REPOSITORY = {"full_name": "clinic/models"}
 
@@ -51,7 +51,7 @@ def test_annotations_are_escaped_and_folded(place: Place) -> None:
 
     edit(place, many)
     job = place.run(0)
-    warnings = annotations(job, "warning")
+    warnings = notes_of(job, "warning")
     assert len(warnings) == 10
     assert warnings[0] == "::warning title=reid-audit evidence::50 %25%0D%0A::error::x"
     assert warnings[-1].endswith("::5 more in the report")
@@ -94,7 +94,7 @@ def test_unsafe_events_are_refused_before_anything_runs(place: Place, event: str
     job = place.run(0, event, payload)
     assert (job.code, job.outputs["verdict"], job.outputs["exit-code"]) == (3, "not_audited", "3")
     assert job.ran == ["Refuse unsafe events", "Judge", "Exit code"]
-    assert annotations(job, "error")[0].startswith("::error title=reid-audit refused::")
+    assert notes_of(job, "error")[0].startswith("::error title=reid-audit refused::")
     assert not (place.temp / "arguments.json").exists()
 
 
@@ -169,7 +169,7 @@ def test_unknown_base_is_not_audited(place: Place) -> None:
     commit(place.workspace)
     job = place.run(0, "pull_request", pull(sha="12" * 20))
     assert job.code == 3
-    assert "fetch-depth: 0" in annotations(job, "error")[0]
+    assert "fetch-depth: 0" in notes_of(job, "error")[0]
     assert not (place.temp / "arguments.json").exists()
 
 

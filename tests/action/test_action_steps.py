@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from place import SHA, Place, annotations, edit, results
+from place import SHA, Place, edit, notes_of, results
 
 from reid_audit.report import FILES
 
@@ -31,10 +31,10 @@ def test_leaking(place: Place) -> None:
         "failed-gates": "linkage_p,membership_tpr_at_1pct_fpr,likely_samples,nearest_ssim,nearest_nn",
     }
     assert job.ran[-1] == "Exit code"
-    errors = annotations(job, "error")
+    errors = notes_of(job, "error")
     assert len(errors) == 5
     assert errors[0].startswith("::error title=reid-audit linkage_p::linkage_p 0.0005 breaches 0.01")
-    (gap,) = annotations(job, "warning")
+    (gap,) = notes_of(job, "warning")
     assert "reid-audit linkage_tpr_at_1pct_fpr" in gap
     assert job.summary == (place.prepared / "report.md").read_text(encoding="utf-8")
     for name in FILES.values():
@@ -46,7 +46,7 @@ def test_clean(place: Place) -> None:
     job = place.run(0)
     assert (job.code, job.outputs["verdict"], job.outputs["exit-code"]) == (0, "pass", "0")
     assert job.outputs["failed-gates"] == ""
-    assert annotations(job, "error") == annotations(job, "warning") == []
+    assert notes_of(job, "error") == notes_of(job, "warning") == []
     assert "PASS" in job.summary
 
 
@@ -54,11 +54,11 @@ def test_inconclusive(place: Place) -> None:
     place.write(results.screening())
     job = place.run(4)
     assert (job.code, job.outputs["verdict"], job.outputs["exit-code"]) == (4, "inconclusive", "4")
-    warnings = annotations(job, "warning")
+    warnings = notes_of(job, "warning")
     assert len(warnings) == 2
     assert "title=reid-audit evidence::" in warnings[0]
     assert "raise --budget" in warnings[0]
-    assert annotations(job, "error") == []
+    assert notes_of(job, "error") == []
     assert "INCONCLUSIVE" in job.summary
     assert Path(place.workspace, job.outputs["report-html"]).is_file()
 
@@ -67,7 +67,7 @@ def test_crashing(place: Place) -> None:
     job = place.run(3)
     assert (job.code, job.outputs["verdict"], job.outputs["exit-code"]) == (3, "not_audited", "3")
     assert job.outputs["report-json"] == ""
-    assert "wrote no report" in annotations(job, "error")[0]
+    assert "wrote no report" in notes_of(job, "error")[0]
     assert "NOT AUDITED" in job.summary
 
 
@@ -126,7 +126,7 @@ def test_what_is_not_this_verdict_is_not_audited(place: Place, prepare: Callable
     prepare(place)
     job = place.run(0)
     assert (job.code, job.outputs["verdict"], job.outputs["report-json"]) == (3, "not_audited", "")
-    assert len(annotations(job, "error")) == 1
+    assert len(notes_of(job, "error")) == 1
 
 
 def test_missing_checkpoint(place: Place) -> None:
@@ -157,4 +157,4 @@ def test_a_pointer_that_is_a_folder_is_not_taken_for_this_run(place: Place) -> N
     place.report().mkdir(parents=True)
     job = place.run(0)
     assert (job.code, job.outputs["verdict"]) == (3, "not_audited")
-    assert "clear out-dir" in annotations(job, "error")[0]
+    assert "clear out-dir" in notes_of(job, "error")[0]

@@ -103,7 +103,7 @@ def test_workflows_may_only_read(path: Path) -> None:
     document = read(path)
     assert document["permissions"] == {"contents": "read"}
     assert not any("permissions" in job for job in document["jobs"].values())
-    triggers = document[True]  # YAML 1.1 reads "on" as a boolean
+    triggers = document[True]  # type: ignore[index]  # YAML 1.1 reads "on" as a boolean
     assert "pull_request_target" not in triggers
     for step in steps_of(path):
         if step.get("uses", "").startswith("actions/checkout@"):

@@ -49,7 +49,7 @@ def images_for(channels: int, side: int) -> Tensor:
 
 
 def resnet(**changes: nn.Module) -> nn.Module:
-    module = torchvision.models.resnet18(num_classes=2)
+    module: nn.Module = torchvision.models.resnet18(num_classes=2)
     for name, new in changes.items():
         setattr(module, name, new)
     return module

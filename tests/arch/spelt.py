@@ -38,7 +38,7 @@ def without(state: State, *starts: str) -> State:
     return {key: value for key, value in state.items() if not key.startswith(starts)}
 
 
-def renamed(state: State, *rules: tuple[str, str]) -> State:
+def renamed(state: State, *rules: tuple[str, str | Callable[[re.Match[str]], str]]) -> State:
     done = {}
     for key, value in state.items():
         for pattern, new in rules:

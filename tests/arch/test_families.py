@@ -41,11 +41,13 @@ class Case:
 
 
 def logits(output: Any) -> Tensor:
-    return output.logits
+    found: Tensor = output.logits
+    return found
 
 
 def class_token(output: Any) -> Tensor:
-    return output.last_hidden_state[:, 0]
+    found: Tensor = output.last_hidden_state[:, 0]
+    return found
 
 
 SMALL = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 96}
@@ -56,12 +58,13 @@ CLIP = {k: v for k, v in SMALL.items() if k != "num_labels"}
 def of_transformers(name: str, **options: Any) -> Callable[[Any], nn.Module]:
     def build(library: Any) -> nn.Module:
         config_name = name.split("For")[0].removesuffix("Model") + "Config"
-        return getattr(library, name)(getattr(library, config_name)(**options))
+        built: nn.Module = getattr(library, name)(getattr(library, config_name)(**options))
+        return built
 
     return build
 
 
-def unprojected(tower: Any) -> nn.Module:
+def unprojected(tower: Any) -> Any:
     """The tower with a projection that changes nothing, because the audit leaves projections out."""
     tower.proj = nn.Parameter(torch.eye(tower.proj.shape[0]))
     return tower
@@ -137,7 +140,7 @@ CASES: dict[str, Case] = {
     "nnunet-residual": Case("dynamic_network_architectures.architectures.unet", lambda m: m.ResidualEncoderUNet(
         1, 3, (4, 8, 16), nn.Conv2d, 3, (1, 2, 2), [1, 2, 2], num_classes=3, n_conv_per_stage_decoder=[1, 1], **NNUNET),
         "ResidualEncoderUNet", 32, 1),
-    **{f"smp-{name}": Case("segmentation_models_pytorch", lambda m, name=name, options=options: getattr(m, name)(
+    **{f"smp-{name}": Case("segmentation_models_pytorch", lambda m, name=name, options=options: getattr(m, name)(  # type: ignore[misc]
         "resnet18", encoder_weights=None, in_channels=1, classes=3, **options), f"{name}-resnet18", 128, 1)
        for name, options in SMP.items()},
     "smp-se": Case("segmentation_models_pytorch", lambda m: m.Unet(
@@ -181,7 +184,7 @@ def test_round_trip_in_two_formats(case: Case) -> None:
 
 NARROW_HEADS = {"num_attention_heads": 4, "layer_norm_eps": 1e-3}
 """Not one head per 64 channels, and an epsilon that shows: only config.json can tell."""
-SAVED = {
+SAVED: dict[str, tuple[str, dict[str, Any]]] = {
     "ViT": ("ViTForImageClassification", SMALL | NARROW_HEADS),
     "DeiT": ("DeiTForImageClassification", SMALL | NARROW_HEADS),
     "BEiT": ("BeitForImageClassification", SMALL | NARROW_HEADS | {"use_relative_position_bias": True}),
@@ -197,7 +200,7 @@ def test_a_saved_folder_with_its_configuration(name: str, tmp_path: Path) -> Non
     library = pytest.importorskip("transformers", reason="transformers is the oracle of this test")
     model, options = SAVED[name]
     module = randomised(of_transformers(model, **options)(library))
-    module.save_pretrained(tmp_path)
+    module.save_pretrained(tmp_path)  # type: ignore[operator]
     path = tmp_path / "model.safetensors"
     target = identify(load_checkpoint(path).tensors, config=config_beside(path))
     assert (target.match.name, target.match.side) == (name, 32)

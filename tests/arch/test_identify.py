@@ -142,8 +142,8 @@ def test_a_stripped_common_module_is_put_back() -> None:
 def test_reparametrised_weights_are_folded(spectral: bool) -> None:
     module = resnet()
     wrap = nn.utils.parametrizations.weight_norm if not spectral else nn.utils.spectral_norm
-    wrap(module.layer1[0].conv1)
-    wrap(module.layer3[1].conv2)
+    wrap(module.get_submodule("layer1.0.conv1"))
+    wrap(module.get_submodule("layer3.1.conv2"))
     if spectral:
         module.eval()
     target = identify(module.state_dict())

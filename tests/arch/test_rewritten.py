@@ -190,13 +190,13 @@ def test_weights_in_parts(kind: str) -> None:
     module = small("resnet18")
     for layer in convolutions(module)[::2]:
         if kind.startswith("pruned"):
-            prune.l1_unstructured(layer, "weight", 0.5)
+            prune.l1_unstructured(layer, "weight", 0.5)  # type: ignore[no-untyped-call]
         elif kind == "spectral norm":
             parametrizations.spectral_norm(layer)
         else:
             (nn.utils.weight_norm if kind == "weight norm" else parametrizations.weight_norm)(layer)
     if kind == "pruned with a bias":
-        prune.random_unstructured(module.fc, "bias", 0.5)
+        prune.random_unstructured(module.fc, "bias", 0.5)  # type: ignore[no-untyped-call]
     module.eval()
     for loaded in saved(module.state_dict()):
         target = identify(loaded)
@@ -207,10 +207,11 @@ def test_weights_in_parts(kind: str) -> None:
 
 def test_a_mask_beside_its_weight_is_applied() -> None:
     module = small("resnet18")
-    mask = torch.rand(module.conv1.weight.shape, generator=torch.Generator().manual_seed(2)) > 0.5
+    weight = module.get_parameter("conv1.weight")
+    mask = torch.rand(weight.shape, generator=torch.Generator().manual_seed(2)) > 0.5
     state = module.state_dict() | {"conv1.weight_mask": mask}
     with torch.no_grad():
-        module.conv1.weight.mul_(mask)
+        weight.mul_(mask)
     same(identify(state), module)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import timm
@@ -100,14 +101,16 @@ class Adapted(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         update: Tensor = self.lora_B["default"](self.lora_A["default"](x))
-        return self.base_layer(x) + self.scale * update
+        found: Tensor = self.base_layer(x) + self.scale * update
+        return found
 
 
 @pytest.mark.parametrize("alpha", [None, 4.0])
 def test_unmerged_lora_gives_the_same_output(alpha: float | None) -> None:
     module = timm.create_model("vit_tiny_patch16_224", num_classes=2, img_size=32)
-    for block in module.blocks:
-        block.mlp.fc1 = Adapted(block.mlp.fc1, 2, 1.0 if alpha is None else alpha / 2)
+    for block in module.get_submodule("blocks").children():
+        mlp: Any = block.get_submodule("mlp")
+        mlp.fc1 = Adapted(mlp.fc1, 2, 1.0 if alpha is None else alpha / 2)
     state = {f"base_model.model.{k}": v for k, v in module.state_dict().items()}
     if alpha is not None:
         paths = [k.removesuffix(".base_layer.weight") for k in state if k.endswith(".base_layer.weight")]
@@ -127,14 +130,14 @@ def test_adapters_without_their_weights_are_left_alone() -> None:
 
 @pytest.mark.parametrize("kind", ["weight norm, old", "weight norm, new", "spectral norm, old", "spectral norm, new"])
 def test_reparametrised_layers_give_the_same_output(kind: str) -> None:
-    wrap = {
+    wrap: Any = {
         "weight norm, old": nn.utils.weight_norm,
         "weight norm, new": nn.utils.parametrizations.weight_norm,
         "spectral norm, old": nn.utils.spectral_norm,
         "spectral norm, new": nn.utils.parametrizations.spectral_norm,
     }[kind]
     module = resnet()
-    for layer in (module.layer1[0].conv1, module.layer3[1].conv2, module.fc):
+    for layer in map(module.get_submodule, ("layer1.0.conv1", "layer3.1.conv2", "fc")):
         wrap(layer)
     module.eval()
     target = identify(module.state_dict())
@@ -170,7 +173,8 @@ def test_a_named_head_is_ordered_by_its_widths() -> None:
 
 def test_a_pooled_head_keeps_its_pooling() -> None:
     module = timm.create_model("convnext_atto", num_classes=0)
-    module.head.fc = nn.Sequential(nn.Linear(320, 16), nn.ReLU(), nn.Linear(16, 2))
+    head: Any = module.get_submodule("head")
+    head.fc = nn.Sequential(nn.Linear(320, 16), nn.ReLU(), nn.Linear(16, 2))
     target = identify(module.state_dict(), side=64)
     images = images_for(3, 64)
     torch.testing.assert_close(run(target.module, images), run(module, images), atol=1e-5, rtol=1e-4)

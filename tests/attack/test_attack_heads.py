@@ -46,10 +46,10 @@ def trained(kind: HeadKind) -> tuple[Tensor, Tensor, nn.Linear]:
     def loss() -> Tensor:
         optimiser.zero_grad()
         value = summed_loss(kind, head(features), wanted) + 0.05 * head.weight.square().sum()
-        value.backward()
+        torch.autograd.backward(value)
         return value
 
-    optimiser.step(loss)  # type: ignore[arg-type]
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
     return features, labels, head.requires_grad_(False)
 
 
@@ -101,7 +101,7 @@ class Dense(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(*list(convnet())[:6])
+        self.encoder = nn.Sequential(*list(convnet().children())[:6])
         self.outputs = nn.Conv2d(48, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class Dense(nn.Module):
 def network(kind: HeadKind, normalised: bool) -> nn.Module:
     if kind == "segmentation":
         return Dense()
-    body = list(convnet(normalised=normalised))
+    body = list(convnet(normalised=normalised).children())
     return nn.Sequential(*body[:-1], *([] if kind == "features" else [nn.Linear(64, 1 if kind == "regression" else 3)]))
 
 

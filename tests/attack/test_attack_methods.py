@@ -16,6 +16,7 @@ from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError, PriorError
 from reid_audit.observer import Event, SilentObserver, StageEnded, StageStarted
 from reid_audit.preprocess import to_network
+from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.pggan import Generator, PgganPrior, initialise
 from reid_audit.records import PriorCard, StoppedBy
 
@@ -96,9 +97,7 @@ def test_generator_methods(method: str, pggan: PgganPrior) -> None:
     assert (made.tuned_samples is not None) == (method == "two-stage")
 
 
-def fit_space(side: int):  # noqa: ANN201
-    from reid_audit.prior.gaussian import fit_gaussian
-
+def fit_space(side: int) -> GaussianPrior:
     films = torch.nn.functional.interpolate(blobs(200, 9), size=(side, side), mode="area")
     return fit_gaussian(films, name="b", declared=("b",), generator=torch.Generator().manual_seed(0))
 
@@ -139,7 +138,7 @@ def test_networks_that_remember_nothing_are_refused() -> None:
 def test_activations_that_overflow_are_refused() -> None:
     module = convnet()
     with torch.no_grad():
-        module[0].weight.mul_(1e30)  # type: ignore[index,operator,union-attr]
+        module.get_parameter("0.weight").mul_(1e30)
     with pytest.raises(ArchitectureError, match="finite"):
         attack(task_of(module), "moments")
 

@@ -17,7 +17,8 @@ from reid_audit.preprocess import to_network
 
 def rows_with(covariance: torch.Tensor, n: int) -> torch.Tensor:
     factor = torch.linalg.cholesky(covariance)
-    return torch.randn(n, len(covariance), generator=torch.Generator().manual_seed(0)) @ factor.T + 3.0
+    drawn: torch.Tensor = torch.randn(n, len(covariance), generator=torch.Generator().manual_seed(0)) @ factor.T + 3.0
+    return drawn
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])

@@ -55,17 +55,18 @@ def test_agreement_is_a_majority(repeats: int, agreement: int) -> None:
 def test_kept_controls_belong_to_the_attacks_inputs_and_to_the_films() -> None:
     films = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     cohort = assemble(films, np.array(["a", "b", "c"]), np.full(3, np.nan), np.array(["", "", ""]), role="holdout")
-    known = digest_of("inputs", cohort, 0.1)
-    assert known == digest_of("inputs", cohort, 0.1)
+    known = digest_of("inputs", cohort, 0.1, True)
+    assert known == digest_of("inputs", cohort, 0.1, True)
     others = (
-        digest_of("other inputs", cohort, 0.1),
-        digest_of("inputs", cohort, 0.2),
-        digest_of("inputs", replace(cohort, images=films.flip(0)), 0.1),
-        digest_of("inputs", replace(cohort, patients=np.array(["a", "b", "b"])), 0.1),
-        digest_of("inputs", replace(cohort, strata=np.array(["PA", "AP", "PA"])), 0.1),
-        digest_of("inputs", replace(cohort, labels=np.array(["well", "ill", "ill"])), 0.1),
+        digest_of("other inputs", cohort, 0.1, True),
+        digest_of("inputs", cohort, 0.2, True),
+        digest_of("inputs", cohort, 0.1, False),
+        digest_of("inputs", replace(cohort, images=films.flip(0)), 0.1, True),
+        digest_of("inputs", replace(cohort, patients=np.array(["a", "b", "b"])), 0.1, True),
+        digest_of("inputs", replace(cohort, strata=np.array(["PA", "AP", "PA"])), 0.1, True),
+        digest_of("inputs", replace(cohort, labels=np.array(["well", "ill", "ill"])), 0.1, True),
     )
-    assert len({known, *others}) == 7
+    assert len({known, *others}) == 8
 
 
 def _setup(**changed: object) -> Setup:

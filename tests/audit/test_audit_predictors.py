@@ -22,7 +22,8 @@ COHORTS = OpenedCohorts(CASE.reference, CASE.holdout, None)
 
 def request(demographics: str = "auto", **more: Path) -> AuditRequest:
     policy = Policy.model_validate({"demographics": demographics})
-    return AuditRequest(checkpoint=Path("model.pt"), policy=policy, policy_sha256="0" * 64, **more)
+    fields = {"checkpoint": Path("model.pt"), "policy": policy, "policy_sha256": "0" * 64, **more}
+    return AuditRequest.model_validate(fields)
 
 
 def source(asked: AuditRequest, *, films: bool = False) -> str:

@@ -52,7 +52,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Path]:
 def test_good_films_have_no_faults_and_a_cost(good: dict[Role, Path], tmp_path: Path) -> None:
     looked = look(tmp_path, good)
     assert looked.report.faults == ()
-    assert looked.named == looked.errors == ()
+    assert looked.named == ()
+    assert looked.errors == ()
     assert looked.report.possible == (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
     assert [(s.role, s.films, s.patients) for s in looked.report.sides] == [
         ("reference", 60, 60),

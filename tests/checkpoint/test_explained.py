@@ -97,7 +97,7 @@ def scripted() -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(network(), torch.ones(1, 1, 8, 8)), buffer)
+        torch.jit.save(torch.jit.trace(network(), torch.ones(1, 1, 8, 8)), buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 

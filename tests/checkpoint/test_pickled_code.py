@@ -138,8 +138,10 @@ def test_fastais_tensors_are_tensors() -> None:
             function.__module__, function.__name__, function.__qualname__ = "fastai.torch_core", name, name
             setattr(sys.modules["fastai.torch_core"], name, function)
         storage = weight.untyped_storage()
-        typed = torch.storage.TypedStorage(wrap_storage=storage, dtype=torch.float32, _internal=True)
-        shape = (typed, 0, (2, 3), (3, 1), False, OrderedDict())
+        typed = torch.storage.TypedStorage(  # type: ignore[no-untyped-call]
+            wrap_storage=storage, dtype=torch.float32, _internal=True
+        )
+        shape: Any = (typed, 0, (2, 3), (3, 1), False, OrderedDict())
 
         class Old:
             def __reduce__(self) -> Any:
@@ -221,8 +223,10 @@ def test_what_hyper_parameters_hold_is_no_code_that_runs(protocol: int) -> None:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_objects_that_are_dictionaries_are_read_as_such(legacy: bool) -> None:
-    class Table(dict):
+    class Table(dict[str, Any]):
         """A dictionary whose items are its attributes."""
+
+        folder: str
 
     Table.__module__, Table.__qualname__ = "easydict", "EasyDict"
     with importable("easydict.Other"):

@@ -40,8 +40,9 @@ def quantised_in_training() -> nn.Module:
         from torch.ao import quantization
 
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
-        module.qconfig = quantization.get_default_qat_qconfig("x86")
-        return quantization.prepare_qat(module.train())
+        module.qconfig = quantization.get_default_qat_qconfig("x86")  # type: ignore[no-untyped-call]
+        prepared: nn.Module = quantization.prepare_qat(module.train())  # type: ignore[no-untyped-call]
+        return prepared
 
 
 def test_observers_may_be_infinite() -> None:
@@ -97,7 +98,7 @@ def test_a_file_with_nothing_else_is_refused() -> None:
 def resnet_with(extra: Callable[[dict[str, torch.Tensor]], None]) -> dict[str, torch.Tensor]:
     import torchvision
 
-    state = torchvision.models.resnet18(num_classes=2).state_dict()
+    state: dict[str, torch.Tensor] = torchvision.models.resnet18(num_classes=2).state_dict()
     extra(state)
     return state
 

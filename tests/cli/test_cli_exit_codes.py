@@ -65,7 +65,7 @@ def make_bad(kind: str, folder: Path) -> Path:
     elif kind == "unknown network":
         torch.save({"strange.weight": torch.randn(7, 5), "stranger.bias": torch.randn(3)}, path)
     elif kind == "torchscript":
-        torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
+        torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))  # type: ignore[no-untyped-call]
     elif kind == "list":
         torch.save([torch.randn(2)], path)
     elif kind == "pickle with code":

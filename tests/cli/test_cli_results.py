@@ -85,7 +85,7 @@ def test_without_a_stdout_at_all_the_verdict_stands(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_each_format_is_printed(run: Path, format: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert exit_code(["render", str(run), "--format", format]) == 0
-    assert capfdbinary.readouterr().out.decode() == render(publish(results.failing()), format)  # type: ignore[arg-type]
+    assert capfdbinary.readouterr().out.decode() == render(publish(results.failing()), format)
 
 
 def test_files_are_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def frames(path: Path, film: Film) -> None:
     dicom(path, np.stack([widened(film, 12)] * 3), 12)
 
 
-WRITERS: dict[str, Callable[[Path, Film], None]] = {
+WRITERS: dict[str, Callable[[Path, Film], object]] = {
     **{kind: picture(kind) for kind in ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000", "GIF")},
     "npy": array,
     "npz": archive,

@@ -145,7 +145,7 @@ def test_pages_of_a_tiff_are_films_of_one_patient_and_its_thumbnail_is_none(tmp_
     cohort = load(tmp_path)
     assert (cohort.summary.images, cohort.summary.patients) == (3, 1)
     small = pages[0].resize((8, 8))
-    small.encoderinfo = {"tiffinfo": {254: 1}}  # type: ignore[attr-defined]
+    small.encoderinfo = {"tiffinfo": {254: 1}}
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=[small])
     assert load(tmp_path).summary.images == 1
 

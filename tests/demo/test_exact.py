@@ -67,5 +67,9 @@ def test_functions_are_close_to_numpy() -> None:
 
 def test_ends_of_the_range() -> None:
     assert exact.power(np.zeros(2, np.float32), 0.7).tolist() == [0.0, 0.0]
-    assert 0 < exact.exp(np.float32([-1000.0]))[0] < 1e-37
-    assert exact.exp(np.float32([0.0])).tolist() == exact.cos_turns(np.float32([0.0])).tolist() == [1.0]
+    assert 0 < exact.exp(np.array([-1000.0], np.float32))[0] < 1e-37
+    assert (
+        exact.exp(np.array([0.0], np.float32)).tolist()
+        == exact.cos_turns(np.array([0.0], np.float32)).tolist()
+        == [1.0]
+    )

@@ -124,6 +124,6 @@ def test_augmentation_moves_films_but_stays_in_range() -> None:
 
 def test_missing_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(targets, "__file__", str(tmp_path / "site" / "demo" / "targets.py"))
-    monkeypatch.setattr(targets.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr("reid_audit.demo.targets.resources.files", lambda package: tmp_path)
     with pytest.raises(CheckpointError, match=r"cnn\.safetensors is missing"):
         checkpoint_path("cnn")

@@ -43,7 +43,7 @@ def memorise(module: nn.Module, inputs: Tensor, steps: int = 120) -> nn.Module:
         optimiser.param_groups[0]["lr"] = 1e-2 * max(0.0, 1 - step / (steps - 60))
         loss = functional.cross_entropy(module(inputs), labels)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
     return module.eval().requires_grad_(False)
 

@@ -33,7 +33,7 @@ def test_few_kinds_are_far_however_real_each_is() -> None:
 
 def test_coverage_has_a_finite_gradient() -> None:
     images = films(32, 2).requires_grad_()
-    Coverage.of(films(300, 0), torch.device("cpu"))(images, torch.Generator().manual_seed(0)).backward()
+    torch.autograd.backward(Coverage.of(films(300, 0), torch.device("cpu"))(images, torch.Generator().manual_seed(0)))
     assert images.grad is not None
     assert bool(torch.isfinite(images.grad).all())
     assert float(images.grad.abs().max()) > 0

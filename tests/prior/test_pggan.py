@@ -91,7 +91,7 @@ def test_decode_maps_to_unit_range_and_has_gradients() -> None:
     latents = prior.sample_latents(3, seeded()).requires_grad_()
     images = prior.decode(latents)
     torch.testing.assert_close(images * 2 - 1, prior.network(latents))
-    images.sum().backward()
+    torch.autograd.backward(images.sum())
     assert latents.grad is not None
     assert latents.grad.abs().sum() > 0
 

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,7 +98,7 @@ def test_split_keeps_patients_together() -> None:
 def test_augmentation_is_differentiable_and_keeps_the_side() -> None:
     images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
     changed = augment(images, torch.Generator().manual_seed(1))
-    changed.sum().backward()
+    torch.autograd.backward(changed.sum())
     assert changed.shape == images.shape
     assert images.grad is not None
     assert not torch.allclose(changed, images)
@@ -182,6 +183,10 @@ def test_survives_kill_9(tmp_path: Path) -> None:
 def test_unusable_inputs_are_refused(tmp_path: Path) -> None:
     images, patients = blobs()
     for wrong in ({"resolution": 12}, {"meter": Meter(seconds=None, steps=None)}, {"patients": ["one"] * 48}):
-        arguments = {"resolution": 8, "meter": Meter(seconds=None, steps=1), "patients": patients} | wrong
+        arguments: dict[str, Any] = {
+            "resolution": 8,
+            "meter": Meter(seconds=None, steps=1),
+            "patients": patients,
+        } | wrong
         with pytest.raises(PriorError):
             train_pggan(images, name="toy", declared=(), generator=torch.Generator(), out=tmp_path / "no", **arguments)

@@ -68,7 +68,8 @@ class Browser:
             if answer.get("id") == self._next:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
-                return answer["result"]
+                result: dict[str, Any] = answer["result"]
+                return result
             self.events.append(answer)
 
     def open(self, page: Path, width: int, scheme: str = "light") -> None:
@@ -124,4 +125,5 @@ class Browser:
                 raise RuntimeError("the browser closed its pipe")
             self._buffer += chunk
         line, self._buffer = self._buffer.split(b"\0", 1)
-        return json.loads(line)
+        found: dict[str, Any] = json.loads(line)
+        return found

@@ -168,7 +168,7 @@ def test_the_command_carries_what_was_given_and_hides_whose_it_is() -> None:
         "--budget 600s --deterministic --method moments --seed 0"
     )
     for format in ("html", "markdown"):
-        assert "--budget 600s" in render(report, format)  # type: ignore[arg-type]
+        assert "--budget 600s" in render(report, format)
     assert "depends on the machine" in repeatability(report)
     steps = report.model_copy(update={"budget": report.budget.model_copy(update={"seconds": None})})
     assert "the same on the same machine" in repeatability(steps)
@@ -341,7 +341,7 @@ def test_a_waived_breach_stays_visible_with_who_answers_for_it(format: str) -> N
     result = result.model_copy(update={"measurements": replaced(result.measurements, (breach,)), "waivers": (waiver,)})
     verdict = judge_again(result, result.policy, waivers=result.waivers, today=date(2026, 3, 1))
     assert verdict.outcome is Outcome.PASS
-    text = render(publish(result.model_copy(update={"verdict": verdict})), format)  # type: ignore[arg-type]
+    text = render(publish(result.model_copy(update={"verdict": verdict})), format)
     shown = (breach.metric.value, waiver.approved_by, waiver.reason, "2027")
     assert [part for part in shown if part not in text] == []
     assert "suppressions" in text if format == "sarif" else "waived" in text.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def ask(
     rng: np.random.Generator,
     *,
     predictors: Predictors | None = None,
-    **more: int,
+    **more: Any,
 ) -> DemographicOutcome:
     return demographics(
         predictors or known.predictors, known.space, images, c.films, c.ages, c.sexes, c.patients, c.is_member, rng,

@@ -26,7 +26,9 @@ def test_ssim_equals_scikit_image(shape: tuple[int, int]) -> None:
     a, b = torch.rand(3, 1, *shape, generator=generator), torch.rand(3, 1, *shape, generator=generator)
     b[1] = 0.7 * a[1] + 0.3 * b[1]
     expected = [
-        structural_similarity(x[0].double().numpy(), y[0].double().numpy(), gaussian_weights=True, data_range=1.0)
+        structural_similarity(  # type: ignore[no-untyped-call]
+            x[0].double().numpy(), y[0].double().numpy(), gaussian_weights=True, data_range=1.0
+        )
         for x, y in zip(a, b, strict=True)
     ]
     assert np.abs(ssim(a, b).numpy() - expected).max() < 1e-6
@@ -36,7 +38,7 @@ def test_ssim_equals_scikit_image(shape: tuple[int, int]) -> None:
 
 def test_ssim_of_colour_images_is_the_mean_over_channels() -> None:
     a, b = (torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
-    expected = structural_similarity(
+    expected = structural_similarity(  # type: ignore[no-untyped-call]
         a[0].double().numpy(), b[0].double().numpy(), gaussian_weights=True, data_range=1.0, channel_axis=0
     )
     assert abs(float(ssim(a, b)) - expected) < 1e-6
