@@ -18,7 +18,7 @@ from torch import nn
 from reid_audit.audit import AuditedFile, AuditRequest, Films, Frame, PriorFilms, audit_file
 from reid_audit.audit import file as audit_of_files
 from reid_audit.audit.file import kept
-from reid_audit.audit.run import Audited
+from reid_audit.audit.run import Audited, run_audit
 from reid_audit.checkpoint import Checkpoint
 from reid_audit.checkpoint.groups import PARTS
 from reid_audit.checkpoint.unwrap import EMA_WRAPPERS, WRAPPERS
@@ -293,7 +293,7 @@ def test_the_real_audit_of_a_network_beside_another(tmp_path: Path, monkeypatch:
     """The shipped network that memorised, with few steps, in a file with a clean one that a stand-in audits."""
     case, clean = demo_case("overfit_cnn"), load_file(checkpoint_path("cnn"))
     torch.save({"fold_0": clean, "fold_1": load_file(case.checkpoint)}, tmp_path / "f.pt")
-    real, stand_in = audit_of_files.run_audit, Auditor()
+    real, stand_in = run_audit, Auditor()
 
     def run(request: AuditRequest, films: Films, **given: Any) -> Audited:
         chosen = stand_in if given["checkpoint"].name == "fold_0" else real

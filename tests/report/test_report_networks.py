@@ -90,7 +90,7 @@ def test_another_policy_judges_every_network_again() -> None:
 
 @pytest.mark.parametrize("format", ["html", "markdown", "sarif", "junit", "json"])
 def test_every_format_names_every_network(format: str) -> None:
-    text = render(publish(results.several()), format)  # type: ignore[arg-type]
+    text = render(publish(results.several()), format)
     wanted = {"fold_0", "fold_1", "decoder"}
     assert {name for name in wanted if name not in text.replace("\\_", "_")} == set()
     assert ("half precision" in text) == (format in ("html", "markdown", "json"))
@@ -98,7 +98,7 @@ def test_every_format_names_every_network(format: str) -> None:
 
 @pytest.mark.parametrize("format", ["html", "markdown", "json"])
 def test_what_no_network_runs_is_listed_by_name(format: str) -> None:
-    text = render(publish(results.several()), format).replace("\\_", "_")  # type: ignore[arg-type]
+    text = render(publish(results.several()), format).replace("\\_", "_")
     assert "age_branch.bias" in text
     assert "centers" in text
 
