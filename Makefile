@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data/nih_cxr14
 FUZZ_SECONDS ?= 60
+# Processes that share the test files, one thread each.
+JOBS ?= 2
 
 .PHONY: demo test test-portable coverage wheel wheel-test dev lint bench gpu-check report-demo fuzz clean
 
@@ -11,7 +13,7 @@ demo: $(VENV)/installed
 	$(BIN)/reid-audit demo
 
 test: $(VENV)/developer
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # The quick tests as on other processors, with more threads, memory in use and another locale. ARGS: see --help.
 test-portable: $(VENV)/developer
@@ -19,7 +21,7 @@ test-portable: $(VENV)/developer
 
 # How much of the package the tests run, with the floor of pyproject.toml.
 coverage: $(VENV)/developer
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered
 
 # Source archive and wheel in dist/, as they are published.
 wheel: $(VENV)/developer
