@@ -231,7 +231,7 @@ def folded(module: nn.Module) -> nn.Module:
     return traced
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "vgg11_bn"])
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2"])
 def test_batch_normalisation_folded_into_convolutions(name: str) -> None:
     module = small(name)
     state = folded(module).state_dict()
@@ -241,6 +241,15 @@ def test_batch_normalisation_folded_into_convolutions(name: str) -> None:
         assert target.match.name == name
         assert (target.match.coverage, target.match.doubts) == (1.0, ())
         same(target, module)
+
+
+def test_folding_into_convolutions_that_have_a_bias() -> None:
+    with torch.device("meta"):
+        module = torchvision.models.vgg11_bn(num_classes=3)
+    norms = {name for name, layer in module.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+    found = match({k: v for k, v in module.state_dict().items() if k.rpartition(".")[0] not in norms})
+    assert (found.name, found.coverage, found.doubts) == ("vgg11_bn", 1.0, ())
+    assert any("folded" in line for line in found.evidence)
 
 
 ORDERS = {
