@@ -61,8 +61,8 @@ def renamed(given: Canonical) -> Canonical:
 
 def others(given: Canonical) -> Iterator[Canonical]:
     """The state_dict read with its axes in each other order; nothing where the kernels lie as torch stores them."""
-    kernels = [value for value in given.state.values() if value.dim() == 4]
-    square = sum(value.shape[2] == value.shape[3] <= LARGEST for value in kernels)
+    kernels = [v.shape for v in given.state.values() if v.dim() == 4 and sorted(v.shape)[-2] > 1]
+    square = sum(shape[2] == shape[3] <= LARGEST for shape in kernels)
     if not kernels or square > SQUARE_SHARE * len(kernels):
         return
     for layout in LAYOUTS:

@@ -274,6 +274,13 @@ def test_kernels_stored_in_another_order(name: str, order: tuple[tuple[int, ...]
         same(target, module)
 
 
+def test_gains_that_look_like_kernels_do_not_hide_the_order() -> None:
+    """NFNets keep gains [C, 1, 1, 1] beside their kernels."""
+    with torch.device("meta"):
+        state = timm.create_model("eca_nfnet_l0").state_dict()
+    assert match({k: v.permute(0, 2, 3, 1) if v.dim() == 4 else v for k, v in state.items()}).name == "eca_nfnet_l0"
+
+
 def test_a_transformer_with_turned_matrices() -> None:
     module = scattered(timm.create_model("vit_tiny_patch16_224", num_classes=2, img_size=32))
     state = {
