@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -75,7 +76,18 @@ def find_networks(
     wanted = "option" if name is not None else "factory" if factory is not None else None
     if wanted is not None and search.misfit and not any(n.match is not None and n.match.by == wanted for n in found):
         raise search.misfit
-    return tuple(sorted(_once(found), key=lambda network: network.match is None))
+    return _told_apart(sorted(_once(found), key=lambda network: network.match is None))
+
+
+def _told_apart(found: Sequence[Network]) -> tuple[Network, ...]:
+    """Networks with names that differ: a number is added where two are called alike."""
+    used = Counter[str]()
+    named = []
+    for network in found:
+        used[network.name] += 1
+        count = used[network.name]
+        named.append(network if count == 1 else replace(network, name=f"{network.place} ({count})"))
+    return tuple(named)
 
 
 def _unread(group: Weights) -> Network:
@@ -132,24 +144,29 @@ class _Search:
         if len(left) < len(found.unused):
             lost = Network(name, {}, None, _unknown(found.unused))
             return [Network(name, tensors, found), replace(lost, name=f"{name} (beside)".strip())]
-        parts = {first: part for first, part in parts_of(left, _common(tensors)).items() if looks_whole(part)}
-        taken = {key for part in parts.values() for key in part}
-        if not taken and looks_whole(left):
-            own = {key: value for key, value in tensors.items() if key not in left}
-            return [*self.split(name, own), Network(_joined(name, left), left, None, _unknown(left))]
+        further, taken = self.further(name, left, _common(tensors))
         if not taken:
-            return [_with_rest(name, tensors, found, left)] if left else [Network(name, tensors, found)]
+            return (
+                [_with_rest(name, tensors, found, left)] if left else [Network(_joined(name, tensors), tensors, found)]
+            )
         own = {key: value for key, value in tensors.items() if key not in taken}
-        further = [network for part in parts.values() for network in self.part(name, part)]
         try:
             found = self.explain(own)
         except ArchitectureError:
             own = dict(tensors)
         return [_with_rest(name, own, found, left_of(own, found.unused)), *further]
 
-    def part(self, name: str, tensors: Tensors) -> list[Network]:
-        """The networks among tensors that lie beside another network."""
-        return self.split(_joined(name, tensors), tensors)
+    def further(self, name: str, left: Tensors, shared: str) -> tuple[list[Network], Tensors]:
+        """The networks in what another one leaves, and the tensors they take; ``shared`` begins the names of both."""
+        if not looks_whole(left):
+            return [], {}
+        if self._known(left):
+            return self.split(name, left), left
+        parts = [part for part in parts_of(left, shared).values() if looks_whole(part)]
+        if not parts:
+            return [Network(_joined(name, left), left, None, _unknown(left))], left
+        found = [network for part in parts for network in self._piece(name, part)]
+        return found, {key: value for part in parts for key, value in part.items()}
 
     def pieces(self, name: str, tensors: Tensors, error: ArchitectureError) -> list[Network]:
         """The networks of a group that is not one architecture; one unknown network where none of them is known."""
@@ -159,12 +176,22 @@ class _Search:
             for part in whole.values() if len(whole) <= PEELED else ():
                 rest = {key: value for key, value in tensors.items() if key not in part}
                 if looks_whole(rest) and self._alone(rest):
-                    return [*self.split(name, rest), *self.part(name, part)]
+                    return [*self.split(name, rest), *self.split(name, part)]
             found = [network for part in whole.values() for network in self._piece(name, part)]
             if any(network.match is not None for network in found):
                 few = [key for first, part in parts.items() if first not in whole for key in part]
                 return _listed(found, few)
-        return [Network(name, tensors, None, error)]
+        return [Network(_joined(name, tensors), tensors, None, error)]
+
+    def _known(self, tensors: Tensors) -> bool:
+        """Whether some architecture explains a part of the tensors."""
+        if not starts_with_an_image(tensors):
+            return False
+        try:
+            self.explain(tensors)
+        except ArchitectureError:
+            return False
+        return True
 
     def _alone(self, tensors: Tensors) -> bool:
         """Whether one architecture explains the tensors and leaves nothing that is shaped like a network."""
@@ -177,7 +204,7 @@ class _Search:
 
     def _piece(self, name: str, tensors: Tensors) -> list[Network]:
         if starts_with_an_image(tensors):
-            return self.part(name, tensors)
+            return self.split(name, tensors)
         return [Network(_joined(name, tensors), tensors, None, _unknown(tensors))]
 
 

@@ -70,6 +70,11 @@ LAYOUTS: dict[str, Callable[[State, State, State], tuple[Any, dict[str, str | No
     "a copy beside the bare keys": lambda a, b, c: (
         {"state_dict": a | under("ema", b)}, {"state_dict": NAME, "state_dict.ema": NAME}
     ),
+    "a copy beside bare keys of another kind": lambda a, b, c: (a | under("x", c), {"": NAME, "x": "test_vit"}),
+    "bare keys of another kind beside a copy": lambda a, b, c: (under("x", a) | c, {"x": NAME, "": "test_vit"}),
+    "three deep": lambda a, b, c: (
+        under("ema.a", a) | under("ema.b", b) | under("net", c), {"net": "test_vit", "ema.a": NAME, "ema.b": NAME}
+    ),
     "an EMA of its own": lambda a, b, c: (
         {"state_dict": under("model", a), "state_dict_ema": under("module", b)},
         {"state_dict": NAME, "state_dict_ema": NAME},
