@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 
+from reid_audit.checkpoint.unwrap import shown
 from reid_audit.records import (
     REASON_TEXT,
     ArchMatch,
@@ -321,7 +322,7 @@ def _architecture(a: ArchMatch) -> PublicArchitecture:
         head=a.head,
         classes=a.classes,
         input=(a.channels, a.side, a.side),
-        left_out=tuple(scrub(name, 120) for name in a.unused[:NAMED]),
+        left_out=tuple(scrub(shown((name,)), 120) for name in a.unused[:NAMED]),
         left_out_count=len(a.unused),
         untouched_statistics=a.untouched_statistics,
         input_by=a.side_by,

@@ -103,6 +103,13 @@ def test_what_no_network_runs_is_listed_by_name(format: str) -> None:
     assert "centers" in text
 
 
+def test_names_that_are_not_codes_are_hidden() -> None:
+    result = results.passing()
+    planted = result.architecture.model_copy(update={"unused": ("patient 17.weight", "19991231.bias", "lstm.bias")})
+    report = publish(result.model_copy(update={"architecture": planted}))
+    assert report.architecture.left_out == ("(another key).weight", "(another key).bias", "lstm.bias")
+
+
 def test_the_model_card_lists_every_network() -> None:
     text = insert("", publish(results.several()), "report.html").replace("\\_", "_")
     assert all(f"| {name}" in text for name in ("fold_0", "fold_1", "decoder"))
