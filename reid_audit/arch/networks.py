@@ -14,6 +14,7 @@ from reid_audit.arch.families import Config
 from reid_audit.arch.identify import identify, match
 from reid_audit.arch.leftovers import kind_of
 from reid_audit.checkpoint import Weights
+from reid_audit.checkpoint.load import BUFFERS
 from reid_audit.checkpoint.shapes import kept_beside, networklike
 from reid_audit.checkpoint.unwrap import shown
 from reid_audit.errors import ArchitectureError
@@ -76,6 +77,7 @@ def find_networks(
     wanted = "option" if name is not None else "factory" if factory is not None else None
     if wanted is not None and search.misfit and not any(n.match is not None and n.match.by == wanted for n in found):
         raise search.misfit
+    found = [search.without_names(network, found) for network in found]
     return _told_apart(sorted(_once(found), key=lambda network: network.match is None))
 
 
@@ -133,6 +135,16 @@ class _Search:
         found = self.split(".".join(filter(None, (weights.name, weights.prefix))), dotted(weights.tensors))
         found = _without_training_only(found)
         return found if len(found) > 1 else [replace(found[0], name=weights.name)]
+
+    def without_names(self, network: Network, found: Sequence[Network]) -> Network:
+        """An unknown network that is the parameters of a known one in their order, as averages are often kept."""
+        shapes = [value.shape for value in network.tensors.values()]
+        for other in found if network.match is None else ():
+            own = {k: v for k, v in other.tensors.items() if v.is_floating_point() and not k.endswith(BUFFERS)}
+            if other.match is not None and shapes == [value.shape for value in own.values()]:
+                tensors = dict(other.tensors) | dict(zip(own, network.tensors.values(), strict=True))
+                return replace(network, tensors=tensors, match=self.explain(tensors), refusal=None)
+        return network
 
     def split(self, name: str, tensors: Tensors) -> list[Network]:
         """The networks of one group."""

@@ -162,6 +162,17 @@ def test_ones_own_constructor_is_tried_on_every_network(tmp_path: Path, monkeypa
         assert [n.match.by for n in networks if n.match] == ["factory", "factory"]
 
 
+def test_averages_without_names_are_the_network_whose_parameters_they_are(tmp_path: Path, a: State, b: State) -> None:
+    averaged = [value for key, value in b.items() if value.is_floating_point() and "running" not in key]
+    known, average = found(tmp_path, {"model": a, "ema": {"decay": 0.99, "shadow_params": averaged}})
+    assert (average.name, average.match and average.match.name) == ("ema.shadow_params", NAME)
+    assert torch.equal(average.tensors["conv1.0.weight"], b["conv1.0.weight"])
+    assert known.tensors.keys() == average.tensors.keys()
+    document = {"model": a, "optimizer": {"state": {i: {"z": v} for i, v in enumerate(averaged)}, "param_groups": []}}
+    assert told(found(tmp_path, document)) == {"model": NAME, "optimizer": NAME}
+    assert told(found(tmp_path, {"model": a, "ema": averaged[1:]})) == {"model": NAME, "ema": None}
+
+
 @pytest.mark.parametrize("wrap", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
 def test_weights_in_parts_belong_to_their_network(
     wrap: Callable[[nn.Module], nn.Module], tmp_path: Path, a: State
