@@ -27,7 +27,9 @@ from reid_audit.cohort import Cohort, load_cohort
 from reid_audit.judge import exceeds_fail
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.records import Measured, Metric, Policy, PreprocessSpec, find
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.demographics import demographics
+from reid_audit.score.patients import Owners
 from reid_audit.score.predictor_file import shipped_predictors
 from reid_audit.score.predictors import Predictors, quality
 from reid_audit.score.similarity import MatchSpace, fit_match_space, resized
@@ -70,10 +72,11 @@ class Bench:
         if share:
             leaked = rng.choice(chosen[is_member], images)
             made = (1 - share) * made + share * self.films[torch.from_numpy(leaked)]
-        found = demographics(
-            self.predictors, self.space, made, self.films[torch.from_numpy(chosen)], self.ages[chosen],
-            self.sexes[chosen], self.patients[chosen], is_member, rng, permutations=199, draws=200,
+        compared = Comparison(
+            self.films[torch.from_numpy(chosen)], Owners(self.patients[chosen], is_member), self.space,
+            self.ages[chosen], self.sexes[chosen], np.full(chosen.size, ""),
         )  # fmt: skip
+        found = demographics(compared, made, self.predictors, rng, permutations=199, draws=200)
         sex = find(found.measurements, Metric.SEX_ACCURACY_RECONSTRUCTION)
         age = find(found.measurements, Metric.AGE_MAE_RECONSTRUCTION)
         if not isinstance(sex, Measured) or not isinstance(age, Measured) or sex.p is None or age.p is None:

@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.lab.attacks import task_of
@@ -35,16 +34,17 @@ from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
 from reid_audit.attack.moments import moments
 from reid_audit.attack.refinement import RefineSettings
-from reid_audit.audit.cohorts import Pooled
-from reid_audit.audit.recognition import membership_of
+from reid_audit.audit.allowance import unlimited
+from reid_audit.audit.cohorts import both_sides
+from reid_audit.audit.evidence import linked
+from reid_audit.audit.recognition import recognition
 from reid_audit.budget import Meter
 from reid_audit.errors import AuditError
 from reid_audit.observer import SilentObserver
 from reid_audit.prior.loading import shipped_prior
-from reid_audit.records import Budget, Metric, Unmeasured
-from reid_audit.score.linkage import link
-from reid_audit.score.membership.inference import membership
-from reid_audit.score.similarity import cosines, match_scores, ssim_matrix
+from reid_audit.records import Budget, Metric, Policy, Unmeasured
+from reid_audit.score.comparison import Comparison
+from reid_audit.score.similarity import cosines, ssim_matrix
 
 PRIOR_PGGAN = "prior-pggan"
 PLAIN_MOMENTS = "moments-plain"
@@ -109,23 +109,17 @@ class Attacked:
     cpu_seconds: float
 
 
-def measure(found: Attacked, pooled: Pooled, bench: Bench, seed: int) -> dict[str, Any]:
+def measure(found: Attacked, compared: Comparison, seed: int) -> dict[str, Any]:
     """Linkage, look-alikes and cost of one cell."""
     images = found.made.images
-    linked = link(
-        match_scores(bench.match, images, pooled.films).double().numpy(),
-        pooled.patients,
-        pooled.is_member,
-        pooled.strata,
-        np.random.default_rng(seed),
-    )
-    member = torch.from_numpy(pooled.is_member)
-    row: dict[str, Any] = {m.metric.value: None if isinstance(m, Unmeasured) else m.value for m in linked.measurements}
-    auc, share = (measured(linked.measurements, m) for m in (Metric.LINKAGE_AUC, Metric.NEAREST_MEMBER_SHARE))
+    found_of = linked(compared, images, seed=seed, level=Policy().level).measurements
+    member = torch.from_numpy(compared.is_member)
+    row: dict[str, Any] = {m.metric.value: None if isinstance(m, Unmeasured) else m.value for m in found_of}
+    auc, share = (measured(found_of, m) for m in (Metric.LINKAGE_AUC, Metric.NEAREST_MEMBER_SHARE))
     row |= {"auc_low": auc.low, "auc_high": auc.high, "chance": share.control}
     for name, table in (
-        ("nn", cosines(bench.match, images, pooled.films)),
-        ("ssim", ssim_matrix(images, pooled.films, dtype=torch.float32)),
+        ("nn", cosines(compared.space, images, compared.images)),
+        ("ssim", ssim_matrix(images, compared.images, dtype=torch.float32)),
     ):
         row[f"{name}_member"] = float(table[:, member].max())
         row[f"{name}_holdout"] = float(table[:, ~member].max())
@@ -139,16 +133,9 @@ def measure(found: Attacked, pooled: Pooled, bench: Bench, seed: int) -> dict[st
     }
 
 
-def recognised(task: AttackTask, pooled: Pooled, seed: int) -> dict[str, Any]:
+def recognised(task: AttackTask, compared: Comparison, seed: int) -> dict[str, Any]:
     """Membership figures of the target itself; the same for every method."""
-    found = membership(
-        membership_of(task, pooled.films, pooled.labels).scores,
-        pooled.patients,
-        pooled.is_member,
-        pooled.strata,
-        np.random.default_rng(seed),
-        draws=200,
-    )
+    found = recognition(task, compared, unlimited(), seed).outcome
     return {m.metric.value: None if isinstance(m, Unmeasured) else m.value for m in found.measurements}
 
 
@@ -194,12 +181,12 @@ def cell(
     except (AuditError, NotKnownByHeart) as refusal:
         print(f"{target.name} {method}: {refusal}", flush=True)
         return None
-    pooled = Pooled.of(bench.members(target), bench.holdout)
+    compared = both_sides(bench.members(target), bench.holdout, bench.match)
     return (
         {"target": target.name, "method": method, "budget": budget_of(options.steps, options.particles)}
         | asdict(target)
-        | measure(found, pooled, bench, target.seed)
-        | recognised(found.task, pooled, target.seed)
+        | measure(found, compared, target.seed)
+        | recognised(found.task, compared, target.seed)
         | {"threads": torch.get_num_threads(), "device": options.device}
     )
 

@@ -35,16 +35,15 @@ from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.likelihood import likelihood, measured_metrics, recipe
 from reid_audit.attack.objectives import Objective, StatisticsObjective, residuals
 from reid_audit.attack.refinement import MEASURED, RefineSettings, finish, refine
-from reid_audit.audit.cohorts import Pooled
+from reid_audit.audit.cohorts import both_sides
+from reid_audit.audit.evidence import linked
 from reid_audit.budget import Meter, unhurried
 from reid_audit.cohort import Cohort, assemble, load_cohort
 from reid_audit.network.reading import Inputs, read_moments
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
 from reid_audit.prior.gaussian import GaussianPrior
-from reid_audit.records import Budget, Metric
-from reid_audit.score.linkage import link
-from reid_audit.score.similarity import match_scores
+from reid_audit.records import Budget, Metric, Policy
 
 MEMBERS, OTHERS = 100, 200
 """Patients withheld from the prior: those that targets may learn, and their non-members."""
@@ -203,14 +202,8 @@ def row(case: Case, name: str, steps: int) -> dict[str, Any]:
     seconds = time.process_time() - began
     with torch.no_grad():
         energy = likelihood(case.task, recipe(case.task)).energy(case.task.inputs(made.images))
-    pooled = Pooled.of(case.bench.members(case.target), case.bench.holdout)
-    found = link(
-        match_scores(case.bench.match, made.images, pooled.films).double().numpy(),
-        pooled.patients,
-        pooled.is_member,
-        pooled.strata,
-        np.random.default_rng(case.target.seed),
-    ).measurements
+    compared = both_sides(case.bench.members(case.target), case.bench.holdout, case.bench.match)
+    found = linked(compared, made.images, seed=case.target.seed, level=Policy().level).measurements
     auc = measured(found, Metric.LINKAGE_AUC)
     return {
         "target": case.target.name,

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -26,11 +26,13 @@ from torch import Tensor
 from reid_audit.judge import Case, judge
 from reid_audit.records import Measured, Measurement, Metric, Outcome, Policy, find
 from reid_audit.score.calibration import holdout_needed, tpr_estimate
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.likelihood import likely_samples
-from reid_audit.score.linkage import LinkageOutcome, link
+from reid_audit.score.linkage import LinkageOutcome, linkage
 from reid_audit.score.membership.inference import membership
 from reid_audit.score.needs import clean_chance, needs, smallest
-from reid_audit.score.similarity import MatchSpace, aligned_ncc, fit_match_space, match_scores
+from reid_audit.score.patients import Owners
+from reid_audit.score.similarity import MatchSpace, fit_match_space, match_scores
 
 SIDE = 16
 RECONSTRUCTIONS = 24
@@ -43,6 +45,20 @@ class Cohorts:
     films: Tensor
     patients: NDArray[np.str_]
     is_member: NDArray[np.bool_]
+
+    @property
+    def owners(self) -> Owners:
+        return Owners(self.patients, self.is_member)
+
+    def beside(self, space: MatchSpace) -> Comparison:
+        return Comparison.unlabelled(self.films, self.owners, space)
+
+
+class Drawn(NamedTuple):
+    """Reconstructions and their energies."""
+
+    images: Tensor
+    energies: Tensor
 
 
 class Source(Protocol):
@@ -116,16 +132,7 @@ def scored(
     source: Source, cohorts: Cohorts, images: Tensor, rng: np.random.Generator, permutations: int
 ) -> LinkageOutcome:
     """One pass through both scorers and every linkage test."""
-    return link(
-        match_scores(source.space, images, cohorts.films).double().numpy(),
-        cohorts.patients,
-        cohorts.is_member,
-        None,
-        rng,
-        second=aligned_ncc(images, cohorts.films, shift=1).double().numpy(),
-        permutations=permutations,
-        draws=100,
-    )
+    return linkage(cohorts.beside(source.space), images, rng, permutations=permutations, draws=100, shift=1)
 
 
 def naive_p(source: Source, cohorts: Cohorts, images: Tensor) -> float:
@@ -172,20 +179,10 @@ def null_draws(source: Source, draws: int, seed: int, members: int, others: int)
 def _rest(source: Source, cohorts: Cohorts, images: Tensor, rng: np.random.Generator) -> tuple[Measurement, ...]:
     """Likely samples of an optimiser that lowers its energy, membership scores that know nothing, controls met."""
     n = cohorts.patients.size
-    likely = likely_samples(
-        source.space,
-        images,
-        torch.full((images.shape[0],), -1.0),
-        torch.zeros(images.shape[0]),
-        cohorts.films,
-        cohorts.patients,
-        cohorts.is_member,
-        None,
-        rng,
-        permutations=99,
-    )
+    made, control = (Drawn(images, torch.full((len(images),), energy)) for energy in (-1.0, 0.0))
+    likely = likely_samples(cohorts.beside(source.space), made, control, rng, permutations=99)
     blind = {"moments": rng.exponential(size=n), "loss": rng.standard_normal(n)}
-    told = membership(blind, cohorts.patients, cohorts.is_member, None, rng, draws=100)
+    told = membership(blind, cohorts.owners, rng, draws=100)
     met = (
         Measured(metric=Metric.ATTACK_POWER, value=0.001),
         Measured(metric=Metric.SCORER_SENSITIVITY, value=0.9, low=0.8, high=0.95),

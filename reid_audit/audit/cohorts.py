@@ -18,7 +18,9 @@ from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.budget import Meter, Pace
 from reid_audit.cohort import Cohort, require_disjoint
 from reid_audit.records import Reduced
-from reid_audit.score.calibration import Bools
+from reid_audit.score.comparison import Comparison
+from reid_audit.score.patients import Owners
+from reid_audit.score.similarity import MatchSpace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,48 +49,40 @@ class Canaries:
         return with_canaries(task.target, task.inputs(films), generator_for(seed, "canary labels"), pace=pace)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pooled:
-    """Films of both sides in one order."""
-
-    films: Tensor
-    patients: NDArray[np.str_]
-    is_member: Bools
-    strata: NDArray[np.str_]
-    ages: NDArray[np.float64]
-    """[N] years, NaN where unknown."""
-    sexes: NDArray[np.str_]
-    """[N] "M", "F" or ""."""
-    labels: NDArray[np.str_]
-    """[N] training labels, "" where unknown."""
-
-    @staticmethod
-    def of(reference: Cohort, holdout: Cohort, rows: NDArray[np.int64] | None = None) -> Pooled:
-        """Training films and the hold-out films in ``rows`` (None: all)."""
-        kept = np.arange(len(holdout.images)) if rows is None else rows
-        return Pooled(
-            films=torch.cat([reference.images, holdout.images[torch.from_numpy(kept)]]),
+def both_sides(
+    reference: Cohort, holdout: Cohort, space: MatchSpace, rows: NDArray[np.int64] | None = None
+) -> Comparison:
+    """Training films beside the hold-out films in ``rows`` (None: all)."""
+    kept = np.arange(len(holdout.images)) if rows is None else rows
+    return Comparison(
+        images=torch.cat([reference.images, holdout.images[torch.from_numpy(kept)]]),
+        owners=Owners(
             patients=np.concatenate([side_ids("T", reference.patients), side_ids("H", holdout.patients[kept])]),
             is_member=np.arange(len(reference.images) + len(kept)) < len(reference.images),
             strata=np.concatenate([reference.strata, holdout.strata[kept]]),
-            ages=np.concatenate([reference.ages, holdout.ages[kept]]),
-            sexes=np.concatenate([reference.sexes, holdout.sexes[kept]]),
-            labels=np.concatenate([reference.labels, holdout.labels[kept]]),
-        )
+        ),
+        space=space,
+        ages=np.concatenate([reference.ages, holdout.ages[kept]]),
+        sexes=np.concatenate([reference.sexes, holdout.sexes[kept]]),
+        labels=np.concatenate([reference.labels, holdout.labels[kept]]),
+    )
 
-    @staticmethod
-    def canaries(holdout: Cohort, canaries: Canaries) -> Pooled:
-        """Canaries' films as members, everybody else of the hold-out as non-members."""
-        rows = np.concatenate([canaries.films, canaries.others])
-        return Pooled(
-            films=holdout.images[torch.from_numpy(rows)],
+
+def planted_side(holdout: Cohort, canaries: Canaries, space: MatchSpace) -> Comparison:
+    """Canaries' films as members beside everybody else of the hold-out; the canaries come first."""
+    rows = np.concatenate([canaries.films, canaries.others])
+    return Comparison(
+        images=holdout.images[torch.from_numpy(rows)],
+        owners=Owners(
             patients=side_ids("H", holdout.patients[rows]),
             is_member=np.arange(len(rows)) < len(canaries.films),
             strata=holdout.strata[rows],
-            ages=holdout.ages[rows],
-            sexes=holdout.sexes[rows],
-            labels=holdout.labels[rows],
-        )
+        ),
+        space=space,
+        ages=holdout.ages[rows],
+        sexes=holdout.sexes[rows],
+        labels=holdout.labels[rows],
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +95,7 @@ class Turns:
     """[P] how many films have had their turn when each patient is done."""
 
     @classmethod
-    def of(cls, pooled: Pooled, rng: np.random.Generator) -> Turns:
+    def of(cls, owners: Owners, rng: np.random.Generator) -> Turns:
         """Two hold-out patients, then a training patient, in random order within a side, as long as both have any.
 
         A rate at 1 % false positives needs more of the former. Drawn before any score is seen, and by the order of the
@@ -109,9 +103,9 @@ class Turns:
         the tests stay exact.
         """
         numbers: dict[str, int] = {}
-        owner = np.array([numbers.setdefault(patient, len(numbers)) for patient in pooled.patients.tolist()])
+        owner = np.array([numbers.setdefault(patient, len(numbers)) for patient in owners.patients.tolist()])
         member = np.zeros(len(numbers), dtype=bool)
-        member[owner] = pooled.is_member
+        member[owner] = owners.is_member
         place = np.empty(len(numbers))
         for side, apart in ((member, 2), (~member, 1)):
             place[side] = apart * rng.permutation(int(side.sum()))
@@ -158,11 +152,12 @@ class OpenedCohorts:
             return "overlap"
         return "disjoint" if found == {"disjoint"} else "unknown"
 
-    def pooled(self) -> Pooled | None:
+    def comparison(self, space: MatchSpace) -> Comparison | None:
         """Both sides without the canaries; None where one side is missing."""
         if self.reference is None or self.holdout is None:
             return None
-        return Pooled.of(self.reference, self.holdout, None if self.canaries is None else self.canaries.others)
+        others = None if self.canaries is None else self.canaries.others
+        return both_sides(self.reference, self.holdout, space, others)
 
 
 READING = 0.6

@@ -15,19 +15,17 @@ from torch import Tensor
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.audit.allowance import Allowance, late, unlimited
 from reid_audit.audit.attack_runs import numpy_for
-from reid_audit.audit.cohorts import Canaries, Pooled
 from reid_audit.audit.recognition import Recognition, recognition
-from reid_audit.cohort import Cohort
 from reid_audit.records import Curve, Histogram, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.demographics import DemographicOutcome, demographics, without_demographics
 from reid_audit.score.distribution import distribution
 from reid_audit.score.exchangeability import exchangeability
 from reid_audit.score.likelihood import LIKELY, LikelyOutcome, likely_samples
-from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, link, negative_control
+from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, linkage, negative_control
 from reid_audit.score.membership.inference import MEMBERSHIP
 from reid_audit.score.predictors import Predictors
 from reid_audit.score.sensitivity import scorer_sensitivity
-from reid_audit.score.similarity import MatchSpace, aligned_ncc, match_scores
 
 PERMUTATIONS = 9999
 OPTIONAL = ("likely samples", "age and sex", "distribution")
@@ -36,20 +34,11 @@ COMPARED = (*LINKAGE, *MEMBERSHIP, Metric.NEGATIVE_CONTROL_P, Metric.EXCHANGEABI
 """What needs films of both sides, beside the likely samples and the demographics."""
 
 
-def linkage(space: MatchSpace, images: Tensor, pooled: Pooled, *, seed: int, level: float) -> LinkageOutcome:
-    """T1 to T4 for one attack run's images; unmeasured where there was no time to make any."""
+def linked(comparison: Comparison, images: Tensor, *, seed: int, level: float) -> LinkageOutcome:
+    """The linkage tests of one attack run's images; unmeasured where there was no time to make any."""
     if not len(images):
         return LinkageOutcome(late(*LINKAGE))
-    return link(
-        match_scores(space, images, pooled.films).double().numpy(),
-        pooled.patients,
-        pooled.is_member,
-        pooled.strata,
-        numpy_for(seed, "linkage"),
-        second=aligned_ncc(images, pooled.films).double().numpy(),
-        permutations=PERMUTATIONS,
-        level=level,
-    )
+    return linkage(comparison, images, numpy_for(seed, "linkage"), permutations=PERMUTATIONS, level=level)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,14 +54,13 @@ class Found:
     demographics: DemographicOutcome
     read: NDArray[np.int64]
     """Rows of the reconstructions whose age and sex were read: the likely samples, or all where there are none."""
-    pooled: Pooled
+    comparison: Comparison
 
 
 def compare(
     task: AttackTask,
-    space: MatchSpace,
+    comparison: Comparison,
     prior_films: Tensor,
-    pooled: Pooled,
     made: Reconstruction,
     control: Reconstruction,
     *,
@@ -85,45 +73,45 @@ def compare(
 
     What a PASS needs comes first; what there is no time for is unmeasured.
     """
-    allowed, films = allowed or unlimited(), len(pooled.films)
+    allowed, films = allowed or unlimited(), len(comparison.images)
 
     def linked_in_time(images: Tensor) -> LinkageOutcome:
-        make = partial(linkage, space, images, pooled, seed=seed, level=level)
+        make = partial(linked, comparison, images, seed=seed, level=level)
         return allowed.in_time("linkage", films, make, LinkageOutcome(late(*LINKAGE)))
 
-    linked, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
-    checks = fitness(space, pooled, prior_films, seed, allowed)
-    recognised = recognition(task, pooled, allowed.before(OPTIONAL, films), seed)
+    first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
+    checks = fitness(comparison, prior_films, seed, allowed)
+    recognised = recognition(task, comparison, allowed.before(OPTIONAL, films), seed)
     likely = LikelyOutcome(late(*LIKELY), np.zeros(0, np.int64), np.zeros(0, np.int64))
     if len(made.images):
-        resembled = partial(resemblance, space, pooled, made, control, seed)
+        resembled = partial(likely_samples, comparison, made, control, numpy_for(seed, "likely"))
         likely = allowed.in_time("likely samples", films, resembled, likely)
-    read, shown = readings(predictors, space, pooled, made, likely, seed=seed, allowed=allowed)
-    measured = (linked.measurements, likely.measurements, recognised.outcome.measurements, shown.measurements)
+    read, shown = readings(predictors, comparison, made, likely, seed=seed, allowed=allowed)
+    measured = (first.measurements, likely.measurements, recognised.outcome.measurements, shown.measurements)
     return Found(
         measurements=(*chain.from_iterable(measured), negative_control(null), *checks),
-        histograms=linked.histograms,
+        histograms=first.histograms,
         curves=recognised.outcome.curves,
-        linkage=linked,
+        linkage=first,
         likely=likely,
         recognised=recognised,
         demographics=shown,
         read=read,
-        pooled=pooled,
+        comparison=comparison,
     )
 
 
 def fitness(
-    space: MatchSpace, pooled: Pooled, prior_films: Tensor, seed: int, allowed: Allowance
+    comparison: Comparison, prior_films: Tensor, seed: int, allowed: Allowance
 ) -> tuple[Measurement, Measurement]:
     """Are the sides of one kind, and would the scorer recognise a film?"""
-    films, sides = len(pooled.films), (pooled.patients, pooled.is_member)
+    films = len(comparison.images)
 
     def kinds() -> Measurement:
-        return exchangeability(space, pooled.films, *sides, pooled.strata, numpy_for(seed, "exchangeability"))
+        return exchangeability(comparison, numpy_for(seed, "exchangeability"))
 
     def scorer() -> Measurement:
-        return scorer_sensitivity(space, pooled.films, *sides, prior_films, numpy_for(seed, "sensitivity"))
+        return scorer_sensitivity(comparison, prior_films, numpy_for(seed, "sensitivity"))
 
     missing: tuple[Measurement, ...] = late(Metric.EXCHANGEABILITY_P, Metric.SCORER_SENSITIVITY)
     return (
@@ -132,27 +120,9 @@ def fitness(
     )
 
 
-def resemblance(
-    space: MatchSpace, pooled: Pooled, made: Reconstruction, control: Reconstruction, seed: int
-) -> LikelyOutcome:
-    """Whom the likely samples resemble."""
-    return likely_samples(
-        space,
-        made.images,
-        made.energies,
-        control.energies,
-        pooled.films,
-        pooled.patients,
-        pooled.is_member,
-        pooled.strata,
-        numpy_for(seed, "likely"),
-    )
-
-
 def readings(
     predictors: Callable[[], Predictors | None],
-    space: MatchSpace,
-    pooled: Pooled,
+    comparison: Comparison,
     made: Reconstruction,
     likely: LikelyOutcome,
     *,
@@ -166,27 +136,15 @@ def readings(
         return rows, late_outcome
 
     def read() -> DemographicOutcome:
-        return demographics(
-            predictors(),
-            space,
-            made.images[torch.from_numpy(rows)],
-            pooled.films,
-            pooled.ages,
-            pooled.sexes,
-            pooled.patients,
-            pooled.is_member,
-            numpy_for(seed, "demographics"),
-            strata=pooled.strata,
-        )
+        images = made.images[torch.from_numpy(rows)]
+        return demographics(comparison, images, predictors(), numpy_for(seed, "demographics"))
 
-    return rows, allowed.in_time("age and sex", len(pooled.films), read, late_outcome)
+    return rows, allowed.in_time("age and sex", len(comparison.images), read, late_outcome)
 
 
-def linked_canaries(
-    space: MatchSpace, holdout: Cohort, canaries: Canaries, made: Reconstruction, *, seed: int, level: float
-) -> Measurement:
+def linked_canaries(planted: Comparison, made: Reconstruction, *, seed: int, level: float) -> Measurement:
     """``attack_power``: would the same attack find the canaries?"""
-    return attack_power(linkage(space, made.images, Pooled.canaries(holdout, canaries), seed=seed, level=level))
+    return attack_power(linked(planted, made.images, seed=seed, level=level))
 
 
 def shifts(

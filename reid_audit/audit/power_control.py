@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from reid_audit.attack.likelihood import with_metrics
 from reid_audit.audit.attack_runs import RunContext, attack_target, summarise
-from reid_audit.audit.cohorts import Canaries
+from reid_audit.audit.cohorts import Canaries, planted_side
 from reid_audit.audit.evidence import linked_canaries
 from reid_audit.audit.plan import Plan
 from reid_audit.audit.recognition import recognised_canaries
@@ -122,7 +122,7 @@ def planted(
 ) -> tuple[tuple[Measurement, ...], AttackRun | None]:
     """The control itself, as far as the time reaches: membership of the canaries first, then the attack."""
     plan, level = clocked.plan, request.policy.level
-    allowed = plan.for_control(clocked.meter, context.observer)
+    allowed, compared = plan.for_control(clocked.meter, context.observer), planted_side(holdout, canaries, space)
     power: Measurement
     recognised: Measurement
     power, recognised = absent(Reason.BUDGET)
@@ -132,15 +132,13 @@ def planted(
         metric = 0.0 if plan.speed is None else plan.speed.metric(task, task.samples)
         asked = allowed.before(["linkage"], len(holdout.images)).keeping(metric + plan.attack_seconds())
         with suppress(OutOfTime):
-            recognised = recognised_canaries(
-                task, holdout, canaries, asked, seed=request.seed, corrected=clocked.corrected
-            )
+            recognised = recognised_canaries(task, compared, asked, seed=request.seed, corrected=clocked.corrected)
         task = with_metrics(task, allowed.pace)
     except OutOfTime:
         return (power, recognised), None
     left = allowed.before(["linkage"], len(holdout.images)).pace.meter
     made = attack_target(task, request.method, left, context, name="attack_power")
-    power = linked_canaries(space, holdout, canaries, made, seed=request.seed, level=level)
+    power = linked_canaries(compared, made, seed=request.seed, level=level)
     return (power, recognised), summarise("attack_power", made)
 
 

@@ -8,18 +8,17 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.allowance import Allowance, late, unlimited
 from reid_audit.audit.attack_runs import numpy_for
-from reid_audit.audit.cohorts import Canaries, Pooled, Turns
+from reid_audit.audit.cohorts import Turns
 from reid_audit.budget import OutOfTime
-from reid_audit.cohort import Cohort
 from reid_audit.network.difference import displacement
 from reid_audit.network.ordinary import prior_batches
 from reid_audit.network.reading import Inputs
 from reid_audit.records import Measurement, Reason, Reduced, Unmeasured
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.membership.families import MembershipScores, membership_scores
 from reid_audit.score.membership.inference import (
     FEWEST_HOLDOUT,
@@ -37,26 +36,25 @@ ROW_SPACES = 2
 
 def membership_of(
     task: AttackTask,
-    films: Tensor,
-    labels: NDArray[np.str_],
+    comparison: Comparison,
     allowed: Allowance | None = None,
     *,
     rows: NDArray[np.int64] | None = None,
     corrected: bool = True,
 ) -> MembershipScores:
-    """Membership scores of films [N, C, H, W] in [0, 1] under the task's weights; labels [N], "" where unknown.
+    """Membership scores of the films compared under the task's weights. ``task`` may hold a copy with canaries.
 
     rows: films in the order in which they are asked about, as far as the time allowed reaches; all in theirs without.
     Raises OutOfTime.
     """
     allowed, device = allowed or unlimited(), task.space.mean.device
     turns = None if rows is None else torch.from_numpy(rows)
-    inputs = Inputs(films, lambda part: task.inputs(part.to(device)), turns)
+    inputs = Inputs(comparison.images, lambda part: task.inputs(part.to(device)), turns)
     ask = partial(
         membership_scores,
         task.target,
         inputs,
-        labels if rows is None else labels[rows],
+        comparison.labels if rows is None else comparison.labels[rows],
         pace=allowed.pace,
         rest=allowed.rest(0 if task.base is None else ROW_SPACES) if rows is not None else None,
         corrected=corrected,
@@ -79,16 +77,16 @@ class Recognition:
     reduced: tuple[Reduced, ...] = ()
 
 
-def recognition(task: AttackTask, pooled: Pooled, allowed: Allowance, seed: int) -> Recognition:
+def recognition(task: AttackTask, comparison: Comparison, allowed: Allowance, seed: int) -> Recognition:
     """Membership of the patients the time allows, chosen by chance before a score is seen; of all without a ceiling."""
-    turns = Turns.of(pooled, numpy_for(seed, "turns")) if allowed.speed is not None else None
+    turns = Turns.of(comparison.owners, numpy_for(seed, "turns")) if allowed.speed is not None else None
     try:
-        known = membership_of(task, pooled.films, pooled.labels, allowed, rows=None if turns is None else turns.rows)
+        known = membership_of(task, comparison, allowed, rows=None if turns is None else turns.rows)
     except OutOfTime:
         nobody = () if turns is None else (Reduced(stage="membership", done=0, of=turns.ends.size, unit="patients"),)
         return Recognition(MembershipOutcome(late(*MEMBERSHIP)), reduced=nobody)
-    rows, reduced = np.arange(len(pooled.films)), list[Reduced]()
-    if turns is not None and known.count < len(pooled.films):
+    rows, reduced = np.arange(len(comparison.images)), list[Reduced]()
+    if turns is not None and known.count < len(comparison.images):
         patients, films = turns.complete(known.count)
         rows = turns.rows[:films]
         reduced.append(Reduced(stage="membership", done=patients, of=turns.ends.size, unit="patients"))
@@ -98,12 +96,10 @@ def recognition(task: AttackTask, pooled: Pooled, allowed: Allowance, seed: int)
         reduced.append(Reduced(stage="batch_correction", done=0, of=1, unit="passes"))
     outcome = membership(
         {name: scores[: rows.size] for name, scores in known.scores.items()},
-        pooled.patients[rows],
-        pooled.is_member[rows],
-        pooled.strata[rows],
+        comparison.owners.at(rows),
         numpy_for(seed, "membership"),
     )
-    if rows.size < len(pooled.films):
+    if rows.size < len(comparison.images):
         outcome = replace(outcome, measurements=tuple(too_few_in_time(m) for m in outcome.measurements))
     return Recognition(outcome, known.explaining, known.corrected, tuple(reduced))
 
@@ -119,19 +115,19 @@ def too_few_in_time(measurement: Measurement) -> Measurement:
 
 
 def recognised_canaries(
-    task: AttackTask, holdout: Cohort, canaries: Canaries, allowed: Allowance, *, seed: int, corrected: bool
+    task: AttackTask, planted: Comparison, allowed: Allowance, *, seed: int, corrected: bool
 ) -> Measurement:
-    """``membership_control``: would the same score find the canaries? ``task`` holds the copy that memorised them.
+    """``membership_control``: would the same score find the canaries, who come first in ``planted``?
 
     Where time is short, fewer of the others are asked about, but never fewer than the rates need. Raises OutOfTime.
     """
-    pooled, count = Pooled.canaries(holdout, canaries), len(canaries.films)
+    count, films = int(planted.is_member.sum()), len(planted.images)
     rows = None
     if allowed.speed is not None:
-        rows = np.concatenate([np.arange(count), count + numpy_for(seed, "turns").permutation(len(canaries.others))])
-    known = membership_of(task, pooled.films, pooled.labels, allowed, rows=rows, corrected=corrected)
-    asked = np.arange(len(pooled.films)) if rows is None else rows[: known.count]
-    others = pooled.patients[asked[~pooled.is_member[asked]]]
-    if known.count < len(pooled.films) and np.unique(others).size < FEWEST_HOLDOUT:
+        rows = np.concatenate([np.arange(count), count + numpy_for(seed, "turns").permutation(films - count)])
+    known = membership_of(task, planted, allowed, rows=rows, corrected=corrected)
+    owners = planted.owners.at(np.arange(films) if rows is None else rows[: known.count])
+    others = owners.patients[~owners.is_member]
+    if known.count < films and np.unique(others).size < FEWEST_HOLDOUT:
         raise OutOfTime("membership control")
-    return membership_control(known.scores, pooled.patients[asked], pooled.is_member[asked])
+    return membership_control(known.scores, owners)

@@ -46,7 +46,7 @@ def pairs(space: MatchSpace, found: Found, made: Reconstruction) -> tuple[Pair, 
     columns += found.likely.films.tolist()
     if not rows:
         return ()
-    images, films = made.images[rows[:PAIRS]], found.pooled.films[columns[:PAIRS]]
+    images, films = made.images[rows[:PAIRS]], found.comparison.images[columns[:PAIRS]]
     near = cosines(space, images, films).diagonal()
     alike = ssim(images, films)
     return tuple(
@@ -56,8 +56,8 @@ def pairs(space: MatchSpace, found: Found, made: Reconstruction) -> tuple[Pair, 
             ssim=float(alike[i]),
             nn=float(near[i]),
             reconstruction_id=f"R{rows[i]:03d}",
-            patient_id=str(found.pooled.patients[columns[i]]),
-            member=bool(found.pooled.is_member[columns[i]]),
+            patient_id=str(found.comparison.patients[columns[i]]),
+            member=bool(found.comparison.is_member[columns[i]]),
         )
         for i, (image, film) in enumerate(zip(images, films, strict=True))
     )
@@ -65,14 +65,14 @@ def pairs(space: MatchSpace, found: Found, made: Reconstruction) -> tuple[Pair, 
 
 def standing_out(space: MatchSpace, found: Found, made: Reconstruction) -> tuple[list[int], list[int]]:
     """Reconstruction and film of the patients with the highest match scores."""
-    linked, pooled = found.linkage, found.pooled
+    linked, compared = found.linkage, found.comparison
     if linked.ids is None or linked.scores is None or linked.best is None:
         return [], []
     rows, columns = [], []
     for patient in np.argsort(-linked.scores)[:LEADERS]:
         row = int(linked.best[patient])
-        films = np.flatnonzero(pooled.patients == linked.ids[patient])
-        near = cosines(space, made.images[row : row + 1], pooled.films[torch.from_numpy(films)])[0]
+        films = np.flatnonzero(compared.patients == linked.ids[patient])
+        near = cosines(space, made.images[row : row + 1], compared.images[torch.from_numpy(films)])[0]
         rows.append(row)
         columns.append(int(films[int(near.argmax())]))
     return rows, columns
@@ -110,7 +110,7 @@ def demographic_rows(found: Found) -> tuple[DemographicRow, ...]:
     return tuple(
         DemographicRow(
             reconstruction_id=f"R{int(found.read[row.reconstruction]):03d}",
-            patient_id=str(found.pooled.patients[row.film]),
+            patient_id=str(found.comparison.patients[row.film]),
             age_reconstruction=_known(row.age_reconstruction),
             age_nearest=_known(row.age_nearest),
             age_true=_known(row.age_true),

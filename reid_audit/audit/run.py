@@ -17,7 +17,7 @@ from reid_audit.attack.outcome import untried
 from reid_audit.audit.allowance import Allowance, late
 from reid_audit.audit.attack_runs import RunContext, attack_nothing, attack_target, numpy_for, summarise
 from reid_audit.audit.cohorts import OpenedCohorts, open_cohorts
-from reid_audit.audit.evidence import COMPARED, Found, compare, linkage, shifts
+from reid_audit.audit.evidence import COMPARED, Found, compare, linked, shifts
 from reid_audit.audit.inputs import inputs_digest
 from reid_audit.audit.plan import Plan, planned
 from reid_audit.audit.power_control import Clocked, ControlCache, power_control
@@ -152,9 +152,8 @@ def relinked(made: Reconstruction, scored: Scored, request: AuditRequest) -> tup
     """The linkage tests of another seed's reconstructions."""
     if scored.found is None:
         return ()
-    return linkage(
-        scored.space, made.images, scored.found.pooled, seed=request.seed, level=request.policy.level
-    ).measurements
+    found = linked(scored.found.comparison, made.images, seed=request.seed, level=request.policy.level)
+    return found.measurements
 
 
 def recorded(
@@ -237,16 +236,15 @@ def score(
         shift = partial(shifts, setup.task, setup.prior_films, made, reference, seed=request.seed)
         return allowed.in_time("distribution", films, shift, late(*DISTRIBUTION))
 
-    pooled = cohorts.pooled()
-    if pooled is None:
+    comparison = cohorts.comparison(space)
+    if comparison is None:
         reason = Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT
         unread = (*(Unmeasured(metric=m, reason=reason) for m in COMPARED), *without_demographics(reason))
         return Scored(space, (*screened(space, made, control, reference, request.seed), *unread, *moved()), None)
     found = compare(
         setup.task,
-        space,
+        comparison,
         setup.prior_films,
-        pooled,
         made,
         control,
         seed=request.seed,
@@ -263,7 +261,7 @@ def screened(
     """What there is to say without films of both sides."""
     if not len(made.images):
         return late(*LIKELY, Metric.CONSENSUS)
-    likely = screening_samples(space, made.images, made.energies, control.images, control.energies, reference)
+    likely = screening_samples(space, made, control, reference)
     return (*likely.measurements, restarts_agree(space, made, control, seed))
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.records import Measured, Measurement, Metric, PredictorCard, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, Floats, exceedance_p, permuted_labels
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.likelihood import matched_nearest
 from reid_audit.score.linkage import FEWEST
 from reid_audit.score.patients import Pool, pool
 from reid_audit.score.predictors import OLDEST, Predictors, known_ages, sex_codes
-from reid_audit.score.similarity import MatchSpace, cosines
+from reid_audit.score.similarity import cosines
 
 SMALL = 10
 """Reconstructions below which agreement is shown to the auditor but decides nothing."""
@@ -55,17 +55,11 @@ class DemographicOutcome:
 
 
 def demographics(
-    predictors: Predictors | None,
-    space: MatchSpace,
+    comparison: Comparison,
     images: Tensor,
-    films: Tensor,
-    ages: Floats,
-    sexes: NDArray[np.str_],
-    patients: NDArray[np.str_],
-    is_member: Bools,
+    predictors: Predictors | None,
     rng: np.random.Generator,
     *,
-    strata: NDArray[np.str_] | None = None,
     permutations: int = 499,
     draws: int = 1000,
 ) -> DemographicOutcome:
@@ -77,17 +71,18 @@ def demographics(
     majority sex against the same truths. ``low`` and ``high`` minus ``control`` bound the excess: the hull of the
     patient-permutation interval (shared neighbours) and the bootstrap over reconstructions.
 
-    images [R, C, H, W]; films [N, C, H, W] pooled; the other arrays [N] per film. One film per patient.
+    images [R, C, H, W] of the attack. One film per patient.
     ``p`` of ``*_reconstruction``: the excess over the control against labels permuted over patients.
     n: the smaller of reconstructions and distinct patients nearest to them, so that no published figure is about
     fewer than 10 people. An indicator below ``SMALL`` reconstructions, or where nobody knows whether the predictor
     has seen T or H; unmeasured where it has, because it would favour that side.
     """
+    films, is_member = comparison.images, comparison.is_member
     card = None if predictors is None else predictors.card
     if predictors is not None and predictors.card.overlap == "overlap":
         return DemographicOutcome(without_demographics(Reason.PREDICTOR_OVERLAP), predictor=card)
-    truths = known_ages(ages), sex_codes(sexes)
-    near = cosines(space, images, films).double().numpy() if len(images) else np.zeros((0, len(films)))
+    truths = known_ages(comparison.ages), sex_codes(comparison.sexes)
+    near = cosines(comparison.space, images, films).double().numpy() if len(images) else np.zeros((0, len(films)))
     read = _read(predictors, images, films)
     weak = len(images) < SMALL or (card is not None and card.overlap == "unknown")
     found: list[tuple[Measurement, ...]] = []
@@ -97,9 +92,7 @@ def demographics(
         if missing is not None or readings is None:
             found.append(without_demographics(missing or Reason.NO_PREDICTOR, metrics))
             continue
-        people = pool(
-            patients[known], is_member[known], None if strata is None else strata[known], near[:, known], rng, most=1
-        )
+        people = pool(comparison.owners.at(known), near[:, known], rng, most=1)
         if min(people.members, people.others) < FEWEST:
             short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
             found.append(without_demographics(short, metrics))

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.records import METRICS, Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, Floats, least_p, permuted_labels
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.patients import pool
-from reid_audit.score.similarity import MatchSpace, in_blocks
+from reid_audit.score.similarity import in_blocks
 
 FEWEST = METRICS[Metric.EXCHANGEABILITY_P].fewest[0]
 
 
-def exchangeability(
-    space: MatchSpace,
-    films: Tensor,
-    patients: NDArray[np.str_],
-    is_member: Bools,
-    strata: NDArray[np.str_] | None,
-    rng: np.random.Generator,
-    *,
-    permutations: int = 1999,
-) -> Measurement:
+def exchangeability(comparison: Comparison, rng: np.random.Generator, *, permutations: int = 1999) -> Measurement:
     """Two-sample test of training against hold-out patients on features that know nothing of the target.
 
     One film per patient. Two statistics, combined by the exact smaller-p permutation test: the energy distance (Szekely
     and Rizzo 2004) of the match-space scores, which sees shape and position, and of four grey-level summaries (mean,
-    spread, border, detail), which sees another device or export. Labels are permuted within ``strata``.
-    films: [N, C, H, W] pooled; patients, is_member, strata: [N].
+    spread, border, detail), which sees another device or export. Labels are permuted within strata.
     """
+    films, space = comparison.images, comparison.space
     summaries = _grey_levels(films)
-    people = pool(patients, is_member, strata, summaries.T, rng, most=1)
+    people = pool(comparison.owners, summaries.T, rng, most=1)
     if min(people.members, people.others) < FEWEST:
         short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
         return Unmeasured(metric=Metric.EXCHANGEABILITY_P, reason=short)

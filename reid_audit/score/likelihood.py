@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, Floats, permuted_labels
+from reid_audit.score.comparison import Comparison, Samples
 from reid_audit.score.linkage import FEWEST, chance_of_member
 from reid_audit.score.patients import Pool, pool
 from reid_audit.score.similarity import MatchSpace, cosines, distinct, in_blocks, resized, ssim
@@ -48,21 +49,15 @@ def likely_indices(images: Tensor, energies: Tensor, control_energies: Tensor) -
     return np.asarray(ordered[distinct(images[ordered])].numpy(), dtype=np.int64)
 
 
-def screening_samples(
-    space: MatchSpace,
-    images: Tensor,
-    energies: Tensor,
-    control: Tensor,
-    control_energies: Tensor,
-    films: Tensor | None = None,
-) -> LikelyOutcome:
+def screening_samples(space: MatchSpace, made: Samples, control: Samples, films: Tensor | None = None) -> LikelyOutcome:
     """Without both sides: indicators only (every optimiser lowers its own objective, and somebody is always nearest).
 
     How many likely samples there are; and, where training films [N, C, H, W] are given, how alike they are to their
     nearest one on average, beside the same of untuned samples, as the study compares them.
-    images, energies: [R, C, H, W], [R] of the attack on the target; control, control_energies: of the negative control.
+    ``made`` by the attack on the target; ``control`` without the weights.
     """
-    indices = likely_indices(images, energies, control_energies)
+    images = made.images
+    indices = likely_indices(images, made.energies, control.energies)
     count = Measured(
         metric=Metric.LIKELY_SAMPLES,
         value=indices.size,
@@ -76,7 +71,7 @@ def screening_samples(
         return LikelyOutcome((count, *missing), indices, np.zeros(0, dtype=np.int64))
     shown = indices[:SHOWN]
     found, columns = _alike(space, images[shown], films)
-    untuned, _ = _alike(space, control[: shown.size], films)
+    untuned, _ = _alike(space, control.images[: shown.size], films)
     near = tuple(
         Measured(metric=metric, value=found[k], control=untuned[k], n=shown.size, indicator=True)
         for k, metric in enumerate(LIKELY[1:])
@@ -93,14 +88,9 @@ def _alike(space: MatchSpace, images: Tensor, films: Tensor) -> tuple[tuple[floa
 
 
 def likely_samples(
-    space: MatchSpace,
-    images: Tensor,
-    energies: Tensor,
-    control_energies: Tensor,
-    films: Tensor,
-    patients: NDArray[np.str_],
-    is_member: Bools,
-    strata: NDArray[np.str_] | None,
+    comparison: Comparison,
+    made: Samples,
+    control: Samples,
     rng: np.random.Generator,
     *,
     permutations: int = 499,
@@ -113,11 +103,12 @@ def likely_samples(
     the nearest of m hold-out patients, m = min(n_T, n_H), averaged in closed form over all subsets of the larger side.
     One film per patient. ``low`` and ``high`` minus ``control`` bound the excess (permutation interval, inverted).
 
-    images, energies: [R, C, H, W], [R] of the attack on the target; control_energies [R0]; films [N, C, H, W] pooled.
+    ``made`` by the attack on the target; ``control`` without the weights.
     """
-    indices = likely_indices(images, energies, control_energies)[:SHOWN]
+    images, films, space = made.images, comparison.images, comparison.space
+    indices = likely_indices(images, made.energies, control.energies)[:SHOWN]
     similarity = cosines(space, images[indices], films).double().numpy()
-    people = pool(patients, is_member, strata, _content(films), rng, most=1)
+    people = pool(comparison.owners, _content(films), rng, most=1)
     if min(people.members, people.others) < FEWEST:
         short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
         empty = tuple(Unmeasured(metric=m, reason=short) for m in LIKELY)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from torch import Tensor
 
 from reid_audit.records import METRICS, RATE_HOLDOUT, Histogram, Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import (
@@ -24,7 +25,9 @@ from reid_audit.score.calibration import (
     smallest_count,
     tpr_estimate,
 )
-from reid_audit.score.patients import Pool, pool
+from reid_audit.score.comparison import Comparison
+from reid_audit.score.patients import Owners, Pool, pool
+from reid_audit.score.similarity import aligned_ncc, match_scores
 
 SCAN = (4, 8, 16, 32, 64)
 """How many best patients the scan statistic looks at."""
@@ -56,11 +59,31 @@ class LinkageOutcome:
     """[P] T2: who is counted in ``reidentified_patients``."""
 
 
+def linkage(
+    comparison: Comparison,
+    images: Tensor,
+    rng: np.random.Generator,
+    *,
+    permutations: int = 9999,
+    level: float = 0.10,
+    draws: int = 1000,
+    shift: int = 2,
+) -> LinkageOutcome:
+    """``link`` for images [R, C, H, W], under both scorers. shift: pixels tried by the second, either way."""
+    return link(
+        match_scores(comparison.space, images, comparison.images).double().numpy(),
+        comparison.owners,
+        rng,
+        second=aligned_ncc(images, comparison.images, shift=shift).double().numpy(),
+        permutations=permutations,
+        level=level,
+        draws=draws,
+    )
+
+
 def link(
     scores: Floats,
-    patients: NDArray[np.str_],
-    is_member: Bools,
-    strata: NDArray[np.str_] | None,
+    owners: Owners,
     rng: np.random.Generator,
     *,
     second: Floats | None = None,
@@ -71,12 +94,12 @@ def link(
     """Test whether training patients match the frozen reconstructions better than hold-out patients.
 
     scores: [R, N] match scores of R reconstructions with N pooled films (larger is more alike); second: the same from
-    the second scorer, for ``single_hit``. patients, is_member, strata: [N] per film. level: false-discovery rate.
+    the second scorer, for ``single_hit``. level: false-discovery rate.
     draws: bootstrap draws of the intervals.
     Raises CohortError where a patient is on both sides.
     """
     scores = np.asarray(scores, dtype=np.float64)
-    people = pool(patients, is_member, strata, scores, rng)
+    people = pool(owners, scores, rng)
     if people.members < FEWEST or people.others < FEWEST:
         short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
         return LinkageOutcome(tuple(Unmeasured(metric=m, reason=short) for m in LINKAGE))

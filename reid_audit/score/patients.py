@@ -15,6 +15,22 @@ CLASS_MINIMUM = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Owners:
+    """Whose each of N images is."""
+
+    patients: NDArray[np.str_]
+    """[N] patient ids."""
+    is_member: NDArray[np.bool_]
+    """[N] True for images of training patients."""
+    strata: NDArray[np.str_] | None = None
+    """[N] stratum within which labels may be permuted; None: one."""
+
+    def at(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Owners:
+        """The owners of some of the images."""
+        return Owners(self.patients[rows], self.is_member[rows], None if self.strata is None else self.strata[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Pool:
     """Training and hold-out patients, pooled, in an order that depends on content and not on names."""
 
@@ -55,24 +71,17 @@ class Pool:
         return result
 
 
-def pool(
-    patients: NDArray[np.str_],
-    is_member: NDArray[np.bool_],
-    strata: NDArray[np.str_] | None,
-    content: Floats,
-    rng: np.random.Generator,
-    *,
-    most: int | None = None,
-) -> Pool:
+def pool(owners: Owners, content: Floats, rng: np.random.Generator, *, most: int | None = None) -> Pool:
     """Group films by patient and draw the same number from every patient of a film class.
 
     Film classes are 1, 2-3, 4-7, ... films; a patient of a class contributes its smallest count, drawn by ``rng``.
     Classes with fewer than ``CLASS_MINIMUM`` patients on either side join the next smaller class.
 
-    patients, is_member, strata: [N] per film. content: [K, N] or [N] numbers computed from the films; they define the
+    content: [K, N] or [N] numbers computed from the films; they define the
     order, so that renaming files or patients changes nothing. most: films a patient contributes at most.
     Raises CohortError where a patient is on both sides.
     """
+    patients, is_member, strata = owners.patients, owners.is_member, owners.strata
     columns = np.atleast_2d(content)
     order = np.lexsort(np.vstack([columns.sum(axis=0), columns.max(axis=0)]))
     _, first, codes = np.unique(patients[order], return_index=True, return_inverse=True)

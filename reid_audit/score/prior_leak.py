@@ -14,8 +14,10 @@ from reid_audit.artefacts.provenance import NCC
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.memorisation import Memorisation, draw_samples, measure_memorisation
 from reid_audit.records import Measured
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.exchangeability import exchangeability
 from reid_audit.score.linkage import LinkageOutcome, link
+from reid_audit.score.patients import Owners
 from reid_audit.score.similarity import fit_match_space, match_scores
 
 LEVEL = 0.01
@@ -77,6 +79,7 @@ def audit_prior(
     patients: NDArray[np.str_] = np.array([*training_patients, *held_out_patients], dtype=np.str_)
     is_member = np.arange(len(films)) < len(training)
     space, rng = fit_match_space(films), np.random.default_rng(seed)
-    linkage = link(match_scores(space, drawn, films).double().numpy(), patients, is_member, None, rng)
-    kinds = exchangeability(space, films, patients, is_member, None, rng)
-    return PriorLeak(nearest, linkage, kinds.value if isinstance(kinds, Measured) else None)
+    owners = Owners(patients, is_member)
+    linked = link(match_scores(space, drawn, films).double().numpy(), owners, rng)
+    kinds = exchangeability(Comparison.unlabelled(films, owners, space), rng)
+    return PriorLeak(nearest, linked, kinds.value if isinstance(kinds, Measured) else None)

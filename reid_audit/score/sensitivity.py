@@ -10,7 +10,8 @@ from torch import Tensor
 
 from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, share_interval
-from reid_audit.score.similarity import Local, MatchSpace, in_blocks, match_scores, resized
+from reid_audit.score.comparison import Comparison
+from reid_audit.score.similarity import Local, in_blocks, match_scores, resized
 
 GOAL = 0.4
 """SSIM the copies are degraded to; those between 0.3 and 0.5 count."""
@@ -24,14 +25,7 @@ _NOISES = (0.0, *(0.01 * 1.25**i for i in range(18)))
 
 
 def scorer_sensitivity(
-    space: MatchSpace,
-    films: Tensor,
-    patients: NDArray[np.str_],
-    is_member: Bools,
-    prior_images: Tensor,
-    rng: np.random.Generator,
-    *,
-    most: int = 512,
+    comparison: Comparison, prior_images: Tensor, rng: np.random.Generator, *, most: int = 512
 ) -> Measurement:
     """Share of degraded films whose nearest pooled patient is their own, with its Clopper-Pearson interval.
 
@@ -39,9 +33,10 @@ def scorer_sensitivity(
     join, because the question is about the scorer and the gallery. Each film is blurred, mixed half and half with a
     prior image and covered with noise until its SSIM with the original is 0.4. Blur or mixing alone down to 0.4 removes
     the person: two films of different people are already that similar. Control: chance, one over the patients.
-    films: [N, C, H, W] pooled; prior_images: [M, C, H, W].
+    prior_images: [M, C, H, W].
     """
-    chosen = _one_film_each(films, patients, is_member, rng)[:most]
+    films, patients, space = comparison.images, comparison.patients, comparison.space
+    chosen = _one_film_each(films, patients, comparison.is_member, rng)[:most]
     copies, kept = degraded(resized(films[chosen], space.side), resized(prior_images, space.side), rng)
     if kept.size < FEWEST:
         return Unmeasured(metric=Metric.SCORER_SENSITIVITY, reason=Reason.TOO_FEW_REFERENCE)

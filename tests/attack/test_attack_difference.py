@@ -24,7 +24,10 @@ from reid_audit.network.ordinary import prior_batches
 from reid_audit.network.reading import Inputs
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.membership.difference import row_space, spans, telling
+from reid_audit.score.patients import Owners
+from reid_audit.score.similarity import fit_match_space
 
 MEMBERS = 6
 
@@ -195,9 +198,10 @@ def test_with_a_base_the_membership_scores_have_one_family_more(head: str) -> No
     task = replace(
         task, target=replace(task.target, match=task.target.match.model_copy(update={"head": head})), samples=128
     )
-    films, unlabelled = torch.cat([blobs(4, 1), blobs(40, 2)]), np.full(44, "")
-    assert "difference" not in membership_of(task, films, unlabelled).scores
-    scores = membership_of(replace(task, base=target_of(base)), films, unlabelled).scores["difference"]
+    films, owners = torch.cat([blobs(4, 1), blobs(40, 2)]), Owners(np.arange(44).astype(np.str_), np.arange(44) < 4)
+    compared = Comparison.unlabelled(films, owners, fit_match_space(blobs(40, 3)))
+    assert "difference" not in membership_of(task, compared).scores
+    scores = membership_of(replace(task, base=target_of(base)), compared).scores["difference"]
     assert scores[:4].min() > scores[4:].max()
 
 

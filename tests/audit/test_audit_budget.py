@@ -13,7 +13,7 @@ from audits import small
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, evidence, run_audit, setup
 from reid_audit.audit.allowance import Allowance
-from reid_audit.audit.cohorts import Pooled, Turns
+from reid_audit.audit.cohorts import Turns, both_sides
 from reid_audit.demo.targets import SPEC, DemoCase, demo_case
 from reid_audit.observer import Event, StageStarted
 from reid_audit.policy import policy_sha256
@@ -29,6 +29,7 @@ from reid_audit.records import (
     Unmeasured,
     find,
 )
+from reid_audit.score.similarity import fit_match_space
 
 SECONDS = 60.0
 PATIENTS = 125
@@ -171,18 +172,19 @@ def test_a_gate_that_could_only_fail_is_missed_where_time_was_over(case: DemoCas
 
 
 def test_turns_take_whole_patients_of_both_sides_by_chance(case: DemoCase) -> None:
-    pooled = Pooled.of(case.reference, case.holdout)
-    turns = Turns.of(pooled, np.random.default_rng(0))
-    assert sorted(turns.rows.tolist()) == list(range(len(pooled.films)))
+    space = fit_match_space(case.holdout.images[:40])
+    owners = both_sides(case.reference, case.holdout, space).owners
+    turns = Turns.of(owners, np.random.default_rng(0))
+    assert sorted(turns.rows.tolist()) == list(range(owners.patients.size))
     patients, films = turns.complete(100)
     assert films <= 100
-    reached = pooled.patients[turns.rows[:films]]
+    reached = owners.patients[turns.rows[:films]]
     assert np.unique(reached).size == patients
-    assert not set(reached) & set(pooled.patients[turns.rows[films:]])
-    members = np.unique(reached[pooled.is_member[turns.rows[:films]]]).size
+    assert not set(reached) & set(owners.patients[turns.rows[films:]])
+    members = np.unique(reached[owners.is_member[turns.rows[:films]]]).size
     assert members == pytest.approx(patients / 3, abs=1)
-    assert turns.complete(len(pooled.films)) == (2 * PATIENTS, len(pooled.films))
+    assert turns.complete(owners.patients.size) == (2 * PATIENTS, owners.patients.size)
     assert turns.complete(0) == (0, 0)
-    renamed = replace(pooled, patients=np.char.add("x", pooled.patients))
+    renamed = replace(owners, patients=np.char.add("x", owners.patients))
     assert turns.rows.tolist() == Turns.of(renamed, np.random.default_rng(0)).rows.tolist()
-    assert turns.rows.tolist() != Turns.of(pooled, np.random.default_rng(1)).rows.tolist()
+    assert turns.rows.tolist() != Turns.of(owners, np.random.default_rng(1)).rows.tolist()

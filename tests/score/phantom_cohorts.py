@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
+
+from reid_audit.score.comparison import Comparison
+from reid_audit.score.patients import Owners
+from reid_audit.score.similarity import MatchSpace
 
 SIDE = 16
 
@@ -26,6 +31,20 @@ class People:
     films: Tensor
     patients: NDArray[np.str_]
     is_member: NDArray[np.bool_]
+
+    @property
+    def owners(self) -> Owners:
+        return Owners(self.patients, self.is_member)
+
+    def beside(self, space: MatchSpace) -> Comparison:
+        return Comparison.unlabelled(self.films, self.owners, space)
+
+
+class Drawn(NamedTuple):
+    """Images and their energies."""
+
+    images: Tensor
+    energies: Tensor
 
 
 def people(

@@ -24,6 +24,7 @@ from reid_audit.score.membership.inference import (
 )
 from reid_audit.score.membership.moments import stored_moments
 from reid_audit.score.membership.stationarity import head_equations
+from reid_audit.score.patients import Owners
 
 Floats = NDArray[np.float64]
 CANDIDATES = 240
@@ -95,7 +96,9 @@ def test_the_films_behind_the_statistics_are_found(members: int) -> None:
     assert found.weights[is_member].sum() > 0.9
     assert found.residual < 0.01
     assert found.explaining == pytest.approx(members, rel=0.25)
-    outcome = membership({"moments": found.evidence}, _patients(CANDIDATES), is_member, None, np.random.default_rng(1))
+    outcome = membership(
+        {"moments": found.evidence}, Owners(_patients(CANDIDATES), is_member), np.random.default_rng(1)
+    )
     assert _value(outcome, Metric.MEMBERSHIP_AUC).value > 0.99
     rate = _value(outcome, Metric.MEMBERSHIP_TPR)
     assert rate.value > 0.9
@@ -110,7 +113,9 @@ def test_statistics_of_other_people_expose_nobody() -> None:
     public = smooth_images(32, np.random.default_rng(99))
     found = explain(_equations(_net(public), films, 32))
     is_member = np.arange(CANDIDATES) < 32
-    outcome = membership({"moments": found.evidence}, _patients(CANDIDATES), is_member, None, np.random.default_rng(1))
+    outcome = membership(
+        {"moments": found.evidence}, Owners(_patients(CANDIDATES), is_member), np.random.default_rng(1)
+    )
     auc = _value(outcome, Metric.MEMBERSHIP_AUC)
     assert auc.low is not None
     assert auc.high is not None
@@ -161,12 +166,10 @@ def test_the_most_telling_family_counts_and_looking_costs() -> None:
     n = 400
     is_member = np.arange(n) < 100
     telling = rng.standard_normal(n) + 3.0 * is_member
-    alone = membership({"loss": telling}, _patients(n), is_member, None, np.random.default_rng(3))
+    alone = membership({"loss": telling}, Owners(_patients(n), is_member), np.random.default_rng(3))
     among = membership(
         {"margin": rng.standard_normal(n), "loss": telling, "stationarity": rng.standard_normal(n)},
-        _patients(n),
-        is_member,
-        None,
+        Owners(_patients(n), is_member),
         np.random.default_rng(3),
     )
     assert among.family == "loss"
@@ -183,7 +186,7 @@ def test_blind_scores_do_not_breach_and_can_be_clear() -> None:
     for seed in range(30):
         rng = np.random.default_rng(seed)
         families = {"loss": rng.standard_normal(600), "moments": rng.exponential(size=600)}
-        outcome = membership(families, _patients(600), np.arange(600) < 300, None, rng, draws=100)
+        outcome = membership(families, Owners(_patients(600), np.arange(600) < 300), rng, draws=100)
         rate = _value(outcome, Metric.MEMBERSHIP_TPR)
         assert rate.low is not None
         assert rate.high is not None
@@ -195,7 +198,7 @@ def test_blind_scores_do_not_breach_and_can_be_clear() -> None:
 
 def test_the_curve_sits_on_the_fixed_grid_and_rises() -> None:
     rng = np.random.default_rng(4)
-    outcome = membership({"loss": rng.standard_normal(300)}, _patients(300), np.arange(300) < 150, None, rng)
+    outcome = membership({"loss": rng.standard_normal(300)}, Owners(_patients(300), np.arange(300) < 150), rng)
     curve = outcome.curves[0]
     assert curve.x == GRID
     assert all(a <= b for a, b in zip(curve.y, curve.y[1:], strict=False))
@@ -209,9 +212,9 @@ def test_missing_sides_are_unmeasured() -> None:
         (np.arange(120) < 60, Reason.TOO_FEW_HOLDOUT),
         (np.arange(120) < 1, Reason.TOO_FEW_REFERENCE),
     ):
-        outcome = membership(scores, _patients(120), is_member, None, rng)
+        outcome = membership(scores, Owners(_patients(120), is_member), rng)
         assert all(isinstance(m, Unmeasured) and m.reason is reason for m in outcome.measurements)
-    none = membership({}, _patients(120), np.arange(120) < 10, None, rng)
+    none = membership({}, Owners(_patients(120), np.arange(120) < 10), rng)
     assert all(isinstance(m, Unmeasured) for m in none.measurements)
 
 
@@ -219,10 +222,10 @@ def test_the_membership_control_is_the_best_familys_rate() -> None:
     rng = np.random.default_rng(6)
     is_canary = np.arange(200) < 8
     scores = rng.standard_normal(200) + 9.0 * (np.arange(200) < 6)
-    control = membership_control({"loss": scores, "blind": rng.standard_normal(200)}, _patients(200), is_canary)
+    control = membership_control({"loss": scores, "blind": rng.standard_normal(200)}, Owners(_patients(200), is_canary))
     assert isinstance(control, Measured)
     assert control.value == 0.75
-    assert isinstance(membership_control({}, _patients(200), is_canary), Unmeasured)
+    assert isinstance(membership_control({}, Owners(_patients(200), is_canary)), Unmeasured)
 
 
 def test_fresh_splits_of_films_nobody_trained_on_expose_nobody() -> None:
@@ -239,7 +242,7 @@ def test_fresh_splits_of_films_nobody_trained_on_expose_nobody() -> None:
         rows = rng.permutation(480)[:240]
         found = explain(NormalEquations.of_moments([(own[rows], stored) for own, stored in blocks]), steps=300)
         scores = {"moments": found.evidence, "margin": decided[rows].abs().double().numpy()}
-        outcome = membership(scores, _patients(240), rng.permutation(240) < 120, None, rng, draws=100)
+        outcome = membership(scores, Owners(_patients(240), rng.permutation(240) < 120), rng, draws=100)
         areas.append(_value(outcome, Metric.MEMBERSHIP_AUC).value)
         breached += (_value(outcome, Metric.MEMBERSHIP_TPR).low or 0.0) > 0.05
         small += _value(outcome, Metric.MEMBERSHIP_MAX_P).value <= 0.05
@@ -251,7 +254,7 @@ def test_fresh_splits_of_films_nobody_trained_on_expose_nobody() -> None:
 def test_each_training_patient_has_a_p_and_no_holdout_patient_has() -> None:
     rng = np.random.default_rng(7)
     is_member = np.arange(220) < 20
-    outcome = membership({"margin": rng.standard_normal(220) + 9.0 * is_member}, _patients(220), is_member, None, rng)
+    outcome = membership({"margin": rng.standard_normal(220) + 9.0 * is_member}, Owners(_patients(220), is_member), rng)
     assert outcome.patient_p is not None
     assert outcome.is_member is not None
     assert np.isnan(outcome.patient_p[~outcome.is_member]).all()

@@ -12,8 +12,10 @@ from PIL import Image
 from scipy import stats
 
 from reid_audit.records import Measured, Reason, Unmeasured
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.consensus import consensus
 from reid_audit.score.exchangeability import exchangeability
+from reid_audit.score.patients import Owners
 from reid_audit.score.sensitivity import degraded, scorer_sensitivity
 from reid_audit.score.similarity import MatchSpace, fit_match_space, ssim
 
@@ -22,9 +24,9 @@ def test_a_matching_space_finds_poor_copies_and_a_blind_one_does_not() -> None:
     rng = np.random.default_rng(0)
     cohort = people(40, 80, rng, side=24)
     prior = smooth_images(200, rng, 24)
-    found = scorer_sensitivity(fit_match_space(prior), cohort.films, cohort.patients, cohort.is_member, prior, rng)
+    found = scorer_sensitivity(cohort.beside(fit_match_space(prior)), prior, rng)
     blind = MatchSpace(side=24, mean=torch.zeros(24 * 24), axes=torch.ones(1, 24 * 24))
-    missed = scorer_sensitivity(blind, cohort.films, cohort.patients, cohort.is_member, prior, rng)
+    missed = scorer_sensitivity(cohort.beside(blind), prior, rng)
     assert isinstance(found, Measured)
     assert isinstance(missed, Measured)
     assert found.low is not None
@@ -47,7 +49,7 @@ def test_few_training_patients_are_joined_by_holdout_patients() -> None:
     rng = np.random.default_rng(2)
     cohort = people(4, 60, rng, side=24)
     prior = smooth_images(100, rng, 24)
-    share = scorer_sensitivity(fit_match_space(prior), cohort.films, cohort.patients, cohort.is_member, prior, rng)
+    share = scorer_sensitivity(cohort.beside(fit_match_space(prior)), prior, rng)
     assert isinstance(share, Measured)
     assert share.n is not None
     assert share.n > 30
@@ -59,7 +61,7 @@ def test_exchangeable_cohorts_are_rejected_at_the_level() -> None:
     for seed in range(150):
         rng = np.random.default_rng(seed)
         cohort = people(25, 40, rng, films=(4, 2))
-        test = exchangeability(space, cohort.films, cohort.patients, cohort.is_member, None, rng, permutations=99)
+        test = exchangeability(cohort.beside(space), rng, permutations=99)
         assert isinstance(test, Measured)
         p.append(test.value)
     assert np.count_nonzero(np.array(p) <= 0.05) <= stats.binom.ppf(0.999, 150, 0.05)
@@ -74,7 +76,7 @@ def test_another_device_is_noticed(change: str) -> None:
     own = torch.from_numpy(cohort.is_member)
     films[own] = 0.85 * films[own] if change == "darker" else films[own] + 0.05 * torch.randn(films[own].shape)
     space = fit_match_space(smooth_images(100, rng), components=40)
-    test = exchangeability(space, films.clamp(0, 1), cohort.patients, cohort.is_member, None, rng, permutations=499)
+    test = exchangeability(Comparison.unlabelled(films.clamp(0, 1), cohort.owners, space), rng, permutations=499)
     assert isinstance(test, Measured)
     assert test.value <= 0.01
 
@@ -98,15 +100,10 @@ def test_another_hospital_is_noticed_and_the_same_is_not(real_films: Path) -> No
     space = fit_match_space(prior)
 
     def p(films: torch.Tensor, ids: np.ndarray) -> float:
-        test = exchangeability(
-            space,
-            torch.cat([target, films]),
-            np.r_[np.char.add("t", target_ids), np.char.add("h", ids)],
-            np.arange(len(target) + len(films)) < len(target),
-            None,
-            np.random.default_rng(0),
-            permutations=999,
-        )
+        people = np.r_[np.char.add("t", target_ids), np.char.add("h", ids)]
+        owners = Owners(people, np.arange(len(people)) < len(target))
+        compared = Comparison.unlabelled(torch.cat([target, films]), owners, space)
+        test = exchangeability(compared, np.random.default_rng(0), permutations=999)
         assert isinstance(test, Measured)
         return test.value
 

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from reid_audit.judge import exceeds_fail
 from reid_audit.records import Measured, Measurement, Metric, Policy, Reason, Unmeasured, find
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.demographics import (
     DEMOGRAPHICS,
     DemographicOutcome,
     demographics,
 )
+from reid_audit.score.patients import Owners
 from reid_audit.score.predictors import Predictors, fit_predictors, known_ages
 from reid_audit.score.similarity import MatchSpace, fit_match_space
 
@@ -36,6 +38,10 @@ class Crowd:
     sexes: NDArray[np.str_]
     patients: NDArray[np.str_]
     is_member: NDArray[np.bool_]
+
+    def beside(self, space: MatchSpace) -> Comparison:
+        owners = Owners(self.patients, self.is_member)
+        return Comparison(self.films, owners, space, self.ages, self.sexes, np.full(len(self.films), ""))
 
 
 def _traits(films: Tensor, first: NDArray[np.int64], owner: NDArray[np.int64], rng: np.random.Generator) -> Crowd:
@@ -91,10 +97,7 @@ def ask(
     predictors: Predictors | None = None,
     **more: Any,
 ) -> DemographicOutcome:
-    return demographics(
-        predictors or known.predictors, known.space, images, c.films, c.ages, c.sexes, c.patients, c.is_member, rng,
-        **more,
-    )  # fmt: skip
+    return demographics(c.beside(known.space), images, predictors or known.predictors, rng, **more)
 
 
 def measured(outcome: DemographicOutcome, metric: Metric) -> Measured:
@@ -221,7 +224,7 @@ def test_what_is_missing_is_named(known: Known) -> None:
     def reasons(outcome: DemographicOutcome) -> dict[Metric, Reason]:
         return {m.metric: m.reason for m in outcome.measurements if isinstance(m, Unmeasured)}
 
-    blind = demographics(None, known.space, images, c.films, c.ages, c.sexes, c.patients, c.is_member, rng)
+    blind = demographics(c.beside(known.space), images, None, rng)
     assert reasons(blind) == dict.fromkeys(DEMOGRAPHICS, Reason.NO_PREDICTOR)
     ageless = Crowd(c.films, np.full(c.ages.size, np.nan), c.sexes, c.patients, c.is_member)
     assert set(reasons(ask(known, images, ageless, rng)).values()) == {Reason.NO_AGES}

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from phantom_cohorts import people, smooth_images
+from phantom_cohorts import Drawn, people, smooth_images
 
 from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
 from reid_audit.score.likelihood import (
@@ -72,18 +72,9 @@ def _run(members: int, others: int, leaked: int, seed: int) -> LikelyOutcome:
     images = smooth_images(20, rng)
     films = [np.flatnonzero(cohort.patients == p)[0] for p in dict.fromkeys(cohort.patients.tolist())][:leaked]
     images[:leaked] = 0.8 * cohort.films[films] + 0.2 * images[:leaked]
-    return likely_samples(
-        fit_match_space(smooth_images(100, rng), components=40),
-        images,
-        torch.full((20,), -1.0),
-        torch.zeros(20),
-        cohort.films,
-        cohort.patients,
-        cohort.is_member,
-        None,
-        rng,
-        permutations=99,
-    )
+    compared = cohort.beside(fit_match_space(smooth_images(100, rng), components=40))
+    made, control = Drawn(images, torch.full((20,), -1.0)), Drawn(images, torch.zeros(20))
+    return likely_samples(compared, made, control, rng, permutations=99)
 
 
 def _excess_breaches(outcome: LikelyOutcome, metric: Metric, limit: float) -> bool:
@@ -117,17 +108,8 @@ def test_copies_of_training_films_breach() -> None:
 def test_without_likely_samples_there_is_nothing_to_compare() -> None:
     rng = np.random.default_rng(2)
     cohort = people(10, 10, rng)
-    outcome = likely_samples(
-        fit_match_space(smooth_images(50, rng)),
-        smooth_images(5, rng),
-        torch.ones(5),
-        torch.zeros(5),
-        cohort.films,
-        cohort.patients,
-        cohort.is_member,
-        None,
-        rng,
-    )
+    compared, images = cohort.beside(fit_match_space(smooth_images(50, rng))), smooth_images(5, rng)
+    outcome = likely_samples(compared, Drawn(images, torch.ones(5)), Drawn(images, torch.zeros(5)), rng)
     assert _measured(outcome, Metric.LIKELY_SAMPLES).value == 0
     assert isinstance(find(outcome.measurements, Metric.NEAREST_SSIM), Unmeasured)
 
@@ -135,7 +117,7 @@ def test_without_likely_samples_there_is_nothing_to_compare() -> None:
 def test_without_films_the_count_is_an_indicator() -> None:
     rng = np.random.default_rng(3)
     space, images = fit_match_space(smooth_images(100, rng), components=40), smooth_images(5, rng)
-    outcome = screening_samples(space, images, torch.zeros(5), smooth_images(50, rng), torch.ones(50))
+    outcome = screening_samples(space, Drawn(images, torch.zeros(5)), Drawn(smooth_images(50, rng), torch.ones(50)))
     count = _measured(outcome, Metric.LIKELY_SAMPLES)
     assert count.indicator
     assert count.value == 5
@@ -147,9 +129,10 @@ def test_without_films_the_count_is_an_indicator() -> None:
 def test_with_training_films_alone_likenesses_are_indicators_beside_untuned_samples() -> None:
     rng = np.random.default_rng(4)
     space, films, control = (fit_match_space(smooth_images(100, rng), components=40), *_two(rng))
+    null = Drawn(control, torch.ones(50))
     copies = 0.8 * films[:6] + 0.2 * smooth_images(6, rng)
-    found = screening_samples(space, copies, torch.zeros(6), control, torch.ones(50), films)
-    blind = screening_samples(space, smooth_images(6, rng), torch.zeros(6), control, torch.ones(50), films)
+    found = screening_samples(space, Drawn(copies, torch.zeros(6)), null, films)
+    blind = screening_samples(space, Drawn(smooth_images(6, rng), torch.zeros(6)), null, films)
     for metric in (Metric.NEAREST_SSIM, Metric.NEAREST_NN):
         seen, chance = _measured(found, metric), _measured(blind, metric)
         assert seen.indicator

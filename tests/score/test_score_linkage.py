@@ -12,9 +12,9 @@ from scipy import stats
 
 from reid_audit.errors import CohortError
 from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
-from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, link, negative_control
-from reid_audit.score.patients import pool
-from reid_audit.score.similarity import aligned_ncc, fit_match_space, match_scores
+from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, link, linkage, negative_control
+from reid_audit.score.patients import Owners, pool
+from reid_audit.score.similarity import fit_match_space
 
 Floats = NDArray[np.float64]
 
@@ -25,9 +25,7 @@ def _audit(cohort: People, planted: int, seed: int, own: float = 0.6) -> Linkage
     images = smooth_images(24, rng)
     first = [np.flatnonzero(cohort.patients == p)[0] for p in dict.fromkeys(cohort.patients.tolist())][:planted]
     images[:planted] = own * cohort.films[first] + (1 - own) * images[:planted]
-    scores = match_scores(space, images, cohort.films).double().numpy()
-    second = aligned_ncc(images, cohort.films).double().numpy()
-    return link(scores, cohort.patients, cohort.is_member, None, rng, second=second, permutations=999)
+    return linkage(cohort.beside(space), images, rng, permutations=999)
 
 
 def _measured(outcome: LinkageOutcome, metric: Metric) -> Measured:
@@ -70,7 +68,7 @@ def test_renaming_and_reordering_change_nothing() -> None:
 
     def run(columns: NDArray[np.int64], ids: NDArray[np.str_]) -> tuple[object, ...]:
         outcome = link(
-            scores[:, columns], ids[columns], cohort.is_member[columns], None, np.random.default_rng(9),
+            scores[:, columns], Owners(ids, cohort.is_member).at(columns), np.random.default_rng(9),
             second=scores[:, columns], permutations=499,
         )  # fmt: skip
         return outcome.measurements
@@ -82,12 +80,12 @@ def test_renaming_and_reordering_change_nothing() -> None:
 def test_every_patient_of_a_class_contributes_equally_many_films() -> None:
     rng = np.random.default_rng(6)
     cohort = people(100, 100, rng, films=(9, 6))
-    group = pool(cohort.patients, cohort.is_member, None, rng.standard_normal(cohort.patients.size), rng)
+    group = pool(cohort.owners, rng.standard_normal(cohort.patients.size), rng)
     counts = np.diff(np.r_[group.starts, group.films.size])
     for label in np.unique(group.classes):
         assert np.unique(counts[group.classes == label]).size == 1
     assert np.unique(cohort.patients[group.films]).size == group.ids.size == 200
-    alone = pool(cohort.patients, cohort.is_member, None, rng.standard_normal(cohort.patients.size), rng, most=1)
+    alone = pool(cohort.owners, rng.standard_normal(cohort.patients.size), rng, most=1)
     assert alone.films.size == 200
 
 
@@ -98,7 +96,7 @@ def test_more_films_do_not_win() -> None:
         rng = np.random.default_rng(seed)
         patients = np.r_[np.repeat(np.arange(40), 4), 40 + np.arange(80)].astype(np.str_)
         is_member = np.r_[np.ones(160, bool), np.zeros(80, bool)]
-        outcome = link(rng.standard_normal((20, 240)), patients, is_member, None, rng, permutations=199, draws=20)
+        outcome = link(rng.standard_normal((20, 240)), Owners(patients, is_member), rng, permutations=199, draws=20)
         rejected += outcome.p <= 0.05
     assert rejected <= stats.binom.ppf(0.999, 40, 0.05)
 
@@ -110,8 +108,8 @@ def test_strata_remove_a_site_effect() -> None:
     is_member = np.r_[rng.random(60) < 0.8, rng.random(60) < 0.2]
     scores = rng.standard_normal((10, 120)) - 3.0 * site
     patients = np.arange(120).astype(np.str_)
-    blind = link(scores, patients, is_member, None, np.random.default_rng(0), permutations=999)
-    within = link(scores, patients, is_member, site.astype(np.str_), np.random.default_rng(0), permutations=999)
+    blind = link(scores, Owners(patients, is_member), np.random.default_rng(0), permutations=999)
+    within = link(scores, Owners(patients, is_member, site.astype(np.str_)), np.random.default_rng(0), permutations=999)
     assert blind.p <= 0.01 < within.p
 
 
@@ -119,13 +117,15 @@ def test_a_patient_on_both_sides_is_refused() -> None:
     scores = np.zeros((2, 4))
     with pytest.raises(CohortError, match="training and the hold-out"):
         link(
-            scores, np.array(["a", "a", "b", "c"]), np.array([True, False, True, False]), None, np.random.default_rng(0)
+            scores,
+            Owners(np.array(["a", "a", "b", "c"]), np.array([True, False, True, False])),
+            np.random.default_rng(0),
         )
 
 
 def test_too_few_patients_leave_everything_unmeasured() -> None:
     outcome = link(
-        np.zeros((2, 3)), np.array(["a", "b", "c"]), np.array([True, False, False]), None, np.random.default_rng(0)
+        np.zeros((2, 3)), Owners(np.array(["a", "b", "c"]), np.array([True, False, False])), np.random.default_rng(0)
     )
     assert all(isinstance(m, Unmeasured) and m.reason is Reason.TOO_FEW_REFERENCE for m in outcome.measurements)
     assert isinstance(attack_power(outcome), Unmeasured)
@@ -135,8 +135,8 @@ def test_too_few_patients_leave_everything_unmeasured() -> None:
 def test_rates_below_100_holdout_patients_are_unmeasured() -> None:
     rng = np.random.default_rng(8)
     patients = np.arange(140).astype(np.str_)
-    few = link(rng.standard_normal((5, 140)), patients, np.arange(140) < 41, None, rng, permutations=99)
-    enough = link(rng.standard_normal((5, 140)), patients, np.arange(140) < 40, None, rng, permutations=99)
+    few = link(rng.standard_normal((5, 140)), Owners(patients, np.arange(140) < 41), rng, permutations=99)
+    enough = link(rng.standard_normal((5, 140)), Owners(patients, np.arange(140) < 40), rng, permutations=99)
     assert isinstance(find(few.measurements, Metric.LINKAGE_TPR), Unmeasured)
     assert isinstance(find(enough.measurements, Metric.LINKAGE_TPR), Measured)
 
@@ -149,7 +149,7 @@ def test_permutations_cost_about_as_much_as_drawing_them() -> None:
     for _ in range(9999):
         rng.permutation(1000)
     times.append(time.process_time())
-    link(scores, np.arange(1000).astype(np.str_), np.arange(1000) < 500, None, rng, permutations=9999)
+    link(scores, Owners(np.arange(1000).astype(np.str_), np.arange(1000) < 500), rng, permutations=9999)
     times.append(time.process_time())
     drawing, linking = np.diff(times)
     assert linking < 50 * drawing
@@ -160,7 +160,7 @@ def test_the_patients_behind_the_count_are_named() -> None:
     rng = np.random.default_rng(12)
     scores = rng.standard_normal((30, 420))
     scores[:4, :4] += 9.0 * np.eye(4)
-    outcome = link(scores, np.arange(420).astype(np.str_), np.arange(420) < 20, None, rng, permutations=99)
+    outcome = link(scores, Owners(np.arange(420).astype(np.str_), np.arange(420) < 20), rng, permutations=99)
     count = find(outcome.measurements, Metric.REIDENTIFIED_PATIENTS)
     assert isinstance(count, Measured)
     assert outcome.ids is not None

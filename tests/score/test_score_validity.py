@@ -21,9 +21,9 @@ from reid_audit.score.calibration import (
     smallest_count,
     tpr_estimate,
 )
-from reid_audit.score.linkage import link
+from reid_audit.score.linkage import linkage
 from reid_audit.score.needs import clean_chance, films_needed, needs, smallest, to_report_one
-from reid_audit.score.similarity import aligned_ncc, fit_match_space, match_scores
+from reid_audit.score.similarity import fit_match_space
 
 DRAWS = 500
 
@@ -36,16 +36,7 @@ def test_fresh_nulls_are_rejected_at_the_nominal_rate() -> None:
         cohort = people(30, 45, rng, films=(4, 2))
         space = fit_match_space(smooth_images(60, rng), components=40)
         images = smooth_images(16, rng)
-        outcome = link(
-            match_scores(space, images, cohort.films).double().numpy(),
-            cohort.patients,
-            cohort.is_member,
-            None,
-            rng,
-            second=aligned_ncc(images, cohort.films, shift=1).double().numpy(),
-            permutations=199,
-            draws=10,
-        )
+        outcome = linkage(cohort.beside(space), images, rng, permutations=199, draws=10, shift=1)
         p.append(outcome.p)
         single, found = (find(outcome.measurements, m) for m in (Metric.SINGLE_HIT, Metric.REIDENTIFIED_PATIENTS))
         assert isinstance(single, Measured)

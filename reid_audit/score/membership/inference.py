@@ -23,7 +23,7 @@ from reid_audit.score.calibration import (
     tpr_at,
     tpr_estimate,
 )
-from reid_audit.score.patients import Pool, pool
+from reid_audit.score.patients import Owners, Pool, pool
 
 FAMILIES = ("moments", "loss", "margin", "stationarity", "difference")
 """Score families that may be given, in the order they are named in notes."""
@@ -52,13 +52,7 @@ class MembershipOutcome:
 
 
 def membership(
-    families: Mapping[str, Floats],
-    patients: NDArray[np.str_],
-    is_member: Bools,
-    strata: NDArray[np.str_] | None,
-    rng: np.random.Generator,
-    *,
-    draws: int = 1000,
+    families: Mapping[str, Floats], owners: Owners, rng: np.random.Generator, *, draws: int = 1000
 ) -> MembershipOutcome:
     """AUC, TPR at 1 % FPR and the patient who stands out most, for the most telling of the given score families.
 
@@ -71,7 +65,7 @@ def membership(
         return _unmeasured(Reason.NO_DATA_STATISTICS)
     names = list(families)
     films = np.stack([np.asarray(families[name], dtype=np.float64) for name in names])
-    people = pool(patients, is_member, strata, films, rng)
+    people = pool(owners, films, rng)
     if people.members < FEWEST_MEMBERS:
         return _unmeasured(Reason.TOO_FEW_REFERENCE)
     if people.others < FEWEST_HOLDOUT:
@@ -101,11 +95,12 @@ MEMBERSHIP = (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR, Metric.MEMBERSHIP_MA
 """The metrics ``membership`` produces, in its order."""
 
 
-def membership_control(families: Mapping[str, Floats], patients: NDArray[np.str_], is_canary: Bools) -> Measurement:
+def membership_control(families: Mapping[str, Floats], owners: Owners) -> Measurement:
     """TPR at 1 % FPR of the canaries' films against the other hold-out films, best family, as ``membership_control``.
 
-    The control must reach its limit with the same scores that judge the checkpoint.
+    ``owners``: the canaries as members. It must reach its limit with the same scores that judge the checkpoint.
     """
+    patients, is_canary = owners.patients, owners.is_member
     if not families or not is_canary.any():
         return Unmeasured(metric=Metric.MEMBERSHIP_CONTROL, reason=Reason.CONTROL_NOT_RUN)
     canaries = np.unique(patients[is_canary])
