@@ -35,6 +35,15 @@ XRV = PreprocessSpec(mean=(0.5,), std=(1.0 / 2048.0,))
 """torchxrayvision: pixel range -1024 to 1024 (Cohen et al. 2022)."""
 
 NAMED: dict[str, PreprocessSpec] = {"unit": UNIT, "half": HALF, "imagenet": IMAGENET, "xrv": XRV}
-"""Value conventions by the names ``--preprocess`` knows them under; all are tried when none is declared."""
+"""Value conventions by the names ``--preprocess`` knows them under."""
 
-CONVENTIONS: tuple[PreprocessSpec, ...] = tuple(NAMED.values())
+KNOWN_VALUES: tuple[PreprocessSpec, ...] = (
+    *NAMED.values(),
+    PreprocessSpec(mean=(0.0,), std=(1.0 / 255.0,)),
+    PreprocessSpec(mean=(0.449,), std=(0.226,)),
+    PreprocessSpec(mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)),
+    PreprocessSpec(mean=(128.0 / 255.0,), std=(64.0 / 255.0,)),
+    PreprocessSpec(mean=(0.5862785803043838,), std=(0.27950088968644304,)),
+)
+"""Values that published networks were trained with: those with a name; 0 to 255; ImageNet's as one channel; CLIP
+(Radford et al. 2021); 128 and 64 of 255 (CheXpert, Ye et al. 2020); MedCLIP (Wang et al. 2022)."""

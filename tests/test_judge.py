@@ -47,6 +47,7 @@ CLEAN: tuple[Measured, ...] = (
     _m(Metric.ATTACK_POWER, 0.001),
     _m(Metric.SCORER_SENSITIVITY, 0.8, 0.7, 0.9),
     _m(Metric.MEMBERSHIP_CONTROL, 1.0),
+    _m(Metric.PREPROCESS_FIT, 0.1),
     _m(Metric.NEGATIVE_CONTROL_P, 0.5),
     _m(Metric.EXCHANGEABILITY_P, 0.6),
 )
@@ -88,6 +89,7 @@ REQUIRED = (
     Metric.ATTACK_POWER,
     Metric.SCORER_SENSITIVITY,
     Metric.MEMBERSHIP_CONTROL,
+    Metric.PREPROCESS_FIT,
     Metric.NEGATIVE_CONTROL_P,
     Metric.EXCHANGEABILITY_P,
 )
@@ -112,6 +114,7 @@ def test_removing_any_required_evidence_withholds_the_pass(metric: Metric, how: 
         _m(Metric.ATTACK_POWER, 0.02),
         _m(Metric.SCORER_SENSITIVITY, 0.6, 0.49, 0.7),
         _m(Metric.MEMBERSHIP_CONTROL, 0.25),
+        _m(Metric.PREPROCESS_FIT, 1.5),
         _m(Metric.NEGATIVE_CONTROL_P, 0.01),
         _m(Metric.EXCHANGEABILITY_P, 0.004),
     ],

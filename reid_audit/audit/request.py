@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 
 from reid_audit.attack.methods import DEFAULT, METHODS
 from reid_audit.budget import Meter
-from reid_audit.cohort import Cohort
+from reid_audit.cohort import Cohort, Sample
 from reid_audit.observer import Observer, SilentObserver
 from reid_audit.records import Policy, PreprocessSpec, Record, Waiver
 
@@ -48,9 +48,9 @@ class AuditRequest(Record):
     predictor: Path | None = None
     """An age and sex predictor file; None: what the policy's ``demographics`` says."""
     base: Path | None = None
+    """The weights that fine-tuning started from, where they are public."""
     options: tuple[tuple[str, str], ...] = ()
     """The command that asks, as ``AuditResult.options``; it decides nothing."""
-    """The weights that fine-tuning started from, where they are public."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,9 @@ class PriorFilms:
     licence: str = ""
 
 
+Side = Literal["reference", "holdout", "prior"]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Films:
     """Where films come from. Called only when the stage that may see them has been reached."""
@@ -86,3 +89,6 @@ class Films:
     """Films of training and hold-out, where they were counted before."""
     reading: float = 0.0
     """Seconds that reading both sides was found to take; 0: not known."""
+    raw: Callable[[tuple[Side, ...], int], Sample] | None = None
+    """At most so many films at full size of those of the named sides that are given, drawn from all of them pooled,
+    blind to the side. None: films come in one frame only, and how they were framed cannot be asked of the network."""

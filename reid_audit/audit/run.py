@@ -22,6 +22,7 @@ from reid_audit.audit.inputs import inputs_digest
 from reid_audit.audit.plan import Plan, planned
 from reid_audit.audit.power_control import Clocked, ControlCache, power_control
 from reid_audit.audit.predictors import predictors_for
+from reid_audit.audit.preprocessing_control import preprocessing_control
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
@@ -34,6 +35,7 @@ from reid_audit.records import (
     AuditResult,
     Measurement,
     Metric,
+    PreprocessSpec,
     Reason,
     Spend,
     StoppedBy,
@@ -82,7 +84,7 @@ def run_audit(
     observer = observer or SilentObserver()
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
     meter = meter or start(request.policy.budget, clock, began=began)
-    plan = planned(prepare(request, films, checkpoint), request, films, meter, observer)
+    plan = planned(prepare(request, films, observer, checkpoint), request, films, meter, observer)
     setup = plan.setup
     context = RunContext(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
     frozen = reconstruct(plan, request, context, meter)
@@ -91,6 +93,12 @@ def run_audit(
     cohorts = open_cohorts(films, replace(setup.frame, observer=observer, meter=allowed.pace.meter), request)
     tell_of_films(setup, cohorts, observer)
     scored = score(setup, frozen.first, frozen.control, cohorts, request, allowed)
+    fitted = preprocessing_control(
+        setup.task.target, setup.preprocessing, films, numpy_for(request.seed, "preprocessing")
+    )
+    scored = replace(
+        scored, measurements=(*scored.measurements, fitted.measurement), fitting_training_films=fitted.best
+    )
     state = AuditState(request, setup, cohorts, now)
     observer.notice(Noted(f"so far: {state.verdict([scored.measurements], frozen.runs).outcome.value}"))
     clocked = Clocked(plan, meter, scored.found is None or scored.found.recognised.corrected)
@@ -176,7 +184,9 @@ def recorded(
         checkpoint=setup.checkpoint.summary,
         architecture=setup.task.target.match,
         preprocess=setup.task.preprocess,
-        preprocess_by=setup.preprocess_by,
+        preprocess_by=setup.preprocessing.by,
+        preprocess_fit=setup.preprocessing.fit,
+        preprocess_fitting_training_films=scored.fitting_training_films,
         prior=setup.task.prior.card.model_copy(update={"overlap": state.overlap}),
         predictor=scored.found.demographics.predictor if scored.found else None,
         cohorts=tuple(cohort.summary for cohort in state.cohorts.given),
@@ -217,6 +227,8 @@ class Scored:
     space: MatchSpace
     measurements: tuple[Measurement, ...]
     found: Found | None
+    fitting_training_films: PreprocessSpec | None = None
+    """The preprocessing under which the training films explain the network best."""
 
 
 def score(

@@ -17,23 +17,23 @@ from reid_audit.artefacts.provenance import Origin, origin_of
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import WITH_GENERATOR
 from reid_audit.audit.predictors import loaded_predictors
+from reid_audit.audit.preprocessing import Chosen, choose_preprocessing
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort
 from reid_audit.device import usable_device
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.difference import displacement
-from reid_audit.network.preprocessing import infer_preprocess
+from reid_audit.observer import Observer, StageEnded, StageStarted
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior, shipped_prior
 from reid_audit.prior.patient_file import beside, read_patient_file
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.resampling import ResampledPrior, prior_at
-from reid_audit.records import ArchMatch, PreprocessPolicy, PreprocessSpec
+from reid_audit.records import ArchMatch
 from reid_audit.score.predictors import Predictors
 
-PreprocessBy = Literal["policy", "statistics", "default"]
 SAMPLES = 1024
 """Samples drawn from a prior file where its images are not at hand: they span the match space."""
 
@@ -51,7 +51,8 @@ class Setup:
     """The prior's films with ages and sexes, where they were given."""
     prior_origin: Origin | None
     """What is known of the prior's training images, for the comparison with the cohorts."""
-    preprocess_by: PreprocessBy
+    preprocessing: Chosen
+    """The preprocessing in use, where it comes from, and what the network says of it."""
     predictors: Predictors | None = None
     """What reads age and sex, where it is not fitted on the prior's films."""
     base: Checkpoint | None = None
@@ -63,31 +64,53 @@ class Setup:
         return Frame(self.task.preprocess, self.task.space.card.side, self.task.space.card.channels)
 
 
-def prepare(request: AuditRequest, films: Films, checkpoint: Checkpoint | None = None) -> Setup:
+def prepare(
+    request: AuditRequest, films: Films, observer: Observer, checkpoint: Checkpoint | None = None
+) -> Setup:
     """Load (where no ``checkpoint`` is given), identify, choose preprocessing, fit or load the prior.
 
     Raises AuditError subclasses.
     """
     checkpoint = checkpoint or load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code)
-    declared, target = request.policy.preprocess.declared, target_of(request, checkpoint)
+    target = target_of(request, checkpoint)
     if request.policy.head is not None:
         target = replace(target, match=stated_head(target.match, request.policy.head))
-    spatial = declared or PreprocessSpec()
-    side = target.match.side
-    prior, cohort, origin = _prior(request, films, Frame(spatial, side, 1))
-    images = cohort.images if cohort is not None else _samples(prior, request.seed)
-    spec, by = _preprocess(target, request.policy.preprocess, images)
     device = usable_device(request.device)
+    target = replace(target, module=target.module.to(device))
+    observer.notice(StageStarted("preprocessing"))
+    chosen = choose_preprocessing(target, request.policy.preprocess, films)
+    observer.notice(StageEnded("preprocessing", f"{chosen.spec.side} px, by {chosen.by}"))
+    target = replace(target, match=with_side(target.match, chosen))
+    side = target.match.side
+    prior, cohort, origin = _prior(request, films, Frame(chosen.spec, side, 1))
+    images = cohort.images if cohort is not None else _samples(prior, request.seed)
     base = None if request.base is None else load_checkpoint(request.base, pickled_code=request.policy.pickled_code)
     task = AttackTask(
-        target=replace(target, module=target.module.to(device)),
+        target=target,
         prior=prior.to(device),
         space=_space(request, films, prior, images).to(device),
-        preprocess=spec.model_copy(update={"side": side}),
+        preprocess=chosen.spec,
         budget=request.policy.budget,
         base=None if base is None else _base(base, request, target, device),
     )
-    return Setup(checkpoint, task, device, images, cohort, origin, by, loaded_predictors(request, films), base)
+    return Setup(
+        checkpoint=checkpoint,
+        task=task,
+        device=device,
+        prior_films=images,
+        prior_cohort=cohort,
+        prior_origin=origin,
+        preprocessing=chosen,
+        predictors=loaded_predictors(request, films),
+        base=base,
+    )
+
+
+def with_side(match: ArchMatch, chosen: Chosen) -> ArchMatch:
+    """``match`` at the side of the preprocessing, and where that comes from."""
+    if chosen.spec.side in (None, match.side):
+        return match
+    return match.model_copy(update={"side": chosen.spec.side, "side_by": "statistics"})
 
 
 def target_of(request: AuditRequest, checkpoint: Checkpoint) -> Target:
@@ -185,14 +208,3 @@ def _space(request: AuditRequest, films: Films, prior: Prior, images: Tensor) ->
         generator=torch.Generator().manual_seed(request.seed),
         augment=1,
     )
-
-
-def _preprocess(target: Target, policy: PreprocessPolicy, images: Tensor) -> tuple[PreprocessSpec, PreprocessBy]:
-    """The declared preprocessing; its values inferred from the first layers where they are left open."""
-    geometry = policy.declared or PreprocessSpec()
-    if policy.declared is not None and policy.values == "declared":
-        return policy.declared, "policy"
-    found = infer_preprocess(target, images[:64])
-    values = found or PreprocessSpec(mean=(0.5,), std=(0.5,))
-    spec = geometry.model_copy(update={"mean": values.mean, "std": values.std, "invert": values.invert})
-    return spec, "statistics" if found is not None else "default"

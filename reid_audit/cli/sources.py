@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from reid_audit.audit import Films, Frame
     from reid_audit.audit.preflight import Source
     from reid_audit.audit.preflight.record import Role
-    from reid_audit.cohort import Cohort
+    from reid_audit.audit.request import Side
+    from reid_audit.cohort import Cohort, Sample
 
 PRIOR_FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 """Suffixes of a --prior that is a file of weights, not films. All but the first are refused by the prior's reader."""
+DRAW = 0
+"""Seed of the films that the preprocessing is fitted on."""
 
 
 def sources(options: CheckOptions) -> tuple[Films, Path | None]:
@@ -26,14 +29,29 @@ def sources(options: CheckOptions) -> tuple[Films, Path | None]:
     from reid_audit.cohort import parse_source
 
     prior_file = named_prior(options)
+    folder = None if prior_file is not None else options.prior
+    prior = None if folder is None else opener(options, folder, None)
     films = Films(
         reference=None if options.reference is None else opener(options, options.reference, "reference"),
         holdout=None if options.holdout is None else opener(options, options.holdout, "holdout"),
+        prior=None
+        if prior is None or folder is None
+        else lambda frame: PriorFilms(prior(frame), declared=parse_source(folder)[0].name),
+        raw=drawer(options, {"reference": options.reference, "holdout": options.holdout, "prior": folder}),
     )
-    if options.prior is None or prior_file is not None:
-        return films, prior_file
-    read, name = opener(options, options.prior, None), parse_source(options.prior)[0].name
-    return Films(films.reference, films.holdout, lambda frame: PriorFilms(read(frame), declared=name)), None
+    return films, prior_file
+
+
+def drawer(options: CheckOptions, given: Mapping[str, str | None]) -> Callable[[tuple[Side, ...], int], Sample]:
+    """What draws raw films of the given sides pooled, with their training labels where both sides name them."""
+    from reid_audit.cohort import Source, parse_source, sample_pooled
+
+    def draw(sides: tuple[Side, ...], count: int) -> Sample:
+        texts = [text for side in sides if (text := given[side]) is not None]
+        label = options.label if "prior" not in sides else None
+        return sample_pooled([Source(*parse_source(text)) for text in texts], count=count, seed=DRAW, label=label)
+
+    return draw
 
 
 def named_prior(options: CheckOptions) -> Path | None:

@@ -7,7 +7,7 @@ from reid_audit.cohort.overlap import overlap, require_disjoint
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.read import read_raw
 from reid_audit.cohort.render import DEFAULT, applied, render, scaled
-from reid_audit.cohort.sample import sample_raw
+from reid_audit.cohort.sample import Sample, Source, sample_pooled, sample_raw
 from reid_audit.cohort.shared import Shared, shared
 from reid_audit.cohort.source import parse_source
 from reid_audit.cohort.survey import CohortSurvey, survey
@@ -19,7 +19,9 @@ __all__ = [
     "CohortSurvey",
     "Fault",
     "RawFilm",
+    "Sample",
     "Shared",
+    "Source",
     "applied",
     "assemble",
     "counted",
@@ -30,6 +32,7 @@ __all__ = [
     "read_raw",
     "render",
     "require_disjoint",
+    "sample_pooled",
     "sample_raw",
     "scaled",
     "shared",

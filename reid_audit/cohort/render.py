@@ -126,13 +126,14 @@ def _restored(film: RawFilm, spec: PreprocessSpec) -> Values:
 
 def _spatial(image: Image.Image, spec: PreprocessSpec, side: int) -> Image.Image:
     """Resize, then crop, as torchvision.transforms.Resize and CenterCrop do on PIL images."""
+    wanted = spec.resize_to or side
     if spec.resize == "squash":
-        image = _resize(image, (side, side), spec)
+        image = _resize(image, (wanted, wanted), spec)
     elif spec.resize == "shorter":
         width, height = image.size
         short, long = sorted((width, height))
-        other = int(side * long / short)
-        image = _resize(image, (side, other) if width <= height else (other, side), spec)
+        other = int(wanted * long / short)
+        image = _resize(image, (wanted, other) if width <= height else (other, wanted), spec)
     return _center_crop(image, side) if spec.crop == "center" else image
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reid_audit.cohort.arrays import read_array
 from reid_audit.cohort.formats import ARRAYS, sniff
@@ -18,26 +22,54 @@ _PIECE = 4096
 """Bytes hashed at the beginning, the middle and the end of a file: films differ there, and large files stay cheap."""
 
 
-def sample_raw(path: Path, *, where: Mapping[str, str] | None = None, count: int, seed: int) -> tuple[RawFilm, ...]:
-    """At most ``count`` films of a source at full size: one of each patient, then second ones where patients are few.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where films are: a path and its row filters, as ``load_cohort`` takes them."""
 
-    path, where: as for ``load_cohort``. The draw depends on the seed and on the files' contents; renaming files or
-    patients, or listing them in another order, changes neither the films nor their order. Raises CohortError.
+    path: Path
+    where: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Raw films with their training labels."""
+
+    films: tuple[RawFilm, ...]
+    labels: NDArray[np.str_]
+    """[N] "" where no column was named."""
+
+
+def sample_raw(path: Path, *, where: Mapping[str, str] | None = None, count: int, seed: int) -> tuple[RawFilm, ...]:
+    """At most ``count`` films of one source at full size: ``sample_pooled`` of it alone."""
+    return sample_pooled([Source(path, where)], count=count, seed=seed).films
+
+
+def sample_pooled(sources: Sequence[Source], *, count: int, seed: int, label: str | None = None) -> Sample:
+    """At most ``count`` films of all sources at full size: one of each patient, then second ones where these are few.
+
+    label: the manifest column of the training labels. The draw depends on the seed and on the films' contents;
+    renaming files or patients, or listing them in another order, changes neither the films nor their order. It does
+    not depend on which source a film is in either, so that what is fitted on it knows nothing of who is a member.
+    Raises CohortError.
     """
-    rows = list_rows(path, where).rows
-    lots = {
-        row: hashlib.sha256(str(seed).encode() + b":" + content).digest()
-        for row, content in zip(rows, fingerprints(rows), strict=True)
-    }
-    seen: dict[str, int] = {}
-    rounds: list[tuple[int, bytes, Row]] = []
-    for row in sorted(rows, key=lots.__getitem__):
-        rounds.append((seen.setdefault(row.patient, 0), lots[row], row))
-        seen[row.patient] += 1
-    chosen = [row for _, _, row in sorted(rounds, key=lambda drawn: drawn[:2])[:count]]
-    order = sorted(chosen, key=lambda row: (row.path, row.film))
-    films = dict(zip(order, raw_films(order, as_seen=stored_as_seen(rows)), strict=True))
-    return tuple(films[row] for row in chosen)
+    drawn: list[tuple[int, bytes, int, Row]] = []
+    listings = [list_rows(source.path, source.where, label=label).rows for source in sources]
+    for number, rows in enumerate(listings):
+        lots = {
+            row: hashlib.sha256(str(seed).encode() + b":" + content).digest()
+            for row, content in zip(rows, fingerprints(rows), strict=True)
+        }
+        seen: dict[str, int] = {}
+        for row in sorted(rows, key=lots.__getitem__):
+            drawn.append((seen.setdefault(row.patient, 0), lots[row], number, row))
+            seen[row.patient] += 1
+    chosen = [(number, row) for _, _, number, row in sorted(drawn, key=lambda lot: lot[:2])[:count]]
+    films: dict[tuple[int, Row], RawFilm] = {}
+    for number, rows in enumerate(listings):
+        order = sorted((row for source, row in chosen if source == number), key=lambda row: (row.path, row.film))
+        read = raw_films(order, as_seen=stored_as_seen(rows))
+        films |= {(number, row): film for row, film in zip(order, read, strict=True)}
+    return Sample(tuple(films[key] for key in chosen), np.array([row.label for _, row in chosen], dtype=np.str_))
 
 
 def fingerprints(rows: Sequence[Row]) -> list[bytes]:

@@ -17,6 +17,9 @@ REMEDIES: dict[Reason, str] = {
     Reason.PRIOR_OVERLAP: "use a prior that declares training sets disjoint from both cohorts",
     Reason.CONTROL_FLAGGED: "use another prior, and check that the films were split by patient at random",
     Reason.NO_DATA_STATISTICS: "none: the network stores no data statistics",
+    Reason.PREPROCESS_UNEXPLAINED: (
+        "check that --reference are the films of the training, and declare [preprocess] as the training code has it"
+    ),
     Reason.PRIOR_TOO_SMALL: "use a prior fitted on more images",
 }
 """What to do about each reason."""

@@ -80,6 +80,19 @@ def _batchnorm_layers(module: nn.Module) -> list[tuple[str, _BatchNorm]]:
     ]
 
 
+def execution_order(module: nn.Module, inputs: Tensor) -> tuple[str, ...]:
+    """Names of the statistics layers in the order in which inputs [N, C, H, W] meet them, each once."""
+    order: dict[str, None] = {}
+
+    def note(name: str, _: _BatchNorm, x: Tensor) -> Tensor:
+        order.setdefault(name)
+        return x
+
+    with torch.no_grad(), _hooked(module, note):
+        module(inputs)
+    return tuple(order)
+
+
 class _Complete(Exception):
     """Raised inside the last layer's hook: nothing behind it matters."""
 

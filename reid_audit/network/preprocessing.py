@@ -1,45 +1,241 @@
-"""Which value convention was the network trained with? Asked of the first statistics layer."""
+"""How films became network input in training, asked of the first statistics layers: geometry searched, values fitted.
+
+For every candidate geometry (side, resize, crop, interpolation, scaling) the grey values' mean, deviation and
+inversion are fitted by least squares (values.py) to what the first statistics layer stores; the geometry that leaves
+least unexplained wins. Filters of the first layer answer to the fineness of what they see, so a wrong side or filter
+leaves a misfit that no choice of values removes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from reid_audit.arch.target import Target
-from reid_audit.network.batchnorm import image_moments, statistics_layers
-from reid_audit.preprocess import CONVENTIONS, to_network
-from reid_audit.records import PreprocessSpec
+from reid_audit.imaging.augmentation import AUGMENTATIONS, Augmentation, augmented
+from reid_audit.network.joint_fit import JointFit, joint_fit, values_from
+from reid_audit.network.stem import read_stems
+from reid_audit.network.values import FittedValues, fit_values
+from reid_audit.records import PreprocessSpec, Scaling
+
+FilmsAt = Callable[[PreprocessSpec, int], Tensor]
+"""At most so many of the same films, rendered under a specification: [N, C, side, side] in [0, 1] on the CPU."""
+
+SIDES = (
+    32, 40, 48, 56, 64, 72, 80, 96, 100, 112, 128, 144, 150, 160, 176, 192, 200, 208, 224, 240, 256, 260, 288, 299,
+    320, 336, 352, 380, 384, 416, 448, 480, 512,
+)  # fmt: skip
+"""Sides in pixels that are tried where the file does not tell."""
+COARSE = (32, 64, 128, 224, 384)
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", "box")
+CROP_FROM = 8 / 7
+"""Resize to 256 and crop 224, of any side: torchvision's habit."""
+MANY, FEW, FEWEST = 256, 64, 16
+"""Films for the last estimate, for the search, and the least at large sides."""
+PIXELS = 2**22
+"""Pixels of all films of one estimate."""
+ALL, LIKELY = 512, 6
+"""Films, and geometries, of the joint fit: it needs those that the network remembers among the films."""
+WORSE = 8.0
+"""A coarse search over growing sides ends where the misfit is this many times the best so far."""
+CLEARLY = 0.8
+"""Another geometry is preferred where it leaves less than this share of the misfit."""
+USUAL = (32, 64, 96, 128, 224, 256, 299, 320, 384, 448, 512)
+"""Sides that are tried with augmentation: it blurs and magnifies, as another side would."""
+SEED = 0
+"""Of the augmentations' random numbers."""
 
 
-def infer_preprocess(
-    target: Target, films: Tensor, *, conventions: Sequence[PreprocessSpec] = CONVENTIONS
-) -> PreprocessSpec | None:
-    """The convention under which films [N, C, H, W] of the modality look most familiar to the first layers.
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way from films to network input, and how far the first statistics layer is from what films give it so."""
 
-    Compares squared standardised deviation of means and log-variances at the first three statistics layers, for every
-    convention and its inversion. None where the network stores no statistics.
+    spec: PreprocessSpec
+    misfit: float
+    augmentation: Augmentation = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What the statistics say of the preprocessing."""
+
+    best: PreprocessSpec
+    """Side, geometry and values that explain the statistics best."""
+    candidates: tuple[Candidate, ...]
+    """Every geometry that was tried with its best values, best first."""
+    augmentation: Augmentation
+    """What the films are thought to have gone through in training."""
+    films: int
+    """Films the last estimate was made on."""
+
+
+@dataclass(slots=True)
+class _Search:
+    """Geometries tried so far."""
+
+    target: Target
+    films_at: FilmsAt
+    tried: dict[tuple[PreprocessSpec, Augmentation], FittedValues] = field(default_factory=dict)
+
+    def misfit(self, geometry: PreprocessSpec, augmentation: Augmentation = "none") -> float:
+        """Of the geometry with its best values."""
+        key = (geometry, augmentation)
+        if key not in self.tried:
+            stems = read_stems(self.target, as_trained(self.films_at, geometry, augmentation, _count(geometry, FEW)))
+            if stems is None:
+                raise _NoStem
+            stem = stems.averaged()
+            self.tried[key] = min((fit_values(stem, invert=i) for i in (False, True)), key=lambda fit: fit.misfit)
+        return self.tried[key].misfit
+
+    def better(self, current: PreprocessSpec, others: Sequence[PreprocessSpec]) -> PreprocessSpec:
+        """The best of ``others`` where it is clearly better than ``current``, else that."""
+        best = min(others, key=self.misfit, default=current)
+        return best if self.misfit(best) < CLEARLY * self.misfit(current) else current
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Everything tried with its best values, best first."""
+        found = [
+            Candidate(_with_values(tried, fit.spec), fit.misfit, kind) for (tried, kind), fit in self.tried.items()
+        ]
+        return tuple(sorted(found, key=lambda candidate: candidate.misfit))
+
+
+class _NoStem(Exception):
+    """The first statistics layer cannot be asked."""
+
+
+def fit_preprocess(
+    target: Target, films_at: FilmsAt, *, side: int | None, scalings: Sequence[Scaling | None] = (None,)
+) -> Fitted | None:
+    """The preprocessing that explains the network's first statistics layers best; None where they cannot be asked.
+
+    side: pixels where they are known, None: searched over ``SIDES``. scalings: ways from stored values to [0, 1] that
+    the films allow; ways that differ by one factor and summand for all films are one. Deterministic.
     """
-    layers = statistics_layers(target.module)
-    if not layers:
+    search = _Search(target, films_at)
+    try:
+        start = PreprocessSpec(side=side or 224, scaling=scalings[0])
+        geometry = start if side is not None else _best_side(search, start)
+        geometry = search.better(geometry, [_with(geometry, scaling=scaling) for scaling in scalings[1:]])
+        geometry = search.better(geometry, _framings(geometry))
+        geometry = search.better(geometry, [_with(geometry, interpolation=name) for name in INTERPOLATIONS[1:]])
+        if side is None:
+            geometry = _climb(search, geometry)
+        geometry, augmentation = _augmented(search, geometry, (geometry.side,) if side else USUAL)
+    except _NoStem:
         return None
-    candidates = [spec.model_copy(update={"invert": invert}) for spec in conventions for invert in (False, True)]
-    misfits = [_misfit(target, films, spec) for spec in candidates]
-    return candidates[min(range(len(candidates)), key=misfits.__getitem__)]
+    joint = _joint(search, geometry) if augmentation == "none" else None
+    if joint is None:
+        best = best_values(target, geometry, as_trained(films_at, geometry, augmentation, _count(geometry, MANY)))
+    return Fitted(
+        best=best if joint is None else joint.spec,
+        candidates=search.candidates(),
+        augmentation=augmentation,
+        films=_count(geometry, MANY),
+    )
 
 
-def _misfit(target: Target, films: Tensor, spec: PreprocessSpec) -> float:
-    if len(spec.mean) not in (1, target.match.channels):
-        return float("inf")
-    with torch.no_grad():
-        moments = image_moments(target.module, to_network(films, spec, target.match.channels))[:3]
-    total = 0.0
-    for layer in moments:
-        scale = layer.stored.variance + layer.stored.eps
-        mean = layer.first.mean(0)
-        variance = layer.second.mean(0) - mean.square()
-        shift = (mean.square() / scale).mean()
-        spread = torch.log((variance.clamp_min(0) + layer.stored.eps) / scale).square().mean()
-        total += float(shift + spread)
-    return total
+def as_trained(films_at: FilmsAt, geometry: PreprocessSpec, augmentation: Augmentation, count: int) -> Tensor:
+    """At most ``count`` films [N, C, side, side] as training would have fed them. Crops are taken at twice the side."""
+    side = geometry.side or 0
+    if augmentation == "none":
+        return films_at(geometry, count)
+    generator = torch.Generator().manual_seed(SEED)
+    if augmentation == "moved":
+        return augmented(films_at(geometry, count), augmentation, side, generator)
+    larger = None if geometry.resize_to is None else 2 * geometry.resize_to
+    return augmented(films_at(_with(geometry, side=2 * side, resize_to=larger), count), augmentation, side, generator)
+
+
+def best_values(target: Target, geometry: PreprocessSpec, films: Tensor) -> PreprocessSpec:
+    """``geometry`` with the values that explain the first statistics layer best for films [N, C, side, side] in [0, 1].
+
+    The first layer hardly tells a film from its inversion; the layers behind it decide. Raises ValueError where the
+    first layer cannot be asked.
+    """
+    stems = read_stems(target, films)
+    if stems is None:
+        raise ValueError("the first statistics layer is not an affine function of the input")
+    return values_from(target, geometry, films, stems)
+
+
+def _joint(search: _Search, geometry: PreprocessSpec) -> JointFit | None:
+    """Of the likeliest geometries the one under which some of the films explain the statistics best.
+
+    Among all films alike, a neighbouring side can fit a network of few films better than the true one.
+    """
+    limit = WORSE * search.misfit(geometry)
+    likely = [found for found in search.candidates() if found.augmentation == "none" and found.misfit < limit]
+    distinct = [found for i, found in enumerate(likely) if i == 0 or found.misfit != likely[i - 1].misfit]
+    fits = []
+    for found in distinct[:LIKELY]:
+        films = search.films_at(found.spec, _count(found.spec, ALL))
+        if (fit := joint_fit(search.target, found.spec, films)) is not None:
+            fits.append(fit)
+    return min(fits, key=lambda fit: fit.residual, default=None)
+
+
+def _augmented(
+    search: _Search, geometry: PreprocessSpec, sides: Sequence[int | None]
+) -> tuple[PreprocessSpec, Augmentation]:
+    """``geometry``, or one of the usual sides below it under an augmentation that explains clearly more."""
+    best: tuple[PreprocessSpec, Augmentation] = (geometry, "none")
+    here = geometry.side or 0
+    for side in (side for side in sides if side is not None and here / 4 <= side <= 1.1 * here):
+        for augmentation in AUGMENTATIONS[1:]:
+            tried = _with(geometry, side=side)
+            if search.misfit(tried, augmentation) < CLEARLY * search.misfit(*best):
+                best = (tried, augmentation)
+    return best
+
+
+def _best_side(search: _Search, start: PreprocessSpec) -> PreprocessSpec:
+    """Growing sides until they are clearly worse, then uphill from the best."""
+    best = float("inf")
+    for side in COARSE:
+        misfit = search.misfit(_with(start, side=side))
+        best = min(best, misfit)
+        if misfit > WORSE * best:
+            break
+    return _climb(search, min((geometry for geometry, _ in search.tried), key=search.misfit))
+
+
+def _climb(search: _Search, start: PreprocessSpec) -> PreprocessSpec:
+    """From side to neighbouring side as long as the misfit falls."""
+    here = start
+    while True:
+        place = min(range(len(SIDES)), key=lambda i: abs(SIDES[i] - (here.side or 0)))
+        near = [SIDES[i] for i in (place - 2, place - 1, place + 1, place + 2) if 0 <= i < len(SIDES)]
+        moved = min((_with(here, side=side) for side in near), key=search.misfit)
+        if search.misfit(moved) >= search.misfit(here):
+            return here
+        here = moved
+
+
+def _framings(geometry: PreprocessSpec) -> list[PreprocessSpec]:
+    """The other ways to make films square."""
+    larger = round((geometry.side or 0) * CROP_FROM)
+    return [
+        _with(geometry, resize="shorter", crop="center"),
+        _with(geometry, resize="shorter", crop="center", resize_to=larger),
+        _with(geometry, resize="squash", crop="center", resize_to=larger),
+    ]
+
+
+def _count(geometry: PreprocessSpec, most: int) -> int:
+    """Films that are rendered at this side."""
+    pixels = PIXELS * most // MANY
+    return max(FEWEST, min(most, pixels // (geometry.side or 224) ** 2))
+
+
+def _with(spec: PreprocessSpec, **changes: Any) -> PreprocessSpec:
+    return spec.model_copy(update=changes)
+
+
+def _with_values(geometry: PreprocessSpec, values: PreprocessSpec) -> PreprocessSpec:
+    return _with(geometry, mean=values.mean, std=values.std, invert=values.invert)

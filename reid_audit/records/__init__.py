@@ -17,6 +17,8 @@ from reid_audit.records.metrics import (
 from reid_audit.records.policy import (
     Budget,
     Policy,
+    PreprocessCandidate,
+    PreprocessFit,
     PreprocessPolicy,
     PreprocessSpec,
     Scaling,
@@ -102,6 +104,8 @@ __all__ = [
     "Outcome",
     "Policy",
     "PredictorCard",
+    "PreprocessCandidate",
+    "PreprocessFit",
     "PreprocessPolicy",
     "PreprocessSpec",
     "PriorCard",

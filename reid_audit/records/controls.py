@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from reid_audit.records.base import Fraction, Record
 from reid_audit.records.metrics import Metric
@@ -20,6 +20,7 @@ class Control(StrEnum):
     ATTACK_POWER = "attack_power"
     SCORER_SENSITIVITY = "scorer_sensitivity"
     MEMBERSHIP_CONTROL = "membership_control"
+    PREPROCESS_FIT = "preprocess_fit"
     NEGATIVE_CONTROL = "negative_control"
     EXCHANGEABILITY = "exchangeability"
     PRIOR_DISJOINT = "prior_disjoint"
@@ -76,6 +77,15 @@ _ENTRIES = (
         planted=True,
     ),
     ControlEntry(
+        Control.PREPROCESS_FIT,
+        "The films are seen as in training",
+        "No other preprocessing may explain the network's first statistics clearly better.",
+        "another preprocessing explains the network's first statistics better: the report shows the [preprocess] table",
+        metric=Metric.PREPROCESS_FIT,
+        limit="preprocess_fit_excess",
+        comparison="at_most",
+    ),
+    ControlEntry(
         Control.NEGATIVE_CONTROL,
         "No alarm without the model",
         "The same attack without the weights must not be flagged.",
@@ -114,6 +124,10 @@ class Controls(Record):
     scorer_sensitivity_low: Fraction = 0.5
     membership_control: bool = True
     membership_control_tpr: Fraction = 0.5
+    preprocess_fit: bool = True
+    preprocess_fit_excess: NonNegativeFloat = 1.0
+    """How much worse than the best preprocessing known the one in use may explain the network's first statistics, as a
+    multiple of what the control allows."""
     negative_control: bool = True
     negative_control_p: Fraction = 0.01
     """The attack without target information must not be flagged at this level."""

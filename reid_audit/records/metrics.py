@@ -37,6 +37,7 @@ class Metric(StrEnum):
     ATTACK_POWER = "attack_power"
     SCORER_SENSITIVITY = "scorer_sensitivity"
     MEMBERSHIP_CONTROL = "membership_control"
+    PREPROCESS_FIT = "preprocess_fit"
     NEGATIVE_CONTROL_P = "negative_control_p"
     EXCHANGEABILITY_P = "exchangeability_p"
     CONSENSUS = "consensus"
@@ -70,6 +71,7 @@ class Reason(StrEnum):
     CONTROL_FLAGGED = "control_flagged"
     PRIOR_TOO_SMALL = "prior_too_small"
     BUDGET = "budget"
+    PREPROCESS_UNEXPLAINED = "preprocess_unexplained"
     NOT_COMPUTED = "not_computed"
 
 
@@ -92,6 +94,9 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.CONTROL_FLAGGED: "the attack without the model is flagged too, so a match need not come from the weights",
     Reason.PRIOR_TOO_SMALL: "the prior declares too few images for this",
     Reason.BUDGET: "the time budget was over before this could be measured",
+    Reason.PREPROCESS_UNEXPLAINED: (
+        "no preprocessing that was tried makes these training images look like what the network was fed"
+    ),
     Reason.NOT_COMPUTED: "not computed in this run",
 }
 

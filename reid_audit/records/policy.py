@@ -58,6 +58,8 @@ class PreprocessSpec(Record):
     """Pixels of the square network input; None: inferred."""
     resize: Literal["squash", "shorter", "none"] = "squash"
     crop: Literal["center", "none"] = "none"
+    resize_to: PositiveInt | None = None
+    """Pixels that ``resize`` resizes to before the crop, such as 256 before a crop of 224; None: ``side``."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
     mean: tuple[float, ...] = (0.0,)
     """Subtracted after scaling to [0, 1]; one value, or one per channel."""
@@ -66,6 +68,40 @@ class PreprocessSpec(Record):
     """True where the network saw 1 - x (MONOCHROME1)."""
     scaling: Scaling | None = None
     """How stored grey values become [0, 1]; None: not declared, and films are rendered by their stored bits."""
+
+    def toml(self) -> str:
+        """The ``[preprocess]`` table that declares exactly this."""
+        lines = ["[preprocess]", *([] if self.side is None else [f"side = {self.side}"])]
+        lines += [f'resize = "{self.resize}"', f'crop = "{self.crop}"']
+        lines += [] if self.resize_to is None else [f"resize_to = {self.resize_to}"]
+        lines += [f'interpolation = "{self.interpolation}"']
+        lines += [f"{name} = [{', '.join(f'{v:.6g}' for v in getattr(self, name))}]" for name in ("mean", "std")]
+        lines += [f"invert = {'true' if self.invert else 'false'}"]
+        lines += [] if self.scaling is None else [f"scaling = {self.scaling.toml()}"]
+        return "\n".join(lines)
+
+
+class PreprocessCandidate(Record):
+    """A way from films to network input that was tried."""
+
+    spec: PreprocessSpec
+    misfit: FiniteFloat
+    """By statistics: mean square deviation of the first statistics layer, in standard deviations. By answers: mean loss
+    under the training labels, in nats."""
+    augmentation: str = "none"
+    """What the films were thought to have gone through in training."""
+
+
+class PreprocessFit(Record):
+    """What a network says of the preprocessing it was trained with, asked with films of both sides pooled."""
+
+    best: PreprocessSpec
+    by: Literal["statistics", "answers"]
+    augmentation: str = "none"
+    films: int
+    """Films it was fitted on."""
+    candidates: tuple[PreprocessCandidate, ...] = ()
+    """The best of those tried, best first."""
 
 
 class PreprocessPolicy(Record):

@@ -11,7 +11,7 @@ from pydantic import FiniteFloat, NonNegativeInt, PositiveInt
 from reid_audit.records.base import Record, Sha256
 from reid_audit.records.controls import Comparison, Control
 from reid_audit.records.metrics import Measurement, Metric, Reason, replaced
-from reid_audit.records.policy import Budget, Policy, PreprocessSpec, Scaling, Waiver
+from reid_audit.records.policy import Budget, Policy, PreprocessFit, PreprocessSpec, Scaling, Waiver
 
 
 class Outcome(StrEnum):
@@ -137,7 +137,7 @@ class ArchMatch(Record):
     channels: int = 3
     side: int = 224
     """Pixels of the square input the audit uses."""
-    side_by: Literal["weights", "default", "policy"] = "default"
+    side_by: Literal["weights", "default", "policy", "statistics"] = "default"
     """Where the side comes from: position embeddings or head shapes, the library's default, or the policy."""
     evidence: tuple[str, ...] = ()
     """Differences from the library's network and what was assumed, in fixed wordings with the library's key names."""
@@ -406,7 +406,11 @@ class AuditResult(Record):
     checkpoint: CheckpointSummary
     architecture: ArchMatch
     preprocess: PreprocessSpec
-    preprocess_by: Literal["policy", "statistics", "default"] = "default"
+    preprocess_by: Literal["policy", "statistics", "answers", "default"] = "default"
+    preprocess_fit: PreprocessFit | None = None
+    """What the network says of its preprocessing, asked with films of both sides pooled."""
+    preprocess_fitting_training_films: PreprocessSpec | None = None
+    """The same asked with the training films alone, for the control; the audit itself does not use it."""
     prior: PriorCard
     predictor: PredictorCard | None = None
     """What read age and sex; None where nothing did."""

@@ -176,6 +176,14 @@ _ENTRIES = (
         Family.CONTROL,
     ),
     MetricEntry(
+        Metric.PREPROCESS_FIT,
+        "Preprocessing misfit above the best",
+        "How much better another preprocessing would fit.",
+        "score",
+        Family.CONTROL,
+        control=False,
+    ),
+    MetricEntry(
         Metric.NEGATIVE_CONTROL_P,
         "Attack without the model (p)",
         "Must not be flagged.",

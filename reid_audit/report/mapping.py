@@ -43,6 +43,7 @@ from reid_audit.report.wire import (
     PublicNetwork,
     PublicPredictor,
     PublicPreprocess,
+    PublicPreprocessFit,
     PublicPrior,
     PublicReduced,
     PublicReport,
@@ -330,9 +331,18 @@ def _architecture(a: ArchMatch) -> PublicArchitecture:
 
 
 def _preprocess(result: AuditResult) -> PublicPreprocess:
-    p = result.preprocess
+    p, fit = result.preprocess, result.preprocess_fit
+    best = result.preprocess_fitting_training_films or (None if fit is None else fit.best)
     return PublicPreprocess(
         decided_by=result.preprocess_by,
+        resize_to=p.resize_to,
+        fitted_by=None if fit is None else fit.by,
+        fitted_on=0 if fit is None else fit.films,
+        best="" if best is None else best.toml(),
+        tried=tuple(
+            PublicPreprocessFit(toml=c.spec.toml(), misfit=c.misfit, augmentation=c.augmentation)
+            for c in (() if fit is None else fit.candidates[:8])
+        ),
         resize=p.resize,
         crop=p.crop,
         interpolation=p.interpolation,

@@ -132,13 +132,30 @@ class PublicArchitecture(Wire):
     left_out_count: NonNegativeInt = 0
     untouched_statistics: NonNegativeInt = 0
     """Running statistics that no training step has updated: not counted in ``data_statistics``."""
-    input_by: Literal["weights", "default", "policy"]
+    input_by: Literal["weights", "default", "policy", "statistics"]
+
+
+class PublicPreprocessFit(Wire):
+    """A way from films to network input that was tried, and how far the network's first statistics are from it."""
+
+    toml: Annotated[str, Field(max_length=500)]
+    """The ``[preprocess]`` table that declares it."""
+    misfit: FiniteFloat
+    augmentation: Label
 
 
 class PublicPreprocess(Wire):
     """How films were turned into network input."""
 
-    decided_by: Literal["policy", "statistics", "default"]
+    decided_by: Literal["policy", "statistics", "answers", "default"]
+    resize_to: NonNegativeInt | None = None
+    fitted_by: Literal["statistics", "answers"] | None = None
+    """What was asked for the best preprocessing; None where nothing could be."""
+    fitted_on: NonNegativeInt = 0
+    """Films of both sides, pooled, that it was asked with."""
+    best: Annotated[str, Field(max_length=500)] = ""
+    """The ``[preprocess]`` table that fits best."""
+    tried: Annotated[tuple[PublicPreprocessFit, ...], Field(max_length=8)] = ()
     resize: Label
     crop: Label
     interpolation: Label

@@ -14,10 +14,9 @@ from reid_audit.attack.schedules import cosine_ramp, noise_floors, tempering
 from reid_audit.audit.canary import with_canaries
 from reid_audit.network.batchnorm import image_moments, untouched_layers
 from reid_audit.network.heads import logits_of
-from reid_audit.network.preprocessing import infer_preprocess
 from reid_audit.network.reading import Inputs
-from reid_audit.preprocess import HALF, IMAGENET, UNIT, XRV, from_network, to_network
-from reid_audit.records import PreprocessSpec
+from reid_audit.network.stem import read_stems
+from reid_audit.preprocess import HALF, IMAGENET, UNIT, from_network, to_network
 from reid_audit.score.membership.families import membership_scores
 from reid_audit.score.membership.loss import losses
 from reid_audit.score.membership.margin import margins
@@ -60,29 +59,7 @@ def test_statistics_that_were_never_updated_are_no_evidence_and_give_the_canarie
         assert "moments" not in scores
         assert "stationarity" in scores
         assert [name for name, _ in untouched_layers(network.module)] == ["1", "4", "7"]
-    assert infer_preprocess(target, blobs(64, 4)) is None
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [UNIT, HALF, IMAGENET, XRV, HALF.model_copy(update={"invert": True})],
-    ids=["unit", "half", "imagenet", "xrv", "half inverted"],
-)
-def test_preprocessing_is_read_from_the_first_layers(spec: PreprocessSpec) -> None:
-    torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, bias=True), torch.nn.BatchNorm2d(16), torch.nn.ReLU())
-    films = blobs(64, 4).square()
-    for _ in range(100):
-        module.train()(to_network(films, spec, 3))
-    target = target_of(module)
-    target = type(target)(target.module, target.match.model_copy(update={"channels": 3}))
-    found = infer_preprocess(target, blobs(64, 5).square())
-    assert found is not None
-    assert (found.mean, found.std, found.invert) == (spec.mean, spec.std, spec.invert)
-
-
-def test_preprocessing_is_unknown_without_statistics() -> None:
-    assert infer_preprocess(target_of(convnet(normalised=False)), blobs(4, 1)) is None
+    assert read_stems(target, blobs(64, 4)) is None
 
 
 def test_value_preprocessing_inverts() -> None:

@@ -94,6 +94,7 @@ def _controls() -> tuple[Measurement, ...]:
         Measured(metric=Metric.ATTACK_POWER, value=0.0005, n=8),
         Measured(metric=Metric.SCORER_SENSITIVITY, value=0.72, low=0.59, high=0.82, n=64),
         Measured(metric=Metric.MEMBERSHIP_CONTROL, value=1.0, low=0.63, high=1.0, n=8),
+        Measured(metric=Metric.PREPROCESS_FIT, value=0.04, control=0.0002, n=16),
         Measured(metric=Metric.NEGATIVE_CONTROL_P, value=0.47, n=403),
         Measured(metric=Metric.EXCHANGEABILITY_P, value=0.31, n=403),
     )
@@ -344,6 +345,7 @@ def screening() -> AuditResult:
         *(Unmeasured(metric=m, reason=Reason.NO_REFERENCE) for m in missing),
         Unmeasured(metric=Metric.ATTACK_POWER, reason=Reason.NO_HOLDOUT),
         Unmeasured(metric=Metric.MEMBERSHIP_CONTROL, reason=Reason.NO_HOLDOUT),
+        Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_REFERENCE),
         Unmeasured(metric=Metric.NEGATIVE_CONTROL_P, reason=Reason.NO_REFERENCE),
     )
     base = _base()

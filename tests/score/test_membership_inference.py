@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from reid_audit.budget import Meter, OutOfTime, Pace
+from reid_audit.network.explanation import NormalEquations, explain, explain_direction, stored_moments
 from reid_audit.network.heads import decisions, residual, rows
 from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
-from reid_audit.score.membership.explanation import NormalEquations, explain, explain_direction
 from reid_audit.score.membership.inference import (
     GRID,
     MEMBERSHIP,
@@ -22,7 +22,6 @@ from reid_audit.score.membership.inference import (
     membership,
     membership_control,
 )
-from reid_audit.score.membership.moments import stored_moments
 from reid_audit.score.membership.stationarity import head_equations
 from reid_audit.score.patients import Owners
 

@@ -11,15 +11,13 @@ images, jointly, is this project's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import torch
 
 from reid_audit.budget import Pace
 from reid_audit.network.batchnorm import ImageMoments
-from reid_audit.score.calibration import Floats
-from reid_audit.score.membership.explanation import Explanation, NormalEquations, explain
+from reid_audit.network.explanation import Explanation, explain, statistics_equations
 
 BATCHES = (8, 16, 32, 64)
 """Batch sizes tried for the unbiased-variance correction; the best explanation wins."""
@@ -56,30 +54,3 @@ def mixed(plain: Sequence[ImageMoments], far: Sequence[ImageMoments], share: flo
     for a, b in zip(plain, far, strict=True):
         first, second = torch.lerp(a.first, b.first, share), torch.lerp(a.second, b.second, share)
         yield ImageMoments(a.stored, first, second, a.positions)
-
-
-def statistics_equations(layers: Iterable[ImageMoments], batch: int, *, rough: bool = False) -> NormalEquations:
-    """What the images' moments would have to add up to, had training used batches of ``batch``."""
-    blocks = (
-        (
-            torch.cat([layer.first, layer.second], dim=1).double().cpu().numpy(),
-            stored_moments(
-                np.zeros(layer.stored.mean.numel()),
-                layer.stored.variance.double().cpu().numpy(),
-                layer.positions,
-                batch,
-            ),
-        )
-        for layer in layers
-    )
-    return NormalEquations.of_moments(blocks, rough=rough)
-
-
-def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -> Floats:
-    """[2 C] first and second moment behind a BatchNorm layer's running statistics.
-
-    PyTorch stores the unbiased variance: the second moment is variance * (N - 1) / N + mean ** 2 with
-    N = batch * positions values per channel.
-    """
-    values = max(2, batch * positions)
-    return np.concatenate([mean, variance * (values - 1) / values + mean**2])

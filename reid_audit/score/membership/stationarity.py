@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid_audit.budget import Pace
+from reid_audit.network.explanation import NormalEquations, explain_direction
 from reid_audit.network.heads import HeadKind, decisions, meaning, residual, rows
 from reid_audit.score.calibration import Floats
-from reid_audit.score.membership.explanation import NormalEquations, explain_direction
 
 
 def stationarity(

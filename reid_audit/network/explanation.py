@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse.linalg import eigsh
 
 from reid_audit.budget import Pace, unhurried
-from reid_audit.score.calibration import Floats
+from reid_audit.network.batchnorm import ImageMoments
 
+Floats = NDArray[np.float64]
 Projection = Callable[[Floats], Floats]
 LOOK = 64
 """Steps between two looks at the clock."""
@@ -75,6 +77,33 @@ class NormalEquations:
         """Unexplained share of the goal for weights [N], at least 0."""
         value = weights @ self.gram @ weights - 2 * self.linear @ weights + self.constant
         return max(0.0, float(value) / max(self.constant, 1e-12))
+
+
+def statistics_equations(layers: Iterable[ImageMoments], batch: int, *, rough: bool = False) -> NormalEquations:
+    """What the images' moments would have to add up to, had training used batches of ``batch``."""
+    blocks = (
+        (
+            torch.cat([layer.first, layer.second], dim=1).double().cpu().numpy(),
+            stored_moments(
+                np.zeros(layer.stored.mean.numel()),
+                layer.stored.variance.double().cpu().numpy(),
+                layer.positions,
+                batch,
+            ),
+        )
+        for layer in layers
+    )
+    return NormalEquations.of_moments(blocks, rough=rough)
+
+
+def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -> Floats:
+    """[2 C] first and second moment behind a BatchNorm layer's running statistics.
+
+    PyTorch stores the unbiased variance: the second moment is variance * (N - 1) / N + mean ** 2 with
+    N = batch * positions values per channel.
+    """
+    values = max(2, batch * positions)
+    return np.concatenate([mean, variance * (values - 1) / values + mean**2])
 
 
 def explain(equations: NormalEquations, *, steps: int = 3000, pace: Pace | None = None) -> Explanation:

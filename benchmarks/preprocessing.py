@@ -1,0 +1,216 @@
+"""Is a network's preprocessing recovered, and can a wrong one buy a PASS? docs/preprocessing.md from trained traps.
+
+    python benchmarks/preprocessing.py run --data ../shared/data/nih_cxr14 [--device cuda] [--workers 8]
+                                           [--only resnet18]
+    python benchmarks/preprocessing.py table --doc docs/preprocessing.md
+
+Each trap is a network trained by heart on a few patients of the `target` split, or with care on many, under its own
+preprocessing (traps.py). It is then asked with nothing declared (the side neither), with the true preprocessing
+declared, and with wrong ones: another convention's values, the deviation doubled, inverted, half the side. For each
+the page shows the membership AUC and whether a PASS would be possible as far as membership and `preprocess_fit` are
+concerned; a whole audit asks for more. Finished traps are kept in ``--out``, one JSON line each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pages import Row, publish
+from power import rows_of
+from traps import ARCHITECTURES, WITHOUT_STATISTICS, FilmSet, Trap, images_of, library, trained
+
+from reid_audit.arch.identify import identify
+from reid_audit.arch.target import Target
+from reid_audit.audit.preprocessing import Chosen, choose_preprocessing
+from reid_audit.audit.preprocessing_control import preprocessing_control
+from reid_audit.audit.request import Films
+from reid_audit.network.reading import Inputs
+from reid_audit.preprocess import to_network
+from reid_audit.records import Controls, Measured, Metric, PreprocessPolicy, PreprocessSpec, find
+from reid_audit.score.membership.families import membership_scores
+from reid_audit.score.membership.inference import membership
+
+CLEAR = 0.10
+"""Upper bound of the TPR at 1 % FPR that the default policy lets pass."""
+WRONG = ("imagenet", "doubled", "inverted", "half side")
+
+
+def declared(trap: Trap, how: str) -> PreprocessPolicy:
+    """``nothing``, the ``truth``, or a wrong preprocessing."""
+    if how == "nothing":
+        return PreprocessPolicy()
+    truth = trap.truth
+    spec = {
+        "truth": lambda: truth,
+        "imagenet": lambda: truth.model_copy(update={"mean": (0.449,), "std": (0.226,), "invert": False}),
+        "doubled": lambda: truth.model_copy(update={"std": tuple(2 * value for value in truth.std)}),
+        "inverted": lambda: truth.model_copy(update={"invert": not truth.invert}),
+        "half side": lambda: truth.model_copy(update={"side": max(32, (truth.side or 0) // 2)}),
+    }[how]()
+    return PreprocessPolicy(declared=PreprocessSpec(**spec.model_dump()))
+
+
+def told(target: Target, films: FilmSet, spec: PreprocessSpec) -> dict[str, float]:
+    """Membership of all films under ``spec``."""
+    device = next(target.module.parameters()).device
+    pooled = torch.cat([images_of(side, spec) for side in (films.members, films.others)])
+    inputs = Inputs(pooled, lambda few: to_network(few.to(device), spec, target.match.channels))
+    labels = np.concatenate([films.members.labels, films.others.labels])
+    scores = membership_scores(target, inputs, labels).scores
+    is_member = np.arange(len(pooled)) < len(films.members.films)
+    people = np.array([f"patient {i}" for i in range(len(pooled))], dtype=np.str_)
+    strata = np.full(len(pooled), "", dtype=np.str_)
+    found = membership(scores, people, is_member, strata, np.random.default_rng(0), draws=300).measurements
+    auc, rate = (find(found, metric) for metric in (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR))
+    if not isinstance(auc, Measured) or not isinstance(rate, Measured):
+        raise ValueError("membership could not be measured")
+    return {"auc": auc.value, "tpr": rate.value, "tpr_high": rate.high or rate.value}
+
+
+def asked(target: Target, trap: Trap, films: FilmSet, how: str) -> dict[str, Any]:
+    """What an audit makes of the network with so much declared."""
+    sides = Films(reference=_framed, holdout=_framed, raw=films.draw)
+    began = time.perf_counter()
+    policy = declared(trap, how)
+    if policy.declared is not None:
+        target = replace(target, match=target.match.model_copy(update={"side": policy.declared.side}))
+    chosen: Chosen = choose_preprocessing(target, policy, sides)
+    seconds = time.perf_counter() - began
+    control = preprocessing_control(target, chosen, sides, np.random.default_rng(0)).measurement
+    value = control.value if isinstance(control, Measured) else None
+    met = value is not None and value <= Controls().preprocess_fit_excess
+    membership = told(target, films, chosen.spec)
+    return {
+        **membership,
+        "spec": chosen.spec.model_dump(mode="json"),
+        "by": chosen.by,
+        "fit": value,
+        "why": "" if isinstance(control, Measured) else control.reason.value,
+        "met": met,
+        "could_pass": met and membership["tpr_high"] <= CLEAR,
+        "seconds": seconds,
+    }
+
+
+def _framed(_: object) -> Any:
+    raise ValueError("these films are read raw")
+
+
+def caught(trap: Trap, data: Path, device: str) -> dict[str, Any]:
+    """One trap, trained and asked."""
+    films, place = FilmSet.of(data, trap), torch.device(device)
+    module = trained(trap, films, place)
+    state = {name: value.cpu() for name, value in module.state_dict().items()}
+    target = identify(state)
+    target = replace(target, module=target.module.to(place))
+    ways = ("nothing", "truth", *WRONG)
+    row = {"trap": trap.name, "heart": not trap.careful, "statistics": trap.architecture not in WITHOUT_STATISTICS}
+    return row | {"side": trap.geometry.side, "ways": {how: asked(target, trap, films, how) for how in ways}}
+
+
+def run(options: argparse.Namespace) -> None:
+    done = {row["trap"] for row in rows_of(options.out)}
+    traps = [t for t in library() if t.name not in done and t.name.startswith(tuple(options.only))]
+    for row in results(traps, options):
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        nothing, truth = row["ways"]["nothing"], row["ways"]["truth"]
+        print(f"{row['trap']}: AUC {nothing['auc']:.3f}, declared {truth['auc']:.3f}", flush=True)
+
+
+def results(traps: list[Trap], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Rows as they are finished in the order of the traps."""
+    if options.workers == 1:
+        yield from (caught(trap, options.data, options.device) for trap in traps)
+        return
+    with ProcessPoolExecutor(options.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        yield from pool.map(caught, traps, [options.data] * len(traps), [options.device] * len(traps))
+
+
+HEAD = (
+    "trap",
+    "asked with nothing declared",
+    "AUC",
+    "AUC, truth declared",
+    "fit",
+    "PASS possible",
+    "wrong, PASS possible",
+)
+
+
+def row_of(row: dict[str, Any]) -> Row:
+    """One line a trap."""
+    nothing, truth = row["ways"]["nothing"], row["ways"]["truth"]
+    spec = nothing["spec"]
+    values = ", ".join(f"{v:.4g}" for v in spec["mean"]) + " / " + ", ".join(f"{v:.4g}" for v in spec["std"])
+    found = f"{spec['side']} px, {spec['interpolation']}, {values}{', inverted' if spec['invert'] else ''}"
+    fit = "-" if nothing["fit"] is None else f"{nothing['fit']:.4f}"
+    wrong = [how for how in WRONG if row["ways"][how]["could_pass"]]
+    possible = "yes" if nothing["could_pass"] else "no"
+    return (
+        row["trap"],
+        found,
+        f"{nothing['auc']:.3f}",
+        f"{truth['auc']:.3f}",
+        fit,
+        possible,
+        ", ".join(wrong) or "none",
+    )
+
+
+def counted(rows: list[dict[str, Any]]) -> str:
+    """The goals, and how many traps meet them."""
+    with_statistics = [row for row in rows if row["statistics"] and row["heart"]]
+    near = [r for r in with_statistics if abs(r["ways"]["nothing"]["auc"] - r["ways"]["truth"]["auc"]) <= 0.02]
+    by_heart = [row for row in rows if row["heart"]]
+    passing = [row for row in by_heart if any(way["could_pass"] for way in row["ways"].values())]
+    careful = [row for row in rows if not row["heart"]]
+    kept = [r for r in careful if r["ways"]["nothing"]["could_pass"] or not r["ways"]["truth"]["could_pass"]]
+    return "\n".join(
+        (
+            f"- recovered to a membership AUC within 0.02 of the declared one: {len(near)} of {len(with_statistics)} "
+            "networks with BatchNorm that know their films by heart",
+            f"- networks that know their films by heart and could PASS in any of {2 + len(WRONG)} ways of asking: "
+            f"{len(passing)} of {len(by_heart)}",
+            f"- networks trained with care that lose no PASS by declaring nothing: {len(kept)} of {len(careful)}",
+            f"- seconds to find the preprocessing, median: "
+            f"{np.median([r['ways']['nothing']['seconds'] for r in rows]):.0f}",
+        )
+    )
+
+
+def write(options: argparse.Namespace) -> None:
+    rows = rows_of(options.out)
+    publish(HEAD, [row_of(row) for row in rows], options.doc, keys=1, above=lambda _: counted(rows))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/preprocessing.jsonl"))
+    commands = parser.add_subparsers(required=True)
+    running = commands.add_parser("run")
+    running.add_argument("--data", type=Path, required=True)
+    running.add_argument("--device", default="cpu")
+    running.add_argument("--workers", type=int, default=1)
+    running.add_argument("--only", nargs="+", default=[""], metavar="TRAP-PREFIX", help=", ".join(ARCHITECTURES))
+    running.set_defaults(action=run)
+    writing = commands.add_parser("table")
+    writing.add_argument("--doc", type=Path)
+    writing.set_defaults(action=write)
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.action(options)
+
+
+if __name__ == "__main__":
+    main()

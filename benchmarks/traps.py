@@ -1,0 +1,195 @@
+"""Networks trained under preprocessing that an audit may get wrong: values, sides, framings, filters, grey scales."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reid_audit.cohort import RawFilm, Sample, Source, render, sample_pooled
+from reid_audit.imaging.augmentation import augmented
+from reid_audit.preprocess import to_network
+from reid_audit.records import PreprocessSpec, Scaling
+
+MEMBERS, CAREFUL = 32, 384
+"""Training films of a network that learns them by heart, and of one trained with care."""
+STEPS, EPOCHS, BATCH = 120, 15, 64
+
+VALUES: dict[str, PreprocessSpec] = {
+    "unit": PreprocessSpec(),
+    "half": PreprocessSpec(mean=(0.5,), std=(0.5,)),
+    "quarter": PreprocessSpec(mean=(0.5,), std=(0.25,)),
+    "imagenet": PreprocessSpec(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    "nih": PreprocessSpec(mean=(0.5056,), std=(0.252,)),
+    "chexpert": PreprocessSpec(mean=(0.5330,), std=(0.0349,)),
+    "mimic": PreprocessSpec(mean=(0.4721,), std=(0.3025,)),
+    "xrv": PreprocessSpec(mean=(0.5,), std=(1 / 2048,)),
+    "255": PreprocessSpec(std=(1 / 255,)),
+    "odd": PreprocessSpec(mean=(0.31,), std=(0.41,)),
+    "apart": PreprocessSpec(mean=(0.62, 0.48, 0.35), std=(0.31, 0.24, 0.19)),
+    "inverted": PreprocessSpec(mean=(0.5,), std=(0.25,), invert=True),
+}
+"""Data sets' own and odd values; of NIH, CheXpert and MIMIC as public training code writes them."""
+ONE_CHANNEL = "resnet18-grey"
+ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
+    "resnet18": lambda _: torchvision.models.resnet18(num_classes=2),
+    ONE_CHANNEL: lambda _: timm.create_model("resnet18", num_classes=2, in_chans=1),
+    "densenet121": lambda _: torchvision.models.densenet121(num_classes=2),
+    "mobilenet_v2": lambda _: torchvision.models.mobilenet_v2(num_classes=2),
+    "efficientnet_b0": lambda _: timm.create_model("efficientnet_b0", num_classes=2),
+    "convnext_atto": lambda _: timm.create_model("convnext_atto", num_classes=2),
+    "vit_tiny": lambda side: timm.create_model("vit_tiny_patch16_224", num_classes=2, img_size=side),
+}
+WITHOUT_STATISTICS = ("convnext_atto", "vit_tiny")
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """One network, and what its films went through."""
+
+    architecture: str
+    values: str
+    geometry: PreprocessSpec
+    films: str = "8-bit"
+    """``8-bit`` pictures, or ``12-bit`` films of differing exposure."""
+    careful: bool = False
+    """Augmentation and weight decay on many films, instead of few by heart."""
+
+    @property
+    def truth(self) -> PreprocessSpec:
+        """The preprocessing of the training."""
+        values = VALUES[self.values]
+        return self.geometry.model_copy(update={"mean": values.mean, "std": values.std, "invert": values.invert})
+
+    @property
+    def name(self) -> str:
+        g = self.geometry
+        frame = [str(g.side), g.resize, *([f"from{g.resize_to}"] if g.resize_to else []), g.interpolation]
+        scale = [self.films, *([g.scaling.by] if g.scaling else [])] if self.films != "8-bit" else []
+        return "-".join([self.architecture, self.values, *frame, *scale, "careful" if self.careful else "heart"])
+
+
+def frame(side: int, **changes: object) -> PreprocessSpec:
+    """A geometry."""
+    return PreprocessSpec(side=side).model_copy(update=changes)
+
+
+def library() -> tuple[Trap, ...]:
+    """Every trap, in an order in which every kind is met early."""
+    shorter = {"resize": "shorter", "crop": "center"}
+    traps = [Trap("resnet18", values, frame(64)) for values in VALUES]
+    traps += [Trap("resnet18", "quarter", frame(side)) for side in (32, 48, 96, 128, 160, 224)]
+    traps += [Trap("resnet18", "nih", frame(64, interpolation=i)) for i in ("nearest", "bicubic", "lanczos", "box")]
+    traps += [Trap("resnet18", "nih", frame(side, **shorter)) for side in (64, 112)]
+    traps += [Trap("resnet18", "imagenet", frame(112, resize_to=128, **shorter))]
+    traps += [Trap("resnet18", "quarter", frame(64, scaling=Scaling(by="minmax")), films="12-bit")]
+    traps += [
+        Trap("resnet18", "quarter", frame(64, scaling=Scaling(by="percentiles", limits=(1.0, 99.0))), films="12-bit"),
+        Trap("resnet18", "half", frame(64, scaling=Scaling(by="range", limits=(0.0, 4095.0))), films="12-bit"),
+    ]
+    traps += [Trap(ONE_CHANNEL, values, frame(64)) for values in ("unit", "nih", "xrv", "inverted")]
+    for name in ("densenet121", "mobilenet_v2", "efficientnet_b0"):
+        traps += [Trap(name, values, frame(64)) for values in ("quarter", "imagenet", "xrv", "mimic", "inverted")]
+        traps += [Trap(name, "nih", frame(32)), Trap(name, "half", frame(128))]
+    traps += [Trap("resnet18", values, frame(64), careful=True) for values in ("quarter", "imagenet", "xrv", "odd")]
+    traps += [Trap("resnet18", "nih", frame(side), careful=True) for side in (32, 96)]
+    traps += [Trap(name, "quarter", frame(64), careful=True) for name in ("densenet121", "mobilenet_v2")]
+    traps += [
+        Trap(name, v, frame(64)) for name in WITHOUT_STATISTICS for v in ("quarter", "imagenet", "unit", "inverted")
+    ]
+    return tuple(traps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilmSet:
+    """Raw films of both sides, one for each patient, with the sex that the networks learn."""
+
+    members: Sample
+    others: Sample
+
+    @classmethod
+    def of(cls, data: Path, trap: Trap) -> FilmSet:
+        """Members from the `target` split, the others from `holdout`; cut to 256 x 216 so that framing matters."""
+        count = CAREFUL if trap.careful else MEMBERS
+        return cls(*(_cut(data, split, most, trap) for split, most in (("target", count), ("holdout", 400))))
+
+    def draw(self, sides: tuple[str, ...], count: int) -> Sample:
+        """As ``Films.raw``: pooled, blind to the side."""
+        given = [sample for side, sample in (("reference", self.members), ("holdout", self.others)) if side in sides]
+        films = [film for sample in given for film in sample.films]
+        labels = np.concatenate([sample.labels for sample in given])
+        order = sorted(range(len(films)), key=lambda i: hashlib.sha256(films[i].pixels.tobytes()).digest())[:count]
+        return Sample(tuple(films[i] for i in order), labels[order])
+
+
+def _cut(data: Path, split: str, count: int, trap: Trap) -> Sample:
+    drawn = sample_pooled([Source(data, {"split": split})], count=count, seed=7, label="sex")
+    rng = np.random.default_rng(1 if split == "target" else 2)
+    films = [replace(film, pixels=np.ascontiguousarray(film.pixels[20:236])) for film in drawn.films]
+    return Sample(tuple(film if trap.films == "8-bit" else _exposed(film, rng) for film in films), drawn.labels)
+
+
+def _exposed(film: RawFilm, rng: np.random.Generator) -> RawFilm:
+    """The film as a detector of 12 bits might give it: another gain and offset each time."""
+    low, high = rng.uniform(0, 800), rng.uniform(2400, 4000)
+    pixels = np.round(low + film.pixels.astype(np.float64) / 255 * (high - low)).astype(np.uint16)
+    return RawFilm(pixels=pixels, kind="integer", bits=12, low=0.0, high=4095.0, source="12-bit film")
+
+
+def images_of(sample: Sample, spec: PreprocessSpec) -> Tensor:
+    """[N, 1, side, side] in [0, 1]."""
+    return torch.stack([render(film, spec, spec.side or 0, 1) for film in sample.films])
+
+
+def numbers_of(labels: NDArray[np.str_]) -> Tensor:
+    """[N] 0 or 1."""
+    return torch.from_numpy((labels == "M").astype(np.int64))
+
+
+def trained(trap: Trap, films: FilmSet, device: torch.device) -> nn.Module:
+    """The network, on ``device``, for evaluation."""
+    torch.manual_seed(0)
+    module = ARCHITECTURES[trap.architecture](trap.geometry.side or 0).to(device).train()
+    channels = 1 if trap.architecture == ONE_CHANNEL else 3
+    images, labels = images_of(films.members, trap.truth), numbers_of(films.members.labels).to(device)
+    learn = _carefully if trap.careful else _by_heart
+    learn(module, images, labels, lambda few: to_network(few.to(device), trap.truth, channels))
+    return module.eval()
+
+
+def _by_heart(module: nn.Module, images: Tensor, labels: Tensor, prepare: Callable[[Tensor], Tensor]) -> None:
+    optimiser = torch.optim.Adam(module.parameters(), lr=1e-3)
+    inputs = prepare(images)
+    for step in range(STEPS):
+        for group in optimiser.param_groups:
+            group["lr"] = 1e-3 * (1 - step / STEPS)
+        _descend(module, optimiser, inputs, labels)
+
+
+def _carefully(module: nn.Module, images: Tensor, labels: Tensor, prepare: Callable[[Tensor], Tensor]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=1e-3, weight_decay=0.05)
+    total = EPOCHS * (len(images) // BATCH)
+    plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-3, total_steps=total)
+    for _ in range(EPOCHS):
+        order = torch.randperm(len(images), generator=generator)
+        for rows in order.split(BATCH)[: len(images) // BATCH]:
+            seen = augmented(images[rows], "moved", images.shape[-1], generator)
+            _descend(module, optimiser, prepare(seen), labels[rows.to(labels.device)])
+            plan.step()
+
+
+def _descend(module: nn.Module, optimiser: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> None:
+    loss = functional.cross_entropy(module(inputs), labels)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()

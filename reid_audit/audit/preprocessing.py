@@ -1,0 +1,202 @@
+"""Which preprocessing the audit uses: what is declared, and for the rest what the network's statistics say.
+
+The films it is fitted on are those of both sides pooled, drawn without knowing which side a film is from, so that
+nothing the permutation tests rest on depends on who is a member. Without them, the prior's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid_audit.arch.target import Target
+from reid_audit.audit.request import Films, Frame, Side
+from reid_audit.cohort import Cohort, RawFilm, render
+from reid_audit.network.heads import logits_of
+from reid_audit.network.preprocessing import ALL, MANY, Candidate, best_values, fit_preprocess
+from reid_audit.preprocess import KNOWN_VALUES, to_network
+from reid_audit.records import (
+    PreprocessCandidate,
+    PreprocessFit,
+    PreprocessPolicy,
+    PreprocessSpec,
+    Scaling,
+)
+from reid_audit.score.membership.loss import losses
+
+PreprocessBy = Literal["policy", "statistics", "answers", "default"]
+GEOMETRY = ("side", "resize", "crop", "resize_to", "interpolation", "scaling")
+CONTROL = 128
+"""Training films that the control looks at."""
+SHOWN = 8
+"""Candidates a report lists."""
+GUESS = PreprocessSpec(mean=(0.5,), std=(0.5,))
+"""Values where nothing tells them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """The preprocessing of one audit."""
+
+    spec: PreprocessSpec
+    """With its side."""
+    by: PreprocessBy
+    fit: PreprocessFit | None
+    """What the statistics, or the answers under the training labels, say; None where neither can be asked."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Specimens:
+    """A few films that can be rendered under any specification, or that come in one frame only."""
+
+    raw: tuple[RawFilm, ...] = ()
+    fixed: Tensor | None = None
+    """[N, 1 or 3, side, side] in [0, 1]"""
+    labels: NDArray[np.str_] | None = None
+
+    def at(self, spec: PreprocessSpec, count: int) -> Tensor:
+        """The first ``count`` films under ``spec`` (fixed ones as they are)."""
+        if self.fixed is not None:
+            return self.fixed[:count]
+        return torch.stack([render(film, spec, spec.side or 224, 1) for film in self.raw[:count]])
+
+    def scalings(self) -> tuple[Scaling | None, ...]:
+        """Ways from stored values to [0, 1] that are worth trying: 8-bit films have one."""
+        if all(film.kind == "8-bit" for film in self.raw):
+            return (None,)
+        ways = [_whole_range(self.raw), Scaling(by="minmax"), Scaling(by="percentiles", limits=(1.0, 99.0))]
+        return (*ways, *([Scaling(by="window")] if any(film.window is not None for film in self.raw) else []))
+
+
+def specimens(films: Films, sides: tuple[Side, ...], frame: Frame) -> Specimens | None:
+    """Films of the sides that are given, pooled; in ``frame`` where they come in no other. None without any."""
+    given = tuple(side for side in sides if getattr(films, side) is not None)
+    if not given:
+        return None
+    if films.raw is not None:
+        drawn = films.raw(given, ALL)
+        return Specimens(raw=drawn.films, labels=drawn.labels)
+    cohorts = [_opened(films, side, frame) for side in given]
+    images, labels = torch.cat([c.images for c in cohorts]), np.concatenate([c.labels for c in cohorts])
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:ALL]
+    return Specimens(fixed=images[order], labels=labels[order.numpy()])
+
+
+def choose_preprocessing(target: Target, policy: PreprocessPolicy, films: Films) -> Chosen:
+    """Declared parts as declared; the rest as the network's first statistics layers say, or its answers, or by default.
+
+    Raises CohortError where films cannot be read.
+    """
+    declared = policy.declared or PreprocessSpec()
+    side = target.match.side if target.match.side_by == "weights" else None
+    frame = Frame(declared, side or declared.side or target.match.side, 1)
+    seen = specimens(films, ("reference", "holdout"), frame) or specimens(films, ("prior",), frame)
+    fit = None if seen is None else _fit(target, seen, side if seen.fixed is None else frame.side)
+    known = policy.declared is not None and policy.values == "declared"
+    start = GUESS if fit is None else fit.best
+    geometry = start.model_copy(update=_stated(policy.declared) | ({"side": side} if side else {}))
+    geometry = geometry.model_copy(update={"side": geometry.side or frame.side})
+    if known:
+        values = {name: getattr(declared, name) for name in ("mean", "std", "invert")}
+        return Chosen(geometry.model_copy(update=values), "policy", fit)
+    if fit is None or seen is None:
+        return Chosen(geometry, "default", None)
+    if fit.by == "statistics" and geometry != fit.best:
+        geometry = best_values(target, geometry, seen.at(geometry, fit.films))
+    return Chosen(geometry, fit.by, fit)
+
+
+def _fit(target: Target, seen: Specimens, side: int | None) -> PreprocessFit | None:
+    """By the statistics; by the answers under the training labels where there are no statistics to ask."""
+    if seen.fixed is not None:
+        return _fit_values(target, seen, side or 0) or _fit_answers(target, seen, side or 0)
+    found = fit_preprocess(target, seen.at, side=side, scalings=seen.scalings())
+    if found is None:
+        return _fit_answers(target, seen, side or target.match.side)
+    return PreprocessFit(
+        best=found.best,
+        by="statistics",
+        augmentation=found.augmentation,
+        films=found.films,
+        candidates=_listed(found.candidates),
+    )
+
+
+def _fit_values(target: Target, seen: Specimens, side: int) -> PreprocessFit | None:
+    geometry = PreprocessSpec(side=side)
+    films = seen.at(geometry, MANY)
+    try:
+        best = best_values(target, geometry, films)
+    except ValueError:
+        return None
+    return PreprocessFit(best=best, by="statistics", augmentation="none", films=len(films), candidates=())
+
+
+def _fit_answers(target: Target, seen: Specimens, side: int) -> PreprocessFit | None:
+    """Known values, plain and inverted, by the mean loss under the training labels; None where that cannot be said."""
+    if seen.labels is None or target.match.head == "features":
+        return None
+    tried: list[Candidate] = []
+    films = seen.at(PreprocessSpec(side=side), MANY)
+    for values in KNOWN_VALUES:
+        if len(values.mean) not in (1, target.match.channels):
+            continue
+        for invert in (False, True):
+            spec = values.model_copy(update={"side": side, "invert": invert})
+            lost = answered(target, films, seen.labels, spec)
+            if lost is None:
+                return None
+            tried.append(Candidate(spec, float(lost.mean())))
+    best = min(tried, key=lambda candidate: candidate.misfit)
+    return PreprocessFit(best=best.spec, by="answers", augmentation="none", films=len(films), candidates=_listed(tried))
+
+
+def answered(target: Target, films: Tensor, labels: NDArray[np.str_], spec: PreprocessSpec) -> Tensor | None:
+    """[N] loss of films [N, 1, side, side] in [0, 1] under their training labels; None where that cannot be said."""
+    device, channels = next(target.module.parameters()).device, target.match.channels
+    with torch.no_grad():
+        parts = [logits_of(target.module(to_network(few.to(device), spec, channels))) for few in torch.split(films, 32)]
+    return losses(target.match.head, torch.cat(parts), labels)
+
+
+def _listed(candidates: Sequence[Candidate]) -> tuple[PreprocessCandidate, ...]:
+    best = sorted(candidates, key=lambda candidate: candidate.misfit)[:SHOWN]
+    return tuple(
+        PreprocessCandidate(spec=tried.spec, misfit=tried.misfit, augmentation=tried.augmentation) for tried in best
+    )
+
+
+def _stated(declared: PreprocessSpec | None) -> dict[str, object]:
+    """The parts of the geometry that a policy states; a stated resize or crop is meant without another size."""
+    if declared is None:
+        return {}
+    stated = {name: getattr(declared, name) for name in GEOMETRY if name in declared.model_fields_set}
+    if {"resize", "crop"} & set(stated):
+        stated.setdefault("resize_to", None)
+    return {name: value for name, value in stated.items() if name not in ("side", "scaling") or value is not None}
+
+
+def _opened(films: Films, side: Side, frame: Frame) -> Cohort:
+    """The cohort of a side that is given."""
+    if side == "prior" and films.prior is not None:
+        return films.prior(frame).cohort
+    opener = films.reference if side == "reference" else films.holdout
+    if opener is None:
+        raise ValueError(f"there are no films of the {side}")
+    return opener(frame)
+
+
+def _whole_range(films: Sequence[RawFilm]) -> Scaling:
+    """0 to the largest number of as many bits as the films' values use: 12 of 16, say; or what the bits can hold."""
+    highest = max(float(film.pixels.max()) for film in films)
+    lowest = min(float(film.pixels.min()) for film in films)
+    used = 2.0 ** np.ceil(np.log2(max(highest, 1.0) + 1.0)) - 1.0
+    if any(film.kind != "integer" for film in films) or lowest < 0 or used >= max(film.high for film in films):
+        return Scaling(by="bits")
+    return Scaling(by="range", limits=(0.0, float(used)))

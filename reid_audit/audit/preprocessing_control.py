@@ -1,0 +1,84 @@
+"""``preprocess_fit`` of the training films, once they may be opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reid_audit.arch.target import Target
+from reid_audit.audit.preprocessing import Chosen, Specimens, answered, specimens
+from reid_audit.audit.request import Films, Frame
+from reid_audit.imaging.augmentation import AUGMENTATIONS
+from reid_audit.network.preprocessing import FilmsAt, fit_preprocess
+from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
+from reid_audit.score.calibration import Floats
+from reid_audit.score.preprocess_fit import preprocess_fit
+
+FILMS = 128
+"""Training films that the control looks at."""
+NATS = 0.01
+"""Loss per film that another preprocessing may spare them."""
+ONE_SIDED = 1.645
+"""Standard errors below the mean where its one-sided 95 % interval ends."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitControl:
+    """The control, and the preprocessing under which the training films explain the network best."""
+
+    measurement: Measurement
+    best: PreprocessSpec | None = None
+
+
+def preprocessing_control(target: Target, chosen: Chosen, films: Films, rng: np.random.Generator) -> FitControl:
+    """By the stored statistics; without them by the loss under the training labels, where these are known.
+
+    The preprocessing is searched once more, with training films alone: of a network that knows them by heart they tell
+    it exactly. What is found may only withhold a PASS; the audit does not use it, since it knows who is a member.
+    """
+    frame = Frame(chosen.spec, chosen.spec.side or target.match.side, 1)
+    seen = specimens(films, ("reference",), frame)
+    if seen is None:
+        return FitControl(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_REFERENCE))
+    if chosen.fit is not None and chosen.fit.by == "answers":
+        return FitControl(_by_answers(target, seen, chosen.spec, chosen.fit.best), chosen.fit.best)
+    known = target.match.side if target.match.side_by == "weights" else None
+    again = None
+    if seen.fixed is None:
+        again = fit_preprocess(target, _few(seen), side=known, scalings=seen.scalings())
+    others = [
+        spec
+        for spec in (None if again is None else again.best, None if chosen.fit is None else chosen.fit.best)
+        if spec
+    ]
+    kinds = AUGMENTATIONS if seen.fixed is None else ("none", "moved")
+    measured = preprocess_fit(
+        target, seen.at, chosen.spec, others if seen.fixed is None else (), count=FILMS, augmentations=kinds, rng=rng
+    )
+    return FitControl(measured, None if again is None else again.best)
+
+
+def _few(seen: Specimens) -> FilmsAt:
+    return lambda spec, count: seen.at(spec, min(count, FILMS))
+
+
+def _by_answers(target: Target, seen: Specimens, used: PreprocessSpec, best: PreprocessSpec) -> Measurement:
+    """Loss that the preprocessing in use costs the training films, over ``NATS``: lower end of the one-sided 95 %
+    interval."""
+    lost, least = _losses(target, seen, used), _losses(target, seen, best)
+    if lost is None or least is None:
+        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS)
+    more = lost - least
+    low = float(more.mean() - ONE_SIDED * more.std() / np.sqrt(more.size))
+    return Measured(
+        metric=Metric.PREPROCESS_FIT, value=max(0.0, low) / NATS, control=float(least.mean()), n=int(more.size)
+    )
+
+
+def _losses(target: Target, seen: Specimens, spec: PreprocessSpec) -> Floats | None:
+    if seen.labels is None:
+        return None
+    films = seen.at(spec, FILMS)
+    found = answered(target, films, seen.labels[: len(films)], spec)
+    return None if found is None else found.double().cpu().numpy()

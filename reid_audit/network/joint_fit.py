@@ -1,0 +1,86 @@
+"""Grey values and the films that a network remembers, fitted in turn: each makes the other sharper.
+
+Statistics of a few films by heart are not those of the films at hand at large, and a fit to all of these carries the
+difference into the values. Which films explain the statistics together (explanation.py) can be said under values that
+are nearly right; with those films' weights the values come out right. Nothing here knows who is a member.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from reid_audit.arch.target import Target
+from reid_audit.network.explanation import Explanation, explain, statistics_equations
+from reid_audit.network.familiarity import first_layers
+from reid_audit.network.stem import Stem, Stems, read_stems
+from reid_audit.network.values import fit_values
+from reid_audit.preprocess import to_network
+from reid_audit.records import PreprocessSpec
+
+ROUNDS = 2
+LAYERS = 5
+"""Statistics layers that are explained: enough to tell films apart, few enough to be cheap."""
+BATCH = 32
+"""Training batch assumed for the variances' correction, which is small in early layers."""
+STEPS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class JointFit:
+    """Values for one geometry."""
+
+    spec: PreprocessSpec
+    residual: float
+    """Share of the first layers' statistics that no weighting of the films explains."""
+
+
+def joint_fit(target: Target, geometry: PreprocessSpec, films: Tensor) -> JointFit | None:
+    """``geometry`` with the values under which some of the films [N, C, side, side] explain the first layers best.
+
+    None where the first statistics layer cannot be asked.
+    """
+    stems = read_stems(target, films)
+    if stems is None:
+        return None
+    spec = values_from(target, geometry, films, stems)
+    residual = float("inf")
+    for _ in range(ROUNDS):
+        found = _explained(target, films, spec)
+        if found.residual >= residual:
+            break
+        residual, best = found.residual, spec
+        stem = stems.averaged(found.weights)
+        spec = _with_values(geometry, fit_values(stem, invert=spec.invert, noise=0.0).spec)
+    last = _explained(target, films, spec)
+    return JointFit(spec, last.residual) if last.residual < residual else JointFit(best, residual)
+
+
+def values_from(target: Target, geometry: PreprocessSpec, films: Tensor, stems: Stems) -> PreprocessSpec:
+    """From all films alike. The first layer hardly tells a film from its inversion; the layers behind it decide."""
+    whole = stems.averaged()
+    noise = _draw_noise(stems, whole)
+    fits = [_with_values(geometry, fit_values(whole, invert=invert, noise=noise).spec) for invert in (False, True)]
+    return min(fits, key=lambda spec: first_layers(target, _inputs(target, films, spec)).misfit())
+
+
+def _draw_noise(stems: Stems, whole: Stem) -> float:
+    """Misfit of the whole sample's statistics that the draw of its films alone brings about."""
+    values = fit_values(whole, invert=False).values
+    one, two = (half.deviations(values) for half in stems.halves())
+    return float(((one - two) ** 2).mean()) / 4.0
+
+
+def _explained(target: Target, films: Tensor, spec: PreprocessSpec) -> Explanation:
+    layers = first_layers(target, _inputs(target, films, spec), count=LAYERS).layers
+    return explain(statistics_equations(layers, BATCH, rough=True), steps=STEPS)
+
+
+def _inputs(target: Target, films: Tensor, spec: PreprocessSpec) -> Tensor:
+    device = next(target.module.parameters()).device
+    return to_network(films.to(device), spec, target.match.channels)
+
+
+def _with_values(geometry: PreprocessSpec, values: PreprocessSpec) -> PreprocessSpec:
+    return geometry.model_copy(update={"mean": values.mean, "std": values.std, "invert": values.invert})

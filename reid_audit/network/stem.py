@@ -1,0 +1,172 @@
+"""What a network does to an image before its first statistics layer, as long as that is affine: convolutions, padding.
+
+Where grey values u become network input a_c u_c + b_c in channel c, the input of the first BatchNorm layer is
+
+    y = sum_c a_c F_c(u_c) + sum_c b_c F_c(1) + F(0),
+
+so that its mean over images and positions is linear in (a, b) and its mean square quadratic, and both are known for
+every (a, b) after one pass over the images (zero padding included, since F_c(1) is a map and not a number).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from reid_audit.arch.target import Target
+from reid_audit.network.batchnorm import execution_order, statistics_layers
+
+Floats = NDArray[np.float64]
+MAPS = 2**25
+"""Numbers of feature maps held at a time."""
+AFFINE = 1e-3
+"""Relative deviation from additivity up to which a stem counts as affine (float32 convolutions)."""
+
+
+class _Reached(Exception):
+    """Raised at the first statistics layer: nothing behind it matters."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stem:
+    """Moments of the first statistics layer's input as functions of the values (a, b), averaged over images."""
+
+    linear: Floats
+    """[K, D] mean over images and positions of the D = 2 C + 1 features F_c(u_c), F_c(1), F(0), in K channels."""
+    quadratic: Floats
+    """[K, D, D] the same of their products."""
+    mean: Floats
+    """[K] running mean of the layer."""
+    variance: Floats
+    """[K] running variance."""
+    eps: float
+
+    def deviations(self, values: Floats) -> Floats:
+        """[2 K] deviations from the stored statistics for values (a_1 .. a_C, b_1 .. b_C), in standard deviations.
+
+        First of the means, then half the logarithm of the variances' ratio: the error of the scale.
+        """
+        known = np.append(values, 1.0)
+        mean = self.linear @ known
+        variance = np.maximum(np.einsum("kde,d,e->k", self.quadratic, known, known) - mean**2, 0.0)
+        shift = (mean - self.mean) / np.sqrt(self.variance + self.eps)
+        scale = 0.5 * np.log((variance + self.eps) / (self.variance + self.eps))
+        return np.concatenate([shift, scale])
+
+    def misfit(self, values: Floats) -> float:
+        """Mean square of ``deviations``."""
+        return float(np.mean(self.deviations(values) ** 2))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stems:
+    """The same for each of N images."""
+
+    linear: Floats
+    """[N, K, D]"""
+    quadratic: Floats
+    """[N, K, D, D]"""
+    mean: Floats
+    variance: Floats
+    eps: float
+
+    def averaged(self, weights: Floats | None = None) -> Stem:
+        """Over all images, or with weights [N] that sum to 1."""
+        shares = np.full(len(self.linear), 1.0 / len(self.linear)) if weights is None else weights
+        linear, quadratic = (np.tensordot(shares, part, axes=1) for part in (self.linear, self.quadratic))
+        return Stem(linear, quadratic, self.mean, self.variance, self.eps)
+
+    def halves(self) -> tuple[Stem, Stem]:
+        """Of the images at even and at odd places."""
+        even = (np.arange(len(self.linear)) % 2 == 0).astype(np.float64)
+        return self.averaged(even / even.sum()), self.averaged((1 - even) / (1 - even).sum())
+
+
+def read_stems(target: Target, images: Tensor) -> Stems | None:
+    """Stems of images [N, 1 or C, H, W] in [0, 1]; None where no layer stores statistics or the stem is not affine.
+
+    Layers whose input is not a map of positions, or that come after a non-linearity, have no stem of this kind.
+    """
+    module = target.module
+    device = next(module.parameters()).device
+    layer = _first(target, images[:1].to(device))
+    if layer is None or layer.running_mean is None or layer.running_var is None:
+        return None
+    basis = _Basis(module, layer, target.match.channels, images.shape[-2:], device)
+    if not basis.is_affine():
+        return None
+    linear, quadratic = basis.moments(images)
+    mean, variance = (stored.double().cpu().numpy() for stored in (layer.running_mean, layer.running_var))
+    return Stems(linear, quadratic, mean, variance, layer.eps)
+
+
+def _first(target: Target, image: Tensor) -> _BatchNorm | None:
+    layers = dict(statistics_layers(target.module))
+    if not layers:
+        return None
+    probe = image.new_zeros(1, target.match.channels, *image.shape[-2:])
+    order = execution_order(target.module, probe)
+    return layers[order[0]] if order else None
+
+
+class _Basis:
+    """The features of an affine stem, computed by running it."""
+
+    def __init__(
+        self, module: nn.Module, layer: _BatchNorm, channels: int, size: torch.Size, device: torch.device
+    ) -> None:
+        self.module, self.layer, self.channels, self.size, self.device = module, layer, channels, size, device
+        self.zero = self._reach(torch.zeros(1, channels, *size, device=device))
+
+    def is_affine(self) -> bool:
+        """Whether responses add up, on two images of noise."""
+        if self.zero.dim() != 4:
+            return False
+        generator = torch.Generator().manual_seed(0)
+        one, two = torch.randn(2, 1, self.channels, *self.size, generator=generator).to(self.device)
+        apart = self._reach(one) + self._reach(two) - self.zero
+        return bool((self._reach(one + two) - apart).norm() <= AFFINE * (apart - self.zero).norm())
+
+    def moments(self, images: Tensor) -> tuple[Floats, Floats]:
+        """The features' means [N, K, D] and those of their products [N, K, D, D], of images [N, 1 or C, H, W]."""
+        lone = [self._alone(torch.ones(1, 1, *self.size, device=self.device), c) for c in range(self.channels)]
+        fixed = torch.stack([*lone, self.zero], dim=2).flatten(3)
+        part = max(1, MAPS // ((2 * self.channels + 1) * fixed.shape[1] * fixed.shape[3]))
+        linear: list[Tensor] = []
+        quadratic: list[Tensor] = []
+        for few in torch.split(images, part):
+            moved = few.to(self.device)
+            maps = [self._alone(moved[:, c : c + 1] if moved.shape[1] > 1 else moved, c) for c in range(self.channels)]
+            features = torch.cat([torch.stack(maps, dim=2).flatten(3), fixed.expand(len(few), -1, -1, -1)], dim=2)
+            linear.append(features.mean(-1).cpu())
+            quadratic.append((features @ features.transpose(-1, -2) / features.shape[-1]).cpu())
+        return torch.cat(linear).double().numpy(), torch.cat(quadratic).double().numpy()
+
+    def _alone(self, plane: Tensor, channel: int) -> Tensor:
+        """[N, K, h, w] response to planes [N, 1, H, W] in one channel, without the response to nothing."""
+        given = plane.new_zeros(len(plane), self.channels, *self.size)
+        given[:, channel : channel + 1] = plane
+        return self._reach(given) - self.zero
+
+    def _reach(self, inputs: Tensor) -> Tensor:
+        """What arrives at the layer."""
+        arrived: list[Tensor] = []
+
+        def stop(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+            arrived.append(args[0])
+            raise _Reached
+
+        handle = self.layer.register_forward_pre_hook(stop)
+        try:
+            with torch.no_grad():
+                self.module(inputs)
+        except _Reached:
+            pass
+        finally:
+            handle.remove()
+        return arrived[0]
