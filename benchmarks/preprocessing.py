@@ -1,11 +1,11 @@
 """Is a network's preprocessing recovered, and can a wrong one buy a PASS? docs/preprocessing.md from trained traps.
 
-    python benchmarks/preprocessing.py run --data ../shared/data/nih_cxr14 [--device cuda] [--workers 8]
+    python -m benchmarks.preprocessing run --data ../shared/data/nih_cxr14 [--device cuda] [--workers 8]
                                            [--only resnet18]
-    python benchmarks/preprocessing.py table --doc docs/preprocessing.md
+    python -m benchmarks.preprocessing table --doc docs/preprocessing.md
 
 Each trap is a network trained by heart on a few patients of the `target` split, or with care on many, under its own
-preprocessing (traps.py). It is then asked with nothing declared (the side neither), with the true preprocessing
+preprocessing (lab/traps.py). It is then asked with nothing declared (the side neither), with the true preprocessing
 declared, and with wrong ones: another convention's values, the deviation doubled, inverted, half the side. For each
 the page shows the membership AUC and whether a PASS would be possible as far as membership and `preprocess_fit` are
 concerned; a whole audit asks for more. Finished traps are kept in ``--out``, one JSON line each.
@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from pages import Row, publish
-from power import rows_of
-from traps import ARCHITECTURES, WITHOUT_STATISTICS, FilmSet, Trap, images_of, library, trained
 
+from benchmarks.lab.pages import Row, publish
+from benchmarks.lab.rows import rows_of
+from benchmarks.lab.traps import ARCHITECTURES, WITHOUT_STATISTICS, FilmSet, Trap, images_of, library, trained
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import Chosen, choose_preprocessing

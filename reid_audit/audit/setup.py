@@ -64,9 +64,7 @@ class Setup:
         return Frame(self.task.preprocess, self.task.space.card.side, self.task.space.card.channels)
 
 
-def prepare(
-    request: AuditRequest, films: Films, observer: Observer, checkpoint: Checkpoint | None = None
-) -> Setup:
+def prepare(request: AuditRequest, films: Films, observer: Observer, checkpoint: Checkpoint | None = None) -> Setup:
     """Load (where no ``checkpoint`` is given), identify, choose preprocessing, fit or load the prior.
 
     Raises AuditError subclasses.

@@ -183,7 +183,7 @@ def test_ways_that_scale_each_film_by_itself_are_told_from_one_range(chest: tupl
 def test_without_statistics_or_an_affine_stem_nothing_is_fitted() -> None:
     films = raw_films(4, 1)
     target = remembering(films, at(HALF, 32))
-    bare = nn.Sequential(*(layer for layer in target.module if not isinstance(layer, nn.BatchNorm2d)))  # type: ignore[union-attr]
+    bare = nn.Sequential(*(layer for layer in target.module.children() if not isinstance(layer, nn.BatchNorm2d)))
     late = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     late.train()(torch.rand(4, 3, 32, 32))
     for module in (bare, late.eval()):

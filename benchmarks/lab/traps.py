@@ -182,7 +182,7 @@ def _carefully(module: nn.Module, images: Tensor, labels: Tensor, prepare: Calla
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-3, total_steps=total)
     for _ in range(EPOCHS):
         order = torch.randperm(len(images), generator=generator)
-        for rows in order.split(BATCH)[: len(images) // BATCH]:
+        for rows in torch.split(order, BATCH)[: len(images) // BATCH]:
             seen = augmented(images[rows], "moved", images.shape[-1], generator)
             _descend(module, optimiser, prepare(seen), labels[rows.to(labels.device)])
             plan.step()
