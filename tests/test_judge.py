@@ -278,6 +278,7 @@ def test_a_policy_without_clear_limits_still_needs_both_sides_measured() -> None
             attack_power=False,
             scorer_sensitivity=False,
             membership_control=False,
+            preprocess_fit=False,
             negative_control=False,
             exchangeability=False,
             prior_disjoint=False,

@@ -45,6 +45,8 @@ MAX_POINTS = 101
 """No list of numbers in a report is longer: too short for pixels, latents or one score per patient of a cohort."""
 
 Label = Annotated[str, StringConstraints(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Table = Annotated[str, StringConstraints(max_length=500, pattern=r'^[\w\[\]{}=",.\-+% \n]*$')]
+"""A ``[preprocess]`` table of numbers and the policy's own words."""
 Sentence = Annotated[str, StringConstraints(max_length=400, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Points = Annotated[tuple[FiniteFloat, ...], Field(max_length=MAX_POINTS)]
 
@@ -138,7 +140,7 @@ class PublicArchitecture(Wire):
 class PublicPreprocessFit(Wire):
     """A way from films to network input that was tried, and how far the network's first statistics are from it."""
 
-    toml: Annotated[str, Field(max_length=500)]
+    toml: Table
     """The ``[preprocess]`` table that declares it."""
     misfit: FiniteFloat
     augmentation: Label
@@ -153,7 +155,7 @@ class PublicPreprocess(Wire):
     """What was asked for the best preprocessing; None where nothing could be."""
     fitted_on: NonNegativeInt = 0
     """Films of both sides, pooled, that it was asked with."""
-    best: Annotated[str, Field(max_length=500)] = ""
+    best: Table = ""
     """The ``[preprocess]`` table that fits best."""
     tried: Annotated[tuple[PublicPreprocessFit, ...], Field(max_length=8)] = ()
     resize: Label
