@@ -45,7 +45,7 @@ MAX_POINTS = 101
 """No list of numbers in a report is longer: too short for pixels, latents or one score per patient of a cohort."""
 
 Label = Annotated[str, StringConstraints(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Table = Annotated[str, StringConstraints(max_length=500, pattern=r'^[\w\[\]{}=",.\-+% \n]*$')]
+Table = Annotated[str, StringConstraints(max_length=400, pattern=r'^[\w\[\]{}=",.\-+% \n]*$')]
 """A ``[preprocess]`` table of numbers and the policy's own words."""
 Sentence = Annotated[str, StringConstraints(max_length=400, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Points = Annotated[tuple[FiniteFloat, ...], Field(max_length=MAX_POINTS)]
