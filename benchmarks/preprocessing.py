@@ -39,6 +39,7 @@ from reid_audit.preprocess import to_network
 from reid_audit.records import Controls, Measured, Metric, PreprocessPolicy, PreprocessSpec, find
 from reid_audit.score.membership.families import membership_scores
 from reid_audit.score.membership.inference import membership
+from reid_audit.score.patients import Owners
 
 CLEAR = 0.10
 """Upper bound of the TPR at 1 % FPR that the default policy lets pass."""
@@ -68,9 +69,8 @@ def told(target: Target, films: FilmSet, spec: PreprocessSpec) -> dict[str, floa
     labels = np.concatenate([films.members.labels, films.others.labels])
     scores = membership_scores(target, inputs, labels).scores
     is_member = np.arange(len(pooled)) < len(films.members.films)
-    people = np.array([f"patient {i}" for i in range(len(pooled))], dtype=np.str_)
-    strata = np.full(len(pooled), "", dtype=np.str_)
-    found = membership(scores, people, is_member, strata, np.random.default_rng(0), draws=300).measurements
+    owners = Owners(np.array([f"patient {i}" for i in range(len(pooled))], dtype=np.str_), is_member)
+    found = membership(scores, owners, np.random.default_rng(0), draws=300).measurements
     auc, rate = (find(found, metric) for metric in (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR))
     if not isinstance(auc, Measured) or not isinstance(rate, Measured):
         raise ValueError("membership could not be measured")
