@@ -6,7 +6,8 @@ nothing the permutation tests rest on depends on who is a member. Without them, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,7 @@ from reid_audit.audit.request import Films, Frame, Side
 from reid_audit.cohort import Cohort, RawFilm, render
 from reid_audit.network.heads import logits_of
 from reid_audit.network.preprocessing import ALL, MANY, Candidate, best_values, fit_preprocess
+from reid_audit.observer import Observer, StageAdvanced
 from reid_audit.preprocess import KNOWN_VALUES, to_network
 from reid_audit.records import (
     PreprocessCandidate,
@@ -34,6 +36,7 @@ PreprocessBy = Literal["policy", "statistics", "answers", "default"]
 GEOMETRY = ("side", "resize", "crop", "resize_to", "interpolation", "scaling")
 CONTROL = 128
 """Training films that the control looks at."""
+STAGE = "preprocessing"
 SHOWN = 8
 """Candidates a report lists."""
 GUESS = PreprocessSpec(mean=(0.5,), std=(0.5,))
@@ -88,7 +91,9 @@ def specimens(films: Films, sides: tuple[Side, ...], frame: Frame) -> Specimens 
     return Specimens(fixed=images[order], labels=labels[order.numpy()])
 
 
-def choose_preprocessing(target: Target, policy: PreprocessPolicy, films: Films) -> Chosen:
+def choose_preprocessing(
+    target: Target, policy: PreprocessPolicy, films: Films, observer: Observer | None = None
+) -> Chosen:
     """Declared parts as declared; the rest as the network's first statistics layers say, or its answers, or by default.
 
     Raises CohortError where films cannot be read.
@@ -97,7 +102,7 @@ def choose_preprocessing(target: Target, policy: PreprocessPolicy, films: Films)
     side = target.match.side if target.match.side_by == "weights" else None
     frame = Frame(declared, side or declared.side or target.match.side, 1)
     seen = specimens(films, ("reference", "holdout"), frame) or specimens(films, ("prior",), frame)
-    fit = None if seen is None else _fit(target, seen, side if seen.fixed is None else frame.side)
+    fit = None if seen is None else _fit(target, seen, side if seen.fixed is None else frame.side, observer)
     known = policy.declared is not None and policy.values == "declared"
     start = GUESS if fit is None else fit.best
     geometry = start.model_copy(update=_stated(policy.declared) | ({"side": side} if side else {}))
@@ -112,11 +117,11 @@ def choose_preprocessing(target: Target, policy: PreprocessPolicy, films: Films)
     return Chosen(geometry, fit.by, fit)
 
 
-def _fit(target: Target, seen: Specimens, side: int | None) -> PreprocessFit | None:
+def _fit(target: Target, seen: Specimens, side: int | None, observer: Observer | None) -> PreprocessFit | None:
     """By the statistics; by the answers under the training labels where there are no statistics to ask."""
     if seen.fixed is not None:
         return _fit_values(target, seen, side or 0) or _fit_answers(target, seen, side or 0)
-    found = fit_preprocess(target, seen.at, side=side, scalings=seen.scalings())
+    found = fit_preprocess(target, seen.at, side=side, scalings=seen.scalings(), tell=steps_told(STAGE, observer))
     if found is None:
         return _fit_answers(target, seen, side or target.match.side)
     return PreprocessFit(
@@ -126,6 +131,17 @@ def _fit(target: Target, seen: Specimens, side: int | None) -> PreprocessFit | N
         films=found.films,
         candidates=_listed(found.candidates),
     )
+
+
+def steps_told(stage: str, observer: Observer | None) -> Callable[[], None]:
+    """What counts the steps of ``stage`` and tells the observer of each."""
+    steps = itertools.count(1)
+
+    def tell() -> None:
+        if observer is not None:
+            observer.notice(StageAdvanced(stage, next(steps)))
+
+    return tell
 
 
 def _fit_values(target: Target, seen: Specimens, side: int) -> PreprocessFit | None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from reid_audit.arch.target import Target
-from reid_audit.audit.preprocessing import Chosen, Specimens, answered, specimens
+from reid_audit.audit.preprocessing import Chosen, Specimens, answered, specimens, steps_told
 from reid_audit.audit.request import Films, Frame
 from reid_audit.imaging.augmentation import AUGMENTATIONS
 from reid_audit.network.preprocessing import FilmsAt, fit_preprocess
+from reid_audit.observer import Observer
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
 from reid_audit.score.calibration import Floats
 from reid_audit.score.preprocess_fit import preprocess_fit
@@ -31,7 +32,9 @@ class FitControl:
     best: PreprocessSpec | None = None
 
 
-def preprocessing_control(target: Target, chosen: Chosen, films: Films, rng: np.random.Generator) -> FitControl:
+def preprocessing_control(
+    target: Target, chosen: Chosen, films: Films, rng: np.random.Generator, observer: Observer | None = None
+) -> FitControl:
     """By the stored statistics; without them by the loss under the training labels, where these are known.
 
     The preprocessing is searched once more, with training films alone: of a network that knows them by heart they tell
@@ -46,7 +49,8 @@ def preprocessing_control(target: Target, chosen: Chosen, films: Films, rng: np.
     known = target.match.side if target.match.side_by == "weights" else None
     again = None
     if seen.fixed is None:
-        again = fit_preprocess(target, _few(seen), side=known, scalings=seen.scalings())
+        told = steps_told(Metric.PREPROCESS_FIT.value, observer)
+        again = fit_preprocess(target, _few(seen), side=known, scalings=seen.scalings(), tell=told)
     others = [
         spec
         for spec in (None if again is None else again.best, None if chosen.fit is None else chosen.fit.best)

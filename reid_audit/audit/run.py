@@ -29,7 +29,7 @@ from reid_audit.audit.setup import Setup, prepare
 from reid_audit.audit.state import AuditState
 from reid_audit.budget import Clock, Meter, start
 from reid_audit.checkpoint import Checkpoint
-from reid_audit.observer import Noted, Observer, SilentObserver
+from reid_audit.observer import Noted, Observer, SilentObserver, StageEnded, StageStarted
 from reid_audit.records import (
     AttackRun,
     AuditResult,
@@ -93,9 +93,10 @@ def run_audit(
     cohorts = open_cohorts(films, replace(setup.frame, observer=observer, meter=allowed.pace.meter), request)
     tell_of_films(setup, cohorts, observer)
     scored = score(setup, frozen.first, frozen.control, cohorts, request, allowed)
-    fitted = preprocessing_control(
-        setup.task.target, setup.preprocessing, films, numpy_for(request.seed, "preprocessing")
-    )
+    observer.notice(StageStarted(Metric.PREPROCESS_FIT.value))
+    rng = numpy_for(request.seed, "preprocessing")
+    fitted = preprocessing_control(setup.task.target, setup.preprocessing, films, rng, observer)
+    observer.notice(StageEnded(Metric.PREPROCESS_FIT.value))
     scored = replace(
         scored, measurements=(*scored.measurements, fitted.measurement), fitting_training_films=fitted.best
     )

@@ -17,7 +17,7 @@ from reid_audit.artefacts.provenance import Origin, origin_of
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import WITH_GENERATOR
 from reid_audit.audit.predictors import loaded_predictors
-from reid_audit.audit.preprocessing import Chosen, choose_preprocessing
+from reid_audit.audit.preprocessing import STAGE, Chosen, choose_preprocessing
 from reid_audit.audit.request import AuditRequest, Films, Frame
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort
@@ -75,9 +75,9 @@ def prepare(request: AuditRequest, films: Films, observer: Observer, checkpoint:
         target = replace(target, match=stated_head(target.match, request.policy.head))
     device = usable_device(request.device)
     target = replace(target, module=target.module.to(device))
-    observer.notice(StageStarted("preprocessing"))
-    chosen = choose_preprocessing(target, request.policy.preprocess, films)
-    observer.notice(StageEnded("preprocessing", f"{chosen.spec.side} px, by {chosen.by}"))
+    observer.notice(StageStarted(STAGE))
+    chosen = choose_preprocessing(target, request.policy.preprocess, films, observer)
+    observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
     target = replace(target, match=with_side(target.match, chosen))
     side = target.match.side
     prior, cohort, origin = _prior(request, films, Frame(chosen.spec, side, 1))

@@ -79,6 +79,8 @@ class _Search:
 
     target: Target
     films_at: FilmsAt
+    tell: Callable[[], None]
+    """Called after every geometry."""
     tried: dict[tuple[PreprocessSpec, Augmentation], FittedValues] = field(default_factory=dict)
 
     def misfit(self, geometry: PreprocessSpec, augmentation: Augmentation = "none") -> float:
@@ -90,6 +92,7 @@ class _Search:
                 raise _NoStem
             stem = stems.averaged()
             self.tried[key] = min((fit_values(stem, invert=i) for i in (False, True)), key=lambda fit: fit.misfit)
+            self.tell()
         return self.tried[key].misfit
 
     def better(self, current: PreprocessSpec, others: Sequence[PreprocessSpec]) -> PreprocessSpec:
@@ -110,14 +113,20 @@ class _NoStem(Exception):
 
 
 def fit_preprocess(
-    target: Target, films_at: FilmsAt, *, side: int | None, scalings: Sequence[Scaling | None] = (None,)
+    target: Target,
+    films_at: FilmsAt,
+    *,
+    side: int | None,
+    scalings: Sequence[Scaling | None] = (None,),
+    tell: Callable[[], None] = lambda: None,
 ) -> Fitted | None:
     """The preprocessing that explains the network's first statistics layers best; None where they cannot be asked.
 
     side: pixels where they are known, None: searched over ``SIDES``. scalings: ways from stored values to [0, 1] that
-    the films allow; ways that differ by one factor and summand for all films are one. Deterministic.
+    the films allow; ways that differ by one factor and summand for all films are one. ``tell`` is called after every
+    geometry. Deterministic.
     """
-    search = _Search(target, films_at)
+    search = _Search(target, films_at, tell)
     try:
         start = PreprocessSpec(side=side or 224, scaling=scalings[0])
         geometry = start if side is not None else _best_side(search, start)
@@ -177,6 +186,7 @@ def _joint(search: _Search, geometry: PreprocessSpec) -> JointFit | None:
         films = search.films_at(found.spec, _count(found.spec, ALL))
         if (fit := joint_fit(search.target, found.spec, films)) is not None:
             fits.append(fit)
+        search.tell()
     return min(fits, key=lambda fit: fit.residual, default=None)
 
 
