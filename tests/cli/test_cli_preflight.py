@@ -36,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise AttackedError
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reid_audit.audit, "run_audit", attack)
+    monkeypatch.setattr(reid_audit.audit, "audit_file", attack)
     monkeypatch.setenv("REID_AUDIT_TRACEBACK", "1")
     (tmp_path / "reid-audit.toml").write_text("[preprocess]\nside = 32\nmean = [0.0]\nstd = [1.0]\n")
     return tmp_path
@@ -153,7 +153,7 @@ def test_the_audit_knows_how_many_films_it_will_read(given: tuple[str, ...], mon
         asked.append(sides)
         raise AttackedError
 
-    monkeypatch.setattr(reid_audit.audit, "run_audit", keep)
+    monkeypatch.setattr(reid_audit.audit, "audit_file", keep)
     with pytest.raises(AttackedError):
         check(*given, "--budget", "60s")
     assert asked[0].counted == (60, 110)
