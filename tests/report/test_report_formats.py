@@ -7,7 +7,7 @@ import re
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,7 +15,17 @@ import results
 from markupsafe import escape
 
 from reid_audit.judge import judge_again
-from reid_audit.records import AuditResult, Measured, Metric, Outcome, Waiver, replaced
+from reid_audit.records import (
+    ArchMatch,
+    AuditResult,
+    Measured,
+    Metric,
+    Outcome,
+    PreprocessCandidate,
+    PreprocessFit,
+    Waiver,
+    replaced,
+)
 from reid_audit.report import FILES, FORMATS, Format, plain, publish, render, words, write_reports
 from reid_audit.report.command import command, repeatability
 
@@ -356,3 +366,17 @@ def test_a_policy_that_refuses_code_in_pickles_passes_no_run_on_a_file_that_name
     verdict = judge_again(result, policy, today=date(2026, 3, 1))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert any("my_project.config.Config" in gap.text for gap in verdict.gaps)
+
+
+@pytest.mark.parametrize("source", get_args(ArchMatch.model_fields["side_by"].annotation))
+@pytest.mark.parametrize("values", get_args(AuditResult.model_fields["preprocess_by"].annotation))
+def test_every_origin_of_the_preprocessing_has_words(source: str, values: str) -> None:
+    result = results.passing()
+    match = result.architecture.model_copy(update={"side_by": source})
+    spec = result.preprocess
+    fit = PreprocessFit(
+        best=spec, by="statistics", films=512, candidates=(PreprocessCandidate(spec=spec, misfit=0.01),)
+    )
+    changed = {"architecture": match, "preprocess_by": values, "preprocess_fit": fit}
+    page = render(publish(result.model_copy(update=changed)), "html")
+    assert escape(spec.toml().splitlines()[1]) in page
