@@ -75,6 +75,7 @@ def _setup(**changed: object) -> Setup:
         "checkpoint": "a",
         "prior": "b",
         "space": "c",
+        "network": "model",
         "preprocess": PreprocessSpec(side=32),
         "budget": Budget(),
         "samples": 2048,
@@ -93,7 +94,7 @@ def _setup(**changed: object) -> Setup:
         target=part(match=part(name=given["architecture"])),
         base=given["base"],
     )
-    checkpoint = part(summary=part(sha256=given["checkpoint"]))
+    checkpoint = part(name=given["network"], summary=part(sha256=given["checkpoint"]))
     return part(checkpoint=checkpoint, task=task, device=torch.device(str(given["device"])))  # type: ignore[return-value]
 
 
@@ -108,6 +109,7 @@ REQUEST = AuditRequest(checkpoint=Path("model.pt"), policy_sha256="0" * 64)
         ({}, {"space": "other"}),
         ({}, {"preprocess": PreprocessSpec(side=32, mean=(0.5,))}),
         ({}, {"preprocess": PreprocessSpec(side=64)}),
+        ({}, {"network": "model_ema"}),
         ({}, {"budget": Budget(steps=100)}),
         ({}, {"budget": Budget(particles=(8,))}),
         ({}, {"architecture": "resnet50"}),
