@@ -25,9 +25,8 @@ from benchmarks.lab.attacks import task_of
 from benchmarks.lab.targets import Bench, Target
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.likelihood import likelihood, recipe, with_metrics
-from reid_audit.attack.refinement import refine
+from reid_audit.attack.refinement import Descent, refine
 from reid_audit.budget import Meter
-from reid_audit.observer import SilentObserver
 from reid_audit.records import Budget
 
 PARTICLES = 16
@@ -78,17 +77,8 @@ def reference(task: AttackTask, steps: int) -> Tensor:
 def attack(task: AttackTask, steps: int) -> Tensor:
     """Latents after a whole schedule of ``steps``."""
     settings = recipe(task)
-    return refine(
-        task,
-        task.space,
-        start_of(task),
-        likelihood(task, settings),
-        steps=steps,
-        meter=Meter(None, None),
-        observer=SilentObserver(),
-        stage="step",
-        settings=settings,
-    ).latents
+    descent = Descent("step", steps, settings, Meter(None, None))
+    return refine(task, task.space, start_of(task), likelihood(task, settings), descent).latents
 
 
 def energy(task: AttackTask, latents: Tensor) -> float:

@@ -34,13 +34,12 @@ from benchmarks.lab.training import overfit
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.likelihood import likelihood, measured_metrics, recipe
 from reid_audit.attack.objectives import Objective, StatisticsObjective, residuals
-from reid_audit.attack.refinement import MEASURED, RefineSettings, finish, refine
+from reid_audit.attack.refinement import MEASURED, Descent, RefineSettings, finish, refine
 from reid_audit.audit.cohorts import both_sides
 from reid_audit.audit.evidence import linked
 from reid_audit.budget import Meter, unhurried
 from reid_audit.cohort import Cohort, assemble, load_cohort
 from reid_audit.network.reading import Inputs, read_moments
-from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
 from reid_audit.prior.gaussian import GaussianPrior
 from reid_audit.records import Budget, Metric, Policy
@@ -108,17 +107,9 @@ class Case:
         settings, space = recipe(self.task), self.task.space
         noise = settings.start_scale * space.sample_latents(sum(self.task.budget.particles), generator)
         low = LowFrequencies(space, lowest(space))
-        found = refine(
-            self.task,
-            low,
-            noise,
-            likelihood(self.task, settings),
-            steps=max(2, round(COARSE_SHARE * self.task.budget.steps)),
-            meter=Meter(None, None),
-            observer=SilentObserver(),
-            stage="coarse",
-            settings=settings,
-        )
+        steps = max(2, round(COARSE_SHARE * self.task.budget.steps))
+        descent = Descent("coarse", steps, settings, Meter(None, None))
+        found = refine(self.task, low, noise, likelihood(self.task, settings), descent)
         return torch.where(low.free, found.latents, noise)
 
 
@@ -163,10 +154,7 @@ class Variant:
         else:
             start = settings.start_scale * space.sample_latents(sum(case.task.budget.particles), generator)
         objective = case.objective(settings, shadow=self.shadow)
-        found = refine(
-            case.task, space, start, objective, steps=steps, meter=meter, observer=SilentObserver(), stage="tuning",
-            settings=settings, generator=generator,
-        )  # fmt: skip
+        found = refine(case.task, space, start, objective, Descent("tuning", steps, settings, meter), generator)
         with torch.no_grad():
             images = space.decode(found.latents)
         return finish(case.task, images, objective, found.trajectory, meter, found.stopped_by)

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
-from reid_audit.attack.refinement import RefineSettings, from_noise, hypothesis_groups
+from reid_audit.attack.refinement import Descent, RefineSettings, from_noise, hypothesis_groups
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.difference import Displacement, displacement
@@ -166,15 +166,8 @@ def gradient(task: AttackTask, *, generator: torch.Generator, meter: Meter, obse
             closest=f"a {task.target.match.head} head, whose labels cannot be guessed",
             remedy="use --method moments, or state what the outputs mean with --head",
         )
-    return from_noise(
-        task,
-        difference_objective(task, displacement(task.target, task.base)),
-        generator=generator,
-        meter=meter,
-        observer=observer,
-        stage="gradient",
-        settings=SETTINGS,
-    )
+    objective = difference_objective(task, displacement(task.target, task.base))
+    return from_noise(task, objective, Descent("gradient", task.budget.steps, SETTINGS, meter, observer), generator)
 
 
 def difference_objective(task: AttackTask, path: Displacement) -> DifferenceObjective:

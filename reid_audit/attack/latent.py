@@ -1,4 +1,4 @@
-"""`latent`: sample likelihood maximised over a generator's latents; also the middle stage of `two-stage`."""
+"""`latent`: the likelihood of samples is maximised over a generator's latents; also the middle stage of `two-stage`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.likelihood import likelihood, recipe
 from reid_audit.attack.objectives import Objective
-from reid_audit.attack.refinement import Refined, RefineSettings, finish, refine
+from reid_audit.attack.refinement import Descent, Refined, RefineSettings, finish, refine
 from reid_audit.budget import Meter
 from reid_audit.errors import PriorError
 from reid_audit.observer import Observer
@@ -17,12 +17,16 @@ from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.resampling import ResampledPrior
 
 SEARCH = 2048
+"""Random latents among which the search begins."""
 LATENT_SHARE = 0.25
 """Share of the steps spent on latents; the full-rank refinement of `two-stage` has the rest."""
 
 
 def latent(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
-    """Sample likelihood maximised over the latents of the un-tuned generator."""
+    """Maximise the likelihood of samples over the latents of the generator as published; [sum(particles), C, H, W].
+
+    Raises PriorError where the prior is no generator of the network's input size.
+    """
     prior = generator_of(task)
     settings = recipe(task)
     objective = likelihood(task, settings)
@@ -41,7 +45,7 @@ def search_latents(
     observer: Observer,
     settings: RefineSettings,
 ) -> Refined:
-    """Stage 2: the best of ``SEARCH`` random latents by single-image energy, then Adam over the batch."""
+    """Stage 2 takes the best of ``SEARCH`` random latents by the energy of single images, then follows Adam."""
     particles = sum(task.budget.particles)
     candidates = prior.sample_latents(max(SEARCH, 4 * particles), generator)
     with torch.no_grad():
@@ -49,17 +53,9 @@ def search_latents(
             [objective.image_energy(task.inputs(prior.decode(part))) for part in torch.split(candidates, 128)]
         )
     best = spread_out(energies, particles, generator)
-    return refine(
-        task,
-        prior,
-        candidates[best],
-        objective,
-        steps=max(2, round(LATENT_SHARE * task.budget.steps)),
-        meter=meter,
-        observer=observer,
-        stage="stage 2: latents",
-        settings=settings,
-    )
+    steps = max(2, round(LATENT_SHARE * task.budget.steps))
+    descent = Descent("stage 2: latents", steps, settings, meter, observer)
+    return refine(task, prior, candidates[best], objective, descent)
 
 
 def spread_out(energies: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.likelihood import likelihood, recipe
-from reid_audit.attack.refinement import RefineSettings, from_noise
+from reid_audit.attack.refinement import Descent, RefineSettings, from_noise
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer
 
@@ -26,15 +26,8 @@ def moments(
 ) -> Reconstruction:
     """Reconstruct the batch in the full-rank space; [sum(particles), C, H, W] images.
 
-    ``settings``: the recipe without.
+    Without ``settings`` the recipe that suits the network is followed.
     """
     settings = settings or recipe(task)
-    return from_noise(
-        task,
-        likelihood(task, settings),
-        generator=generator,
-        meter=meter,
-        observer=observer,
-        stage="moments",
-        settings=settings,
-    )
+    descent = Descent("moments", task.budget.steps, settings, meter, observer)
+    return from_noise(task, likelihood(task, settings), descent, generator)

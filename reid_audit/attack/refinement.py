@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from reid_audit.attack.objectives import Objective
 from reid_audit.attack.outcome import freeze
 from reid_audit.attack.schedules import cosine_ramp, tempering
 from reid_audit.budget import Meter
-from reid_audit.observer import Observer, StageAdvanced, StageEnded, StageStarted
+from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEnded, StageStarted
 from reid_audit.prior.interface import Decoder
 from reid_audit.records import StoppedBy
 
@@ -29,13 +29,27 @@ class RefineSettings:
     jitter: float = 0.0
     """Standard deviation of fresh noise on the latents at every step, against optima that one exact image alone has."""
     hottest: float = 1e4
+    """Temperature by which the energy is divided at the first step."""
     coldest: float = 0.05
+    """Temperature at the last step."""
     measured: bool = False
     """Whether statistics are compared in a metric measured on the prior (metric.py) instead of the plain distance."""
 
 
 MEASURED = RefineSettings(rate=0.2, hottest=2.5, coldest=2.5e-6, measured=True)
 """The recipe for stored statistics, with the rate and temperatures that suit its metric (docs/power.md)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Descent:
+    """One run of the optimiser: what it is called, how long it may go on, its settings, and who hears of it."""
+
+    stage: str
+    """Name under which the progress is told."""
+    steps: int
+    settings: RefineSettings
+    meter: Meter
+    observer: Observer = field(default_factory=SilentObserver)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,19 +66,15 @@ def refine(
     prior: Decoder,
     latents: Tensor,
     objective: Objective,
-    *,
-    steps: int,
-    meter: Meter,
-    observer: Observer,
-    stage: str,
-    settings: RefineSettings,
+    descent: Descent,
     generator: torch.Generator | None = None,
 ) -> Refined:
     """Minimise energy / temperature + |z|^2 / 2 over ``latents`` [N, D], jointly within the objective's groups.
 
-    Adam with a cosine rate; the temperature falls geometrically over the first 80 % of the steps. ``generator`` draws
-    the jitter.
+    Adam follows a cosine rate, and the temperature falls geometrically over the first 80 % of the steps. ``generator``
+    draws the jitter.
     """
+    settings, steps, stage, observer = descent.settings, descent.steps, descent.stage, descent.observer
     latents = latents.clone().requires_grad_(True)
     optimiser = torch.optim.Adam([latents], lr=settings.rate, betas=settings.betas)
     schedule = zip(
@@ -85,7 +95,7 @@ def refine(
         if step % max(1, steps // 100) == 0 or step == steps - 1:
             trajectory.append((step, float(energies.detach().mean())))
             observer.notice(StageAdvanced(stage, step + 1, trajectory[-1][1]))
-        ended = meter.tick()
+        ended = descent.meter.tick()
         if ended is not None and step < steps - 1:
             stopped = ended
             break
@@ -115,44 +125,22 @@ def finish(
     *,
     tuned_samples: Tensor | None = None,
 ) -> Reconstruction:
-    """Score single images [N, C, H, W], freeze and hash."""
+    """The reconstruction made of images [N, C, H, W]: each scored alone, frozen and hashed."""
     images = images.detach().clamp(0.0, 1.0)
     return freeze(
         images,
         objective.image_energy(task.inputs(images)),
         torch.tensor(task.budget.particles)[hypothesis_groups(task.budget.particles)],
-        energy_start=trajectory[0][1],
-        energy_end=trajectory[-1][1],
         trajectory=trajectory,
         spend=meter.spend(stopped_by),
         tuned_samples=tuned_samples,
     )
 
 
-def from_noise(
-    task: AttackTask,
-    objective: Objective,
-    *,
-    generator: torch.Generator,
-    meter: Meter,
-    observer: Observer,
-    stage: str,
-    settings: RefineSettings,
-) -> Reconstruction:
+def from_noise(task: AttackTask, objective: Objective, descent: Descent, generator: torch.Generator) -> Reconstruction:
     """The most likely batch under ``objective`` and the full-rank prior, from a random start."""
-    start = settings.start_scale * task.space.sample_latents(sum(task.budget.particles), generator)
-    refined = refine(
-        task,
-        task.space,
-        start,
-        objective,
-        steps=task.budget.steps,
-        meter=meter,
-        observer=observer,
-        stage=stage,
-        settings=settings,
-        generator=generator,
-    )
+    start = descent.settings.start_scale * task.space.sample_latents(sum(task.budget.particles), generator)
+    refined = refine(task, task.space, start, objective, descent, generator)
     with torch.no_grad():
         images = task.space.decode(refined.latents)
-    return finish(task, images, objective, refined.trajectory, meter, refined.stopped_by)
+    return finish(task, images, objective, refined.trajectory, descent.meter, refined.stopped_by)

@@ -1,4 +1,4 @@
-"""`two-stage`: generator fine-tuning, latent likelihood (latent.py), full-rank refinement."""
+"""`two-stage`: a generator is fine-tuned, its latents are searched (latent.py), and pixels are refined at full rank."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from reid_audit.attack.generator_tuning import TuningSettings, tune_generator
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.latent import LATENT_SHARE, generator_of, search_latents
 from reid_audit.attack.likelihood import likelihood, recipe
-from reid_audit.attack.refinement import Refined, finish, refine
+from reid_audit.attack.refinement import Descent, Refined, finish, refine
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer
 from reid_audit.records import StoppedBy
 
 COOLER = 0.01
-"""Temperature at which the refinement starts, in those of the recipe: it has a start worth keeping."""
+"""Share of the recipe's first temperature at which the refinement begins: its start is worth keeping."""
 
 
 def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
@@ -32,17 +32,9 @@ def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, obs
     second = search_latents(task, tuned, objective, generator, meter, observer, settings)
     with torch.no_grad():
         start = task.space.encode(tuned.decode(second.latents).clamp(0.0, 1.0))
-    third = refine(
-        task,
-        task.space,
-        start.clamp(-3.0, 3.0),
-        objective,
-        steps=max(2, round((1.0 - LATENT_SHARE) * task.budget.steps)),
-        meter=meter,
-        observer=observer,
-        stage="stage 3: full rank",
-        settings=replace(settings, hottest=COOLER * settings.hottest),
-    )
+    steps, cooler = max(2, round((1.0 - LATENT_SHARE) * task.budget.steps)), COOLER * settings.hottest
+    descent = Descent("stage 3: full rank", steps, replace(settings, hottest=cooler), meter, observer)
+    third = refine(task, task.space, start.clamp(-3.0, 3.0), objective, descent)
     with torch.no_grad():
         images = task.space.decode(third.latents)
     path = [*second.trajectory, *((step + len(second.trajectory), energy) for step, energy in third.trajectory)]
@@ -50,5 +42,5 @@ def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, obs
 
 
 def worst(*stages: Refined) -> StoppedBy:
-    """Complete only if every stage was."""
+    """Why the attack ended: COMPLETE only if every stage was, else the reason of the first that was not."""
     return next((s.stopped_by for s in stages if s.stopped_by is not StoppedBy.COMPLETE), StoppedBy.COMPLETE)
