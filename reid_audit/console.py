@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console
@@ -32,8 +34,10 @@ SHOWN = (Family.LINKAGE, Family.MEMBERSHIP, Family.LIKELY, Family.CONTROL)
 COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow"}
 
 
-EVERY = 30.0
-"""Seconds between two lines about one stage where there is no terminal."""
+EVERY = 8.0
+"""Seconds without a line after which the stage at hand is named where there is no terminal."""
+BEAT = 0.5
+"""Seconds between two looks at the clock."""
 
 
 class BudgetColumn(ProgressColumn):
@@ -48,14 +52,63 @@ class BudgetColumn(ProgressColumn):
         return Text(self._left())
 
 
+@dataclass(slots=True)
+class Running:
+    """A stage under way."""
+
+    began: float
+    """Reading of the clock."""
+    total: int | None
+    expected: float | None
+    """Seconds it was thought to take."""
+    task: TaskID
+    step: int = 0
+    energy: float | None = None
+
+    @property
+    def steps(self) -> str:
+        """``30/100``, or ``30`` where nobody knows of how many; empty before the first."""
+        return f"{self.step}/{self.total}" if self.total else str(self.step or "")
+
+    @property
+    def detail(self) -> str:
+        """Steps and energy beside a bar."""
+        return f"{self.steps} {'' if self.energy is None else f'energy {self.energy:.3g}'}".strip()
+
+    def rest(self, now: float) -> float | None:
+        """Seconds it still needs, by its own steps where there are any; None: nobody knows."""
+        taken = now - self.began
+        if self.total and self.step:
+            return taken * (self.total - self.step) / self.step
+        return None if self.expected is None or taken > self.expected else self.expected - taken
+
+    def said(self, now: float) -> list[str]:
+        """How far it is, in phrases."""
+        rest = self.rest(now)
+        return [
+            f"{self.steps} steps" if self.steps else "",
+            "" if self.energy is None else f"energy {self.energy:.3g}",
+            "" if self.total and self.step else f"{duration(now - self.began)} so far",
+            "" if rest is None else f"about {duration(rest)} to go",
+        ]
+
+
 class ConsoleObserver:
-    """Progress bars with the time a stage still needs and the budget left; a line now and then without a terminal."""
+    """Progress bars with the time a stage still needs and the budget left; without a terminal lines, never far apart.
+
+    ceiling: seconds of the whole command. began: reading of ``clock`` from which on they count; now, without.
+    """
 
     def __init__(
-        self, console: Console, *, ceiling: float | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        *,
+        ceiling: float | None = None,
+        began: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console, self._ceiling, self._clock = console, ceiling, clock
-        self._began = clock()
+        self._began = clock() if began is None else began
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -67,18 +120,23 @@ class ConsoleObserver:
             console=console,
             disable=not console.is_terminal or console.quiet,
             transient=True,
+            redirect_stdout=False,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._stages: dict[str, tuple[float, float, int | None]] = {}
-        """Stage -> (start, last line, steps)."""
+        self._running: dict[str, Running] = {}
+        self._spoke = clock()
+        self._lock, self._over = threading.RLock(), threading.Event()
+        self._heart = threading.Thread(target=self._beats, name="heartbeat", daemon=True)
 
     def __enter__(self) -> ConsoleObserver:
         self._progress.start()
+        self._heart.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
+        self._heart.join()
         self._progress.stop()
 
     def left(self) -> str:
@@ -89,41 +147,57 @@ class ConsoleObserver:
 
     def notice(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, Noted):
-            self._say(event.message)
-        elif isinstance(event, StageStarted):
-            now = self._clock()
-            self._stages[event.stage] = (now, now, event.total)
-            self._tasks[event.stage] = self._progress.add_task(escape(event.stage), total=event.total, detail="")
-            if not self._console.is_terminal:
-                self._say(f"{event.stage}: started" + (f", {event.total} steps" if event.total else ""))
-        elif isinstance(event, StageAdvanced):
-            self._advance(event)
-        elif isinstance(event, StageEnded):
-            self._end(event)
+        with self._lock:
+            if isinstance(event, Noted):
+                self._say(event.message)
+            elif isinstance(event, StageStarted):
+                self._start(event)
+            elif isinstance(event, StageAdvanced):
+                self._advance(event)
+            elif isinstance(event, StageEnded):
+                self._end(event)
+
+    def beat(self) -> None:
+        """Show that time passes: on the bar of a stage without steps, or by a line where there was none lately."""
+        with self._lock:
+            now, name = self._clock(), next(reversed(self._running), None)
+            running = None if name is None else self._running[name]
+            if self._console.is_terminal:
+                if running is not None and running.total is None and running.expected is not None:
+                    done = min(now - running.began, running.expected)
+                    self._progress.update(running.task, total=running.expected, completed=done)
+            elif now - self._spoke >= EVERY:
+                said = ["at work"] if running is None else running.said(now)
+                parts = ", ".join(part for part in (*said, self.left()) if part)
+                self._say(parts if name is None else f"{name}: {parts}")
+
+    def _beats(self) -> None:
+        while not self._over.wait(BEAT):
+            self.beat()
+
+    def _start(self, event: StageStarted) -> None:
+        task = self._progress.add_task(escape(event.stage), total=event.total, detail="")
+        self._running[event.stage] = Running(self._clock(), event.total, event.expected, task)
+        if self._console.is_terminal:
+            return
+        expected = f", about {duration(event.expected)}" if event.expected is not None else ""
+        self._say(f"{event.stage}: started" + (f", {event.total} steps" if event.total else "") + expected)
 
     def _advance(self, event: StageAdvanced) -> None:
-        energy = "" if event.energy is None else f"energy {event.energy:.3g}"
-        began, said, total = self._stages[event.stage]
-        steps = f"{event.step}/{total}" if total else str(event.step)
-        self._progress.update(self._tasks[event.stage], completed=event.step, detail=f"{steps} {energy}".rstrip())
-        now = self._clock()
-        if self._console.is_terminal or now - said < EVERY:
-            return
-        self._stages[event.stage] = (began, now, total)
-        parts = [f"{steps} steps", energy]
-        if total and event.step:
-            parts.append(f"about {duration((now - began) * (total - event.step) / event.step)} to go")
-        self._say(f"{event.stage}: " + ", ".join(part for part in (*parts, self.left()) if part))
+        running = self._running[event.stage]
+        running.step, running.energy = event.step, event.energy
+        self._progress.update(running.task, completed=event.step, detail=running.detail)
+        self.beat()
 
     def _end(self, event: StageEnded) -> None:
-        task = self._tasks.pop(event.stage, None)
-        if task is not None:
-            self._progress.remove_task(task)
-        began = self._stages.pop(event.stage, (self._clock(), 0.0, None))[0]
-        self._say(f"{event.stage}: {event.detail or 'done'} ({duration(self._clock() - began)})")
+        running = self._running.pop(event.stage, None)
+        if running is not None:
+            self._progress.remove_task(running.task)
+        taken = 0.0 if running is None else self._clock() - running.began
+        self._say(f"{event.stage}: {event.detail or 'done'} ({duration(taken)})")
 
     def _say(self, line: str) -> None:
+        self._spoke = self._clock()
         self._console.print(escape(line), highlight=False)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +14,8 @@ class StageStarted:
 
     stage: str
     total: int | None = None
+    expected: float | None = None
+    """Seconds it is thought to take, None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +56,13 @@ class SilentObserver:
 
     def notice(self, event: Event) -> None:
         return
+
+
+@contextmanager
+def stage(observer: Observer, name: str, *, expected: float | None = None) -> Iterator[None]:
+    """The body as one stage, ended however it ends. expected: seconds it is thought to take."""
+    observer.notice(StageStarted(name, expected=expected))
+    try:
+        yield
+    finally:
+        observer.notice(StageEnded(name))

@@ -10,11 +10,13 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from reid_audit import console
 from reid_audit.console import EVERY, ConsoleObserver, console_for, show_result
 from reid_audit.observer import Noted, StageAdvanced, StageEnded, StageStarted
 from reid_audit.records import Measured, Metric, replaced
@@ -66,18 +68,65 @@ def logged(ceiling: float | None) -> list[str]:
 
 def test_a_log_gets_a_line_now_and_then() -> None:
     lines = logged(ceiling=300.0)
-    assert EVERY == 30.0
-    assert lines == [
+    assert EVERY == 8.0
+    assert lines[:4] == [
         "steps: 100 of 500 [not markup]",
         "target: moments: started, 100 steps",
-        "target: moments: 30/100 steps, energy 0.333, about 1 min 10 s to go, budget 4 min 30 s left",
-        "target: moments: 60/100 steps, energy 0.167, about 40 s to go, budget 4 min left",
-        "target: moments: 90/100 steps, energy 0.111, about 10 s to go, budget 3 min 30 s left",
+        "target: moments: 8/100 steps, energy 1.25, about 1 min 32 s to go, budget 4 min 52 s left",
+        "target: moments: 16/100 steps, energy 0.625, about 1 min 24 s to go, budget 4 min 44 s left",
+    ]
+    assert lines[-3:] == [
         "target: moments: energy 10 to 0.1 (1 min 40 s)",
         "scoring: started",
         "scoring: done (0.0 s)",
     ]
+    assert len(lines) == 2 + 12 + 3
     assert not any("budget" in line for line in logged(ceiling=None))
+
+
+def test_a_stage_that_tells_nothing_is_named_all_the_same() -> None:
+    stream, clock = io.StringIO(), Clock()
+    observer = ConsoleObserver(Console(file=stream, soft_wrap=True), ceiling=100.0, began=-10.0, clock=clock)
+    observer.notice(StageStarted("scoring"))
+    observer.notice(StageStarted("exchangeability", expected=20.0))
+    for _ in range(30):
+        clock.now += 1.0
+        observer.beat()
+    observer.notice(StageEnded("exchangeability"))
+    for _ in range(8):
+        clock.now += 1.0
+        observer.beat()
+    observer.notice(StageEnded("scoring"))
+    clock.now += 8.0
+    observer.beat()
+    assert stream.getvalue().splitlines() == [
+        "scoring: started",
+        "exchangeability: started, about 20 s",
+        "exchangeability: 8.0 s so far, about 12 s to go, budget 1 min 22 s left",
+        "exchangeability: 16 s so far, about 4.0 s to go, budget 1 min 14 s left",
+        "exchangeability: 24 s so far, budget 1 min 6 s left",
+        "exchangeability: done (30 s)",
+        "scoring: 38 s so far, budget 52 s left",
+        "scoring: done (38 s)",
+        "at work, budget 44 s left",
+    ]
+
+
+def test_nobody_has_to_tell_anything_for_a_line_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that is busy, in one call into a library, is named by a thread of its own."""
+    monkeypatch.setattr(console, "EVERY", 0.02)
+    monkeypatch.setattr(console, "BEAT", 0.005)
+    stream = io.StringIO()
+    with ConsoleObserver(Console(file=stream, soft_wrap=True)) as observer:
+        observer.notice(StageStarted("exchangeability"))
+        deadline = time.monotonic() + 30.0
+        while "so far" not in stream.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        observer.notice(StageEnded("exchangeability"))
+    lines = stream.getvalue().splitlines()
+    assert lines[1].startswith("exchangeability: 0.0 s so far")
+    time.sleep(0.1)
+    assert stream.getvalue().splitlines() == lines
 
 
 def in_terminal(**environment: str) -> str:

@@ -30,21 +30,33 @@ FAULTS = RESTRICTED / "faults.csv"
 HELP = "--indicators-only runs all the same, for figures without a verdict"
 
 
-def ahead(request: AuditRequest, options: CheckOptions, sha256: str, console: Console) -> Preflight:
-    """Look ahead, say what was found, and raise where the audit must not start.
+def ahead(
+    request: AuditRequest,
+    options: CheckOptions,
+    sha256: str,
+    console: Console,
+    observer: ConsoleObserver,
+    began: float,
+) -> Preflight:
+    """Look ahead, say what was found, and raise where the audit must not start. began: when the budget did.
 
     Raises the AuditError behind a fault (exit code 3), or PolicyError (2) where only INCONCLUSIVE is possible and
     nobody asked for that.
     """
     from reid_audit.audit.preflight import look_ahead
+    from reid_audit.budget import start
     from reid_audit.cli.sources import surveyed
 
     now = datetime.now(UTC)
-    sources = surveyed(options)
-    with ConsoleObserver(console) as observer:
-        looked = look_ahead(
-            request, sources, checkpoint_sha256=sha256, out=options.out, today=now.date(), observer=observer
-        )
+    looked = look_ahead(
+        request,
+        surveyed(options),
+        checkpoint_sha256=sha256,
+        out=options.out,
+        today=now.date(),
+        meter=start(request.policy.budget, began=began),
+        observer=observer,
+    )
     report = looked.report
     stopping = not report.verdict_possible and not options.indicators_only
     if options.as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from reid_audit.cli.ahead import ahead, counted
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.errors import one_line
+from reid_audit.observer import stage
 from reid_audit.policy import find_waivers, load_policy, load_waivers
 from reid_audit.records import Outcome, Policy
 from reid_audit.report import FORMATS
@@ -103,9 +105,10 @@ if TYPE_CHECKING:
     help="Which outcomes give a non-zero code; changes only 1 and 4 to 0.",
 )
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-def check(**given: Any) -> int:
+@click.pass_obj
+def check(began: float | None, /, **given: Any) -> int:
     """Audit CHECKPOINT: attack it within the budget, score patient re-identification, judge, report, exit."""
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     options = CheckOptions.model_validate(given)
     if options.as_json and not options.dry_run:
         raise click.UsageError("--json goes with --dry-run")
@@ -113,21 +116,53 @@ def check(**given: Any) -> int:
     policy, source, digest = load_policy(options.policy, Path.cwd())
     options = options.model_copy(update={"policy": source, "waivers": options.waivers or find_waivers(Path.cwd())})
     console.print(first_line(options, digest), highlight=False, markup=False)
-    with earlier_run_named(options.out, console):
-        seen = screen(options.checkpoint, pickled_code=policy.pickled_code)
-        request, films = plan(options, policy, digest)  # brings torch: not before the file has passed
-        films = counted(films, ahead(request, options, seen.sha256, console))
-        if options.dry_run:
-            return 0
-        with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
-            audited = carried_out(request, films, options, folder, console, began)
-            deliver(audited, folder, options.formats)
-            moved = finish(folder)
-    show_result(console, audited.result)
-    console.print(f"reports: {folder} (restricted/ shows patients and stays in the house)", highlight=False)
-    if not moved:
+    ceiling = policy.budget.seconds if options.budget is None else options.budget
+    with earlier_run_named(options.out, console), ConsoleObserver(console, ceiling=ceiling, began=began) as observer:
+        finished = carried_out(options, policy, digest, Desk(console, observer, began))
+    if finished is None:
+        return 0
+    verdict = finished.audited.result.verdict
+    show_result(console, finished.audited.result)
+    console.print(f"reports: {finished.folder} (restricted/ shows patients and stays in the house)", highlight=False)
+    if not finished.newest:
         console.print(f"{options.out / LATEST} is a folder, not a link, and still shows an earlier run")
-    return process_code(audited.result.verdict.outcome, audited.result.verdict.exit_code, options.fail_on)
+    return process_code(verdict.outcome, verdict.exit_code, options.fail_on)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Whom a check tells, and since when it runs."""
+
+    console: Console
+    observer: ConsoleObserver
+    began: float
+    """Reading of ``time.monotonic`` from which on the budget counts."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """An audit whose reports are written."""
+
+    audited: AuditedFile
+    folder: Path
+    newest: bool
+    """Whether ``latest`` leads to it."""
+
+
+def carried_out(options: CheckOptions, policy: Policy, digest: str, desk: Desk) -> Finished | None:
+    """Everything from the file to the reports; None where it ends with the preflight."""
+    with stage(desk.observer, "reading the checkpoint"):
+        seen = screen(options.checkpoint, pickled_code=policy.pickled_code)
+    with stage(desk.observer, "loading libraries"):  # torch among them: not before the file has passed
+        request, films = plan(options, policy, digest)
+    films = counted(films, ahead(request, options, seen.sha256, desk.console, desk.observer, desk.began))
+    if options.dry_run:
+        return None
+    with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
+        audited = audited_file(request, films, options, folder, desk)
+        with stage(desk.observer, "writing reports"):
+            deliver(audited, folder, options.formats)
+        return Finished(audited, folder, finish(folder))
 
 
 @contextmanager
@@ -176,25 +211,22 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
     return request, films
 
 
-def carried_out(
-    request: AuditRequest, films: Films, options: CheckOptions, folder: Path, console: Console, began: float
-) -> AuditedFile:
-    """The audit itself, told on the console; finished attack runs are kept in ``folder``."""
+def audited_file(request: AuditRequest, films: Films, options: CheckOptions, folder: Path, desk: Desk) -> AuditedFile:
+    """The audit itself; finished attack runs are kept in ``folder``."""
     from reid_audit.audit import ControlCache, audit_file
     from reid_audit.store import RunStore
 
     earlier = tuple(run / ATTACK_RUNS for run in runs_below(options.out) if run != folder) if options.resume else ()
-    with ConsoleObserver(console, ceiling=request.policy.budget.seconds) as observer:
-        return audit_file(
-            request,
-            films,
-            now=datetime.now(UTC),
-            clock=time.monotonic,
-            began=began,
-            observer=observer,
-            store=RunStore(folder / ATTACK_RUNS, earlier=earlier),
-            cache=ControlCache(options.cache),
-        )
+    return audit_file(
+        request,
+        films,
+        now=datetime.now(UTC),
+        clock=time.monotonic,
+        began=desk.began,
+        observer=desk.observer,
+        store=RunStore(folder / ATTACK_RUNS, earlier=earlier),
+        cache=ControlCache(options.cache),
+    )
 
 
 def deliver(audited: AuditedFile, folder: Path, formats: tuple[str, ...] = ()) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from reid_audit.budget import OutOfTime, Pace, unhurried
 from reid_audit.cohort.account import Account, notes
 from reid_audit.cohort.account import left_out as left_out_of
 from reid_audit.cohort.faults import Fault, refusal
@@ -42,6 +44,8 @@ class CohortSurvey:
     """False where nobody names the patients and every file counts as one."""
     decoded: int
     """How many of the films were decoded; of the others only name, row and header were looked at."""
+    seconds: float
+    """How long that took."""
     left_out: tuple[LeftOut, ...]
     grey_values: tuple[GreyValues, ...]
     """How the decoded films are scaled."""
@@ -82,12 +86,15 @@ def survey(
     label: str | None = None,
     scaling: Scaling | None = None,
     decode_bytes: int = DECODED_BYTES,
+    pace: Pace | None = None,
 ) -> CohortSurvey:
     """Look at one side: every row, id, age, sex, label and header, and the films themselves up to ``decode_bytes``.
 
-    path, where, strata, label: as for ``load_cohort``. scaling: as declared in the policy. Never raises CohortError:
-    what cannot be read is in ``faults``, all of it. Where not all films are decoded, ``decoded`` and ``notes`` say so.
+    path, where, strata, label: as for ``load_cohort``. scaling: as declared in the policy. pace: decoding ends with its
+    time; those that look damaged come first, then whom the films' content draws. Never raises CohortError: what cannot
+    be read is in ``faults``, all of it. Where not all films are decoded, ``decoded`` and ``notes`` say so.
     """
+    pace = pace or unhurried()
     try:
         listing = collect(path, where, strata, label)
     except CohortError as error:
@@ -95,7 +102,10 @@ def survey(
     faults = list(listing.faults)
     prints = fingerprints(listing.rows)
     account = Account(scaling)
-    looks = list(_looks(_affordable(listing.rows, prints, decode_bytes), scaling, account, faults))
+    chosen = _affordable(listing.rows, prints, decode_bytes, hurried=pace.meter.seconds is not None)
+    began = pace.meter.elapsed()
+    looks = _in_time(_looks(chosen, scaling, account, faults), len(chosen), pace, f"decoding {role} films")
+    seconds = pace.meter.elapsed() - began
     blank = {look.row for look in looks if not look.thumb.any()}
     if 2 * len(blank) > len(looks):
         faults.append(_blank(len(blank), len(looks), path))
@@ -109,6 +119,7 @@ def survey(
         files=len({row.path for row in listing.rows}),
         known_patients=listing.known_patients,
         decoded=len(looks),
+        seconds=seconds,
         left_out=left_out_of(listing.left_out),
         grey_values=account.grey_values(),
         labels=tuple(Counter(row.label for row in listing.rows).most_common()) if label is not None else (),
@@ -133,15 +144,30 @@ class _Look:
     thumb: Values
 
 
-def _affordable(rows: Sequence[Row], prints: Sequence[bytes], limit: int) -> list[Row]:
-    """The rows whose files are decoded: all within ``limit`` bytes, drawn by content, and all that look damaged."""
+def _affordable(rows: Sequence[Row], prints: Sequence[bytes], limit: int, *, hurried: bool) -> list[Row]:
+    """The rows whose files are decoded: all within ``limit`` bytes, drawn by content, and all that look damaged.
+
+    In the rows' order; hurried: those that look damaged first, then as they were drawn, so that the end of the time
+    is as good as another draw.
+    """
     sizes = {row.path: row.path.stat().st_size for row in rows}
-    chosen: set[Path] = set()
+    turns = dict[Path, int]()
     for _, path in sorted({(content, row.path) for row, content in zip(rows, prints, strict=True)}):
-        if path not in chosen and sizes[path] <= limit:
+        if path not in turns and sizes[path] <= limit:
             limit -= sizes[path]
-            chosen.add(path)
-    return [row for row in rows if row.path in chosen or may_be_damaged(row.path)]
+            turns[path] = len(turns)
+    if not hurried:
+        return [row for row in rows if row.path in turns or may_be_damaged(row.path)]
+    turns |= {path: -1 for path in sizes if may_be_damaged(path)}
+    return sorted((row for row in rows if row.path in turns), key=lambda row: (turns[row.path], row.path))
+
+
+def _in_time(looks: Iterator[_Look], count: int, pace: Pace, stage: str) -> list[_Look]:
+    """As many of ``count`` looks as the time allows, none where there is none."""
+    found: list[_Look] = []
+    with suppress(OutOfTime):
+        found.extend(pace.over(stage, looks, count))
+    return found
 
 
 def _looks(rows: Sequence[Row], scaling: Scaling | None, account: Account, faults: list[Fault]) -> Iterator[_Look]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,8 @@ def given(tmp_path: Path) -> tuple[str, ...]:
     return ("--reference", str(reference), "--holdout", str(holdout))
 
 
-def check(*words: str) -> int:
-    return exit_code(["check", str(checkpoint_path("cnn")), *words])
+def check(*words: str, began: float | None = None) -> int:
+    return exit_code(["check", str(checkpoint_path("cnn")), *words], began=began)
 
 
 def test_a_dry_run_says_what_is_possible_and_writes_nothing(
@@ -64,6 +65,15 @@ def test_a_dry_run_says_what_is_possible_and_writes_nothing(
     assert "budget 1.0 s" in said
     assert "free" in said
     assert not (tmp_path / "reid-audit-report").exists()
+
+
+def test_the_budget_counts_from_the_start_of_the_process(
+    given: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(*given, "--dry-run", "--budget", "1h", began=time.monotonic() - 7200.0) == 0
+    assert "0 of 60 films were decoded" in " ".join(capsys.readouterr().err.split())
+    assert check(*given, "--dry-run", "--budget", "1h") == 0
+    assert "films were decoded" not in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_dry_run_as_json_is_one_document(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:

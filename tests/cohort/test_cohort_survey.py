@@ -9,6 +9,7 @@ import pytest
 from film_writers import Film, dicom, smooth_film, widened
 from PIL import Image
 
+from reid_audit.budget import Meter, Pace
 from reid_audit.cohort import CohortSurvey, counted, shared, survey
 from reid_audit.errors import CohortError
 from reid_audit.records import GreyValues, LeftOut, Scaling
@@ -170,3 +171,41 @@ def test_headers_are_not_held_against_anybody(tmp_path: Path) -> None:
     assert (found.faults, found.patients, found.ages, found.sexes) == ((), 3, 0, 0)
     dicom(tmp_path / "0", widened(smooth_film(0), 12), 12, PatientID="Anonymous")
     assert not side(tmp_path).known_patients
+
+
+class Ticking:
+    """A clock that moves a second a look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_decoding_ends_with_its_time_and_what_looks_damaged_comes_first(tmp_path: Path) -> None:
+    for i in range(40):
+        png(tmp_path / f"{i:02d}.png", smooth_film(i))
+    (tmp_path / "39.png").write_bytes((tmp_path / "39.png").read_bytes()[:-30])
+    found = side(tmp_path, pace=Pace(Meter(20.0, None, clock=Ticking())))
+    assert 0 < found.decoded < 20
+    assert found.seconds <= 22.0
+    assert counted(found.faults) == (("unreadable", 1),)
+    assert any(f"{found.decoded} of 40 films were decoded" in note for note in found.notes)
+    assert side(tmp_path, pace=Pace(Meter(0.0, None, clock=Ticking()))).decoded == 0
+    assert side(tmp_path, pace=Pace(Meter(None, None, clock=Ticking()))).decoded == 39
+
+
+def test_the_end_of_the_time_is_as_good_as_another_draw(tmp_path: Path) -> None:
+    """Whom it reaches does not depend on names."""
+
+    def reached(folder: Path, order: list[int]) -> list[bytes]:
+        folder.mkdir()
+        for name, film in enumerate(order):
+            png(folder / f"{name:02d}.png", smooth_film(film))
+        found = side(folder, pace=Pace(Meter(15.0, None, clock=Ticking())))
+        assert 0 < found.decoded < 30
+        return [thumb.tobytes() for thumb in found.thumbs]
+
+    assert reached(tmp_path / "a", list(range(30))) == reached(tmp_path / "b", list(range(29, -1, -1)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -17,7 +16,7 @@ from reid_audit.audit.preflight.reach import Hindrance, Reach, hindered, reach
 from reid_audit.audit.preflight.record import WORDS, Cost, Finding, Preflight, Role, Topic
 from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.setup import file_origin, target_of
-from reid_audit.budget import Clock
+from reid_audit.budget import Meter, Pace, start
 from reid_audit.cohort import CohortSurvey, Shared, survey
 from reid_audit.device import usable_device
 from reid_audit.errors import AuditError, PriorError
@@ -27,6 +26,9 @@ from reid_audit.prior.gaussian import GaussianPrior
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.records import ArchMatch
+
+SHARE = 0.06
+"""Of the time left, for decoding films of one side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +59,20 @@ def look_ahead(
     checkpoint_sha256: str,
     out: Path,
     today: date,
-    clock: Clock = time.monotonic,
+    meter: Meter | None = None,
     observer: Observer | None = None,
 ) -> Looked:
     """What can be known in seconds: all faults at once, which verdicts are possible, and what the audit will cost.
 
-    out: the folder of all runs. Raises no AuditError: one that is met on the way is among the findings.
+    out: the folder of all runs. meter: of the whole command; decoding films takes ``SHARE`` of it a side. Raises no
+    AuditError: one that is met on the way is among the findings.
     """
-    told, began = observer or SilentObserver(), clock()
-    surveys = {role: surveyed(request, role, source, told) for role, source in sources.items()}
-    per_film = (clock() - began) / max(1, sum(found.decoded for found in surveys.values()))
+    told, meter = observer or SilentObserver(), meter or start(request.policy.budget)
+    surveys = {
+        role: surveyed(request, role, source, Pace(meter.share(SHARE), told)) for role, source in sources.items()
+    }
+    decoded = sum(found.decoded for found in surveys.values())
+    per_film = sum(found.seconds for found in surveys.values()) / max(1, decoded)
     shared = films.common(surveys)
     told.notice(StageStarted("preflight: network"))
     target, networks, wrong = network(request)
@@ -99,17 +105,18 @@ def look_ahead(
     return Looked(report, tuple(films.named(surveys, shared)), errors)
 
 
-def surveyed(request: AuditRequest, role: Role, source: Source, told: Observer) -> CohortSurvey:
+def surveyed(request: AuditRequest, role: Role, source: Source, pace: Pace) -> CohortSurvey:
     """One side, with grey values scaled as the policy declares."""
-    spec, stage = request.policy.preprocess.declared, f"preflight: {WORDS[role]} films"
+    spec, stage, told = request.policy.preprocess.declared, f"preflight: {WORDS[role]} films", pace.observer
     told.notice(StageStarted(stage))
     found = survey(
         source.path,
-        role=role,
+        role=WORDS[role],
         where=source.where,
         strata=source.strata,
         label=source.label,
         scaling=None if spec is None else spec.scaling,
+        pace=pace,
     )
     told.notice(StageEnded(stage, f"{found.films} films, {len(found.faults)} faults"))
     return found
