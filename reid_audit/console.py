@@ -62,6 +62,8 @@ class Running:
     expected: float | None
     """Seconds it was thought to take."""
     task: TaskID
+    named: bool
+    """Whether a line spoke of it."""
     step: int = 0
     energy: float | None = None
 
@@ -169,6 +171,8 @@ class ConsoleObserver:
             elif now - self._spoke >= EVERY:
                 said = ["at work"] if running is None else running.said(now)
                 parts = ", ".join(part for part in (*said, self.left()) if part)
+                if running is not None:
+                    running.named = True
                 self._say(parts if name is None else f"{name}: {parts}")
 
     def _beats(self) -> None:
@@ -177,8 +181,8 @@ class ConsoleObserver:
 
     def _start(self, event: StageStarted) -> None:
         task = self._progress.add_task(escape(event.stage), total=event.total, detail="")
-        self._running[event.stage] = Running(self._clock(), event.total, event.expected, task)
-        if self._console.is_terminal:
+        self._running[event.stage] = Running(self._clock(), event.total, event.expected, task, not event.brief)
+        if self._console.is_terminal or event.brief:
             return
         expected = f", about {duration(event.expected)}" if event.expected is not None else ""
         self._say(f"{event.stage}: started" + (f", {event.total} steps" if event.total else "") + expected)
@@ -193,6 +197,8 @@ class ConsoleObserver:
         running = self._running.pop(event.stage, None)
         if running is not None:
             self._progress.remove_task(running.task)
+            if not running.named:
+                return
         taken = 0.0 if running is None else self._clock() - running.began
         self._say(f"{event.stage}: {event.detail or 'done'} ({duration(taken)})")
 

@@ -16,6 +16,8 @@ class StageStarted:
     total: int | None = None
     expected: float | None = None
     """Seconds it is thought to take, None where nobody knows."""
+    brief: bool = False
+    """Whether it is over at once as a rule, and worth no line where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,9 @@ class SilentObserver:
 
 
 @contextmanager
-def stage(observer: Observer, name: str, *, expected: float | None = None) -> Iterator[None]:
-    """The body as one stage, ended however it ends. expected: seconds it is thought to take."""
-    observer.notice(StageStarted(name, expected=expected))
+def stage(observer: Observer, name: str, *, expected: float | None = None, brief: bool = False) -> Iterator[None]:
+    """The body as one stage, ended however it ends. expected, brief: as for ``StageStarted``."""
+    observer.notice(StageStarted(name, expected=expected, brief=brief))
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from reid_audit import console
 from reid_audit.console import EVERY, ConsoleObserver, console_for, show_result
-from reid_audit.observer import Noted, StageAdvanced, StageEnded, StageStarted
+from reid_audit.observer import Noted, StageAdvanced, StageEnded, StageStarted, stage
 from reid_audit.records import Measured, Metric, replaced
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -110,6 +110,19 @@ def test_a_stage_that_tells_nothing_is_named_all_the_same() -> None:
         "scoring: done (38 s)",
         "at work, budget 44 s left",
     ]
+
+
+def test_what_is_brief_is_named_where_it_is_not() -> None:
+    stream, clock = io.StringIO(), Clock()
+    observer = ConsoleObserver(Console(file=stream, soft_wrap=True), clock=clock)
+    for seconds in (7.0, 9.0):
+        with stage(observer, "reading the checkpoint", brief=True):
+            clock.now += seconds
+            observer.beat()
+        observer.notice(Noted("read"))
+    assert stream.getvalue().splitlines() == [
+        "read", "reading the checkpoint: 9.0 s so far", "reading the checkpoint: done (9.0 s)", "read"
+    ]  # fmt: skip
 
 
 def test_nobody_has_to_tell_anything_for_a_line_to_come(monkeypatch: pytest.MonkeyPatch) -> None:

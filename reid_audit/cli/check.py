@@ -151,16 +151,16 @@ class Finished:
 
 def carried_out(options: CheckOptions, policy: Policy, digest: str, desk: Desk) -> Finished | None:
     """Everything from the file to the reports; None where it ends with the preflight."""
-    with stage(desk.observer, "reading the checkpoint"):
+    with stage(desk.observer, "reading the checkpoint", brief=True):
         seen = screen(options.checkpoint, pickled_code=policy.pickled_code)
-    with stage(desk.observer, "loading libraries"):  # torch among them: not before the file has passed
+    with stage(desk.observer, "loading libraries", brief=True):  # torch among them: not before the file has passed
         request, films = plan(options, policy, digest)
     films = counted(films, ahead(request, options, seen.sha256, desk.console, desk.observer, desk.began))
     if options.dry_run:
         return None
     with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
         audited = audited_file(request, films, options, folder, desk)
-        with stage(desk.observer, "writing reports"):
+        with stage(desk.observer, "writing reports", brief=True):
             deliver(audited, folder, options.formats)
         return Finished(audited, folder, finish(folder))
 
