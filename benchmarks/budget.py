@@ -1,13 +1,15 @@
 """Does `--budget` hold? Whole commands, timed from outside, over sides, numbers of films and budgets.
 
-    python -m benchmarks.budget run [--sides 32 224] [--films 100 5000] [--budgets 60] [--real ../shared/data/nih_cxr14]
+    nice python -m benchmarks.budget run [--sides 32 224] [--films 100 5000] [--budgets 60] [--threads 1]
     python -m benchmarks.budget table [--doc docs/budget.md]
 
 Films are generated (smooth random fields, 256 px PNG, half of them training films) or, with ``--real``, those of a
 manifest with the splits target and holdout. The network is a ResNet-18 of random weights whose running statistics are
-those of films: it leaks nothing, so that every stage has to run. What is timed is the process, from its start to its
-end: the first line it wrote, the longest time without a line, and how far it went beyond its budget. Finished cases are
-kept in ``--out``, one JSON each, and are not run again.
+those of films: it leaks nothing, so that every stage has to run. Its side is given, its grey values are fitted, as in
+the quick start. What is timed is the process, from its start to its end: the first line it wrote, the longest time
+without a line, and how far it went beyond its budget; beside it how many processes wanted the machine meanwhile.
+Finished cases are kept in ``--out``, one JSON each, and are not run again: a run that was stopped goes on. The cases
+run one after another, short budgets first.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import argparse
 import csv
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -34,6 +37,7 @@ from benchmarks.lab.data import SPEC
 from benchmarks.lab.pages import Row, publish
 from reid_audit.cohort import load_images
 from reid_audit.preprocess import to_network
+from reid_audit.records import Reason
 
 STORED = 256
 """Pixels of a side of the generated films."""
@@ -41,10 +45,12 @@ CALIBRATION = 256
 """Films whose statistics the network holds."""
 PER_PATIENT = 5
 """Every fifth patient has two films."""
+LATE = Reason.BUDGET.value
 ALLOWED, RATIO = 10.0, 0.05
 """Seconds, or share of the budget, that a command may take beyond it: the larger of the two."""
 HEAD = (
-    "films", "px", "budget", "took", "over", "holds", "first line", "longest silence", "verdict (exit)", "made smaller",
+    "films", "px", "budget", "took", "over", "holds", "first line", "longest silence", "load", "verdict (exit)",
+    "made smaller", "no time for",
 )  # fmt: skip
 
 
@@ -74,6 +80,10 @@ class Timed:
     after: str
     """The line before that silence."""
     exit_code: int
+    cpu: float
+    """Seconds on a processor."""
+    load: float
+    """Processes that ran or wanted to, this one included: the mean of the last minute, at the end."""
 
 
 def smooth_films(count: int, rng: np.random.Generator) -> Iterator[Image.Image]:
@@ -132,6 +142,7 @@ def write_network(path: Path, manifest: Path, side: int) -> Path:
 def timed(command: Sequence[str], log: Path, environment: dict[str, str]) -> Timed:
     """Run ``command`` and time its lines on stderr, which are kept in ``log``."""
     began = last = time.monotonic()
+    earlier = resource.getrusage(resource.RUSAGE_CHILDREN)
     first, silence, line, after = None, 0.0, "the start", ""
     with (
         log.open("w", encoding="utf-8") as kept,
@@ -151,7 +162,10 @@ def timed(command: Sequence[str], log: Path, environment: dict[str, str]) -> Tim
     ended = time.monotonic()
     if ended - last > silence:
         silence, after = ended - last, line
-    return Timed(ended - began, ended - began if first is None else first, silence, after, code)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime - earlier.ru_utime - earlier.ru_stime
+    started = ended - began if first is None else first
+    return Timed(ended - began, started, silence, after, code, cpu, os.getloadavg()[0])
 
 
 def run(case: Case, out: Path, real: Path | None, threads: int) -> dict[str, Any]:
@@ -170,7 +184,7 @@ def run(case: Case, out: Path, real: Path | None, threads: int) -> dict[str, Any
     command = [
         sys.executable, "-m", "reid_audit", "check", str(network.resolve()),
         "--reference", f"{manifest.resolve()}?split=target", "--holdout", f"{manifest.resolve()}?split=holdout",
-        "--side", str(case.side), "--preprocess", "half", "--budget", f"{case.seconds}s", "--out", str(report),
+        "--side", str(case.side), "--budget", f"{case.seconds}s", "--out", str(report),
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "NO_COLOR": "1"}
     found = timed(command, report / "stderr.txt", environment)
@@ -183,10 +197,11 @@ def outcome(report: Path) -> dict[str, Any]:
     """Verdict and what was made smaller, from the newest ``report.json`` below ``report``."""
     written = sorted(report.rglob("report.json"), key=lambda path: path.stat().st_mtime)
     if not written:
-        return {"verdict": "none", "smaller": []}
+        return {"verdict": "none", "smaller": [], "late": []}
     document = json.loads(written[-1].read_text(encoding="utf-8"))
-    smaller = [entry["stage"] for entry in document["budget"].get("reduced", ())]
-    return {"verdict": document["verdict"]["outcome"], "smaller": smaller}
+    smaller = [f"{entry['stage']} {entry['done']}/{entry['of']}" for entry in document["budget"].get("reduced", ())]
+    late = [entry["metric"] for entry in document["measurements"] if entry.get("reason") == LATE]
+    return {"verdict": document["verdict"]["outcome"], "smaller": smaller, "late": late}
 
 
 def holds(row: dict[str, Any]) -> bool:
@@ -206,8 +221,10 @@ def cells(row: dict[str, Any]) -> Row:
         "yes" if holds(row) else "no",
         f"{row['first_line']:.1f} s",
         f"{row['silence']:.1f} s",
+        f"{row['load']:.1f}",
         f"{row['verdict']} ({row['exit_code']})",
         ", ".join(row["smaller"]) or "-",
+        f"{len(row['late'])} metrics" if row["late"] else "-",
     )
 
 
@@ -222,7 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["run", "table"])
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 128, 224])
-    parser.add_argument("--films", type=int, nargs="+", default=[100, 400, 1200, 5000])
+    parser.add_argument("--films", type=int, nargs="+", default=[100, 400, 1500, 5000])
     parser.add_argument("--budgets", type=int, nargs="+", default=[60, 180], help="seconds")
     parser.add_argument(
         "--real", type=Path, help="folder of a manifest.csv with splits target and holdout: also audit it"

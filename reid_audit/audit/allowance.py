@@ -26,7 +26,11 @@ class Allowance:
 
     def need(self, name: str, films: int) -> None:
         """Raise OutOfTime without the time for a comparison of ``films``, which is not stopped on its way."""
-        self.pace.need(name, 0.0 if self.speed is None else self.speed.comparison(name, films))
+        self.pace.need(name, self.expected(name, films) or 0.0)
+
+    def expected(self, name: str, films: int) -> float | None:
+        """Seconds of a comparison of ``films``; None without a ceiling, where nobody has timed the machine."""
+        return None if self.speed is None else self.speed.comparison(name, films)
 
     def keeping(self, seconds: float) -> Allowance:
         """The same, ending ``seconds`` earlier."""
@@ -43,7 +47,7 @@ class Allowance:
 
     def in_time(self, name: str, films: int, make: Callable[[], Made], otherwise: Made) -> Made:
         """What ``make`` gives, or ``otherwise`` where no time is left. A stage of its own for whoever watches."""
-        self.pace.observer.notice(StageStarted(name))
+        self.pace.observer.notice(StageStarted(name, expected=self.expected(name, films)))
         try:
             self.need(name, films)
             made = make()

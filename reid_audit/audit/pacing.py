@@ -50,14 +50,15 @@ ENOUGH = 500
 """Films of both sides below which membership is not asked of fewer for the sake of other stages."""
 COSTS: dict[str, tuple[float, float, float]] = {
     "linkage": (0.2, 5e-4, 0.0),
-    "exchangeability": (0.2, 1e-4, 2.1e-7),
+    "exchangeability": (0.2, 5e-4, 2.1e-7),
     "scorer sensitivity": (2.6, 0.0, 0.0),
     "membership": (0.5, 1e-3, 3.4e-6),
-    "likely samples": (0.2, 1e-4, 0.0),
+    "likely samples": (0.2, 4e-4, 0.0),
     "age and sex": (0.3, 1e-3, 0.0),
-    "distribution": (0.3, 1e-4, 1e-7),
+    "distribution": (0.3, 3e-4, 1e-7),
 }
-"""Seconds of a comparison of n films on that core: constant, times n, times n squared. Passes of the network apart."""
+"""Seconds of a comparison of n films of up to 224 px on that core: constant, times n, times n squared. Passes of the
+network apart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from reid_audit.network.batchnorm import ImageMoments
 
 Floats = NDArray[np.float64]
 Projection = Callable[[Floats], Floats]
+STAGE = "membership: explanation"
 LOOK = 64
 """Steps between two looks at the clock."""
 
@@ -79,21 +80,19 @@ class NormalEquations:
         return max(0.0, float(value) / max(self.constant, 1e-12))
 
 
-def statistics_equations(layers: Iterable[ImageMoments], batch: int, *, rough: bool = False) -> NormalEquations:
-    """What the images' moments would have to add up to, had training used batches of ``batch``."""
-    blocks = (
-        (
-            torch.cat([layer.first, layer.second], dim=1).double().cpu().numpy(),
-            stored_moments(
-                np.zeros(layer.stored.mean.numel()),
-                layer.stored.variance.double().cpu().numpy(),
-                layer.positions,
-                batch,
-            ),
-        )
-        for layer in layers
-    )
-    return NormalEquations.of_moments(blocks, rough=rough)
+def statistics_equations(
+    layers: Iterable[ImageMoments], batch: int, *, rough: bool = False, pace: Pace | None = None
+) -> NormalEquations:
+    """What the images' moments would have to add up to, had training used batches of ``batch``. Raises OutOfTime."""
+
+    def blocks() -> Iterator[tuple[Floats, Floats]]:
+        for layer in layers:
+            (pace or unhurried()).check(STAGE)
+            moments = torch.cat([layer.first, layer.second], dim=1).double().cpu().numpy()
+            variance, unknown = layer.stored.variance.double().cpu().numpy(), np.zeros(layer.stored.mean.numel())
+            yield moments, stored_moments(unknown, variance, layer.positions, batch)
+
+    return NormalEquations.of_moments(blocks(), rough=rough)
 
 
 def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -> Floats:
@@ -151,7 +150,7 @@ def _minimise(equations: NormalEquations, project: Projection, step: float, step
     momentum = 1.0
     for turn in range(steps):
         if turn % LOOK == 0:
-            pace.check("membership: explanation")
+            pace.check(STAGE)
         moved = project(ahead - step * (equations.gram @ ahead - equations.linear))
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         if (ahead - moved) @ (moved - weights) > 0:

@@ -40,13 +40,13 @@ def collective(plain: list[ImageMoments], corrected: Corrected | None, pace: Pac
     far = plain if corrected is None else corrected(smallest)
     unexplained = {}
     for size in pace.over("membership: batch sizes", BATCHES, len(BATCHES)):
-        rough = statistics_equations(mixed(plain, far, smallest / size), size, rough=True)
+        rough = statistics_equations(mixed(plain, far, smallest / size), size, rough=True, pace=pace)
         unexplained[size] = explain(rough, steps=400, pace=pace).residual
     best = min(BATCHES, key=unexplained.__getitem__)
     tiny = min(layer.positions for layer in plain) < STRAIGHT
     if corrected is None or best == smallest or not tiny:
-        return explain(statistics_equations(mixed(plain, far, smallest / best), best), pace=pace)
-    return explain(statistics_equations(corrected(best), best), pace=pace)
+        return explain(statistics_equations(mixed(plain, far, smallest / best), best, pace=pace), pace=pace)
+    return explain(statistics_equations(corrected(best), best, pace=pace), pace=pace)
 
 
 def mixed(plain: Sequence[ImageMoments], far: Sequence[ImageMoments], share: float) -> Iterator[ImageMoments]:
