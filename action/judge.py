@@ -70,10 +70,17 @@ def announce(report: dict[str, Any]) -> None:
         found = [finding for finding in report["findings"] if finding["kind"] == kind]
         shown = found if len(found) <= MAX_ANNOTATIONS else found[: MAX_ANNOTATIONS - 1]
         for finding in shown:
-            text = ". ".join(part.rstrip(".") for part in (finding["text"], finding["remedy"]) if part)
-            annotate(level, text, f"reid-audit {finding['metric'] or 'evidence'}")
+            annotate(level, words(finding), f"reid-audit {finding['metric'] or 'evidence'}")
         if len(shown) < len(found):
             annotate(level, f"{len(found) - len(shown)} more in the report", "reid-audit")
+
+
+def words(finding: dict[str, Any]) -> str:
+    """A finding in the words that the reports show; the judge's own where the document holds no others."""
+    label, advice = finding.get("label", ""), finding.get("advice", "")
+    said = (f"{label}:" if label else "", finding.get("sentence", ""), finding.get("cause", ""))
+    text = " ".join(filter(None, (*said, f"To close it: {advice}" if advice else "")))
+    return text if finding.get("sentence") else str(finding["text"])
 
 
 def summarise(text: str) -> None:

@@ -27,6 +27,7 @@ from rich.text import Text
 from reid_audit import figures
 from reid_audit.observer import Event, Noted, StageAdvanced, StageEnded, StageStarted
 from reid_audit.records import METRICS, REASON_TEXT, AuditResult, Family, Measured, Outcome, find
+from reid_audit.report import plain, publish, wording
 from reid_audit.report.words import duration
 
 SHOWN = (Family.LINKAGE, Family.MEMBERSHIP, Family.LIKELY, Family.CONTROL)
@@ -213,10 +214,31 @@ def console_for(*, quiet: bool) -> Console:
 
 
 def show_result(console: Console, result: AuditResult) -> None:
-    """The closing summary: verdict, reason, numbers beside their controls, gaps with remedies."""
+    """The closing summary in the words of the reports: verdict, numbers beside their controls, what is lacking."""
+    report = publish(result)
+    heading = f"{'SCREENING ' if report.verdict.screening else ''}{report.verdict.outcome.value.upper()}"
+    colour = COLOURS.get(report.verdict.outcome, "default")
+    console.print(f"\n[bold {colour}]{heading}[/]  {escape(plain.headline(report))}", highlight=False)
+    console.print(escape(plain.meaning(report)), highlight=False)
+    console.print(table_of(result))
+    for reason in dict.fromkeys(d.reason for d in result.verdict.demoted):
+        console.print(f"indicators do not count: {REASON_TEXT[reason]}", highlight=False)
+    for line in networks_of(result):
+        console.print(escape(line), highlight=False)
+    settled = report.verdict.outcome is Outcome.FAIL
+    for finding in report.findings:
+        if finding.kind == "gap" and settled:
+            continue
+        said = wording.of_finding(finding, report)
+        name = f"{said.label} ({finding.metric.value}): " if finding.metric else ""
+        console.print(escape(f"{said.status}: {name}{said.told}"), highlight=False)
+        if said.remedy:
+            console.print(escape(f"   help: {said.remedy}  {said.link}"), highlight=False)
+
+
+def table_of(result: AuditResult) -> Table:
+    """Metrics by their ids, with value, interval, control and status."""
     verdict = result.verdict
-    heading = f"{'SCREENING ' if verdict.screening else ''}{verdict.outcome.value.upper()}"
-    console.print(f"\n[bold {COLOURS.get(verdict.outcome, 'default')}]{heading}[/]  {escape(verdict.reason)}")
     gates = {row.metric: row.status for row in verdict.gates}
     controls = {row.metric: row.status for row in verdict.controls if row.metric is not None}
     demoted = {d.metric for d in verdict.demoted}
@@ -235,20 +257,7 @@ def show_result(console: Console, result: AuditResult) -> None:
             table.add_row(f"{metric.value}{mark}", value, " .. ".join(ends), control, status)
         else:
             table.add_row(metric.value, found.reason.value, "", "", status)
-    console.print(table)
-    for reason in dict.fromkeys(d.reason for d in verdict.demoted):
-        console.print(f"indicators do not count: {REASON_TEXT[reason]}", highlight=False)
-    for breach in verdict.breaches:
-        console.print(f"breach: {escape(breach.text)}")
-    for waived in verdict.waived:
-        console.print(f"waived: {escape(waived.text)}")
-    for line in networks_of(result):
-        console.print(escape(line), highlight=False)
-    if verdict.outcome is not Outcome.FAIL:
-        for gap in verdict.gaps:
-            console.print(f"missing: {escape(gap.text)}\n   help: {escape(gap.remedy)}")
-    for warning in verdict.warnings:
-        console.print(f"warning: {escape(warning)}")
+    return table
 
 
 def networks_of(result: AuditResult) -> list[str]:

@@ -14,38 +14,48 @@ from markupsafe import Markup
 
 from reid_audit.records import Direction, Metric
 from reid_audit.report.wire import GateRow, PublicAttackRun, PublicCurve, PublicHistogram, PublicMeasured
+from reid_audit.report.wording import beyond, decision, limit_of
 from reid_audit.report.words import ATTACK_RUNS, METRICS, STOPPED, Unit, duration, interval, number
 
 Scale = Callable[[float], float]
 """A value to a horizontal percentage."""
+_VISIBLE = 2.0
+"""Least distance, in percent of the width, between a number and the limit that it lies on one side of."""
 
 
-def gate_plot(row: GateRow, key: str) -> Markup:
-    """Value with interval, control and threshold of one gate on one line; empty without a value."""
-    if row.value is None:
+def decision_plot(row: GateRow, key: str) -> Markup:
+    """One gate on the scale on which the judge compared: an excess stands over its control, at zero.
+
+    The field is what lies beyond the limit that decided, and the mark is the number that was held against it; a mark in
+    the field is a breach or an open gate, a mark outside is neither. Empty where nothing was compared.
+    """
+    limit = limit_of(row)
+    if row.value is None or row.compared is None or limit is None:
         return Markup("")
     unit = METRICS[row.metric].unit
-    shift = row.control if row.basis == "excess" and row.control is not None else 0.0
-    threshold = row.fail if row.fail is not None else row.clear
-    bar = None if threshold is None else threshold + shift
-    scale = _gate_scale(unit, [v for v in (row.value, row.low, row.high, row.control, bar) if v is not None])
-    parts = [_line(0, 20, 100, 20, "axis")]
-    if bar is not None:
-        start, end = (scale(bar), 100.0) if row.direction is Direction.HIGHER else (0.0, scale(bar))
-        parts += [_rect(start, 13, end - start, 14, "beyond"), _line(scale(bar), 10, scale(bar), 30, "threshold")]
-    if row.control is not None:
-        parts.append(_line(scale(row.control), 14, scale(row.control), 26, "control"))
-    if row.low is not None and row.high is not None:
-        parts.append(_line(scale(row.low), 20, scale(row.high), 20, "interval"))
-    parts.append(_dot(scale(row.value), 20, 5, "value"))
-    words = [f"value {number(row.value, unit, row.limits)}"]
-    if row.low is not None or row.high is not None:
-        words.append(f"interval {interval(row.low, row.high, unit, row.limits)}")
-    if row.control is not None:
-        words.append(f"control {number(row.control, unit)}")
-    if bar is not None:
-        words.append(f"threshold {number(bar, unit, (bar,) if shift == 0 else ())}")
-    return _svg(key, 40, METRICS[row.metric].label, "; ".join(words), parts, "plot gate-plot")
+    zero = row.control if row.basis == "excess" and row.control is not None else None
+    value, low, high = (None if v is None else v - (zero or 0.0) for v in (row.value, row.low, row.high))
+    control = row.control if zero is None else 0.0
+    known = [v for v in (value, low, high, control, row.compared, limit) if v is not None]
+    scale = _decision_scale("score" if zero is not None else unit, known)
+    lower, edge = row.direction is Direction.LOWER, scale(limit)
+    start, end = (0.0, edge) if lower else (edge, 100.0)
+    kind = "held" if row.status == "clear" and row.limit == "fail" else row.status
+    at = _apart(scale(row.compared), edge, over=beyond(row) is not lower)
+    parts = [_rect(start, 13, end - start, 14, f"beyond {row.limit}"), _line(0, 20, 100, 20, "axis")]
+    parts.append(_line(edge, 9, edge, 31, f"threshold {row.limit}"))
+    if control is not None:
+        parts.append(_line(scale(control), 14, scale(control), 26, "control"))
+    if low is not None and high is not None:
+        parts.append(_line(scale(low), 20, scale(high), 20, "interval"))
+    parts.append(_dot(scale(value if value is not None else row.compared), 20, 4, "value"))
+    parts.append(_line(at, 11, at, 29, f"decides {kind}"))
+    return _svg(key, 40, METRICS[row.metric].label, decision(row), parts, "plot gate-plot")
+
+
+def _apart(at: float, edge: float, *, over: bool) -> float:
+    """``at`` kept visibly on its side of ``edge``."""
+    return max(at, edge + _VISIBLE) if over else min(at, edge - _VISIBLE)
 
 
 def null_histogram(histogram: PublicHistogram, key: str) -> Markup:
@@ -131,10 +141,15 @@ def roc(curve: PublicCurve, rate: PublicMeasured | None, key: str) -> Markup:
     return _svg(key, 212, "Share of training patients found, by false-alarm rate", desc, parts, "plot")
 
 
-def slope(name: str, points: tuple[tuple[str, float | None], ...], unit: Unit, key: str) -> Markup:
-    """Three columns joined by lines: original, tuned, reference. A missing value leaves a gap."""
-    known = [v for _, v in points if v is not None]
-    if not known:
+def slope(
+    name: str, points: tuple[tuple[str, float | None], ...], unit: Unit, key: str, *, floor: float | None = None
+) -> Markup:
+    """Columns joined by lines: original, tuned, reference. A missing value leaves a gap.
+
+    floor: what the figure is between two halves of one set, a dashed line of its own; below it nothing can be told.
+    """
+    known = [v for v in (*(v for _, v in points), floor) if v is not None]
+    if all(v is None for _, v in points):
         return Markup("")
     low, high = min(known), max(known)
     room = (high - low) or max(abs(high), 1.0)
@@ -145,11 +160,14 @@ def slope(name: str, points: tuple[tuple[str, float | None], ...], unit: Unit, k
     columns = [3 + 94 * i / max(len(points) - 1, 1) for i in range(len(points))]
     placed = [(x, v) for x, (_, v) in zip(columns, points, strict=True) if v is not None]
     parts = [_line(x, 14, x, 104, "grid") for x in columns]
+    desc = "; ".join(f"{word} {number(value, unit) if value is not None else 'not measured'}" for word, value in points)
+    if floor is not None:
+        parts.append(_line(3, down(floor), 97, down(floor), "guide"))
+        desc += f"; two halves of one set {number(floor, unit)}"
     parts += _path(((x, down(v)) for x, v in placed), "curve")
     parts += [_dot(x, down(v), 4, "value") for x, v in placed]
     parts += [_beside(i, placed, down) for i in range(len(placed))]
     parts += [_text(x, 120, word, "tick", _anchor(x)) for x, (word, _) in zip(columns, points, strict=True)]
-    desc = "; ".join(f"{word} {number(value, unit) if value is not None else 'not measured'}" for word, value in points)
     return _svg(key, 126, name, desc, parts, "plot")
 
 
@@ -168,58 +186,57 @@ def _beside(index: int, placed: list[tuple[float, float]], down: Scale) -> Marku
     return _text(x, down(value) + (18 if below else -9), f"{value:.3g}", "mark", anchor)
 
 
-def timeline(runs: tuple[PublicAttackRun, ...], ceiling: float | None, spent: float, key: str) -> Markup:
-    """Each attack run after the other, against the whole budget."""
-    whole = max(ceiling or 0.0, spent, sum(a.seconds for a in runs), 1e-9)
-    parts, start, row, said = [], 0.0, 0.0, []
-    for run in runs:
-        parts.append(_text(0, row + 13, ATTACK_RUNS[run.name], "mark", "start"))
-        parts.append(_text(100, row + 13, f"{duration(run.seconds)}, {STOPPED[run.stopped_by]}", "tick", "end"))
-        parts.append(_line(0, row + 24, 100, row + 24, "grid"))
-        width = max(100 * run.seconds / whole, 0.6)
-        parts.append(_rect(100 * start / whole, row + 19, min(width, 100 - 100 * start / whole), 10, "null strong"))
-        said.append(f"{ATTACK_RUNS[run.name]} {duration(run.seconds)}")
-        start += run.seconds
-        row += 40
-    if ceiling:
-        parts.insert(0, _line(100 * spent / whole, 0, 100 * spent / whole, row, "guide"))
+def time_used(runs: tuple[PublicAttackRun, ...], ceiling: float | None, spent: float, key: str) -> Markup:
+    """All of the time, part by part: each attack run, and everything else the audit did."""
+    named = [(ATTACK_RUNS[run.name], run.seconds, STOPPED[run.stopped_by]) for run in runs]
+    rest = spent - sum(run.seconds for run in runs)
+    if rest > 0.005 * spent:
+        named.append(("Everything else: films, statistics, reports", rest, ""))
+    whole, parts, said = max(spent, sum(seconds for _, seconds, _ in named), 1e-9), [], []
+    for index, (name, seconds, ended) in enumerate(named):
+        row = 52.0 * index
+        parts.append(_text(0, row + 13, name, "mark", "start"))
+        parts.append(_text(0, row + 29, ", ".join(filter(None, (duration(seconds), ended))), "tick", "start"))
+        parts.append(_line(0, row + 40, 100, row + 40, "grid"))
+        parts.append(_rect(0, row + 35, min(max(100 * seconds / whole, 0.4), 100), 10, "null strong"))
+        said.append(f"{name} {duration(seconds)}")
     limit = f"of {duration(ceiling)} allowed" if ceiling else "no time limit set"
-    parts.append(_text(0, row + 14, f"{duration(spent)} used, {limit}", "mark", "start"))
-    return _svg(key, row + 22, "Time used by each part", "; ".join(said), parts, "plot")
+    parts.append(_text(0, 52 * len(named) + 14, f"All together {duration(spent)}, {limit}", "mark", "start"))
+    return _svg(key, 52 * len(named) + 22, "Time used by each part", "; ".join(said), parts, "plot")
 
 
 def bracket(recovered: float | None, recognised: PublicMeasured | None, key: str) -> Markup:
-    """Share of training patients: what this attack recovered, up to what the weights could give away."""
-    parts = [_line(0, 52, 100, 52, "axis")]
-    parts += [_line(x, 46, x, 58, "axis") for x in (0, 25, 50, 75, 100)]
-    parts += [_text(x, 76, f"{x} %", "tick", _anchor(x)) for x in (0, 25, 50, 75, 100)]
-    said, labels = [], []
-    upper = None if recognised is None else recognised.high if recognised.high is not None else recognised.value
-    if recovered is not None and upper is not None and upper > recovered:
-        parts.append(_rect(100 * recovered, 44, 100 * (upper - recovered), 16, "span"))
+    """Shares of training patients, a line for each question: what this attack re-identified, whom the weights name."""
+    parts, said, row = list[Markup](), list[str](), 0.0
     if recovered is not None:
-        x = 100 * recovered
-        parts.append(_line(x, 36, x, 62, "observed"))
-        labels.append(_text(x, 30, "recovered", "mark", _anchor(x)))
-        said.append(f"recovered by this attack {number(recovered, 'share')}")
-    if recognised is not None and upper is not None:
+        share = number(recovered, "share")
+        parts.append(_text(0, row + 13, f"re-identified by this attack: {share}", "mark", "start"))
+        parts += [_line(0, row + 26, 100, row + 26, "grid"), _rect(0, row + 20, 100 * recovered, 12, "span")]
+        parts.append(_line(100 * recovered, row + 17, 100 * recovered, row + 35, "observed"))
+        said.append(f"re-identified by this attack {share}")
+        row += 46
+    if recognised is not None:
         low = recognised.low if recognised.low is not None else recognised.value
-        parts += [_line(100 * low, 52, 100 * upper, 52, "interval"), _dot(100 * recognised.value, 52, 5, "value")]
-        x = 100 * upper
-        labels.append(_text(x, 10, "could give away", "mark", _anchor(x)))
-        parts.append(_line(x, 14, x, 62, "threshold"))
-        said.append(f"recognised {number(recognised.value, 'share')}, interval {interval(low, upper, 'share')}")
-    return _svg(
-        key, 82, "Share of training patients, from recovered to recognised", "; ".join(said), parts + labels, "plot"
-    )
+        high = recognised.high if recognised.high is not None else recognised.value
+        share, spread = number(recognised.value, "share", (recognised.threshold,)), interval(low, high, "share")
+        parts.append(_text(0, row + 13, f"could be recognised: {share}", "mark", "start"))
+        parts += [_line(0, row + 26, 100, row + 26, "grid"), _rect(0, row + 20, 100 * recognised.value, 12, "span")]
+        parts += [_line(100 * low, row + 26, 100 * high, row + 26, "interval")]
+        parts += [_dot(100 * recognised.value, row + 26, 5, "value")]
+        said.append(f"recognised {share}, interval {spread}")
+        row += 46
+    parts += [_line(x, row - 2, x, row + 4, "axis") for x in (0, 25, 50, 75, 100)]
+    parts += [_line(0, row, 100, row, "axis")]
+    parts += [_text(x, row + 18, f"{x} %", "tick", _anchor(x)) for x in (0, 25, 50, 75, 100)]
+    title = "Share of training patients, from recovered to recognised"
+    return _svg(key, row + 26, title, "; ".join(said), parts, "plot")
 
 
-def _gate_scale(unit: Unit, values: list[float]) -> Scale:
+def _decision_scale(unit: Unit, values: list[float]) -> Scale:
+    """Values to the middle of the picture, so that either side of every limit is visible."""
     if unit == "p":
-        return lambda v: 3 + 94 * (math.log10(min(max(v, 1e-4), 1.0)) + 4) / 4
-    low = min(0.0, *values)
-    high = max(values) or 1.0
-    return _linear(low, high * 1.15 if unit != "share" or high > 0.87 else high * 1.3, 3, 97)
+        return lambda v: 6 + 88 * (math.log10(min(max(v, 1e-4), 1.0)) + 4) / 4
+    return _linear(min(0.0, *values), max(0.0, *values), 6, 94)
 
 
 def _linear(low: float, high: float, left: float, right: float) -> Scale:

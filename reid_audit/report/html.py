@@ -7,7 +7,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from reid_audit.records import Metric, Unit
-from reid_audit.report import charts, plain, words
+from reid_audit.report import charts, plain, wording, words
 from reid_audit.report.command import command, repeatability
 from reid_audit.report.templating import page
 from reid_audit.report.wire import GateRow, PublicMeasured, PublicReport
@@ -58,21 +58,23 @@ class Guess(NamedTuple):
 
 def render_html(report: PublicReport) -> str:
     """The whole page as text; no script, no outside request."""
-    found = words.recovered(report)
     return page(
         "report.html.j2",
         r=report,
         w=words,
+        wording=wording,
         plain=plain,
         title=words.title(report),
         outcome=words.OUTCOME_WORD[report.verdict.outcome],
-        recovered=found,
-        recognised=report.measured(Metric.MEMBERSHIP_TPR),
-        gates=tuple((row, charts.gate_plot(row, f"gate-{row.metric}") + _spark(report, row)) for row in report.gates),
+        gates=tuple(
+            (row, wording.of_gate(row, report), charts.decision_plot(row, f"gate-{row.metric}") + _spark(report, row))
+            for row in report.gates
+        ),
+        controls=tuple((row, wording.of_control(row)) for row in report.controls),
         nulls=tuple((charts.null_name(h), charts.null_histogram(h, f"null-{h.metric}")) for h in report.histograms),
         rocs=tuple(charts.roc(c, report.measured(Metric.MEMBERSHIP_TPR), f"curve-{c.id}") for c in report.curves),
         bracket=_bracket(report),
-        timeline=charts.timeline(report.attack_runs, report.budget.seconds, report.budget.spent_seconds, "timeline"),
+        time_used=charts.time_used(report.attack_runs, report.budget.seconds, report.budget.spent_seconds, "time"),
         shifts=_shifts(report),
         demographics=_demographics(report),
         mitigations=plain.mitigations(report),
@@ -101,20 +103,15 @@ def _shifts(report: PublicReport) -> tuple[Shift, ...]:
     for name, unit, points in _SHIFTS:
         values = tuple((word, _value(report, metric)) for word, metric in points)
         rows.append(_shift(name, unit, values))
-    before, after = report.measured(Metric.FID_PRIOR_REFERENCE), report.measured(Metric.FID_TUNED_REFERENCE)
-    floor = next((m.control for m in (before, after) if m is not None and m.control is not None), None)
-    fid = (
-        ("original", before.value if before else None),
-        ("tuned", after.value if after else None),
-        ("reference", floor),
-    )
-    rows.append(_shift("FID to the reference", "score", fid))
+    fid = tuple((word, _value(report, metric)) for word, metric in zip(("original", "tuned"), plain.FIDS, strict=True))
+    rows.append(_shift("FID to the reference", "score", fid, floor=plain.fid_floor(report)))
     return tuple(rows)
 
 
-def _shift(name: str, unit: Unit, values: tuple[tuple[str, float | None], ...]) -> Shift:
+def _shift(name: str, unit: Unit, values: tuple[tuple[str, float | None], ...], *, floor: float | None = None) -> Shift:
     key = "shift-" + name.split()[0].lower() + "-" + name.split()[1].lower()
-    return Shift(name, charts.slope(name, values, unit, key), tuple(_short(v) for _, v in values))
+    cells = tuple(_short(v) for _, v in values) + (() if len(values) == 3 else ("–",))
+    return Shift(name, charts.slope(name, values, unit, key, floor=floor), cells)
 
 
 def _short(value: float | None) -> str:

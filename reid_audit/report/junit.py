@@ -5,14 +5,14 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from reid_audit.records import Outcome
-from reid_audit.report import words
+from reid_audit.report import plain, wording, words
 from reid_audit.report.wire import ControlRow, GateRow, PublicReport
 
 
 def render_junit(report: PublicReport) -> str:
     """Breaches are failures, an audit that did not run is an error, everything undecided is skipped."""
     cases = [_verdict(report), *(_gate(g, report) for g in report.gates), *(_control(c) for c in report.controls)]
-    cases += [_outcome(_case("network", n.name), n.outcome, n.reason) for n in report.networks]
+    cases += [_outcome(_case("network", n.name), n.outcome, plain.network_reason(n)) for n in report.networks]
     counts = {kind: str(sum(case.find(kind) is not None for case in cases)) for kind in ("failure", "error", "skipped")}
     seconds = f"{report.budget.spent_seconds:.3f}"
     totals = {
@@ -40,9 +40,10 @@ def _say(case: ET.Element, kind: str, text: str) -> None:
 
 
 def _verdict(report: PublicReport) -> ET.Element:
-    outcome = report.verdict.outcome
-    case = _outcome(_case("verdict", words.OUTCOME_WORD[outcome]), outcome, report.verdict.reason)
-    ET.SubElement(case, "system-out").text = report.verdict.reason
+    outcome, said = report.verdict.outcome, f"{plain.headline(report)} {plain.meaning(report)}"
+    case = _outcome(_case("verdict", words.OUTCOME_WORD[outcome]), outcome, said)
+    found = (wording.of_finding(finding, report) for finding in report.findings)
+    ET.SubElement(case, "system-out").text = "\n".join((said, *(f"{one.status}: {one.line}" for one in found)))
     return case
 
 
@@ -57,18 +58,19 @@ def _outcome(case: ET.Element, outcome: Outcome, reason: str) -> ET.Element:
 
 
 def _gate(row: GateRow, report: PublicReport) -> ET.Element:
-    case = _case("gate", row.metric.value)
-    said = next((f.text for f in report.findings if f.metric is row.metric and f.kind in ("breach", "waived")), "")
-    if row.status == "breach":
-        _say(case, "failure", said)
-    elif row.status != "clear":
-        why = said or words.doubted(row.doubt) or words.GATE_MEANING[row.status]
-        _say(case, "skipped", f"{words.GATE_WORD[row.status]}: {why}")
-    return case
+    return _told(_case("gate", row.metric.value), wording.of_gate(row, report), row.status, ("clear",))
 
 
 def _control(row: ControlRow) -> ET.Element:
-    case = _case("control", row.name)
-    if row.status != "met":
-        _say(case, "skipped", words.CONTROL_WORD[row.status])
+    return _told(_case("control", row.name), wording.of_control(row), row.status, ("met",))
+
+
+def _told(case: ET.Element, said: wording.Wording, status: str, fine: tuple[str, ...]) -> ET.Element:
+    """A breach is a failure, everything else that is not fine is skipped; what was found stands there either way."""
+    if status == "breach":
+        _say(case, "failure", said.line)
+    elif status not in fine:
+        _say(case, "skipped", f"{said.status}: {said.line}")
+    else:
+        ET.SubElement(case, "system-out").text = said.line
     return case

@@ -52,6 +52,7 @@ from reid_audit.report.wire import (
     PublicVerdict,
     Seeds,
 )
+from reid_audit.report.wording import worded
 
 NAMED = 24
 """Tensors that lie beside a network and are listed by name."""
@@ -78,6 +79,11 @@ _WORD = re.compile(r"^[A-Za-z_. -]{1,40}$")
 
 def publish(result: AuditResult) -> PublicReport:
     """What of ``result`` may be published. Demographic figures about fewer than 10 people become ``small_cell``."""
+    return worded(_published(result))
+
+
+def _published(result: AuditResult) -> PublicReport:
+    """The document, before its findings are put into the words of every format."""
     doubts = {d.metric: d.reason for d in result.verdict.demoted}
     measurements = tuple(_demote(_suppress(m), doubts) for m in result.measurements)
     every = (result, *(network.audited for network in result.networks if network.audited is not None))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from reid_audit.records import Metric, Outcome
-from reid_audit.report import plain, words
+from reid_audit.report import plain, wording, words
 from reid_audit.report.command import command, repeatability
-from reid_audit.report.wire import ControlRow, GateRow, PublicReport
+from reid_audit.report.wire import ControlRow, PublicReport
 
 MARK: dict[Outcome, str] = {
     Outcome.PASS: "✅",
@@ -28,7 +28,7 @@ def render_markdown(report: PublicReport) -> str:
         facts(report),
         _findings(report),
         network_table(report),
-        "\n\n".join(("### Gates", *words.doubts(report), gate_table(report.gates))),
+        "\n\n".join(("### Gates", *words.doubts(report), gate_table(report))),
         _bracket(report),
         "### Controls\n\n" + _controls(report.controls),
         _reduced(report),
@@ -60,11 +60,12 @@ def _reduced(report: PublicReport) -> str:
 
 
 def _findings(report: PublicReport) -> str:
-    names = {"breach": "Breach", "waived": "Waived breach", "gap": "Missing evidence", "warning": "Note"}
     lines = []
-    for finding, metrics, said, close in plain.grouped(report):
-        label = f" ({'; '.join(words.METRICS[m].label for m in metrics)})" if metrics else ""
-        lines.append(f"- **{names[finding.kind]}**{label}: {inert(f'{said} {close}'.rstrip())}")
+    for _, group in plain.grouped(report):
+        said = group[0]
+        label = f" ({plain.labels(group)})" if plain.labels(group) else ""
+        pages = ", ".join(f"`{page}`" for page in dict.fromkeys(one.link for one in group))
+        lines.append(f"- **{said.status}**{label}: {inert(said.whole)} {pages}")
     return "\n".join(lines)
 
 
@@ -78,26 +79,22 @@ def network_table(report: PublicReport) -> str:
     return "### Networks in the file\n\n" + "\n".join(rows)
 
 
-def gate_table(gates: tuple[GateRow, ...]) -> str:
+def gate_table(report: PublicReport) -> str:
     """Each gate beside what was measured, as a table."""
     rows = [
-        "| Gate | Status | Measured | 95 % interval | Control | Threshold | Margin |",
-        "|---|---|---:|---|---:|---|---:|",
+        "| Gate | Status | Measured | 95 % interval | Control | What decided | Policy | Margin |",
+        "|---|---|---:|---|---:|---|---|---:|",
     ]
-    for row in gates:
-        unit = words.METRICS[row.metric].unit
-        status = words.GATE_WORD[row.status]
-        if row.waiver is not None:
-            status += f" by {inert(row.waiver.approved_by)} until {row.waiver.expires}: {inert(row.waiver.reason)}"
-        if row.doubt is not None:
-            status += ", does not count"
+    for row in report.gates:
+        unit, said = words.METRICS[row.metric].unit, wording.of_gate(row, report)
         cells = (
-            f"{words.METRICS[row.metric].label} `{row.metric}`",
-            status,
+            f"{said.label} `{row.metric}`",
+            said.status,
             words.number(row.value, unit, row.limits),
             words.interval(row.low, row.high, unit, row.limits) or "–",
             words.number(row.control, unit),
-            "; ".join(words.limits(row)),
+            inert(" ".join(filter(None, (wording.compared(row), said.cause)))) or "–",
+            "; ".join(words.limits(row)) or "–",
             words.number(row.margin, unit, (0,)),
         )
         rows.append("| " + " | ".join(cells) + " |")
@@ -105,33 +102,20 @@ def gate_table(gates: tuple[GateRow, ...]) -> str:
 
 
 def _controls(controls: tuple[ControlRow, ...]) -> str:
-    rows = ["| Control | Status | Reached | Needed |", "|---|---|---:|---|"]
-    signs = {"at_least": "at least", "at_most": "at most", "above": "above"}
+    rows = ["| Control | Status | Reached | Needed | Why not |", "|---|---|---:|---|---|"]
     for row in controls:
+        said = wording.of_control(row)
         unit = words.METRICS[row.metric].unit if row.metric else "share"
         reached = words.number(row.value, unit, (row.required,))
-        needed = f"{signs[row.direction]} {words.threshold(row.required, unit)}" if row.direction else "disjoint"
-        cells = (words.CONTROLS[row.name].label, words.CONTROL_WORD[row.status], reached, needed)
+        why = inert(" ".join(filter(None, (said.cause, said.close)))) if row.status != "met" else ""
+        cells = (said.label, said.status, reached, wording.needed(row) or "disjoint", why or "–")
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
 def _bracket(report: PublicReport) -> str:
-    found = words.recovered(report)
-    recognised = report.measured(Metric.MEMBERSHIP_TPR)
-    parts = []
-    if found is not None:
-        parts.append(f"This attack re-identified **{found[0]} of {found[1]}** training patients.")
-    if recognised is not None:
-        share, beside = recognised.value, (recognised.threshold,)
-        bound = f" (up to {words.number(recognised.high, 'share', beside)})" if (recognised.high or 0) > share else ""
-        parts.append(
-            f"Somebody who already holds films could recognise **{words.number(share, 'share', beside)}**{bound} "
-            "of them from the weights, at 1 % false alarms."
-        )
-    if parts:
-        parts.append(plain.bracket_doubt(report))
-    return "### Recovered and recognised\n\n" + " ".join(parts).rstrip() if parts else ""
+    said = plain.share(report)
+    return f"### Recovered and recognised\n\n{inert(said)}" if said else ""
 
 
 def _shift(report: PublicReport) -> str:
@@ -144,7 +128,8 @@ def _shift(report: PublicReport) -> str:
     for name, *metrics in table:
         cells = [_value(report, metric) for metric in metrics]
         rows.append("| " + " | ".join((name, *cells)) + " |")
-    return "### Distribution shift\n\n" + "\n".join(rows)
+    told = plain.fid_told(report)
+    return "### Distribution shift\n\n" + "\n".join(rows) + (f"\n\n{told}" if told else "")
 
 
 def _value(report: PublicReport, metric: Metric | None) -> str:

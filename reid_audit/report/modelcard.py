@@ -50,7 +50,7 @@ def section(report: PublicReport, link: str) -> str:
         f"{inert(plain.headline(report))} {plain.meaning(report)}",
         facts(report),
         *filter(None, (network_table(report),)),
-        gate_table(report.gates),
+        gate_table(report),
         "What a pass does not mean:\n\n" + "\n".join(f"- {line}" for line in words.NOT_A_PASS),
         f"[Full report]({link}) of {report.started:%d %B %Y}, made by reid-audit {inert(report.tool.version)}. It is "
         f"about the file with the SHA-256 `{report.checkpoint.sha256}` and about no other.",

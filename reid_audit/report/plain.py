@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from reid_audit.records import METRICS, Family, Metric, Outcome
-from reid_audit.report import words
-from reid_audit.report.wire import Finding, GateRow, PublicReport
+from reid_audit.report import wording, words
+from reid_audit.report.wire import Finding, PublicNetwork, PublicReport
+from reid_audit.report.wording import Wording, named, stopped
 
 _RECOMPUTE = "Recompute the BatchNorm running statistics on public films and audit the copy."
 MITIGATION: dict[str, tuple[str, ...]] = {
@@ -37,9 +36,6 @@ def mitigations(report: PublicReport) -> tuple[str, ...]:
         kind = _MITIGATED.get(METRICS[metric].family, "reconstruction")
         found.extend(text for text in MITIGATION[kind] if text not in found)
     return tuple(found)
-
-
-_ID = re.compile(r"\b(" + "|".join(sorted((m.value for m in Metric), key=len, reverse=True)) + r")\b")
 
 
 def headline(report: PublicReport) -> str:
@@ -81,8 +77,13 @@ def networks(report: PublicReport) -> tuple[tuple[str, str, str, str], ...]:
         copies = f" The same weights: {'; '.join(network.copies)}." if network.copies else ""
         left = f" Not run: {', '.join(network.beside)}." if network.beside else ""
         word = words.OUTCOME_WORD[network.outcome]
-        rows.append((network.name + shown, size, word, stopped(named(network.reason)) + copies + left))
+        rows.append((network.name + shown, size, word, network_reason(network) + copies + left))
     return tuple(rows)
+
+
+def network_reason(network: PublicNetwork) -> str:
+    """Why a network has its verdict, as a sentence with labels for ids."""
+    return stopped(named(network.reason))
 
 
 def left_out(report: PublicReport) -> tuple[str, ...]:
@@ -98,39 +99,56 @@ def left_out(report: PublicReport) -> tuple[str, ...]:
     )
 
 
-def grouped(report: PublicReport) -> tuple[tuple[Finding, tuple[Metric, ...], str, str], ...]:
-    """(first finding, metrics, sentence, remedy) for findings that say the same, in the order of the first."""
-    groups: dict[tuple[str, str, str], list[Finding]] = {}
+def grouped(report: PublicReport) -> tuple[tuple[Finding, tuple[Wording, ...]], ...]:
+    """(first finding, wordings) for findings that say the same, in the order of the first."""
+    groups: dict[tuple[str, str], list[tuple[Finding, Wording]]] = {}
     for finding in report.findings:
-        groups.setdefault((finding.kind, sentence(finding, report), remedy(finding)), []).append(finding)
-    return tuple(
-        (found[0], tuple(f.metric for f in found if f.metric), said, close)
-        for (_, said, close), found in groups.items()
-    )
+        said = wording.of_finding(finding, report)
+        groups.setdefault((finding.kind, said.whole), []).append((finding, said))
+    return tuple((found[0][0], tuple(said for _, said in found)) for found in groups.values())
 
 
-def sentence(finding: Finding, report: PublicReport) -> str:
-    """A finding in plain words; the judge's own where there is no shorter way to say it."""
-    if finding.kind in ("breach", "waived") and finding.metric is not None:
-        row = next((g for g in report.gates if g.metric is finding.metric), None)
-        plain = _breach(row, report) if row is not None else ""
-        if plain:
-            return plain.replace(words.METRICS[finding.metric].label, "Reached", 1)
-    text = finding.text
-    if finding.metric is not None:
-        doubt = next((g.doubt for g in report.gates if g.metric is finding.metric), None)
-        if finding.kind == "gap" and doubt is not None and "is an indicator here" in text:
-            return stopped(f"Measured, but it {words.doubted(doubt)}")
-        text = text.replace(f"{finding.metric.value} was not measured", "not measured")
-        text = text.replace(f"control {finding.metric.value}:", "reached")
-        for sign, word in (("<=", "at most"), (">=", "at least"), ("needed >", "needed above")):
-            text = text.replace(sign, word)
-    return stopped(named(text))
+def labels(group: tuple[Wording, ...]) -> str:
+    """What a group of findings is about."""
+    return "; ".join(said.label for said in group if said.label)
 
 
-def remedy(finding: Finding) -> str:
-    """What would close a gap, as a sentence; empty where nothing is offered."""
-    return "To close it: " + stopped(finding.remedy) if finding.remedy else ""
+def share(report: PublicReport) -> str:
+    """What the attack re-identified and what the weights could give away, in the words and figures of the headline."""
+    found, seen = words.recovered(report), report.measured(Metric.MEMBERSHIP_TPR)
+    said = []
+    if found is not None:
+        said.append(f"The reconstructions of this attack re-identified {found[0]} of {found[1]} training patients.")
+    if seen is not None:
+        beside = next((row.limits for row in report.gates if row.metric is Metric.MEMBERSHIP_TPR), (seen.threshold,))
+        spread = words.interval(seen.low, seen.high, "share", beside)
+        about = f" (interval {spread})" if spread else ""
+        said.append(f"{wording.recognised(words.number(seen.value, 'share', beside), about)}.")
+    if len(said) == 2:
+        said.append("The two figures answer different questions: what can be drawn from the weights, and who was in.")
+    return " ".join((*said, bracket_doubt(report))).rstrip()
+
+
+FIDS = (Metric.FID_PRIOR_REFERENCE, Metric.FID_TUNED_REFERENCE)
+
+
+def fid_floor(report: PublicReport) -> float | None:
+    """What the FID is between two halves of one set of films; None where it was not measured."""
+    measured = (report.measured(metric) for metric in FIDS)
+    return next((m.control for m in measured if m is not None and m.control is not None), None)
+
+
+def fid_told(report: PublicReport) -> str:
+    """What the FIDs can tell beside their floor, in one or two sentences; empty without a floor."""
+    floor = fid_floor(report)
+    if floor is None:
+        return ""
+    text = f"Two halves of one set of films have an FID of {floor:.1f} here: distances below it cannot be told apart."
+    found = [m.value for m in (report.measured(metric) for metric in FIDS) if m is not None]
+    below = sum(value <= floor for value in found)
+    if found and below == len(found):
+        return f"{text} All FIDs of this run are below it, so they say nothing about the move."
+    return f"{text} {below} of {len(found)} FIDs of this run is below it." if below else text
 
 
 def bracket_doubt(report: PublicReport) -> str:
@@ -140,44 +158,16 @@ def bracket_doubt(report: PublicReport) -> str:
     return " ".join(f"In this run it {stopped(words.doubted(doubt))}" for doubt in doubts)
 
 
-def stopped(text: str) -> str:
-    """``text`` with a full stop."""
-    return text if text.endswith((".", "…", "!", "?")) else f"{text}."
-
-
-def named(text: str) -> str:
-    """``text`` with metric ids replaced by their labels, first letter in upper case."""
-    said = _ID.sub(lambda found: words.METRICS[Metric(found[0])].label, text)
-    return said[:1].upper() + said[1:]
-
-
 def _ranked(report: PublicReport) -> list[str]:
     """Sentences of the breaches, people before numbers about images."""
     order = (Metric.SINGLE_HIT, Metric.LINKAGE_P, Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR)
-    rows = [g for g in report.gates if g.metric in report.verdict.breaches]
+    rows = [g for g in report.gates if g.metric in report.verdict.breaches and g.value is not None]
     rows.sort(key=lambda g: order.index(g.metric) if g.metric in order else len(order))
-    return [_breach(row, report) for row in rows]
-
-
-def _breach(row: GateRow, report: PublicReport) -> str:
-    """One sentence for a gate beyond its threshold; empty where its number is hidden or missing."""
-    limit = row.clear if row.limit == "clear" else row.fail
-    if row.compared is None or limit is None:
-        return ""
-    unit = words.METRICS[row.metric].unit
-    reached, allowed = words.number(row.compared, unit, (limit,)), words.threshold(limit, unit)
-    if row.metric is Metric.LINKAGE_P:
-        found = words.recovered(report)
-        lead = f"{found[0]} of {found[1]} training patients were re-identified" if found and found[0] else ""
-        lead = lead or "Reconstructions match training patients too closely for chance"
-        return f"{lead} (p {reached}; the policy fails at {allowed})."
-    if row.metric is Metric.MEMBERSHIP_TPR:
-        least = "at least " if row.low is not None else ""
-        return f"The weights give away {least}{reached} of the training patients; the policy allows {allowed}."
-    if row.metric is Metric.SINGLE_HIT:
-        return f"{reached} reconstructions name one training patient on their own; the policy allows {allowed}."
-    beyond = " over the control" if row.basis == "excess" else ""
-    return f"{words.METRICS[row.metric].label} {reached}{beyond}; the policy allows {allowed}."
+    said = [wording.of_gate(row, report) for row in rows]
+    return [
+        one.sentence if row.metric in order else f"{one.label}: {one.sentence}"
+        for row, one in zip(rows, said, strict=True)
+    ]
 
 
 _SOURCES = {

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from reid_audit.records import Metric, Outcome
-from reid_audit.report import plain, words
+from reid_audit.report import wording, words
 from reid_audit.report.wire import Finding, PublicReport
 
 POLICY_FILE = "reid-audit.toml"
@@ -61,12 +61,13 @@ def _describe(rule: str, report: PublicReport) -> dict[str, Any]:
         "id": rule,
         "shortDescription": {"text": words.METRICS[metric].label},
         "fullDescription": {"text": words.meaning(report, metric)},
+        "help": {"text": f"See {words.METRICS[metric].page} in the repository of reid-audit."},
     }
 
 
 def _result(finding: Finding, rules: list[str], report: PublicReport) -> dict[str, Any]:
     rule = _rule(finding)
-    text = f"{plain.stopped(finding.text)} {plain.remedy(finding)}".rstrip()
+    text = wording.of_finding(finding, report).line
     identity = f"{rule}|{finding.kind}|{'' if finding.metric else finding.text}|{report.checkpoint.sha256}"
     result: dict[str, Any] = {
         "ruleId": rule,

@@ -351,7 +351,17 @@ class Finding(Wire):
     kind: Literal["breach", "waived", "gap", "warning"]
     metric: Metric | None = None
     text: Sentence
+    """The judge's own, with ids."""
     remedy: Sentence = ""
+    label: Label = ""
+    """What it is about, for reading; this and what follows are the words that every format shows."""
+    sentence: Sentence = ""
+    cause: Sentence = ""
+    """Why it is undecided, not measured, or does not count."""
+    advice: Sentence = ""
+    """The remedy as a sentence."""
+    page: Label = ""
+    """Where it is explained, from the root of the repository of reid-audit."""
 
 
 class PublicVerdict(Wire):

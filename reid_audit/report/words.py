@@ -123,15 +123,19 @@ def meaning(report: PublicReport, metric: Metric) -> str:
 
 
 def limits(row: GateRow) -> tuple[str, ...]:
-    """The thresholds of a gate in words, one phrase each."""
+    """The thresholds of a gate in words, one phrase each, with the end of the interval that is held against each."""
     unit = METRICS[row.metric].unit
-    beyond, within = ("above", "up to") if row.direction == "higher" else ("at or below", "above")
+    lower = row.direction == "lower"
+    beyond, within = ("at or below", "above") if lower else ("above", "up to")
     over = " over control" if row.basis == "excess" else ""
+    kind, other = ("with its high end ", "with its low end ") if lower else ("with its low end ", "with its high end ")
+    if row.low is None and row.high is None:
+        kind = other = ""
     parts = []
     if row.fail is not None:
-        parts.append(f"fails {beyond} {threshold(row.fail, unit)}{over}")
+        parts.append(f"fails {kind}{beyond} {threshold(row.fail, unit)}{over}")
     if row.clear is not None:
-        parts.append(f"clear {within} {threshold(row.clear, unit)}{over}")
+        parts.append(f"clear {other}{within} {threshold(row.clear, unit)}{over}")
     return tuple(parts)
 
 

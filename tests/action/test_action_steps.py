@@ -33,7 +33,9 @@ def test_leaking(place: Place) -> None:
     assert job.ran[-1] == "Exit code"
     errors = notes_of(job, "error")
     assert len(errors) == 5
-    assert errors[0].startswith("::error title=reid-audit linkage_p::linkage_p 0.0005 breaches 0.01")
+    assert errors[0].startswith(
+        "::error title=reid-audit linkage_p::Linkage test (p): 6 of 16 training patients were re"
+    )
     (gap,) = notes_of(job, "warning")
     assert "reid-audit linkage_tpr_at_1pct_fpr" in gap
     assert job.summary == (place.prepared / "report.md").read_text(encoding="utf-8")

@@ -199,7 +199,9 @@ def test_a_document_without_options_still_has_a_command() -> None:
 
 def test_headline_is_about_people() -> None:
     said = plain.headline(publish(results.failing()))
-    assert said.startswith("6 of 16 training patients were re-identified (p 0.0005; the policy fails at 0.01).")
+    assert said.startswith(
+        "6 of 16 training patients were re-identified: p-value 0.0005; the policy fails at or below 0.01."
+    )
     assert said.endswith("3 more gates are breached.")
     assert plain.headline(publish(results.screening())).startswith("No gate was breached, but 2 pieces of evidence")
     for example in EXAMPLES:

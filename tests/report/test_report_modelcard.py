@@ -72,7 +72,7 @@ def test_a_later_report_replaces_the_earlier_in_its_place() -> None:
     twice = written(once, results.waived())
     assert twice.count(START) == twice.count(END) == twice.count(f"\n{KEY}:") == 1
     assert twice.endswith("## After\n")
-    assert "Waived by Data protection office until 2027-03-01" in twice
+    assert "Waived by Data protection office, until 2027-03-01" in twice
     assert "Waived by" not in once
 
 

@@ -120,7 +120,7 @@ def test_a_network_that_fails_beside_the_one_shown_is_a_result_of_its_own() -> N
     report = publish(united([row("a", results.failing()), row("b", results.failing())]))
     text = render(report, "sarif")
     assert '"ruleId": "network"' in text
-    assert "network b" in text
+    assert "Network b" in text
 
 
 def test_figures_about_few_people_stay_hidden_for_every_network() -> None:
