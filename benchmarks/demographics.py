@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from benchmarks.lab.pages import put
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.cohort import Cohort, load_cohort
 from reid_audit.judge import exceeds_fail
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
@@ -181,8 +182,8 @@ def main() -> None:
     if not options.draws:
         return
     gaussian = fit_gaussian(
-        prior.images, name="prior", declared=("split prior",), licence="", patients=prior.summary.patients,
-        generator=torch.Generator().manual_seed(0),
+        prior.images, Declaration("prior", ("split prior",)), torch.Generator().manual_seed(0),
+        patients=prior.summary.patients,
     )  # fmt: skip
     films, ages = torch.cat([target.images, holdout.images]), np.r_[target.ages, holdout.ages]
     bench = Bench(

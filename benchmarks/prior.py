@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 import torch
+from torch import Tensor
 
 from benchmarks.lab.data import films
-from reid_audit.artefacts.provenance import Origin, check_overlap, origin_of
+from reid_audit.artefacts.provenance import Declaration, Origin, check_overlap, origin_of
 from reid_audit.artefacts.storage import read_prior_file
 from reid_audit.budget import Meter
 from reid_audit.imaging.features import fit_features, frechet_distance, kernel_distance, precision_recall
@@ -22,11 +23,16 @@ from reid_audit.prior.memorisation import measure_memorisation
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.resampling import ResampledPrior, prior_at
 from reid_audit.prior.sampling import write_grid
-from reid_audit.prior.training import PRIOR_FILE, train_pggan
+from reid_audit.prior.training import PRIOR_FILE, Training, train_pggan
 
 DATASET = "NIH ChestX-ray14"
 LICENCE = "NIH Clinical Center: no restrictions on use; attribution in ATTRIBUTION.md"
 SHIPPED = Path(__file__).resolve().parent.parent / "reid_audit" / "prior" / "data"
+
+
+def declaration(name: str, images: Tensor, patients: list[str]) -> Declaration:
+    """What a shipped prior says of itself: the data set is public, so hashes and ids may be in its file."""
+    return Declaration(name, (f"{DATASET} (split: prior)",), LICENCE, origin_of(images, patients, public=True))
 
 
 @click.group()
@@ -45,12 +51,9 @@ def fit(data: Path, side: int, seed: int) -> None:
     started = time.perf_counter()
     prior = fit_gaussian(
         images,
-        name=f"gaussian-{side}-nih-cxr14",
-        declared=(f"{DATASET} (split: prior)",),
-        licence=LICENCE,
+        declaration(f"gaussian-{side}-nih-cxr14", images, patients),
+        torch.Generator().manual_seed(seed),
         patients=len(set(patients)),
-        generator=torch.Generator().manual_seed(seed),
-        origin=origin_of(images, patients, public=True),
         form="pca",
     )
     path = SHIPPED / f"gaussian-{side}.safetensors"
@@ -75,16 +78,14 @@ def train(data: Path, out: Path, side: int, seed: int, minutes: float, resume: b
     result = train_pggan(
         images,
         patients,
-        resolution=side,
-        name=f"pggan-{side}-nih-cxr14",
-        declared=(f"{DATASET} (split: prior)",),
-        licence=LICENCE,
+        declaration(f"pggan-{side}-nih-cxr14", images, patients),
+        Training(
+            out,
+            Meter(seconds=60 * minutes, steps=None),
+            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+            resume=resume,
+        ),
         generator=torch.Generator().manual_seed(seed),
-        meter=Meter(seconds=60 * minutes, steps=None),
-        out=out,
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-        resume=resume,
-        origin=origin_of(images, patients, public=True),
         start=begun,
     )
     for point in result.curve:

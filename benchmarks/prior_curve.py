@@ -26,6 +26,7 @@ from torch import Tensor
 
 from benchmarks.lab.data import films
 from benchmarks.lab.pages import put
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.budget import Meter
 from reid_audit.imaging.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
 from reid_audit.observer import Event
@@ -33,7 +34,7 @@ from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.recipe import TrainRecipe
 from reid_audit.prior.sampling import draw
-from reid_audit.prior.training import PRIOR_FILE, train_pggan
+from reid_audit.prior.training import PRIOR_FILE, Training, train_pggan
 
 SIDE, FILMS = 32, 200
 STATE = "state.pt"
@@ -88,15 +89,12 @@ def train(data: Path, run: Path, seconds: float, seed: int) -> None:
     train_pggan(
         images[:FILMS],
         patients[:FILMS],
-        resolution=SIDE,
-        name="curve",
-        declared=("NIH ChestX-ray14 (split: prior)",),
+        Declaration("curve", ("NIH ChestX-ray14 (split: prior)",)),
+        Training(
+            run, Meter(seconds=seconds, steps=None, clock=time.process_time), observer=StageKeeper(run), resume=True
+        ),
         generator=torch.Generator().manual_seed(seed),
-        meter=Meter(seconds=seconds, steps=None, clock=time.process_time),
-        out=run,
-        observer=StageKeeper(run),
         recipe=TrainRecipe(snapshot_every=20),
-        resume=True,
     )
 
 

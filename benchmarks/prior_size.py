@@ -14,10 +14,11 @@ import torch
 from benchmarks.lab.data import films
 from benchmarks.lab.pages import put
 from benchmarks.prior_curve import Yardstick
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.budget import Meter
 from reid_audit.prior.pggan import WIDTHS, PgganPrior, forward_flops
 from reid_audit.prior.recipe import TrainRecipe
-from reid_audit.prior.training import train_pggan
+from reid_audit.prior.training import Training, train_pggan
 
 SIDE = 32
 
@@ -29,12 +30,9 @@ def trained(data: Path, out: Path, factor: int, seconds: float, seed: int) -> tu
     made = train_pggan(
         images,
         patients,
-        resolution=SIDE,
-        name=f"size-{factor}",
-        declared=("NIH ChestX-ray14 (split: prior)",),
+        Declaration(f"size-{factor}", ("NIH ChestX-ray14 (split: prior)",)),
+        Training(out / str(factor), Meter(seconds=seconds, steps=None, clock=time.process_time)),
         generator=torch.Generator().manual_seed(seed),
-        meter=Meter(seconds=seconds, steps=None, clock=time.process_time),
-        out=out / str(factor),
         recipe=recipe,
     )
     return made.prior, made.curve[-1].step

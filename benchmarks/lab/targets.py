@@ -16,6 +16,7 @@ from torch import nn
 
 from benchmarks.lab.data import few, sex_labels, splits
 from benchmarks.lab.training import epochs, finetuned, overfit, regular
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.cohort import Cohort
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.score.similarity import MatchSpace, fit_match_space
@@ -74,12 +75,8 @@ class Bench:
     @classmethod
     def of(cls, target: Cohort, holdout: Cohort, prior: Cohort) -> Bench:
         """The prior and the space of comparison are fitted on ``prior``."""
-        space = fit_gaussian(
-            prior.images,
-            name="nih-cxr14-prior",
-            declared=("NIH ChestX-ray14, split prior",),
-            generator=torch.Generator().manual_seed(0),
-        )
+        declared = Declaration("nih-cxr14-prior", ("NIH ChestX-ray14, split prior",))
+        space = fit_gaussian(prior.images, declared, torch.Generator().manual_seed(0))
         return cls(target, holdout, prior, space, fit_match_space(prior.images))
 
     def members(self, target: Target) -> Cohort:

@@ -53,6 +53,20 @@ class Origin:
         return {patient for patient in set(patients) if keyed_id(patient, self.key) in self.patients}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Declaration:
+    """What whoever makes a prior or a predictor says of it, and of the images it is made from."""
+
+    name: str
+    """Its id, as its card and the reports show it."""
+    data_sets: tuple[str, ...] = ()
+    """Names of the data sets the images come from."""
+    licence: str = ""
+    """Licence of the data sets."""
+    origin: Origin | None = None
+    """The images themselves, as far as they may be remembered: without it no overlap with a cohort can be found."""
+
+
 def keyed_id(patient: str, key: bytes) -> str:
     """HMAC-SHA-256 of a patient id. Without the key it cannot be enumerated, as a plain or salted hash can."""
     return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from reid_audit.artefacts.provenance import Origin
+from reid_audit.artefacts.provenance import Declaration, Origin
 from reid_audit.audit.cohorts import OpenedCohorts
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.cohort import Cohort
@@ -42,9 +42,8 @@ def predictors_for(
             prior_cohort.ages,
             prior_cohort.sexes,
             prior_cohort.patients,
+            Declaration("fitted on the prior's films", origin=origin),
             torch.Generator().manual_seed(request.seed),
-            name="fitted on the prior's films",
-            origin=origin,
         )
     if found is None:
         return None

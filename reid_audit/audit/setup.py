@@ -13,7 +13,7 @@ from reid_audit.arch.beside import config_beside
 from reid_audit.arch.identify import identify
 from reid_audit.arch.leftovers import apart
 from reid_audit.arch.target import Target
-from reid_audit.artefacts.provenance import Origin, origin_of
+from reid_audit.artefacts.provenance import Declaration, Origin, origin_of
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import WITH_GENERATOR
 from reid_audit.audit.predictors import loaded_predictors
@@ -158,11 +158,9 @@ def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Co
     given = films.prior(frame)
     fitted = fit_gaussian(
         given.cohort.images,
-        name=given.declared,
-        declared=(given.declared,),
-        licence=given.licence,
+        Declaration(given.declared, (given.declared,), given.licence),
+        torch.Generator().manual_seed(request.seed),
         patients=given.cohort.summary.patients,
-        generator=torch.Generator().manual_seed(request.seed),
     )
     return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.named_patients())
 
@@ -199,10 +197,8 @@ def _space(request: AuditRequest, films: Films, prior: Prior, images: Tensor) ->
     card = prior.card
     return fit_gaussian(
         images,
-        name=f"{card.id}-full-rank",
-        declared=card.declared_training_sets,
-        licence=card.licence,
+        Declaration(f"{card.id}-full-rank", card.declared_training_sets, card.licence),
+        torch.Generator().manual_seed(request.seed),
         patients=card.patients,
-        generator=torch.Generator().manual_seed(request.seed),
         augment=1,
     )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from reid_audit import __version__
 from reid_audit.attack.methods import DEFAULT, METHODS
 from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import ahead, counted
+from reid_audit.cli.given import given_as
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.errors import one_line
@@ -106,10 +107,10 @@ if TYPE_CHECKING:
 )
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.pass_obj
-def check(began: float | None, /, **given: Any) -> int:
+@given_as(CheckOptions)
+def check(options: CheckOptions, began: float | None) -> int:
     """Audit CHECKPOINT: attack it within the budget, score patient re-identification, judge, report, exit."""
     began = time.monotonic() if began is None else began
-    options = CheckOptions.model_validate(given)
     if options.as_json and not options.dry_run:
         raise click.UsageError("--json goes with --dry-run")
     console = console_for(quiet=options.quiet)

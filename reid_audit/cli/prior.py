@@ -8,18 +8,30 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from reid_audit.cli.given import given_as
 from reid_audit.cli.options import duration
 from reid_audit.cli.prior_demographics import demographics
-from reid_audit.cli.prior_films import SCALING, origin_of_films, read_films, writable
+from reid_audit.cli.prior_films import SCALING, FilmOptions, origin_of_films, read_films, writable
 from reid_audit.cli.prior_show import info, sample
 from reid_audit.errors import PriorError, RunStateError
 
 if TYPE_CHECKING:
     from reid_audit.artefacts.provenance import Origin
     from reid_audit.prior.pggan import PgganPrior
-    from reid_audit.records import Scaling
 
 DEFAULT_SECONDS = 3600.0
+
+
+class TrainOptions(FilmOptions):
+    """Everything given to one ``prior train``; None: not given."""
+
+    budget: float | None = None
+    """Seconds."""
+    steps: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    start: Path | None = None
+    resume: bool = False
+    quiet: bool = False
 
 
 @click.group()
@@ -41,16 +53,8 @@ prior.add_command(demographics)
 @click.option("--licence", default="", help="Licence of the data set.")
 @click.option("--public", is_flag=True, help="The films are public: perceptual hashes and ids may be written.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def fit(
-    images: str,
-    out: Path,
-    resolution: int,
-    scaling: Scaling | None,
-    name: str | None,
-    licence: str,
-    public: bool,
-    seed: int,
-) -> int:
+@given_as(FilmOptions)
+def fit(options: FilmOptions) -> int:
     """Fit a full-rank Gaussian to IMAGES (folder, CSV, NPZ; filter with ?column=value). Seconds.
 
     Without --public the file names no patient; keyed ids go to a patient file beside it, which is never shipped.
@@ -59,20 +63,18 @@ def fit(
 
     from reid_audit.prior.gaussian import fit_gaussian
 
+    out, seed = options.out, options.seed
     writable(out)
-    films, declared = read_films(images, resolution, name, scaling)
-    origin = origin_of_films(films, public=public)
+    films, declared = read_films(options)
+    origin = origin_of_films(films, public=options.public)
     made = fit_gaussian(
         films.images,
-        name=name or declared,
-        declared=(declared,),
-        licence=licence,
+        options.declared(options.name or declared, (declared,), origin),
+        torch.Generator().manual_seed(seed),
         patients=films.summary.patients,
-        generator=torch.Generator().manual_seed(seed),
-        origin=origin,
     )
     made.save(out, half=True, recipe=f"fit_gaussian(seed={seed})")
-    click.echo(f"wrote {out}: {made.card.images} films of {made.card.patients} patients at {resolution} px")
+    click.echo(f"wrote {out}: {made.card.images} films of {made.card.patients} patients at {options.resolution} px")
     keep_patients(out, origin)
     return 0
 
@@ -97,22 +99,8 @@ def fit(
 @click.option("--resume", is_flag=True, help="Go on from the last snapshot; --budget and --steps count from the start.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-def train(
-    images: str,
-    out: Path,
-    resolution: str,
-    scaling: Scaling | None,
-    name: str | None,
-    licence: str,
-    budget: float | None,
-    steps: int | None,
-    public: bool,
-    device: Literal["auto", "cpu", "cuda"],
-    start: Path | None,
-    resume: bool,
-    seed: int,
-    quiet: bool,
-) -> int:
+@given_as(TrainOptions)
+def train(options: TrainOptions) -> int:
     """Train a PGGAN on IMAGES (folder, CSV, NPZ; filter with ?column=value) and keep its best snapshot.
 
     A part of the patients is kept out and measures FID and KID. A run that was killed goes on with --resume. Without
@@ -124,32 +112,23 @@ def train(
     from reid_audit.budget import Meter
     from reid_audit.console import ConsoleObserver, console_for
     from reid_audit.device import usable_device
-    from reid_audit.prior.training import PRIOR_FILE, train_pggan
+    from reid_audit.prior.training import PRIOR_FILE, Training, train_pggan
 
-    run, file = places(out, PRIOR_FILE)
-    refuse_other_run(run, resume)
+    run, file = places(options.out, PRIOR_FILE)
+    refuse_other_run(run, options.resume)
     writable(file, run / PRIOR_FILE)
-    where = usable_device(device)
-    side = int(resolution)
-    first = None if start is None else starting_prior(start)
-    films, declared = read_films(images, side, name, scaling)
-    known, origin = history(first, declared, origin_of_films(films, public=public))
-    seconds = DEFAULT_SECONDS if budget is None and steps is None else budget
-    with ConsoleObserver(console_for(quiet=quiet), ceiling=seconds) as observer:
+    where = usable_device(options.device)
+    first = None if options.start is None else starting_prior(options.start)
+    films, declared = read_films(options)
+    known, origin = history(first, declared, origin_of_films(films, public=options.public))
+    seconds = DEFAULT_SECONDS if options.budget is None and options.steps is None else options.budget
+    with ConsoleObserver(console_for(quiet=options.quiet), ceiling=seconds) as observer:
         made = train_pggan(
             films.images,
             films.patients.tolist(),
-            resolution=side,
-            name=name or declared,
-            declared=known,
-            licence=licence,
-            origin=origin,
-            generator=torch.Generator().manual_seed(seed),
-            meter=Meter(seconds=seconds, steps=steps),
-            observer=observer,
-            out=run,
-            device=where,
-            resume=resume,
+            options.declared(options.name or declared, known, origin),
+            Training(run, Meter(seconds=seconds, steps=options.steps), observer, where, options.resume),
+            generator=torch.Generator().manual_seed(options.seed),
             start=first,
         )
     if file != run / PRIOR_FILE:

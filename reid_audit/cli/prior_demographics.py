@@ -6,9 +6,15 @@ from pathlib import Path
 
 import click
 
-from reid_audit.cli.prior_films import SCALING, origin_of_films, read_films, writable
+from reid_audit.cli.given import given_as
+from reid_audit.cli.prior_films import SCALING, FilmOptions, origin_of_films, read_films, writable
 from reid_audit.errors import CohortError
-from reid_audit.records import Scaling
+
+
+class DemographicsOptions(FilmOptions):
+    """Everything given to one ``prior demographics``; None: not given."""
+
+    holdout: str | None = None
 
 
 @click.command()
@@ -21,17 +27,8 @@ from reid_audit.records import Scaling
 @click.option("--licence", default="", help="Licence of the data set.")
 @click.option("--public", is_flag=True, help="The films are public: perceptual hashes and ids may be written.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def demographics(
-    images: str,
-    out: Path,
-    name: str | None,
-    holdout: str | None,
-    resolution: int,
-    scaling: Scaling | None,
-    licence: str,
-    public: bool,
-    seed: int,
-) -> int:
+@given_as(DemographicsOptions)
+def demographics(options: DemographicsOptions) -> int:
     """Fit an age and sex predictor to IMAGES, whose manifest tells ages and sexes. For 'check --demographics'."""
     import torch
 
@@ -39,18 +36,16 @@ def demographics(
     from reid_audit.score.predictor_file import save_predictors
     from reid_audit.score.predictors import FILMS, fit_predictors, measured_on
 
+    out, resolution, seed = options.out, options.resolution, options.seed
     writable(out)
-    films, declared = read_films(images, resolution, name, scaling)
+    films, declared = read_films(options)
     made = fit_predictors(
         films.images,
         films.ages,
         films.sexes,
         films.patients,
+        options.declared(out.stem, (declared,), origin_of_films(films, public=options.public)),
         torch.Generator().manual_seed(seed),
-        name=out.stem,
-        declared=(declared,),
-        licence=licence,
-        origin=origin_of_films(films, public=public),
     )
     if made is None:
         raise CohortError(
@@ -58,8 +53,8 @@ def demographics(
             closest=f"{FILMS} films with an age, of 5 patients; or {FILMS} with a sex, of 10 men and 10 women",
             remedy="give a manifest with the columns age and sex (M or F)",
         )
-    if holdout is not None:
-        others, called = read_films(holdout, resolution, None, scaling)
+    if options.holdout is not None:
+        others, called = read_films(options.model_copy(update={"images": options.holdout, "name": None}))
         require_disjoint(films, others)
         made = measured_on(made, f"other patients: {called}", others.images, others.ages, others.sexes)
     save_predictors(made, out, recipe=f"prior demographics, resolution {resolution}, seed {seed}")

@@ -11,11 +11,32 @@ import click
 from pydantic import ValidationError
 
 from reid_audit.errors import PriorError
-from reid_audit.records import PreprocessSpec, Scaling
+from reid_audit.records import PreprocessSpec, Record, Scaling
 
 if TYPE_CHECKING:
-    from reid_audit.artefacts.provenance import Origin
+    from reid_audit.artefacts.provenance import Declaration, Origin
     from reid_audit.cohort import Cohort
+
+
+class FilmOptions(Record):
+    """What every command is given that makes something of films; None: not given."""
+
+    images: str
+    """Folder, CSV, NPZ or NPY, with row filters after a question mark."""
+    out: Path
+    resolution: int
+    """Pixels of the square images that are made of the films."""
+    scaling: Scaling | None = None
+    name: str | None = None
+    licence: str = ""
+    public: bool = False
+    seed: int = 0
+
+    def declared(self, name: str, data_sets: tuple[str, ...], origin: Origin | None) -> Declaration:
+        """What the file will say of itself."""
+        from reid_audit.artefacts.provenance import Declaration
+
+        return Declaration(name, data_sets, self.licence, origin)
 
 
 def writable(*files: Path) -> None:
@@ -55,16 +76,17 @@ SCALING = click.option(
 )
 
 
-def read_films(images: str, side: int, name: str | None, scaling: Scaling | None) -> tuple[Cohort, str]:
+def read_films(options: FilmOptions) -> tuple[Cohort, str]:
     """Films to make a prior from, and the name and rows they are declared under."""
     from reid_audit.cohort import load_cohort, parse_source
 
-    path, where = parse_source(images)
-    films = load_cohort(path, role="reference", spec=PreprocessSpec(scaling=scaling), side=side, where=where)
+    path, where = parse_source(options.images)
+    spec = PreprocessSpec(scaling=options.scaling)
+    films = load_cohort(path, role="reference", spec=spec, side=options.resolution, where=where)
     for note in films.notes:
         click.echo(note, err=True)
     place = path.resolve()
-    known = name or (place.name if place.is_dir() else place.parent.name)
+    known = options.name or (place.name if place.is_dir() else place.parent.name)
     rows = ", ".join(f"{column}: {value}" for column, value in where.items())
     return films, f"{known} ({rows})" if rows else known
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid_audit.artefacts.provenance import Origin, origin_entries, read_origin
+from reid_audit.artefacts.provenance import Declaration, Origin, origin_entries, read_origin
 from reid_audit.artefacts.storage import PriorFile, tensor_digest, write_prior
 from reid_audit.errors import PriorError
 from reid_audit.imaging.dct import dct, inverse_dct
@@ -118,21 +118,17 @@ def load_gaussian(file: PriorFile) -> GaussianPrior:
 
 def fit_gaussian(
     images: Tensor,
-    *,
-    name: str,
-    declared: tuple[str, ...],
+    declared: Declaration,
     generator: torch.Generator,
-    licence: str = "",
+    *,
     patients: int = 0,
     augment: int = 8,
     form: Form = "auto",
-    origin: Origin | None = None,
 ) -> GaussianPrior:
     """Fit to ``images`` [N, C, S, S] in [0, 1], each seen ``augment`` times (once as it is, then slightly moved).
 
-    ``declared`` names the data sets, ``patients`` counts the people behind the images, ``origin`` lets the prior be
-    compared with cohorts. ``form`` "auto" is exact up to 32 x 32 pixels, PCA above. Raises PriorError for fewer than
-    8 images or images of another form.
+    ``patients`` counts the people behind the images. ``form`` "auto" is exact up to 32 x 32 pixels, PCA above. Raises
+    PriorError for fewer than 8 images or images of another form.
     """
     _check(images)
     copies = max(1, min(augment, FIT_VALUES // images.numel()))
@@ -143,17 +139,17 @@ def fit_gaussian(
     factor, std = _exact(centred, mean) if exact else _leading(centred, mean, generator)
     tensors = {"mean": mean, "factor": factor} | ({} if std is None else {"dct_std": std})
     card = PriorCard(
-        id=name,
+        id=declared.name,
         kind="gaussian",
         sha256=tensor_digest(tensors),
         side=images.shape[-1],
         channels=images.shape[1],
-        declared_training_sets=declared,
+        declared_training_sets=declared.data_sets,
         images=len(images),
         patients=patients,
-        licence=licence,
+        licence=declared.licence,
     )
-    return GaussianPrior(card, mean, factor, std, origin)
+    return GaussianPrior(card, mean, factor, std, declared.origin)
 
 
 def _exact(centred: Tensor, mean: Tensor) -> tuple[Tensor, None]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid_audit.artefacts.provenance import Origin
+from reid_audit.artefacts.provenance import Declaration, Origin
 from reid_audit.artefacts.storage import tensor_digest
 from reid_audit.budget import Meter
 from reid_audit.errors import PriorError
@@ -53,50 +53,55 @@ class TrainResult:
     curve: tuple[CurvePoint, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Training:
+    """Where and how long one training runs."""
+
+    out: Path
+    """Folder of the run: its state, and the best snapshot as ``prior.safetensors``."""
+    meter: Meter
+    """The ceiling of the whole training, over all processes that work on it."""
+    observer: Observer = field(default_factory=SilentObserver)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    resume: bool = False
+    """Whether a run that was killed goes on from its last snapshot."""
+
+
 def train_pggan(
     images: Tensor,
     patients: Sequence[str],
+    declared: Declaration,
+    training: Training,
     *,
-    resolution: int,
-    name: str,
-    declared: tuple[str, ...],
     generator: torch.Generator,
-    meter: Meter,
-    out: Path,
-    observer: Observer | None = None,
     recipe: TrainRecipe | None = None,
-    licence: str = "",
-    device: torch.device | None = None,
-    resume: bool = False,
-    origin: Origin | None = None,
     start: PgganPrior | None = None,
 ) -> TrainResult:
-    """Train on ``images`` [N, C, resolution, resolution] in [0, 1] until ``meter`` ends; write into folder ``out``.
+    """Train on ``images`` [N, C, S, S] in [0, 1] until the meter ends, and write into the folder of the training.
 
-    The best snapshot is ``out/prior.safetensors``. With ``resume`` a run that was killed goes on from its last
-    snapshot, with ``meter`` as the ceiling of the whole; under a step ceiling the result is that of an unbroken run.
-    A finished run goes on at its last level when ``meter`` allows more than it had. ``start``: a prior of the same
-    resolution whose networks are trained on, at the last level, instead of growing new ones.
-    Raises PriorError for unusable images or a meter without ceiling, RunStateError to resume with other inputs.
+    A run that is resumed under a step ceiling gives the result of an unbroken run. A finished run goes on at its last
+    level when the meter allows more than it had. The networks of ``start``, a prior of side S, are trained on at the
+    last level, instead of growing new ones. Raises PriorError for unusable images or a meter without ceiling,
+    RunStateError to resume with other inputs.
     """
-    recipe, observer = recipe or TrainRecipe(), observer or SilentObserver()
-    _check(images, patients, resolution, meter)
+    recipe, meter, observer = recipe or TrainRecipe(), training.meter, training.observer
+    _check(images, patients, meter)
     card = PriorCard(
-        id=name,
+        id=declared.name,
         kind="pggan",
         sha256="0" * 64,
-        side=resolution,
+        side=images.shape[-1],
         channels=images.shape[1],
-        declared_training_sets=declared,
+        declared_training_sets=declared.data_sets,
         images=len(images),
         patients=len(set(patients)),
-        licence=licence,
+        licence=declared.licence,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    run = _Run(images, patients, card, recipe, generator, device or torch.device("cpu"), out, origin)
+    training.out.mkdir(parents=True, exist_ok=True)
+    run = _Run(images, patients, card, recipe, generator, training.device, training.out, declared.origin)
     if start is not None:
         run.begin_from(start)
-    if resume:
+    if training.resume:
         run.restore()
     observer.notice(StageStarted(STAGE, meter.steps))
     while run.fraction(meter) < 1:
@@ -333,12 +338,12 @@ def split_by_patient(patients: Sequence[str], share: float, generator: torch.Gen
     return torch.tensor([patient in chosen for patient in patients])
 
 
-def _check(images: Tensor, patients: Sequence[str], resolution: int, meter: Meter) -> None:
-    if resolution not in WIDTHS or images.dim() != 4 or images.shape[-2:] != (resolution, resolution):
+def _check(images: Tensor, patients: Sequence[str], meter: Meter) -> None:
+    if images.dim() != 4 or images.shape[-1] not in WIDTHS or images.shape[-2] != images.shape[-1]:
         raise PriorError(
-            f"images of shape {tuple(images.shape)} cannot train a {resolution} px generator",
+            f"images of shape {tuple(images.shape)} cannot train a generator",
             closest=f"resolutions {', '.join(map(str, WIDTHS))}",
-            remedy="read the images at one of these sides and give the same as --resolution",
+            remedy="read the images at one of these sides, with --resolution",
         )
     if len(patients) != len(images) or len(set(patients)) < 8:
         raise PriorError(

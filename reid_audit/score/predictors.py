@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from torch import Tensor
 
-from reid_audit.artefacts.provenance import Origin
+from reid_audit.artefacts.provenance import Declaration, Origin
 from reid_audit.artefacts.storage import tensor_digest
 from reid_audit.imaging.features import wavelet_moduli
 from reid_audit.records import PredictorCard
@@ -88,20 +88,18 @@ def fit_predictors(
     ages: Floats,
     sexes: NDArray[np.str_],
     patients: NDArray[np.str_],
+    declared: Declaration,
     generator: torch.Generator,
-    *,
-    name: str = "fitted",
-    declared: tuple[str, ...] = (),
-    licence: str = "",
-    origin: Origin | None = None,
 ) -> Predictors | None:
     """Ridge regression of age, and of sex as +1 and -1, on the films and on copies of them.
 
-    The copies are mirrored, softened and noisy, because reconstructions are softer or noisier than films. Penalties by
-    5-fold cross-validation grouped by patient, on films alone; its figures are on the card. Never fit on T or H: that
-    would favour the side it saw. films [N, C, H, W]; ages [N] years, NaN where unknown; sexes [N] "M", "F" or "";
-    patients [N]. Each model is None below ``FILMS`` films that tell it, ages of 5 patients, or 10 patients of either
-    sex; both: None.
+    films are [N, C, H, W] in [0, 1], ages [N] years (NaN where unknown), sexes [N] "M", "F" or "", patients [N] ids.
+    The copies are mirrored, softened and noisy, because reconstructions are softer or noisier than films. Penalties are
+    chosen by 5-fold cross-validation grouped by patient, on the films alone; its figures are on the card. Never fit on
+    training or hold-out films: that would favour the side it saw.
+
+    A model is None where fewer than ``FILMS`` films tell the age or sex, or the ages are of fewer than 5 patients, or
+    there are fewer than 10 patients of either sex. Without both models the result is None.
     """
     side = min(SIDE, films.shape[-1])
     kinds = max(1, FIT_VALUES // (max(1, len(films)) * feature_count(side)))
@@ -115,16 +113,16 @@ def fit_predictors(
         return None
     weights = {n: torch.from_numpy(m.weights) for n, m in (("age", age), ("sex", sex)) if m is not None}
     card = PredictorCard(
-        id=name,
+        id=declared.name,
         sha256=tensor_digest({"centre": torch.from_numpy(centre), "spread": torch.from_numpy(spread), **weights}),
         side=side,
-        declared_training_sets=declared,
+        declared_training_sets=declared.data_sets,
         images=len(films),
         patients=int(groups.max()) + 1,
-        licence=licence,
+        licence=declared.licence,
     )
     card = card.model_copy(update=quality(years, scores, ages, sexes))
-    return Predictors(card, centre, spread, age, sex, origin)
+    return Predictors(card, centre, spread, age, sex, declared.origin)
 
 
 def degraded(films: Tensor, generator: torch.Generator) -> list[Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid_audit.artefacts.provenance import (
+    Declaration,
     Origin,
     check_overlap,
     hamming,
@@ -84,7 +85,7 @@ def test_hashes_ignore_brightness_and_contrast_and_count_bits() -> None:
 
 def fitted(*, public: bool) -> GaussianPrior:
     origin = origin_of(MINE, ["a"], public=public)
-    return fit_gaussian(MINE, name="t", declared=("t",), generator=torch.Generator().manual_seed(0), origin=origin)
+    return fit_gaussian(MINE, Declaration("t", ("t",), origin=origin), torch.Generator().manual_seed(0))
 
 
 def test_public_origin_travels_and_private_origin_stays(tmp_path: Path) -> None:

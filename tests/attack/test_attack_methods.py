@@ -8,6 +8,7 @@ import pytest
 import torch
 from small import SIDE, SPEC, blobs, convnet, memorise, target_of, task_of
 
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.likelihood import recipe, with_metrics
 from reid_audit.attack.methods import METHODS
@@ -99,7 +100,7 @@ def test_generator_methods(method: str, pggan: PgganPrior) -> None:
 
 def fit_space(side: int) -> GaussianPrior:
     films = torch.nn.functional.interpolate(blobs(200, 9), size=(side, side), mode="area")
-    return fit_gaussian(films, name="b", declared=("b",), generator=torch.Generator().manual_seed(0))
+    return fit_gaussian(films, Declaration("b", ("b",)), torch.Generator().manual_seed(0))
 
 
 def test_generator_methods_refuse_a_gaussian(memorised: torch.nn.Module) -> None:

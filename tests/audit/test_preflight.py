@@ -14,6 +14,7 @@ from preflight_films import corrupt, film, side
 from safetensors.torch import save_file
 
 from reid_audit.arch.target import Target
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.audit import AuditRequest
 from reid_audit.audit.preflight import Looked, Source, look_ahead, machine
 from reid_audit.audit.preflight.forecast import Load, Speed, cost_of, speed_of, stages
@@ -245,7 +246,7 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_prior_file_is_opened_and_asked_whose_films_it_knows(good: dict[Role, Path], tmp_path: Path) -> None:
     images = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    made = fit_gaussian(images, name="p", declared=("p",), licence="", patients=40, generator=torch.Generator())
+    made = fit_gaussian(images, Declaration("p", ("p",)), torch.Generator(), patients=40)
     made.save(tmp_path / "prior.safetensors")
     silent = look(tmp_path, good, prior=tmp_path / "prior.safetensors")
     assert silent.report.faults == ()

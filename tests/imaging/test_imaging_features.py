@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.imaging.features import (
     Kind,
     fit_features,
@@ -58,7 +59,7 @@ def test_features_are_white_on_their_own_images(kind: Kind) -> None:
 def test_only_the_wavelet_space_sees_what_a_gaussian_lacks() -> None:
     images, others = squares(600), squares(300, seed=1)
     generator = torch.Generator().manual_seed(2)
-    prior = fit_gaussian(images, name="toy", declared=(), generator=generator, augment=1)
+    prior = fit_gaussian(images, Declaration("toy"), generator, augment=1)
     drawn = prior.decode(prior.sample_latents(300, generator)).clamp(0, 1)
     excess = {}
     for kind in ("pca", "wavelet"):

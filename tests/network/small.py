@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid_audit.arch.target import Target
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.attack.interface import AttackTask
 from reid_audit.prior.gaussian import fit_gaussian
 from reid_audit.records import ArchMatch, Budget, PreprocessSpec
@@ -56,5 +57,5 @@ def target_of(module: nn.Module) -> Target:
 
 def task_of(module: nn.Module, *, steps: int = 60, particles: tuple[int, ...] = (4, 8)) -> AttackTask:
     """An attack on ``module`` under a Gaussian prior fitted on other images."""
-    prior = fit_gaussian(blobs(300, 99), name="blobs", declared=("blobs",), generator=torch.Generator().manual_seed(0))
+    prior = fit_gaussian(blobs(300, 99), Declaration("blobs", ("blobs",)), torch.Generator().manual_seed(0))
     return AttackTask(target_of(module), prior, prior, SPEC, Budget(steps=steps, particles=particles))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.errors import PriorError
 from reid_audit.imaging.dct import dct, inverse_dct
 from reid_audit.prior.gaussian import Form, GaussianPrior, fit_gaussian, jitter
@@ -23,7 +24,7 @@ def smooth_images(n: int = 64, side: int = 12, seed: int = 0) -> Tensor:
 def fitted(form: Form, **extra: int) -> GaussianPrior:
     generator = torch.Generator().manual_seed(1)
     images = smooth_images(**extra)
-    return fit_gaussian(images, name="toy", declared=("toy",), generator=generator, patients=9, form=form)
+    return fit_gaussian(images, Declaration("toy", ("toy",)), generator, patients=9, form=form)
 
 
 def test_dct_is_orthonormal() -> None:
@@ -36,7 +37,7 @@ def test_dct_is_orthonormal() -> None:
 def test_moments_match_the_images(form: Form) -> None:
     images = smooth_images(n=400)
     generator = torch.Generator().manual_seed(1)
-    prior = fit_gaussian(images, name="toy", declared=(), generator=generator, augment=1, form=form)
+    prior = fit_gaussian(images, Declaration("toy"), generator, augment=1, form=form)
     drawn = prior.decode(prior.sample_latents(20_000, generator)).flatten(1)
     flat = images.flatten(1)
     torch.testing.assert_close(drawn.mean(0), flat.mean(0), atol=0.01, rtol=0)
@@ -61,7 +62,7 @@ def test_above_96_pixels_it_stays_full_rank_without_a_square_matrix(side: int, t
     """Every image is reached, so the map is onto; and the variance along any direction has a floor."""
     generator = torch.Generator().manual_seed(1)
     images = smooth_images(n=8, side=side)
-    fitted = fit_gaussian(images, name="toy", declared=(), generator=generator, augment=2)
+    fitted = fit_gaussian(images, Declaration("toy"), generator, augment=2)
     assert fitted.dct_std is not None
     assert fitted.factor.shape[0] < 16
     fitted.save(tmp_path / "prior.safetensors", half=True)
@@ -130,4 +131,4 @@ def test_jitter_is_small_but_real() -> None:
 @pytest.mark.parametrize("images", [torch.rand(7, 1, 8, 8), torch.rand(9, 1, 8, 7), torch.rand(9, 1, 8, 8) * 2])
 def test_unusable_images_are_refused(images: Tensor) -> None:
     with pytest.raises(PriorError):
-        fit_gaussian(images, name="toy", declared=(), generator=torch.Generator())
+        fit_gaussian(images, Declaration("toy"), torch.Generator())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.prior.gaussian import fit_gaussian
 from reid_audit.prior.memorisation import Memorisation, measure_memorisation
 from reid_audit.records import PriorCard
@@ -55,7 +56,7 @@ def test_replayed_films_are_found() -> None:
 
 
 def test_an_honest_prior_is_not_accused() -> None:
-    prior = fit_gaussian(films(200, 9), name="t", declared=(), generator=torch.Generator().manual_seed(0))
+    prior = fit_gaussian(films(200, 9), Declaration("t"), torch.Generator().manual_seed(0))
     found = measured(prior)
     assert found.p > 0.05
     assert abs(found.expected - 0.5) < 0.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.loading import shipped_prior
 from reid_audit.prior.pggan import Generator, initialise, prior_of
@@ -32,7 +33,7 @@ def test_shipped_gaussian_at_other_sides(side: int) -> None:
 
 @pytest.mark.parametrize("side", [8, 20])
 def test_resized_gaussian_is_full_rank_and_encodes(side: int) -> None:
-    small = fit_gaussian(torch.rand(40, 1, 12, 12, generator=seeded()), name="t", declared=(), generator=seeded())
+    small = fit_gaussian(torch.rand(40, 1, 12, 12, generator=seeded()), Declaration("t"), seeded())
     prior = prior_at(small, side)
     assert isinstance(prior, GaussianPrior)
     images = torch.rand(2, 1, side, side, generator=seeded(2))

@@ -8,13 +8,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.artefacts.storage import read_prior_file
 from reid_audit.budget import Meter
 from reid_audit.errors import PriorError, RunStateError
@@ -23,7 +23,7 @@ from reid_audit.prior.augmentation import augment
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.recipe import TrainRecipe, rate_at, schedule
-from reid_audit.prior.training import TrainResult, split_by_patient, train_pggan
+from reid_audit.prior.training import Training, TrainResult, split_by_patient, train_pggan
 
 TINY = TrainRecipe(widths=(8, 8), latent=8, batch=8, rate=0.005, snapshot_every=20, half_life=100, coverage=0.0)
 """Without the energy distance: four kinds of toy image leave it three axes to see."""
@@ -63,15 +63,10 @@ def trained(
     return train_pggan(
         images,
         patients,
-        resolution=8,
-        name="toy",
-        declared=("toy set",),
+        Declaration("toy", ("toy set",)),
+        Training(out, Meter(seconds=None, steps=steps), observer=Killer(killed_at), resume=resume),
         generator=torch.Generator().manual_seed(seed),
-        meter=Meter(seconds=None, steps=steps),
-        out=out,
-        observer=Killer(killed_at),
         recipe=recipe,
-        resume=resume,
         start=start,
     )
 
@@ -182,11 +177,13 @@ def test_survives_kill_9(tmp_path: Path) -> None:
 
 def test_unusable_inputs_are_refused(tmp_path: Path) -> None:
     images, patients = blobs()
-    for wrong in ({"resolution": 12}, {"meter": Meter(seconds=None, steps=None)}, {"patients": ["one"] * 48}):
-        arguments: dict[str, Any] = {
-            "resolution": 8,
-            "meter": Meter(seconds=None, steps=1),
-            "patients": patients,
-        } | wrong
+    step, endless = Meter(seconds=None, steps=1), Meter(seconds=None, steps=None)
+    wide = images.repeat_interleave(2, dim=-1)
+    for given, people, meter in (
+        (torch.rand(48, 1, 12, 12), patients, step), (wide, patients, step), (images, patients, endless),
+        (images, ["one"] * 48, step),
+    ):  # fmt: skip
         with pytest.raises(PriorError):
-            train_pggan(images, name="toy", declared=(), generator=torch.Generator(), out=tmp_path / "no", **arguments)
+            train_pggan(
+                given, people, Declaration("toy"), Training(tmp_path / "no", meter), generator=torch.Generator()
+            )

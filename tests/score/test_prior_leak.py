@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.errors import CohortError
 from reid_audit.prior.gaussian import fit_gaussian
 from reid_audit.records import PriorCard
@@ -62,21 +63,21 @@ def test_replay_under_noise_is_found_by_linkage() -> None:
 
 
 def test_an_honest_prior_is_not_accused() -> None:
-    prior = fit_gaussian(films(200, 9), name="t", declared=(), generator=torch.Generator().manual_seed(0))
+    prior = fit_gaussian(films(200, 9), Declaration("t"), torch.Generator().manual_seed(0))
     found = audited(prior)
     assert found.comparable
     assert not found.repeats
 
 
 def test_films_of_another_kind_make_no_yardstick() -> None:
-    prior = fit_gaussian(TRAINING, name="t", declared=(), generator=torch.Generator().manual_seed(0))
+    prior = fit_gaussian(TRAINING, Declaration("t"), torch.Generator().manual_seed(0))
     found = audited(prior, HELD_OUT * 0.3)
     assert not found.comparable
     assert not found.repeats
 
 
 def test_a_patient_on_both_sides_is_refused() -> None:
-    prior = fit_gaussian(TRAINING, name="t", declared=(), generator=torch.Generator().manual_seed(0), augment=1)
+    prior = fit_gaussian(TRAINING, Declaration("t"), torch.Generator().manual_seed(0), augment=1)
     people = [f"p{i}" for i in range(80)]
     with pytest.raises(CohortError):
         audit_prior(prior, TRAINING, people, HELD_OUT, people, seed=0, samples=32)

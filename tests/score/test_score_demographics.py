@@ -13,6 +13,7 @@ from phantom_cohorts import SIDE, people, smooth_images
 from scipy import ndimage, stats
 from torch import Tensor
 
+from reid_audit.artefacts.provenance import Declaration
 from reid_audit.judge import exceeds_fail
 from reid_audit.records import Measured, Measurement, Metric, Policy, Reason, Unmeasured, find
 from reid_audit.score.comparison import Comparison
@@ -81,7 +82,9 @@ def known() -> Known:
 
 
 def fit(films: Tensor, told: Crowd) -> Predictors | None:
-    return fit_predictors(films, told.ages, told.sexes, told.patients, torch.Generator().manual_seed(0))
+    return fit_predictors(
+        films, told.ages, told.sexes, told.patients, Declaration("fitted"), torch.Generator().manual_seed(0)
+    )
 
 
 def seen(predictors: Predictors, overlap: str) -> Predictors:

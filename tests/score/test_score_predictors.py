@@ -13,7 +13,7 @@ from phantom_cohorts import smooth_images
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
-from reid_audit.artefacts.provenance import check_overlap, origin_of
+from reid_audit.artefacts.provenance import Declaration, check_overlap, origin_of
 from reid_audit.artefacts.storage import KEY
 from reid_audit.cohort import load_cohort
 from reid_audit.errors import PriorError
@@ -29,7 +29,7 @@ def fitted() -> Predictors:
     names = np.array([f"p{i}" for i in range(60)])
     found = fit_predictors(
         films, rng.uniform(20, 80, 60), np.where(np.arange(60) % 2, "M", "F"), names,
-        torch.Generator().manual_seed(0), name="ward", declared=("ward 7",), origin=origin_of(films, names.tolist()),
+        Declaration("ward", ("ward 7",), origin=origin_of(films, names.tolist())), torch.Generator().manual_seed(0),
     )  # fmt: skip
     assert found is not None
     return found
