@@ -20,6 +20,7 @@ from reid_audit.records import (
     Metric,
     Policy,
     PreprocessSpec,
+    References,
     Waiver,
     default_gates,
     unevaluable,
@@ -30,7 +31,7 @@ POLICY_FILE, PROJECT_FILE = "reid-audit.toml", "pyproject.toml"
 FILES = (POLICY_FILE, PROJECT_FILE)
 WAIVER_FILE = "reid-audit-waivers.toml"
 R = TypeVar("R", bound=BaseModel)
-_TABLES = ("gates", "controls", "preprocess", "budget")
+_TABLES = ("gates", "controls", "preprocess", "budget", "references")
 _PLAIN = tuple(name for name in Policy.model_fields if name not in _TABLES)
 
 
@@ -120,7 +121,7 @@ def parse_policy(table: dict[str, Any]) -> Policy:
     """A policy from parsed TOML; unknown keys raise PolicyError with the nearest known key."""
     _known(table, (*_PLAIN, *_TABLES), "")
     values: dict[str, Any] = {key: table[key] for key in _PLAIN if key in table}
-    for name, kind in (("controls", Controls), ("budget", Budget)):
+    for name, kind in (("controls", Controls), ("budget", Budget), ("references", References)):
         if name in table:
             inner = _table(table[name], name)
             _known(inner, tuple(kind.model_fields), name)
@@ -188,8 +189,25 @@ def policy_template() -> str:
         f"steps = {policy.budget.steps}",
         "# How many training images the statistics may stand for (one hypothesis each).",
         f"particles = {_toml(policy.budget.particles)}",
+        "",
+        "# Networks of the same kind whose training films are known: membership as the strongest attacks see it.",
+        "[references]",
+        *_reference_lines(policy.references),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _reference_lines(references: References) -> list[str]:
+    said = {
+        "when": "required (no PASS without) | when-possible | off",
+        "augmentation": "none | moved",
+        "optimiser": "adam | sgd",
+    }
+    lines = []
+    for key, value in references.model_dump().items():
+        line = f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {_toml(value)}"
+        lines.append(f"{line}  # {said[key]}" if key in said else line)
+    return lines
 
 
 def _gate_lines(gate: Gate) -> list[str]:

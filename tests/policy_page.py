@@ -10,15 +10,16 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 
 from reid_audit.policy import _toml
-from reid_audit.records import Budget, Controls, Gate, Policy, PreprocessSpec, Scaling, Waiver
+from reid_audit.records import Budget, Controls, Gate, Policy, PreprocessSpec, References, Scaling, Waiver
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "policy.md"
 TABLES: dict[str, tuple[type[BaseModel], tuple[str, ...]]] = {
-    "policy": (Policy, ("gates", "controls", "preprocess", "budget")),
+    "policy": (Policy, ("gates", "controls", "preprocess", "budget", "references")),
     "gates": (Gate, ("metric",)),
     "controls": (Controls, ()),
     "preprocess": (PreprocessSpec, ()),
     "budget": (Budget, ()),
+    "references": (References, ()),
     "waivers": (Waiver, ()),
 }
 """Table name -> record, and the fields that are tables of their own or the table's name."""
@@ -68,6 +69,16 @@ MEANING: dict[str, str] = {
     "budget.seconds": "ceiling of the whole command; `false`: steps decide, and the run is reproducible",
     "budget.steps": "optimiser steps of one attack hypothesis",
     "budget.particles": "how many training films the statistics may stand for, one hypothesis each",
+    "references.when": "`required`: a PASS needs them; `when-possible`: as many as there is time for; `off`: none",
+    "references.count": "reference models; each learns a random part of the pooled patients, at most half of them",
+    "references.optimiser": "how they are trained",
+    "references.rate": "learning rate",
+    "references.decay": "weight decay",
+    "references.batch": "films of a training step",
+    "references.augmentation": "`moved`: shifts, rotations, zooms, flips, brightness and contrast",
+    "references.epochs": "at most; training ends where a reference is as sure of the pooled films as the network is",
+    "references.stands_in": "on a network without BatchNorm, membership with references, its control met, stands "
+    "in for `attack_power`",
     "waivers.gate": "metric id",
     "waivers.checkpoint_sha256": "64 hex digits: a waiver is for one file",
     "waivers.reason": "at least 10 characters; published",

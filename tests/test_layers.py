@@ -27,6 +27,7 @@ FLOORS: dict[str, int] = {
     "cohort": 3,
     "network": 4,
     "attack": 5,
+    "reference": 5,
     "score": 6,
     "judge": 7,
     "report": 8,

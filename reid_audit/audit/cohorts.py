@@ -43,10 +43,13 @@ class Canaries:
         films = np.array([np.flatnonzero(numbers == person)[0] for person in chosen])
         return Canaries(films=films, others=np.flatnonzero(~np.isin(numbers, chosen)))
 
-    def plant(self, task: AttackTask, holdout: Cohort, seed: int, pace: Pace) -> Target:
-        """The copy of the target fine-tuned on the canaries' films. Raises OutOfTime."""
+    def plant(self, task: AttackTask, holdout: Cohort, seed: int, pace: Pace, wanted: Tensor | None = None) -> Target:
+        """The copy of the target fine-tuned on the canaries' films, with answers as ``with_canaries`` takes them.
+        Raises OutOfTime."""
         films: Tensor = holdout.images[torch.from_numpy(self.films)].to(task.space.mean.device)
-        return with_canaries(task.target, task.inputs(films), generator_for(seed, "canary labels"), pace=pace)
+        return with_canaries(
+            task.target, task.inputs(films), generator_for(seed, "canary labels"), wanted=wanted, pace=pace
+        )
 
 
 def both_sides(

@@ -16,6 +16,7 @@ from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.audit.allowance import Allowance, late, unlimited
 from reid_audit.audit.attack_runs import numpy_for
 from reid_audit.audit.recognition import Recognition, recognition
+from reid_audit.audit.references import Beside
 from reid_audit.records import Curve, Histogram, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.demographics import DemographicOutcome, demographics, without_demographics
@@ -68,6 +69,7 @@ def compare(
     level: float,
     predictors: Callable[[], Predictors | None] = lambda: None,
     allowed: Allowance | None = None,
+    beside: Beside | None = None,
 ) -> Found:
     """Everything that compares frozen reconstructions, or the weights, with films of both sides.
 
@@ -81,7 +83,7 @@ def compare(
 
     first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
     checks = fitness(comparison, prior_films, seed, allowed)
-    recognised = recognition(task, comparison, allowed.before(OPTIONAL, films), seed)
+    recognised = recognition(task, comparison, allowed.before(OPTIONAL, films), seed, beside)
     likely = LikelyOutcome(late(*LIKELY), np.zeros(0, np.int64), np.zeros(0, np.int64))
     if len(made.images):
         resembled = partial(likely_samples, comparison, made, control, numpy_for(seed, "likely"))

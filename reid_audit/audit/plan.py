@@ -24,7 +24,12 @@ from reid_audit.audit.setup import Setup
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.observer import Noted, Observer
 from reid_audit.records import Reduced
+from reid_audit.reference.signals import VIEWS
 
+EPOCHS = 0.5
+"""Share of the epochs a recipe allows that training is thought to take."""
+TRAINING_PASSES = 3.5
+"""What a training step costs, in passes."""
 UNKNOWN = (500, 500)
 """Films of either side where nobody has counted them."""
 
@@ -40,6 +45,8 @@ class Plan:
     """None where there is no time for an attack, or no ceiling."""
     division: Division | None = None
     reduced: tuple[Reduced, ...] = ()
+    references: float = 0.0
+    """Seconds that the attacks leave for the reference models; they may take more where more is left."""
 
     @property
     def untried(self) -> bool:
@@ -61,6 +68,11 @@ class Plan:
             return meter.share(1.0)
         return meter.keeping(self.division.kept + later * self.attack_seconds())
 
+    def for_references(self, meter: Meter, observer: Observer) -> Pace:
+        """The reference models: what the attack has left over, and all that scoring and the control do not need."""
+        kept = 0.0 if self.division is None else self.division.kept - self.references
+        return Pace(meter.keeping(kept), observer)
+
     def for_scoring(self, meter: Meter, observer: Observer) -> Allowance:
         """Everything but the power control and the reports."""
         return self.for_control(meter, observer).keeping(0.0 if self.division is None else self.division.control)
@@ -79,12 +91,25 @@ def planned(setup: Setup, request: AuditRequest, films: Films, meter: Meter, obs
     speed = speed_of(setup.task, meter)
     work = work_of(request, setup, films)
     task, cost = measured(setup.task, request, meter, observer, speed)
-    division = divide(task, work, meter.left(), speed, cost)
+    asked = references_seconds(request, work, speed)
+    division = divide(task, work, meter.left() - asked, speed, cost)
+    if division.steps < work.steps and request.policy.references.when != "required":
+        asked, division = 0.0, divide(task, work, meter.left(), speed, cost)
+    division = replace(division, kept=division.kept + asked)
     task = replace(task, budget=task.budget.model_copy(update={"steps": division.steps or work.steps}))
     reduced = tuple(made_smaller(setup.task, task, work, division))
     for one in reduced:
         observer.notice(Noted(f"{one.stage.replace('_', ' ')}: {one.done} of {one.of} {one.unit}, to fit the budget"))
-    return Plan(replace(setup, task=task), speed, cost, division, reduced)
+    return Plan(replace(setup, task=task), speed, cost, division, reduced, asked)
+
+
+def references_seconds(request: AuditRequest, work: Work, speed: Speed) -> float:
+    """Of training and asking the reference models the policy asks for; 0 where they cannot be had."""
+    recipe = request.policy.references
+    if recipe.when == "off" or not work.others:
+        return 0.0
+    passes = TRAINING_PASSES * EPOCHS * recipe.epochs * min(0.5, 1.0 - work.others / work.films) + VIEWS
+    return recipe.count * passes * work.films * speed.image
 
 
 def work_of(request: AuditRequest, setup: Setup, films: Films) -> Work:

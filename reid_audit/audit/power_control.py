@@ -17,6 +17,7 @@ from reid_audit.audit.cohorts import Canaries, planted_side
 from reid_audit.audit.evidence import linked_canaries
 from reid_audit.audit.plan import Plan
 from reid_audit.audit.recognition import recognised_canaries
+from reid_audit.audit.references import Referenced
 from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.state import AuditState
 from reid_audit.budget import Meter, OutOfTime
@@ -54,6 +55,8 @@ class Clocked:
     meter: Meter
     corrected: bool = True
     """Whether with the correction of the training batch size."""
+    referenced: Referenced | None = None
+    """The reference models beside which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ def power_control(
         return absent(Reason.CONTROL_NOT_RUN), []
     if state.verdict([measured], runs).outcome is Outcome.FAIL:
         return absent(Reason.NOT_NEEDED), []
-    key = digest_of(context.inputs, cohorts.holdout, request.policy.level, clocked.corrected)
+    beside = None if clocked.referenced is None else clocked.referenced.digest
+    key = digest_of(context.inputs, cohorts.holdout, request.policy.level, clocked.corrected, beside)
     known = cache.load(key)
     if known is not None:
         context.observer.notice(Noted("attack_power: kept from an earlier audit of the same inputs"))
@@ -126,13 +130,18 @@ def planted(
     power: Measurement
     recognised: Measurement
     power, recognised = absent(Reason.BUDGET)
+    known = clocked.referenced
+    wanted = None if known is None else known.wanted(canaries.films)
+    beside = None if known is None else known.planted(canaries.films, canaries.others)
     try:
-        copy = canaries.plant(plan.setup.task, holdout, request.seed, allowed.pace)
+        copy = canaries.plant(plan.setup.task, holdout, request.seed, allowed.pace, wanted)
         task = replace(plan.setup.task, target=copy)
         metric = 0.0 if plan.speed is None else plan.speed.metric(task, task.samples)
         asked = allowed.before(["linkage"], len(holdout.images)).keeping(metric + plan.attack_seconds())
         with suppress(OutOfTime):
-            recognised = recognised_canaries(task, compared, asked, seed=request.seed, corrected=clocked.corrected)
+            recognised = recognised_canaries(
+                task, compared, asked, seed=request.seed, corrected=clocked.corrected, beside=beside
+            )
         task = with_metrics(task, allowed.pace)
     except OutOfTime:
         return (power, recognised), None
@@ -142,10 +151,11 @@ def planted(
     return (power, recognised), summarise("attack_power", made)
 
 
-def digest_of(inputs: str, holdout: Cohort, level: float, corrected: bool) -> str:
-    """SHA-256 of all this control depends on: the attack's inputs, and the hold-out films with all said of them."""
+def digest_of(inputs: str, holdout: Cohort, level: float, corrected: bool, beside: str | None = None) -> str:
+    """SHA-256 of all this control depends on: the attack's inputs, what reference models say (``beside``), and
+    the hold-out films with all said of them."""
     people = [holdout.patients.tolist(), holdout.strata.tolist(), holdout.labels.tolist()]
-    whole = hashlib.sha256(json.dumps([inputs, level, corrected, people]).encode())
+    whole = hashlib.sha256(json.dumps([inputs, level, corrected, beside, people]).encode())
     for image in holdout.images:
         whole.update(image.contiguous().numpy().tobytes())
     return whole.hexdigest()

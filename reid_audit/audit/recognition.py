@@ -13,6 +13,7 @@ from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.allowance import Allowance, late, unlimited
 from reid_audit.audit.attack_runs import numpy_for
 from reid_audit.audit.cohorts import Turns
+from reid_audit.audit.references import Beside
 from reid_audit.budget import OutOfTime
 from reid_audit.network.difference import displacement
 from reid_audit.network.ordinary import prior_batches
@@ -23,6 +24,8 @@ from reid_audit.score.membership.families import MembershipScores, membership_sc
 from reid_audit.score.membership.inference import (
     FEWEST_HOLDOUT,
     MEMBERSHIP,
+    OF_ANSWERS,
+    REFERENCES,
     MembershipOutcome,
     membership,
     membership_control,
@@ -41,11 +44,12 @@ def membership_of(
     *,
     rows: NDArray[np.int64] | None = None,
     corrected: bool = True,
+    beside: Beside | None = None,
 ) -> MembershipScores:
     """Membership scores of the films compared under the task's weights. ``task`` may hold a copy with canaries.
 
     rows: films in the order in which they are asked about, as far as the time allowed reaches; all in theirs without.
-    Raises OutOfTime.
+    beside: reference models for the same films; the answers are then scored against theirs. Raises OutOfTime.
     """
     allowed, device = allowed or unlimited(), task.space.mean.device
     turns = None if rows is None else torch.from_numpy(rows)
@@ -60,9 +64,24 @@ def membership_of(
         corrected=corrected,
     )
     if task.base is None:
-        return ask()
-    ordinary = prior_batches(task.space, task.inputs, ORDINARY)
-    return ask(path=displacement(task.target, task.base), ordinary=ordinary)
+        known = ask()
+    else:
+        ordinary = prior_batches(task.space, task.inputs, ORDINARY)
+        known = ask(path=displacement(task.target, task.base), ordinary=ordinary)
+    return known if beside is None else against(known, task, beside, allowed, rows)
+
+
+def against(
+    known: MembershipScores, task: AttackTask, beside: Beside, allowed: Allowance, rows: NDArray[np.int64] | None
+) -> MembershipScores:
+    """``known`` with the answers scored against the references in the place of the families that look at them alone.
+
+    Raises OutOfTime.
+    """
+    asked = None if rows is None else rows[: known.count]
+    scores = {name: each for name, each in known.scores.items() if name not in OF_ANSWERS}
+    scores[REFERENCES] = beside.score(task.target.module, allowed.pace, asked)
+    return replace(known, scores=scores)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,11 +96,13 @@ class Recognition:
     reduced: tuple[Reduced, ...] = ()
 
 
-def recognition(task: AttackTask, comparison: Comparison, allowed: Allowance, seed: int) -> Recognition:
+def recognition(
+    task: AttackTask, comparison: Comparison, allowed: Allowance, seed: int, beside: Beside | None = None
+) -> Recognition:
     """Membership of the patients the time allows, chosen by chance before a score is seen; of all without a ceiling."""
     turns = Turns.of(comparison.owners, numpy_for(seed, "turns")) if allowed.speed is not None else None
     try:
-        known = membership_of(task, comparison, allowed, rows=None if turns is None else turns.rows)
+        known = membership_of(task, comparison, allowed, rows=None if turns is None else turns.rows, beside=beside)
     except OutOfTime:
         nobody = () if turns is None else (Reduced(stage="membership", done=0, of=turns.ends.size, unit="patients"),)
         return Recognition(MembershipOutcome(late(*MEMBERSHIP)), reduced=nobody)
@@ -115,7 +136,13 @@ def too_few_in_time(measurement: Measurement) -> Measurement:
 
 
 def recognised_canaries(
-    task: AttackTask, planted: Comparison, allowed: Allowance, *, seed: int, corrected: bool
+    task: AttackTask,
+    planted: Comparison,
+    allowed: Allowance,
+    *,
+    seed: int,
+    corrected: bool,
+    beside: Beside | None = None,
 ) -> Measurement:
     """``membership_control``: would the same score find the canaries, who come first in ``planted``?
 
@@ -125,7 +152,7 @@ def recognised_canaries(
     rows = None
     if allowed.speed is not None:
         rows = np.concatenate([np.arange(count), count + numpy_for(seed, "turns").permutation(films - count)])
-    known = membership_of(task, planted, allowed, rows=rows, corrected=corrected)
+    known = membership_of(task, planted, allowed, rows=rows, corrected=corrected, beside=beside)
     owners = planted.owners.at(np.arange(films) if rows is None else rows[: known.count])
     others = owners.patients[~owners.is_member]
     if known.count < films and np.unique(others).size < FEWEST_HOLDOUT:

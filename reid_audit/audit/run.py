@@ -23,6 +23,7 @@ from reid_audit.audit.plan import Plan, planned
 from reid_audit.audit.power_control import Clocked, ControlCache, power_control
 from reid_audit.audit.predictors import predictors_for
 from reid_audit.audit.preprocessing_control import preprocessing_control
+from reid_audit.audit.references import Referenced, references_of
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
@@ -37,6 +38,7 @@ from reid_audit.records import (
     Metric,
     PreprocessSpec,
     Reason,
+    Reduced,
     Spend,
     StoppedBy,
     ToolInfo,
@@ -44,6 +46,7 @@ from reid_audit.records import (
     Verdict,
     replaced,
 )
+from reid_audit.reference.shelf import Shelf
 from reid_audit.report.evidence import Evidence
 from reid_audit.score.consensus import consensus
 from reid_audit.score.demographics import without_demographics
@@ -92,7 +95,9 @@ def run_audit(
     allowed = plan.for_scoring(meter, observer)
     cohorts = open_cohorts(films, replace(setup.frame, observer=observer, meter=allowed.pace.meter), request)
     tell_of_films(setup, cohorts, observer)
-    scored = score(setup, frozen.first, frozen.control, cohorts, request, allowed)
+    cache = cache or ControlCache()
+    referenced = references_of(setup.task, cohorts, request, plan.for_references(meter, observer), Shelf(cache.folder))
+    scored = score(setup, frozen.first, frozen.control, cohorts, request, allowed, referenced)
     observer.notice(StageStarted(Metric.PREPROCESS_FIT.value))
     rng = numpy_for(request.seed, "preprocessing")
     fitted = preprocessing_control(setup.task.target, setup.preprocessing, films, rng, observer)
@@ -100,12 +105,10 @@ def run_audit(
     scored = replace(
         scored, measurements=(*scored.measurements, fitted.measurement), fitting_training_films=fitted.best
     )
-    state = AuditState(request, setup, cohorts, now)
+    state = AuditState(request, setup, cohorts, now, None if referenced is None else referenced.summary)
     observer.notice(Noted(f"so far: {state.verdict([scored.measurements], frozen.runs).outcome.value}"))
-    clocked = Clocked(plan, meter, scored.found is None or scored.found.recognised.corrected)
-    extra, more = power_control(
-        scored.measurements, scored.space, state, frozen.runs, context, clocked, cache or ControlCache()
-    )
+    clocked = Clocked(plan, meter, scored.found is None or scored.found.recognised.corrected, referenced)
+    extra, more = power_control(scored.measurements, scored.space, state, frozen.runs, context, clocked, cache)
     runs = (*frozen.runs, *more)
     measurements = scored.measurements + extra
     repeats = tuple(relinked(made, scored, request) for made in frozen.repeats) if scored.found else ()
@@ -115,6 +118,14 @@ def run_audit(
     if scored.found is None:
         return Audited(result, None)
     return Audited(result, evidence_of(setup, scored.found, frozen.first, verdict, scored.space))
+
+
+def fewer_references(state: AuditState) -> tuple[Reduced, ...]:
+    """The reference models there was no time for."""
+    asked, had = state.request.policy.references, 0 if state.references is None else state.references.count
+    if asked.when == "off" or had == asked.count or state.request.policy.budget.seconds is None:
+        return ()
+    return (Reduced(stage="references", done=had, of=asked.count, unit="models"),)
 
 
 def tell_of_films(setup: Setup, cohorts: OpenedCohorts, observer: Observer) -> None:
@@ -190,6 +201,7 @@ def recorded(
         preprocess_fitting_training_films=scored.fitting_training_films,
         prior=setup.task.prior.card.model_copy(update={"overlap": state.overlap}),
         predictor=scored.found.demographics.predictor if scored.found else None,
+        references=state.references,
         cohorts=tuple(cohort.summary for cohort in state.cohorts.given),
         attack_runs=tuple(runs),
         measurements=measurements,
@@ -208,6 +220,7 @@ def recorded(
         reduced=(
             *clocked.plan.reduced,
             *state.cohorts.reduced(),
+            *fewer_references(state),
             *(scored.found.recognised.reduced if scored.found else ()),
         ),
         seed=request.seed,
@@ -239,6 +252,7 @@ def score(
     cohorts: OpenedCohorts,
     request: AuditRequest,
     allowed: Allowance,
+    referenced: Referenced | None = None,
 ) -> Scored:
     """Every measurement but the power control's."""
     space = fit_match_space(setup.prior_films)
@@ -264,6 +278,7 @@ def score(
         level=request.policy.level,
         predictors=lambda: predictors_for(setup.predictors, setup.prior_cohort, setup.prior_origin, cohorts, request),
         allowed=allowed,
+        beside=None if referenced is None else referenced.compared(cohorts),
     )
     return Scored(space, (*found.measurements, *moved()), found)
 

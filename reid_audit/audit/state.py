@@ -10,7 +10,7 @@ from reid_audit.audit.cohorts import OpenedCohorts
 from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.setup import Setup
 from reid_audit.judge import Case, Overlap, judge_seeds
-from reid_audit.records import AttackRun, Measurement, Verdict
+from reid_audit.records import AttackRun, Measurement, ReferenceSummary, Verdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +21,8 @@ class AuditState:
     setup: Setup
     cohorts: OpenedCohorts
     now: datetime
+    references: ReferenceSummary | None = None
+    """The reference models that membership was scored against."""
 
     @property
     def overlap(self) -> Overlap:
@@ -31,6 +33,6 @@ class AuditState:
         """The verdict on what each attack seed ``measured``, the request's seed first."""
         cohorts = (cohort.summary for cohort in self.cohorts.given)
         file, network = self.setup.checkpoint.summary, self.setup.task.target.match
-        case = Case.of(measured[0], file, network, self.overlap, cohorts, runs)
+        case = Case.of(measured[0], file, network, self.overlap, cohorts, runs, self.references)
         policy, waivers = self.request.policy, self.request.waivers
         return judge_seeds(case, measured, self.request.seed, policy, waivers=waivers, today=self.now.date())

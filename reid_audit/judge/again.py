@@ -26,7 +26,15 @@ def case_of(found: AuditResult) -> Case:
     """The case a finished run makes."""
     whole = AttackRun(name="target", spend=found.spend)
     runs = (*found.attack_runs, whole)
-    return Case.of(found.measurements, found.checkpoint, found.architecture, found.prior.overlap, found.cohorts, runs)
+    return Case.of(
+        found.measurements,
+        found.checkpoint,
+        found.architecture,
+        found.prior.overlap,
+        found.cohorts,
+        runs,
+        found.references,
+    )
 
 
 def judge_again(found: AuditResult, policy: Policy, *, waivers: Sequence[Waiver] = (), today: date) -> Verdict:

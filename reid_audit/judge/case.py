@@ -19,6 +19,7 @@ from reid_audit.records import (
     Measurement,
     Metric,
     Reason,
+    ReferenceSummary,
     StoppedBy,
     find,
 )
@@ -41,6 +42,10 @@ class Case:
     has_holdout: bool
     network_doubts: tuple[str, ...] = ()
     """Why the network that was audited may not be the one that was trained."""
+    references: int = 0
+    """Reference models that membership was scored against."""
+    stores_statistics: bool = True
+    """Whether the network stores statistics of its training films; without, no reconstruction is known to work."""
 
     @classmethod
     def of(
@@ -51,6 +56,7 @@ class Case:
         prior_overlap: Overlap,
         cohorts: Iterable[CohortSummary],
         runs: Iterable[AttackRun],
+        references: ReferenceSummary | None = None,
     ) -> Case:
         """The case an audit makes, running or finished."""
         roles = {cohort.role for cohort in cohorts}
@@ -62,6 +68,8 @@ class Case:
             has_reference="reference" in roles,
             has_holdout="holdout" in roles,
             network_doubts=network.doubts,
+            references=0 if references is None else references.count,
+            stores_statistics=network.data_statistics > 0,
         )
 
     def find(self, metric: Metric) -> Measurement:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date
 
+from reid_audit.judge import basis
 from reid_audit.judge import controls as control_rows
 from reid_audit.judge import gates as gate_rows
 from reid_audit.judge.case import Case
@@ -49,13 +50,16 @@ def judge(case: Case, policy: Policy, *, waivers: Sequence[Waiver] = (), today: 
     gates = tuple(gate_rows.decide(gate, rules) for gate in policy.gates)
     implied = tuple(gate_rows.decide(Gate(metric=m), rules) for m in CORE if policy.gate(m) is None)
     settled = any(row.status == "breach" for row in gates)
-    controls = tuple(
+    decided = tuple(
         control_rows.decide(control, case, policy.controls, screening=screening, settled=settled)
         for control in CONTROLS
     )
+    controls = basis.with_stand_in(decided, case, policy)
     needed: tuple[GateDecision | ControlDecision, ...] = (*gates, *(() if screening else implied), *controls)
-    gaps = (*_general(case, screening=screening), *_gaps(needed))
-    return verdict_of(gates, controls, gaps, demotions, _warnings(waivers, gates, case), screening=screening)
+    gaps = (*_general(case, screening=screening), *basis.lacking(case, policy, screening=screening), *_gaps(needed))
+    warnings = _warnings(waivers, gates, case)
+    found = verdict_of(gates, controls, gaps, demotions, warnings, screening=screening)
+    return basis.named(found, case, policy)
 
 
 def verdict_of(

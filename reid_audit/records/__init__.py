@@ -24,6 +24,7 @@ from reid_audit.records.policy import (
     Scaling,
     Waiver,
 )
+from reid_audit.records.references import References, ReferenceSummary, TaughtBy
 from reid_audit.records.result import (
     EXIT_CODES,
     ArchMatch,
@@ -113,10 +114,13 @@ __all__ = [
     "Record",
     "Reduced",
     "ReducedStage",
+    "ReferenceSummary",
+    "References",
     "Scaling",
     "Sha256",
     "Spend",
     "StoppedBy",
+    "TaughtBy",
     "ToolInfo",
     "Unit",
     "Unmeasured",

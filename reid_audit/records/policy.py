@@ -11,6 +11,7 @@ from reid_audit.records.base import Fraction, Record, Sha256
 from reid_audit.records.controls import CONTROLS, Controls
 from reid_audit.records.gates import Gate
 from reid_audit.records.metrics import Metric
+from reid_audit.records.references import References
 from reid_audit.records.table import default_gates
 
 
@@ -144,6 +145,7 @@ class Policy(Record):
     head: Literal["softmax", "sigmoid", "regression"] | None = None
     """What the outputs are: exclusive classes, independent answers, numbers. Weights do not tell; None: a guess."""
     budget: Budget = Budget()
+    references: References = References()
     level: Fraction = 0.10
     """False-discovery rate of ``reidentified_patients``."""
     repeats: PositiveInt = 1

@@ -12,6 +12,7 @@ from reid_audit.records.base import Record, Sha256
 from reid_audit.records.controls import Comparison, Control
 from reid_audit.records.metrics import Measurement, Metric, Reason, replaced
 from reid_audit.records.policy import Budget, Policy, PreprocessFit, PreprocessSpec, Scaling, Waiver
+from reid_audit.records.references import ReferenceSummary
 
 
 class Outcome(StrEnum):
@@ -49,7 +50,7 @@ class Spend(Record):
     stopped_by: StoppedBy
 
 
-ReducedStage = Literal["films", "metric", "attack", "membership", "batch_correction", "attack_power"]
+ReducedStage = Literal["films", "metric", "attack", "references", "membership", "batch_correction", "attack_power"]
 
 
 class Reduced(Record):
@@ -59,7 +60,7 @@ class Reduced(Record):
     done: NonNegativeInt
     """How much of it was done; 0: left out."""
     of: PositiveInt
-    unit: Literal["patients", "images", "steps", "passes", "runs"]
+    unit: Literal["patients", "images", "steps", "passes", "runs", "models"]
 
 
 class ToolInfo(Record):
@@ -414,6 +415,8 @@ class AuditResult(Record):
     prior: PriorCard
     predictor: PredictorCard | None = None
     """What read age and sex; None where nothing did."""
+    references: ReferenceSummary | None = None
+    """The reference models that membership was scored against; None: none."""
     cohorts: tuple[CohortSummary, ...] = ()
     attack_runs: tuple[AttackRun, ...] = ()
     measurements: tuple[Measurement, ...] = ()

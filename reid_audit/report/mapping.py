@@ -46,6 +46,7 @@ from reid_audit.report.wire import (
     PublicPreprocessFit,
     PublicPrior,
     PublicReduced,
+    PublicReferences,
     PublicReport,
     PublicTool,
     PublicUnmeasured,
@@ -136,6 +137,11 @@ def _published(result: AuditResult) -> PublicReport:
         preprocess=_preprocess(result),
         prior=_prior(result),
         predictor=None if result.predictor is None else _predictor(result.predictor),
+        references=None
+        if result.references is None
+        else PublicReferences(
+            count=result.references.count, taught_by=result.references.taught_by, epochs=result.references.epochs
+        ),
         seeds=Seeds(master=result.seed),
         options=published(result.options, result.architecture.name),
         false_discovery_rate=result.policy.level,

@@ -36,6 +36,7 @@ from reid_audit.records import (
     ReducedStage,
     Sha256,
     StoppedBy,
+    TaughtBy,
 )
 
 SCHEMA: Literal["reid-audit/report/2"] = "reid-audit/report/2"
@@ -200,6 +201,15 @@ class PublicPredictor(Wire):
     sex_auc: FiniteFloat | None = None
     sex_accuracy: FiniteFloat | None = None
     overlap: Literal["disjoint", "overlap", "unknown"]
+
+
+class PublicReferences(Wire):
+    """The reference models that membership was scored against."""
+
+    count: NonNegativeInt
+    taught_by: TaughtBy
+    epochs: Annotated[tuple[NonNegativeInt, ...], Field(max_length=64)] = ()
+    """How long each was trained; 0 for one kept from an earlier audit."""
 
 
 class PublicCohort(Wire):
@@ -430,7 +440,7 @@ class PublicReduced(Wire):
     stage: ReducedStage
     done: NonNegativeInt
     of: NonNegativeInt
-    unit: Literal["patients", "images", "steps", "passes", "runs"]
+    unit: Literal["patients", "images", "steps", "passes", "runs", "models"]
 
 
 class PublicBudget(Wire):
@@ -481,6 +491,7 @@ class PublicReport(Wire):
     preprocess: PublicPreprocess
     prior: PublicPrior
     predictor: PublicPredictor | None = None
+    references: PublicReferences | None = None
     seeds: Seeds
     options: Annotated[tuple[PublicOption, ...], Field(max_length=64)] = ()
     false_discovery_rate: Fraction

@@ -80,6 +80,7 @@ REDUCED: dict[ReducedStage, str] = {
     "films": "Patients whose films were read, chosen by chance",
     "metric": "Images of the prior that the attack's metric was measured on",
     "attack": "Steps of each attack",
+    "references": "Reference models that membership was scored against",
     "membership": "Patients whose membership was asked, chosen by chance before any score was seen",
     "batch_correction": "Passes for the correction of the training batch size",
     "attack_power": "Attacks on planted patients, without which there is no PASS",

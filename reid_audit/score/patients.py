@@ -61,6 +61,11 @@ class Pool:
         """Per-film scores [..., N] -> per-patient maximum over the drawn films [..., P]."""
         return np.asarray(np.maximum.reduceat(scores[..., self.films], self.starts, axis=-1))
 
+    def mean_by_patient(self, scores: Floats) -> Floats:
+        """Per-film scores [..., N] -> per-patient mean over the drawn films [..., P]."""
+        counts = np.diff(np.r_[self.starts, self.films.size])
+        return np.asarray(np.add.reduceat(scores[..., self.films], self.starts, axis=-1) / counts)
+
     def levelled(self, values: Floats) -> Floats:
         """[P] values with each film class shifted and scaled to one pooled median and quartile range (label-free)."""
         result = np.empty(values.shape, dtype=np.float64)

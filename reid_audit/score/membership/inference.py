@@ -25,7 +25,10 @@ from reid_audit.score.calibration import (
 )
 from reid_audit.score.patients import Owners, Pool, pool
 
-FAMILIES = ("moments", "loss", "margin", "stationarity", "difference")
+REFERENCES = "references"
+OF_ANSWERS = ("loss", "margin")
+"""Families that look at the answers alone: the score against reference models takes their place."""
+FAMILIES = ("moments", *OF_ANSWERS, "stationarity", "difference", REFERENCES)
 """Score families that may be given, in the order they are named in notes."""
 GRID = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """False positive rates of the published ROC curve."""
@@ -70,7 +73,8 @@ def membership(
         return _unmeasured(Reason.TOO_FEW_REFERENCE)
     if people.others < FEWEST_HOLDOUT:
         return _unmeasured(Reason.TOO_FEW_HOLDOUT)
-    table = np.stack([people.levelled(row) for row in people.by_patient(films)])
+    persons = np.stack([joined(name, row, people) for name, row in zip(names, films, strict=True)])
+    table = np.stack([people.levelled(row) for row in persons])
     rates = [_corrected(table[i], people, rng, len(names), draws) for i in range(len(names))]
     ranks = [_corrected_auc(table[i], people, rng, len(names), draws) for i in range(len(names))]
     tpr, auc = worst(rates), worst(ranks)
@@ -86,9 +90,14 @@ def membership(
         by_family=tuple((name, ranks[i].value, rates[i].value) for i, name in enumerate(names)),
         ids=people.ids,
         is_member=people.is_member,
-        scores=people.by_patient(films)[most],
+        scores=persons[most],
         patient_p=_each(table[most], people),
     )
+
+
+def joined(family: str, scores: Floats, people: Pool) -> Floats:
+    """Per-film scores [N] -> per patient [P]: likelihood ratios of films add up, of other scores the largest counts."""
+    return people.mean_by_patient(scores) if family == REFERENCES else people.by_patient(scores)
 
 
 MEMBERSHIP = (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR, Metric.MEMBERSHIP_MAX_P)
@@ -106,8 +115,9 @@ def membership_control(families: Mapping[str, Floats], owners: Owners) -> Measur
     canaries = np.unique(patients[is_canary])
     others = np.unique(patients[~is_canary])
     best = 0.0
-    for scores in families.values():
-        highest = {patient: float(scores[patients == patient].max()) for patient in (*canaries, *others)}
+    for family, scores in families.items():
+        join = np.mean if family == REFERENCES else np.max
+        highest = {patient: float(join(scores[patients == patient])) for patient in (*canaries, *others)}
         best = max(best, tpr_at(np.array([highest[p] for p in canaries]), np.array([highest[p] for p in others])))
     return Measured(metric=Metric.MEMBERSHIP_CONTROL, value=best, control=0.01, n=int(canaries.size))
 

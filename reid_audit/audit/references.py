@@ -1,0 +1,136 @@
+"""The reference models of an audit: what they are taught, on whose films, and what they say beside the network."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from reid_audit.attack.interface import AttackTask
+from reid_audit.audit.cohorts import OpenedCohorts, side_ids
+from reid_audit.audit.request import AuditRequest
+from reid_audit.budget import OutOfTime, Pace
+from reid_audit.network.answers import outputs_of, own_answers, taught_answers
+from reid_audit.observer import Noted
+from reid_audit.records import ReferenceSummary, TaughtBy
+from reid_audit.reference.models import ReferenceModels, pool_of, reference_models
+from reid_audit.reference.shelf import Shelf
+from reid_audit.reference.signals import signals
+from reid_audit.reference.training import PASS, Lesson
+from reid_audit.score.calibration import Floats
+from reid_audit.score.membership.against_references import against_references
+from reid_audit.score.membership.observed import Observed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """Reference models for the films of one comparison."""
+
+    lesson: Lesson
+    models: ReferenceModels
+    rows: NDArray[np.int64]
+    """[N] where each film of the comparison is in the pool."""
+
+    def score(self, module: nn.Module, pace: Pace, asked: NDArray[np.int64] | None = None) -> Floats:
+        """Member-likeness of the films of the comparison, or of those ``asked``, under ``module``. Raises OutOfTime."""
+        rows = self.rows if asked is None else self.rows[asked]
+        own = signals(module, self.lesson, rows, pace, "membership: beside the references")
+        models = self.models.at(rows)
+        return against_references(Observed(own, models.signals, models.inside))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Referenced:
+    """The reference models of one audit. Films of the pool: training films, then all of the hold-out."""
+
+    lesson: Lesson
+    models: ReferenceModels
+    taught_by: TaughtBy
+    training_films: int
+
+    @property
+    def summary(self) -> ReferenceSummary:
+        """What may be published of them."""
+        return ReferenceSummary(count=self.models.count, taught_by=self.taught_by, epochs=self.models.epochs)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what they say."""
+        said = (self.models.inside, self.models.signals, self.lesson.wanted.double().numpy())
+        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in said)).hexdigest()
+
+    def compared(self, cohorts: OpenedCohorts) -> Beside:
+        """For the comparison of both sides without the canaries."""
+        others = np.arange(len(self.lesson.images) - self.training_films)
+        if cohorts.canaries is not None:
+            others = cohorts.canaries.others
+        return self._beside(np.concatenate([np.arange(self.training_films), self.training_films + others]))
+
+    def planted(self, canaries: NDArray[np.int64], others: NDArray[np.int64]) -> Beside:
+        """For the comparison of the canaries, rows of the hold-out, with the others of it."""
+        return self._beside(self.training_films + np.concatenate([canaries, others]))
+
+    def wanted(self, holdout: NDArray[np.int64]) -> Tensor:
+        """Answers to films of the hold-out."""
+        return self.lesson.wanted[torch.from_numpy(self.training_films + holdout)]
+
+    def _beside(self, rows: NDArray[np.int64]) -> Beside:
+        return Beside(self.lesson, self.models, rows)
+
+
+def references_of(
+    task: AttackTask, cohorts: OpenedCohorts, request: AuditRequest, pace: Pace, shelf: Shelf
+) -> Referenced | None:
+    """The reference models the policy asks for, as far as the time reaches; None where there are none.
+
+    Films of both sides are pooled, canaries included, and dealt out blind to their side.
+    """
+    recipe, reference, holdout = request.policy.references, cohorts.reference, cohorts.holdout
+    if recipe.when == "off" or reference is None or holdout is None or task.target.match.head == "features":
+        return None
+    images = torch.cat([reference.images, holdout.images])
+    words = np.concatenate([reference.labels, holdout.labels])
+    try:
+        lesson, taught_by = lesson_of(task, images, words, pace)
+    except OutOfTime:
+        return None
+    if lesson is None:
+        pace.observer.notice(Noted("no reference models: a network of numbers needs --label"))
+        return None
+    patients = np.concatenate([side_ids("T", reference.patients), side_ids("H", holdout.patients)])
+    is_member = np.arange(len(images)) < len(reference.images)
+    pool = pool_of(lesson, patients.tolist(), is_member)
+    base = None if task.base is None else task.base.module
+    models = reference_models(
+        task.target, base, pool, task.preprocess, recipe, seed=request.seed, pace=pace, shelf=shelf
+    )
+    return Referenced(lesson, models, taught_by, len(reference.images)) if models.count else None
+
+
+def lesson_of(task: AttackTask, images: Tensor, words: NDArray[np.str_], pace: Pace) -> tuple[Lesson | None, TaughtBy]:
+    """What references are taught about ``images``: the manifest's labels, else the network's own answers.
+
+    None for a regression without labels: it tells its own numbers without error. Raises OutOfTime.
+    """
+    kind, device = task.target.match.head, task.space.mean.device
+
+    def prepare(part: Tensor) -> Tensor:
+        return task.inputs(part.to(device)).contiguous(memory_format=torch.channels_last)
+
+    seen: list[Tensor] = []
+    own: list[Tensor] = []
+    with torch.no_grad():
+        for part in pace.over("what the references are taught", torch.split(images, PASS), len(images), size=len):
+            outputs = outputs_of(task.target.module(prepare(part))).cpu()
+            seen += [outputs] if outputs.dim() == 2 else []  # a map of answers is kept, not one of numbers
+            own.append(own_answers(kind, outputs))
+    taught = taught_answers(kind, torch.cat(seen), words) if seen else None
+    if taught is None and kind == "regression":
+        return None, "answers"
+    return Lesson(images, torch.cat(own) if taught is None else taught, kind, prepare), (
+        "answers" if taught is None else "labels"
+    )

@@ -1,0 +1,59 @@
+"""What a PASS rests on beside its gates: reconstruction, and membership with or without reference models."""
+
+from __future__ import annotations
+
+from reid_audit.judge.case import Case
+from reid_audit.records import Control, ControlDecision, Gap, Outcome, Policy, Verdict
+
+WEAK = "Membership without reference models: weak."
+"""Single patients that stand out only beside networks that never saw them stay unseen."""
+
+
+def stands_in(controls: tuple[ControlDecision, ...], case: Case, policy: Policy) -> bool:
+    """Whether membership with references takes the place of the reconstruction of planted patients.
+
+    Only on a network that stores no statistics of its films, on which no reconstruction is known to work; where the
+    same references found the planted patients; and where the policy allows it. Who can rebuild a film can recognise it.
+    """
+    met = any(row.control is Control.MEMBERSHIP_CONTROL and row.status == "met" for row in controls)
+    return policy.references.stands_in and case.references > 0 and not case.stores_statistics and met
+
+
+def with_stand_in(controls: tuple[ControlDecision, ...], case: Case, policy: Policy) -> tuple[ControlDecision, ...]:
+    """``controls``, of which an ``attack_power`` that is not met is not required where ``stands_in``."""
+    if not stands_in(controls, case, policy):
+        return controls
+    spared = {"status": "not_required", "lacking": False, "text": "", "remedy": ""}
+    return tuple(row.model_copy(update=spared) if _unmet(row) else row for row in controls)
+
+
+def _unmet(row: ControlDecision) -> bool:
+    return row.control is Control.ATTACK_POWER and row.status != "met"
+
+
+def lacking(case: Case, policy: Policy, *, screening: bool) -> tuple[Gap, ...]:
+    """The gap of a policy that requires reference models an audit does not have."""
+    if policy.references.when != "required" or case.references or screening:
+        return ()
+    return (
+        Gap(
+            text="membership was scored without reference models, which the policy requires",
+            remedy="raise --budget, name the training labels with --label, or give films of both sides",
+        ),
+    )
+
+
+def named(verdict: Verdict, case: Case, policy: Policy) -> Verdict:
+    """A PASS that says what it rests on; every other verdict as it is."""
+    if verdict.outcome is not Outcome.PASS or verdict.screening:
+        return verdict
+    count = f"{case.references} reference model{'' if case.references == 1 else 's'}"
+    if stands_in(verdict.controls, case, policy) and any(_unmet(row) for row in verdict.controls):
+        beside = f" {len(verdict.waived)} waived." if verdict.waived else ""
+        reason = (
+            "No reconstruction is known to work on this kind of network, so the PASS rests on membership: scored with "
+            f"{count} it found nothing, and its control shows it would have.{beside}"
+        )
+        return verdict.model_copy(update={"reason": reason})
+    said = f"Membership with {count}." if case.references else WEAK
+    return verdict.model_copy(update={"reason": f"{verdict.reason} {said}"})

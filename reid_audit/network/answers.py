@@ -1,0 +1,122 @@
+"""What a network was taught to answer about each image, and how far it does: the signal of membership inference.
+
+    phi(x, y) = log p_y - log (1 - p_y) = z_y - log sum_{k != y} exp z_k        softmax
+    phi(x, y) = mean_k (2 y_k - 1) z_k                                          independent yes/no answers
+    phi(x, y) = -log (mean_k (z_k - y_k)^2 + 1e-6)                              numbers
+
+The logit-scaled confidence of Carlini et al. (S&P 2022), whose distribution over networks is close to Gaussian. Dense
+outputs are averaged over positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional
+
+from reid_audit.network.heads import HeadKind, meaning
+
+LEAST_SQUARE = 1e-6
+"""Added to the squared error of a number, so that one told exactly does not outweigh all others."""
+
+
+def outputs_of(output: object) -> Tensor:
+    """[N, K, *] what a network returns: a tensor, the first of a tuple, or a dict's first value."""
+    if isinstance(output, dict):
+        output = next(iter(output.values()))
+    if isinstance(output, Sequence):
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise TypeError(f"a network output of type {type(output).__name__} has no answers")
+    return output if output.dim() > 2 else output.reshape(len(output), -1)
+
+
+def asked_as(kind: HeadKind, outputs: Tensor) -> HeadKind:
+    """``softmax``, ``sigmoid`` or ``regression``: how outputs [N, K, *] of a head are read."""
+    kind = "softmax" if kind == "segmentation" else kind
+    return meaning(kind, outputs.shape[1])
+
+
+def own_answers(kind: HeadKind, outputs: Tensor) -> Tensor:
+    """The network's own: [N, *] the largest of exclusive classes, else [N, K, *] yes, no or the number itself."""
+    kind = asked_as(kind, outputs)
+    if kind == "softmax":
+        answers = outputs.argmax(1)
+        return answers.to(torch.uint8) if outputs.dim() > 2 and outputs.shape[1] <= 256 else answers
+    return outputs.clone() if kind == "regression" else (outputs > 0).to(outputs)
+
+
+def taught_answers(kind: HeadKind, outputs: Tensor, words: NDArray[np.str_]) -> Tensor | None:
+    """The manifest's ``words`` [N] as answers of a head with outputs [N, K]; None where that cannot be said.
+
+    Which word means which output is not in the file: the assignment under which the images given are decided best is
+    taken, whoever of them was in training. Words of a regression with one output are numbers, scaled and shifted to the
+    outputs by least squares. None where a word is missing, there are more of them than outputs, several outputs may be
+    true at once, or outputs are dense.
+    """
+    kind = asked_as(kind, outputs)
+    if "" in words or outputs.dim() > 2:
+        return None
+    if kind == "regression":
+        return _taught_numbers(outputs, words)
+    known, numbers = np.unique(words, return_inverse=True)
+    binary = outputs.shape[1] == 1
+    logits = torch.cat([torch.zeros_like(outputs), outputs], dim=1) if binary else outputs
+    if (kind == "sigmoid" and not binary) or not 1 < known.size <= logits.shape[1]:
+        return None
+    numbered = torch.from_numpy(numbers.reshape(-1)).to(logits.device)
+    chances = logits.log_softmax(1)
+    gains = torch.stack([chances[numbered == number].sum(0) for number in range(known.size)])
+    _, classes = linear_sum_assignment(gains.double().cpu().numpy(), maximize=True)
+    answers = torch.from_numpy(classes).to(numbered)[numbered]
+    return answers[:, None].to(outputs) if binary else answers
+
+
+def _taught_numbers(outputs: Tensor, words: NDArray[np.str_]) -> Tensor | None:
+    try:
+        numbers = words.astype(np.float64)
+    except ValueError:
+        return None
+    given = outputs[:, 0].double().cpu().numpy()
+    if outputs.shape[1] != 1 or not np.isfinite(numbers).all() or np.ptp(numbers) == 0:
+        return None
+    slope, shift = np.polyfit(numbers, given, 1)
+    return torch.from_numpy(slope * numbers + shift)[:, None].to(outputs)
+
+
+def mean_loss(kind: HeadKind, outputs: Tensor, wanted: Tensor) -> Tensor:
+    """Training loss of outputs [N, K, *] under answers; scalar."""
+    kind = asked_as(kind, outputs)
+    if kind == "softmax":
+        return functional.cross_entropy(outputs, wanted.long())
+    if kind == "sigmoid":
+        return functional.binary_cross_entropy_with_logits(outputs, wanted)
+    return 0.5 * (outputs - wanted).square().mean()
+
+
+def log_odds(kind: HeadKind, outputs: Tensor, wanted: Tensor) -> Tensor:
+    """[N] phi of each image from outputs [N, K, *] under its answers."""
+    kind = asked_as(kind, outputs)
+    if kind == "softmax":
+        place = wanted.long().unsqueeze(1)
+        chosen = outputs.gather(1, place)
+        others = outputs.scatter(1, place, -torch.inf).logsumexp(1, keepdim=True)
+        return (chosen - others).flatten(1).mean(1)
+    if kind == "sigmoid":
+        return ((2.0 * wanted - 1.0) * outputs).flatten(1).mean(1)
+    return -((outputs - wanted).square().flatten(1).mean(1) + LEAST_SQUARE).log()
+
+
+def right(kind: HeadKind, outputs: Tensor, wanted: Tensor) -> Tensor:
+    """[N] share of each image's answers that the network gives too; for numbers, minus the absolute error."""
+    kind = asked_as(kind, outputs)
+    if kind == "softmax":
+        return (outputs.argmax(1) == wanted).float().reshape(len(outputs), -1).mean(1)
+    if kind == "sigmoid":
+        return ((outputs > 0) == (wanted > 0.5)).float().flatten(1).mean(1)
+    return -(outputs - wanted).abs().flatten(1).mean(1)

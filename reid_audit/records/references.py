@@ -1,0 +1,45 @@
+"""The ``[references]`` table: networks of the same kind whose training films are known, which membership is scored
+against."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from reid_audit.records.base import Record
+
+
+class References(Record):
+    """Whether reference models are trained, how many, and how."""
+
+    when: Literal["required", "when-possible", "off"] = "off"
+    """``required``: a PASS needs them. ``when-possible``: as many as there is time for. ``off``: none."""
+    count: PositiveInt = Field(default=4, le=64)
+    """Reference models; each learns a random part of the pooled patients, at most half of them."""
+    optimiser: Literal["adam", "sgd"] = "adam"
+    rate: PositiveFloat = 1e-3
+    """Learning rate."""
+    decay: NonNegativeFloat = 0.0
+    """Weight decay."""
+    batch: PositiveInt = 64
+    augmentation: Literal["none", "moved"] = "none"
+    """``moved``: shifts, rotations, zooms, flips, brightness and contrast."""
+    epochs: PositiveInt = Field(default=40, le=1000)
+    """At most; training ends earlier where a reference is as sure of the pooled films as the audited network is."""
+    stands_in: bool = True
+    """Whether membership with references and its control met stand in for ``attack_power`` on a network without
+    BatchNorm, on which no reconstruction is known to work: who can rebuild a film can recognise it."""
+
+
+TaughtBy = Literal["labels", "answers"]
+"""The manifest's labels, or the audited network's own answers where none are given."""
+
+
+class ReferenceSummary(Record):
+    """The reference models that membership was scored against."""
+
+    count: PositiveInt
+    taught_by: TaughtBy
+    epochs: tuple[NonNegativeInt, ...] = ()
+    """How long each was trained; 0 for one kept from an earlier audit."""

@@ -1,0 +1,157 @@
+"""All reference models of an audit, one after the other: trained or taken from the shelf, asked, and let go."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from reid_audit.arch.target import Target
+from reid_audit.budget import OutOfTime, Pace
+from reid_audit.observer import Noted
+from reid_audit.records import PreprocessSpec, References
+from reid_audit.reference.fresh import fresh
+from reid_audit.reference.parts import parts
+from reid_audit.reference.shelf import Shelf, key_of
+from reid_audit.reference.signals import Floats, signals
+from reid_audit.reference.training import Lesson, sureness, trained
+
+STEP = 1.25
+"""Factor between two levels of sureness that references are trained to."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """The films of both sides as references are trained on them, and whose they are."""
+
+    lesson: Lesson
+    patients: NDArray[np.int64]
+    """[N] number of each film's patient, in an order of content that no name and no side changes."""
+    members: int
+    """Patients the audited network was trained on; a reference is trained on as many, at most on half of all."""
+    digest: str
+    """SHA-256 of films, answers and which films are one patient's."""
+
+    @property
+    def share(self) -> float:
+        """Share of the patients in the part of one reference."""
+        return min(0.5, self.members / (int(self.patients.max()) + 1))
+
+
+def pool_of(lesson: Lesson, patients: Sequence[str], is_member: NDArray[np.bool_]) -> Pool:
+    """``lesson`` with its films' owners. The order of patients is that of their films' digests."""
+    answers = lesson.wanted.reshape(len(lesson.wanted), -1)
+    films = [_digest(image, answer) for image, answer in zip(lesson.images, answers, strict=True)]
+    own: dict[str, list[bytes]] = {}
+    for patient, film in zip(patients, films, strict=True):
+        own.setdefault(patient, []).append(film)
+    persons = {patient: hashlib.sha256(b"".join(sorted(digests))).digest() for patient, digests in own.items()}
+    place = {patient: number for number, patient in enumerate(sorted(persons, key=persons.__getitem__))}
+    whole = hashlib.sha256(b"".join(sorted(persons.values()))).hexdigest()
+    members = len({patient for patient, member in zip(patients, is_member.tolist(), strict=True) if member})
+    return Pool(lesson, np.array([place[patient] for patient in patients]), members, whole)
+
+
+def _digest(image: Tensor, answer: Tensor) -> bytes:
+    pixels, wanted = image.contiguous().numpy(), answer.double().contiguous().numpy()
+    return hashlib.sha256(pixels.tobytes() + wanted.tobytes()).digest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceModels:
+    """What K reference models say of N pooled films."""
+
+    inside: NDArray[np.bool_]
+    """[K, N] whether a film was in the training of a reference."""
+    signals: Floats
+    """[K, N] log odds of the taught answer."""
+    epochs: tuple[int, ...] = ()
+    """How long each was trained; 0 for one from the shelf."""
+
+    @property
+    def count(self) -> int:
+        """K."""
+        return len(self.inside)
+
+    def at(self, rows: NDArray[np.int64]) -> ReferenceModels:
+        """The same of some of the films."""
+        return ReferenceModels(self.inside[:, rows], self.signals[:, rows], self.epochs)
+
+
+def reference_models(
+    target: Target,
+    base: nn.Module | None,
+    pool: Pool,
+    spec: PreprocessSpec,
+    recipe: References,
+    *,
+    seed: int,
+    pace: Pace,
+    shelf: Shelf,
+) -> ReferenceModels:
+    """As many reference models as the recipe asks for, or as the time reaches; an even number of them.
+
+    Which patients a model learns is drawn from ``seed`` blind to the sides, so that the tests on its scores stay exact.
+    """
+    people = int(pool.patients.max()) + 1
+    inside = parts(people, recipe.count, pool.share, np.random.default_rng([seed, people]))[:, pool.patients]
+    sure = level_of(sureness(target.module, pool.lesson))
+    every = np.arange(len(pool.patients))
+    found: list[Floats] = []
+    epochs: list[int] = []
+    for number in range(recipe.count):
+        name = f"reference {number + 1} of {recipe.count}"
+        key = key_of(target, spec, recipe, films=pool.digest, sure=sure, seed=seed, number=number)
+        try:
+            module, took = _one(target, base, pool, recipe, sure, inside[number], key, pace, shelf, name)
+            found.append(signals(module, pool.lesson, every, pace, f"{name}: films"))
+        except OutOfTime:
+            break
+        epochs.append(took)
+        pace.observer.notice(Noted(f"{name}: {f'{took} epochs' if took else 'kept from an earlier audit'}"))
+    kept = len(found) if len(found) == recipe.count else len(found) // 2 * 2
+    values = np.stack(found[:kept]) if kept else np.zeros((0, len(every)))
+    return ReferenceModels(inside[:kept], values, tuple(epochs[:kept]))
+
+
+def _one(
+    target: Target,
+    base: nn.Module | None,
+    pool: Pool,
+    recipe: References,
+    sure: float | None,
+    inside: NDArray[np.bool_],
+    key: str,
+    pace: Pace,
+    shelf: Shelf,
+    name: str,
+) -> tuple[nn.Module, int]:
+    """A reference in evaluation mode, and the epochs it was trained for (0: it was kept)."""
+    with torch.random.fork_rng(devices=_devices(target.module)):
+        number = int(key[:12], 16)
+        torch.manual_seed(number)
+        module = fresh(target.module, base)
+        if shelf.load(key, module):
+            return module.eval().requires_grad_(False), 0
+        rows = torch.from_numpy(np.flatnonzero(inside))
+        took = trained(module, pool.lesson, rows, recipe, sure, seed=number, pace=pace, name=name)
+    shelf.save(key, module)
+    return module, took
+
+
+def level_of(sure: float | None) -> float | None:
+    """The next lower of 1, 1.25, 1.56, ... and of their inverses; None stays None."""
+    if sure is None:
+        return None
+    return round(STEP ** math.floor(math.log(max(sure, 1e-2)) / math.log(STEP) + 1e-9), 6)
+
+
+def _devices(module: nn.Module) -> list[torch.device]:
+    device = next(module.parameters()).device
+    return [device] if device.type == "cuda" else []

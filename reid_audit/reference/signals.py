@@ -1,0 +1,43 @@
+"""What a network says of every film under the answers it was taught: the audited one and its references alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from reid_audit.budget import Pace
+from reid_audit.network.answers import log_odds, outputs_of
+from reid_audit.reference.training import PASS, Lesson
+
+Floats = NDArray[np.float64]
+VIEWS = 2
+"""Ways in which a film is shown."""
+
+
+def views(images: Tensor) -> Iterator[Tensor]:
+    """Images [N, C, H, W] as they are, and mirrored."""
+    yield images
+    yield images.flip(-1)
+
+
+def signals(module: nn.Module, lesson: Lesson, rows: NDArray[np.int64], pace: Pace, stage: str) -> Floats:
+    """[len(rows)] log odds of the taught answer, mean over the views, in evaluation mode. Raises OutOfTime.
+
+    Several views of a film say more than one (Carlini et al., S&P 2022, section 6.2): a network that has seen a film
+    knows its neighbourhood.
+    """
+    asked = torch.from_numpy(rows)
+    found = []
+    with torch.no_grad():
+        for part in pace.over(stage, torch.split(asked, PASS), len(rows), size=len):
+            wanted = lesson.wanted[part]
+            shown = [
+                log_odds(lesson.kind, outputs := outputs_of(module(lesson.prepare(view))), wanted.to(outputs.device))
+                for view in views(lesson.images[part])
+            ]
+            found.append(torch.stack(shown).mean(0).double().cpu())
+    return np.asarray(torch.cat(found).numpy(), dtype=np.float64) if found else np.zeros(0)
