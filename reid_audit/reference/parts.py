@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,13 +13,13 @@ def parts(people: int, count: int, share: float, rng: np.random.Generator) -> ND
     of 0.5: after whole rounds every patient was in exactly as many parts of that many models as any other, and which
     side a patient is on plays no role. A share above 0.5 counts as 0.5: every film needs networks that never saw it.
     """
-    size = max(1, round(min(0.5, share) * people))
+    size = max(1, int(min(0.5, share) * people))
     per_round = max(1, people // size)
     inside = np.zeros((count, people), dtype=bool)
     for first in range(0, count, per_round):
         order = rng.permutation(people)
         for number in range(first, min(count, first + per_round)):
             begin = (number - first) * size
-            last = number - first == per_round - 1 and per_round == math.ceil(people / size)
-            inside[number, order[begin : people if last else begin + size]] = True
+            rest = share >= 0.5 and number % per_round == per_round - 1
+            inside[number, order[begin : people if rest else begin + size]] = True
     return inside

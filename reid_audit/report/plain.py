@@ -64,6 +64,8 @@ def meaning(report: PublicReport) -> str:
     power = next((c.status for c in report.controls if c.name == "attack_power"), None)
     if power == "met":
         return "Nothing was found at this budget, and the same attack was shown to find planted patients."
+    if report.references is not None and not report.architecture.data_statistics and power == "not_required":
+        return f"{text} It rests on membership: beside the same references the planted patients were found."
     return f"{text} That the attack can find patients was not shown, and the policy did not ask for it."
 
 

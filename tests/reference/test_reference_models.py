@@ -1,0 +1,201 @@
+"""Reference models: from scratch, blind to the sides, stopped in time, kept, and good for telling members."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "network"))
+
+from small import SPEC, blobs, convnet, target_of
+
+from reid_audit.arch.target import Target
+from reid_audit.budget import Meter, Pace, unhurried
+from reid_audit.network.answers import log_odds, own_answers, taught_answers
+from reid_audit.preprocess import to_network
+from reid_audit.records import References
+from reid_audit.reference.fresh import fresh
+from reid_audit.reference.models import Pool, ReferenceModels, level_of, pool_of, reference_models
+from reid_audit.reference.shelf import Shelf
+from reid_audit.reference.signals import signals
+from reid_audit.reference.training import Lesson, sureness
+from reid_audit.score.calibration import auc
+from reid_audit.score.membership.against_references import against_references
+from reid_audit.score.membership.observed import Observed
+
+PEOPLE = 60
+FEW = References(when="when-possible", count=2, batch=16, epochs=30, rate=3e-3)
+
+
+def lesson_of(images: Tensor) -> Lesson:
+    """Labels by chance: whoever answers them right has learned them by heart."""
+    wanted = torch.randint(0, 2, (len(images),), generator=torch.Generator().manual_seed(5))
+    return Lesson(images, wanted, "softmax", lambda part: to_network(part, SPEC, 1))
+
+
+def learned(images: Tensor, wanted: Tensor, *, seed: int = 1, steps: int = 150) -> Target:
+    module = convnet(seed, normalised=False).train()
+    optimiser = torch.optim.Adam(module.parameters(), lr=1e-2)
+    for _ in range(steps):
+        loss = functional.cross_entropy(module(to_network(images, SPEC, 1)), wanted)
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+    return target_of(module)
+
+
+def pooled(members_first: bool = True) -> tuple[Pool, NDArray[np.bool_]]:
+    lesson = lesson_of(blobs(PEOPLE, 3))
+    member = np.arange(PEOPLE) < PEOPLE // 2
+    if not members_first:
+        member = ~member
+    return pool_of(lesson, [f"{'TH'[int(not m)]}{i}" for i, m in enumerate(member)], member), member
+
+
+@pytest.fixture(scope="module")
+def target() -> Target:
+    lesson = lesson_of(blobs(PEOPLE, 3))
+    return learned(lesson.images[: PEOPLE // 2], lesson.wanted[: PEOPLE // 2])
+
+
+@pytest.fixture(scope="module")
+def models(target: Target) -> ReferenceModels:
+    return made(target)
+
+
+def made(
+    target: Target,
+    *,
+    recipe: References = FEW,
+    shelf: Shelf | None = None,
+    pace: Pace | None = None,
+    first: bool = True,
+) -> ReferenceModels:
+    pool, _ = pooled(first)
+    return reference_models(target, None, pool, SPEC, recipe, seed=0, pace=pace or unhurried(), shelf=shelf or Shelf())
+
+
+def test_a_reference_knows_its_part_and_no_other(models: ReferenceModels) -> None:
+    assert models.inside.sum(axis=1).tolist() == [PEOPLE // 2, PEOPLE // 2]
+    assert (models.inside.sum(axis=0) == 1).all()
+    for inside, said in zip(models.inside, models.signals, strict=True):
+        assert auc(said[inside], said[~inside]) > 0.7
+
+
+def test_members_are_told_beside_references(target: Target, models: ReferenceModels) -> None:
+    pool, member = pooled()
+    own = signals(target.module, pool.lesson, np.arange(PEOPLE), unhurried(), "films")
+    found = against_references(Observed(own, models.signals, models.inside))
+    assert auc(found[member], found[~member]) > 0.7
+
+
+def test_who_is_in_training_changes_nothing(target: Target, models: ReferenceModels) -> None:
+    swapped = made(target, first=False)
+    assert (swapped.inside == models.inside).all()
+    assert swapped.signals == pytest.approx(models.signals)
+
+
+def test_what_was_trained_once_is_kept(target: Target, models: ReferenceModels, tmp_path: Path) -> None:
+    first = made(target, shelf=Shelf(tmp_path))
+    again = made(target, shelf=Shelf(tmp_path))
+    assert min(first.epochs) > 0
+    assert again.epochs == (0, 0)
+    assert (again.signals == first.signals).all()
+    files = sorted(tmp_path.iterdir())
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o600, 0o600]
+    files[0].write_bytes(b"nothing")
+    assert sorted(made(target, shelf=Shelf(tmp_path)).epochs)[0] == 0
+    assert max(made(target, shelf=Shelf(tmp_path)).epochs) == 0
+    other = made(target, shelf=Shelf(tmp_path), recipe=FEW.model_copy(update={"decay": 0.1}))
+    assert min(other.epochs) > 0
+
+
+def test_without_time_there_are_none(target: Target) -> None:
+    class Clock:
+        now = 0.0
+
+        def __call__(self) -> float:
+            self.now += 1.0
+            return self.now
+
+    assert made(target, pace=Pace(Meter(2.0, None, Clock()))).count == 0
+    some = made(target, pace=Pace(Meter(900.0, None, Clock())), recipe=FEW.model_copy(update={"count": 64}))
+    assert 0 < some.count < 64
+    assert some.count % 2 == 0
+
+
+def test_training_ends_where_a_reference_is_as_sure_as_the_network(target: Target) -> None:
+    class Halved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = target.module
+
+        def forward(self, x: Tensor) -> Tensor:
+            said: Tensor = 0.1 * self.inner(x)
+            return said
+
+    pool, _ = pooled()
+    loud, quiet = sureness(target.module, pool.lesson), sureness(Halved(), pool.lesson)
+    assert loud is not None
+    assert quiet == pytest.approx(0.1 * loud, rel=1e-4)
+    assert level_of(1.3) == 1.25
+    assert level_of(None) is None
+    assert level_of(0.99) == 0.8
+
+
+def test_a_fresh_network_has_forgotten_everything_and_remembers_its_base() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token, self.gamma = nn.Parameter(torch.full((1, 1, 4), 7.0)), nn.Parameter(torch.full((4,), 7.0))
+            self.norm, self.inner = nn.BatchNorm1d(4), nn.Linear(4, 4)
+
+    trained = Tokens()
+    with torch.no_grad():
+        for value in trained.parameters():
+            value.fill_(7.0)
+        for value in trained.buffers():
+            value.fill_(7)
+    made_anew = fresh(trained)
+    for name, value in made_anew.state_dict().items():
+        assert not (value == 7).any(), name
+    assert (trained.token == 7).all()
+    base = nn.ModuleDict({"inner": nn.Linear(4, 4)})
+    started = fresh(trained, base).state_dict()
+    assert torch.equal(started["inner.weight"], base.state_dict()["inner.weight"])
+
+
+def test_log_odds_of_every_head() -> None:
+    outputs = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    softmax = log_odds("softmax", outputs, torch.tensor([0, 1]))
+    chance = torch.softmax(outputs, 1)[[0, 1], [0, 1]]
+    assert torch.allclose(softmax, (chance / (1 - chance)).log(), atol=1e-6)
+    yes = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    assert torch.allclose(log_odds("sigmoid", outputs, yes), torch.tensor([2.0 / 3, 0.0]))
+    near, far = log_odds("regression", torch.tensor([[1.0], [1.0]]), torch.tensor([[1.1], [3.0]]))
+    assert near > far
+    dense = torch.randn(2, 3, 4, 4)
+    answers = own_answers("segmentation", dense)
+    assert answers.shape == (2, 4, 4)
+    assert (log_odds("segmentation", dense, answers) > -0.7).all()
+
+
+def test_words_become_answers_of_every_head() -> None:
+    odd = np.array(["a", "b"] * 4)
+    one = torch.tensor([[3.0], [-3.0]] * 4)
+    taught = taught_answers("softmax", one, odd)
+    assert taught is not None
+    assert taught[:, 0].tolist() == [1.0, 0.0] * 4
+    numbers = taught_answers("regression", one, np.array(["70", "10"] * 4))
+    assert numbers is not None
+    assert torch.allclose(numbers, one, atol=1e-5)
+    assert taught_answers("regression", one, odd) is None
+    assert taught_answers("segmentation", torch.randn(8, 2, 4, 4), odd) is None
+    assert taught_answers("sigmoid", torch.randn(8, 3), odd) is None
