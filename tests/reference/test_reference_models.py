@@ -159,9 +159,7 @@ def test_a_fresh_network_has_forgotten_everything_and_remembers_its_base() -> No
 
     trained = Tokens()
     with torch.no_grad():
-        for value in trained.parameters():
-            value.fill_(7.0)
-        for value in trained.buffers():
+        for value in (*trained.parameters(), *trained.buffers()):
             value.fill_(7)
     made_anew = fresh(trained)
     for name, value in made_anew.state_dict().items():
