@@ -200,7 +200,7 @@ def policy_template() -> str:
 def _reference_lines(references: References) -> list[str]:
     said = {
         "when": "required (no PASS without) | when-possible | off",
-        "augmentation": "none | moved",
+        "augmentation": "auto | none | moved",
         "optimiser": "adam | sgd",
     }
     lines = []

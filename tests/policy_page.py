@@ -75,7 +75,8 @@ MEANING: dict[str, str] = {
     "references.rate": "learning rate",
     "references.decay": "weight decay",
     "references.batch": "films of a training step",
-    "references.augmentation": "`moved`: shifts, rotations, zooms, flips, brightness and contrast",
+    "references.augmentation": "`moved`: shifts, rotations, zooms, flips, brightness and contrast; `auto`: as the "
+    "network seems to have been trained",
     "references.epochs": "at most; training ends where a reference is as sure of the pooled films as the network is",
     "references.stands_in": "on a network without BatchNorm, membership with references, its control met, stands "
     "in for `attack_power`",

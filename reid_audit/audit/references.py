@@ -17,10 +17,10 @@ from reid_audit.budget import OutOfTime, Pace
 from reid_audit.network.answers import outputs_of, own_answers, taught_answers
 from reid_audit.observer import Noted
 from reid_audit.records import ReferenceSummary, TaughtBy
+from reid_audit.reference.lesson import PASS, Lesson
 from reid_audit.reference.models import ReferenceModels, pool_of, reference_models
 from reid_audit.reference.shelf import Shelf
 from reid_audit.reference.signals import signals
-from reid_audit.reference.training import PASS, Lesson
 from reid_audit.score.calibration import Floats
 from reid_audit.score.membership.against_references import against_references
 from reid_audit.score.membership.observed import Observed
@@ -94,20 +94,20 @@ def references_of(
         return None
     images = torch.cat([reference.images, holdout.images])
     words = np.concatenate([reference.labels, holdout.labels])
-    try:
-        lesson, taught_by = lesson_of(task, images, words, pace)
-    except OutOfTime:
-        return None
-    if lesson is None:
-        pace.observer.notice(Noted("no reference models: a network of numbers needs --label"))
-        return None
     patients = np.concatenate([side_ids("T", reference.patients), side_ids("H", holdout.patients)])
     is_member = np.arange(len(images)) < len(reference.images)
-    pool = pool_of(lesson, patients.tolist(), is_member)
     base = None if task.base is None else task.base.module
-    models = reference_models(
-        task.target, base, pool, task.preprocess, recipe, seed=request.seed, pace=pace, shelf=shelf
-    )
+    try:
+        lesson, taught_by = lesson_of(task, images, words, pace)
+        if lesson is None:
+            pace.observer.notice(Noted("no reference models: a network of numbers needs --label"))
+            return None
+        pool = pool_of(lesson, patients.tolist(), is_member)
+        models = reference_models(
+            task.target, base, pool, task.preprocess, recipe, seed=request.seed, pace=pace, shelf=shelf
+        )
+    except OutOfTime:
+        return None
     return Referenced(lesson, models, taught_by, len(reference.images)) if models.count else None
 
 

@@ -23,8 +23,9 @@ class References(Record):
     decay: NonNegativeFloat = 0.0
     """Weight decay."""
     batch: PositiveInt = 64
-    augmentation: Literal["none", "moved"] = "none"
-    """``moved``: shifts, rotations, zooms, flips, brightness and contrast."""
+    augmentation: Literal["auto", "none", "moved"] = "auto"
+    """``moved``: shifts, rotations, zooms, flips, brightness and contrast. ``auto``: as the network seems to have been
+    trained, by how much more often it errs on the pooled films than it expects."""
     epochs: PositiveInt = Field(default=40, le=1000)
     """At most; training ends earlier where a reference is as sure of the pooled films as the audited network is."""
     stands_in: bool = True

@@ -17,10 +17,12 @@ from reid_audit.budget import OutOfTime, Pace
 from reid_audit.observer import Noted
 from reid_audit.records import PreprocessSpec, References
 from reid_audit.reference.fresh import fresh
+from reid_audit.reference.lesson import Lesson
 from reid_audit.reference.parts import parts
+from reid_audit.reference.recipe import bearing, settled
 from reid_audit.reference.shelf import Shelf, key_of
 from reid_audit.reference.signals import Floats, signals
-from reid_audit.reference.training import Lesson, sureness, trained
+from reid_audit.reference.training import trained
 
 STEP = 1.25
 """Factor between two levels of sureness that references are trained to."""
@@ -98,10 +100,12 @@ def reference_models(
     """As many reference models as the recipe asks for, or as the time reaches; an even number of them.
 
     Which patients a model learns is drawn from ``seed`` blind to the sides, so that the tests on its scores stay exact.
+    Raises OutOfTime where there is no time to look at the audited network.
     """
     people = int(pool.patients.max()) + 1
     inside = parts(people, recipe.count, pool.share, np.random.default_rng([seed, people]))[:, pool.patients]
-    sure = level_of(sureness(target.module, pool.lesson))
+    seen = bearing(target.module, pool.lesson, pace, "bearing on the pooled films")
+    recipe, sure = settled(recipe, seen), None if seen is None else level_of(seen.odds)
     every = np.arange(len(pool.patients))
     found: list[Floats] = []
     epochs: list[int] = []
@@ -145,10 +149,8 @@ def _one(
     return module, took
 
 
-def level_of(sure: float | None) -> float | None:
-    """The next lower of 1, 1.25, 1.56, ... and of their inverses; None stays None."""
-    if sure is None:
-        return None
+def level_of(sure: float) -> float:
+    """The next lower of 1, 1.25, 1.56, ... and of their inverses."""
     return round(STEP ** math.floor(math.log(max(sure, 1e-2)) / math.log(STEP) + 1e-9), 6)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reid_audit.budget import Pace
 from reid_audit.network.answers import log_odds, outputs_of
-from reid_audit.reference.training import PASS, Lesson
+from reid_audit.reference.lesson import Lesson
 
 Floats = NDArray[np.float64]
 VIEWS = 2
@@ -30,14 +30,12 @@ def signals(module: nn.Module, lesson: Lesson, rows: NDArray[np.int64], pace: Pa
     Several views of a film say more than one (Carlini et al., S&P 2022, section 6.2): a network that has seen a film
     knows its neighbourhood.
     """
-    asked = torch.from_numpy(rows)
     found = []
-    with torch.no_grad():
-        for part in pace.over(stage, torch.split(asked, PASS), len(rows), size=len):
-            wanted = lesson.wanted[part]
-            shown = [
-                log_odds(lesson.kind, outputs := outputs_of(module(lesson.prepare(view))), wanted.to(outputs.device))
-                for view in views(lesson.images[part])
-            ]
-            found.append(torch.stack(shown).mean(0).double().cpu())
+
+    def shown(part: Tensor) -> Tensor:
+        return torch.stack([outputs_of(module(view)) for view in views(part)])
+
+    for outputs, wanted in lesson.answered(shown, pace, stage, torch.from_numpy(rows)):
+        odds = torch.stack([log_odds(lesson.kind, view, wanted) for view in outputs])
+        found.append(odds.mean(0).double().cpu())
     return np.asarray(torch.cat(found).numpy(), dtype=np.float64) if found else np.zeros(0)

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from reid_audit.budget import Pace
+from reid_audit.budget import Pace, unhurried
 from reid_audit.imaging.augmentation import augmented
 from reid_audit.network.answers import log_odds, mean_loss, outputs_of, own_answers
-from reid_audit.network.heads import HeadKind
 from reid_audit.records import References
+from reid_audit.reference.lesson import Lesson
 
 LEAST = 4
 """Images below which a batch is left out: statistics of one image say nothing."""
 CHECKED = 256
 """Films that sureness is asked of after an epoch, drawn from the pool."""
-PASS = 64
-"""Images in one pass without gradients."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
-    """What a reference model is trained on."""
-
-    images: Tensor
-    """[N, C, H, W] in [0, 1]: the pooled films."""
-    wanted: Tensor
-    """[N, *] answers to all of them, on the CPU."""
-    kind: HeadKind
-    prepare: Callable[[Tensor], Tensor]
-    """From a few images to network input, on the network's device."""
 
 
 def trained(
@@ -63,7 +45,9 @@ def trained(
             if len(part) < min(LEAST, len(rows)):
                 continue
             pace.check(name)
-            films = augmented(lesson.images[part], recipe.augmentation, side, generator)
+            films = lesson.images[part]
+            if recipe.augmentation == "moved":
+                films = augmented(films, "moved", side, generator)
             outputs = outputs_of(module(lesson.prepare(films)))
             loss = mean_loss(lesson.kind, outputs, lesson.wanted[part].to(outputs.device))
             optimiser.zero_grad(set_to_none=True)
@@ -71,23 +55,19 @@ def trained(
             optimiser.step()
         done = epoch + 1
         module.eval()
-        if sure is not None and (sureness(module, lesson, asked) or 0.0) >= sure:
+        if sure is not None and sureness(module, lesson, asked) >= sure:
             break
     module.eval().requires_grad_(False)
     return done
 
 
-def sureness(module: nn.Module, lesson: Lesson, rows: Tensor | None = None) -> float | None:
-    """Mean log odds at which a network in evaluation mode gives its own answers; None for numbers, which have none."""
-    if lesson.kind == "regression":
-        return None
-    images = lesson.images if rows is None else lesson.images[rows]
-    total = 0.0
-    with torch.no_grad():
-        for part in torch.split(images, PASS):
-            outputs = outputs_of(module(lesson.prepare(part)))
-            total += float(log_odds(lesson.kind, outputs, own_answers(lesson.kind, outputs)).sum())
-    return total / len(images)
+def sureness(module: nn.Module, lesson: Lesson, rows: Tensor) -> float:
+    """Mean log odds at which a network in evaluation mode gives its own answers to the films in ``rows``, in nats."""
+    odds = [
+        log_odds(lesson.kind, outputs, own_answers(lesson.kind, outputs))
+        for outputs, _ in lesson.answered(lambda part: outputs_of(module(part)), unhurried(), "", rows)
+    ]
+    return float(torch.cat(odds).mean())
 
 
 def _optimiser(module: nn.Module, recipe: References) -> torch.optim.Optimizer:

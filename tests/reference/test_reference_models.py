@@ -22,10 +22,11 @@ from reid_audit.network.answers import log_odds, own_answers, taught_answers
 from reid_audit.preprocess import to_network
 from reid_audit.records import References
 from reid_audit.reference.fresh import fresh
+from reid_audit.reference.lesson import Lesson
 from reid_audit.reference.models import Pool, ReferenceModels, level_of, pool_of, reference_models
+from reid_audit.reference.recipe import Bearing, bearing, settled
 from reid_audit.reference.shelf import Shelf
 from reid_audit.reference.signals import signals
-from reid_audit.reference.training import Lesson, sureness
 from reid_audit.score.calibration import auc
 from reid_audit.score.membership.against_references import against_references
 from reid_audit.score.membership.observed import Observed
@@ -111,7 +112,7 @@ def test_what_was_trained_once_is_kept(target: Target, models: ReferenceModels, 
     files = sorted(tmp_path.iterdir())
     assert [path.stat().st_mode & 0o777 for path in files] == [0o600, 0o600]
     files[0].write_bytes(b"nothing")
-    assert sorted(made(target, shelf=Shelf(tmp_path)).epochs)[0] == 0
+    assert min(made(target, shelf=Shelf(tmp_path)).epochs) == 0
     assert max(made(target, shelf=Shelf(tmp_path)).epochs) == 0
     other = made(target, shelf=Shelf(tmp_path), recipe=FEW.model_copy(update={"decay": 0.1}))
     assert min(other.epochs) > 0
@@ -142,12 +143,25 @@ def test_training_ends_where_a_reference_is_as_sure_as_the_network(target: Targe
             return said
 
     pool, _ = pooled()
-    loud, quiet = sureness(target.module, pool.lesson), sureness(Halved(), pool.lesson)
+    loud = bearing(target.module, pool.lesson, unhurried(), "films")
+    quiet = bearing(Halved(), pool.lesson, unhurried(), "films")
     assert loud is not None
-    assert quiet == pytest.approx(0.1 * loud, rel=1e-4)
+    assert quiet is not None
+    assert quiet.odds == pytest.approx(0.1 * loud.odds, rel=1e-4)
+    assert quiet.errors == loud.errors
     assert level_of(1.3) == 1.25
-    assert level_of(None) is None
     assert level_of(0.99) == 0.8
+
+
+def test_a_network_that_errs_as_it_expects_was_trained_with_augmentation() -> None:
+    asked = References()
+    assert settled(asked, Bearing(odds=1.9, expected=0.2, errors=0.21)).augmentation == "moved"
+    assert settled(asked, Bearing(odds=6.9, expected=0.03, errors=0.13)).augmentation == "none"
+    assert settled(asked, Bearing(odds=6.9, expected=0.03, errors=0.0)).augmentation == "none"
+    assert settled(asked, Bearing(odds=1.9, expected=0.2, errors=0.0)).augmentation == "moved"
+    assert settled(asked, None).augmentation == "none"
+    chosen = References(augmentation="moved")
+    assert settled(chosen, Bearing(odds=6.9, expected=0.03, errors=0.13)) == chosen
 
 
 def test_a_fresh_network_has_forgotten_everything_and_remembers_its_base() -> None:

@@ -1,0 +1,242 @@
+"""Membership with reference models on really trained networks: what each score tells, with 0, 1, 2, 4, ... references.
+
+    python -m benchmarks.membership run --data ../shared/data/nih_cxr14 --count 4
+    python -m benchmarks.membership table --doc docs/membership.md
+
+Films of the `target` split are in training, those of `holdout` are not; sex is the label. `heart`: minibatches without
+augmentation until the films are known; `care`: augmentation, weight decay, early stop; `null`: the same as `heart` on
+the `prior` split, so that neither side was in training. Networks and references are kept beside ``--out``, and a cell
+that is there is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from benchmarks.lab.data import SPEC, few, sex_labels
+from benchmarks.lab.pages import Row, publish
+from benchmarks.lab.rows import measured, rows_of
+from benchmarks.lab.targets import ARCHITECTURES, Bench, kept
+from benchmarks.lab.training import epochs, overfit, regular
+from reid_audit.arch.identify import identify
+from reid_audit.attack.interface import AttackTask
+from reid_audit.audit.allowance import unlimited
+from reid_audit.audit.cohorts import Canaries, OpenedCohorts, planted_side
+from reid_audit.audit.recognition import recognised_canaries, recognition
+from reid_audit.audit.references import Referenced, references_of
+from reid_audit.audit.request import AuditRequest
+from reid_audit.budget import Meter, Pace, unhurried
+from reid_audit.cohort import Cohort
+from reid_audit.observer import Event, Noted
+from reid_audit.policy import policy_sha256
+from reid_audit.records import Budget, Measured, Metric, Policy, References
+from reid_audit.reference.models import ReferenceModels
+from reid_audit.reference.shelf import Shelf
+
+KINDS = ("heart", "care", "few", "null")
+COUNTS = (0, 1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One audited network."""
+
+    architecture: str
+    side: int
+    kind: str
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.architecture}-{self.side}-{self.kind}-{self.seed}"
+
+
+NETWORKS = tuple(
+    Network(architecture, side, kind, seed)
+    for seed in (0, 1, 2)
+    for architecture, side in (
+        ("resnet18", 32),
+        ("vit_tiny_patch16_224", 64),
+        ("resnet50_gn", 32),
+        ("convnext_atto", 32),
+        ("densenet121", 32),
+    )
+    for kind in KINDS
+)
+"""The whole grid; ``--only`` picks from it."""
+
+
+def trained(network: Network, bench: Bench, folder: Path) -> Path:
+    """The checkpoint, made where it is missing."""
+    make = partial(ARCHITECTURES[network.architecture], network.side)
+    films = side_of(network, bench)
+
+    def train() -> nn.Module:
+        labels = sex_labels(films)
+        if network.kind == "care":
+            return regular(make, films.images, labels, seed=network.seed)
+        if network.kind == "few":
+            return overfit(make, films.images, labels, seed=network.seed, steps=300)
+        return epochs(make, films.images, labels, seed=network.seed)
+
+    return kept(folder / f"{network.name}.safetensors", train)
+
+
+def side_of(network: Network, bench: Bench) -> Cohort:
+    """The films a network is trained on."""
+    if network.kind == "null":
+        return bench.prior
+    return few(bench.target, 64, network.seed) if network.kind == "few" else bench.target
+
+
+def told(cohort: Cohort) -> Cohort:
+    """With the sex as the training label."""
+    return replace(cohort, labels=cohort.sexes)
+
+
+def cells(network: Network, bench: Bench, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One row for each number of references."""
+    path = trained(network, bench, options.out.parent / "membership")
+    target = identify(load_file(path), side=network.side, name=network.architecture)
+    target.module.to(memory_format=torch.channels_last)
+    task = AttackTask(target, bench.space, bench.space, SPEC, Budget())
+    members = bench.target if network.kind == "null" else side_of(network, bench)
+    holdout = told(bench.holdout)
+    cohorts = OpenedCohorts(told(members), holdout, Canaries.choose(holdout, 8, network.seed))
+    recipe = References(when="required", count=options.count, augmentation=options.augmentation)
+    policy = Policy(references=recipe)
+    request = AuditRequest(checkpoint=path, policy=policy, policy_sha256=policy_sha256(policy), seed=network.seed)
+    began = time.process_time()
+    pace = Pace(Meter(None, None), Said())
+    known = references_of(task, cohorts, request, pace, Shelf(options.out.parent / "membership" / "shelf"))
+    spent = time.process_time() - began
+    for count in (c for c in COUNTS if c <= options.count):
+        some = None if known is None or count == 0 else fewer(known, count)
+        yield row_of(network, task, cohorts, bench, some, options) | {
+            "references": count,
+            "recipe": options.augmentation,
+            "seconds": spent * count / max(1, options.count),
+        }
+
+
+class Said:
+    """Prints what the audit notes."""
+
+    def notice(self, event: Event) -> None:
+        if isinstance(event, Noted):
+            print(f"  {event.message}", flush=True)
+
+
+def fewer(known: Referenced, count: int) -> Referenced:
+    """The first ``count`` of the references."""
+    models = known.models
+    return replace(known, models=ReferenceModels(models.inside[:count], models.signals[:count], models.epochs[:count]))
+
+
+def row_of(
+    network: Network,
+    task: AttackTask,
+    cohorts: OpenedCohorts,
+    bench: Bench,
+    known: Referenced | None,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Membership of the films, and of planted patients, beside ``known`` references."""
+    comparison = cohorts.comparison(bench.match)
+    if comparison is None or cohorts.holdout is None or cohorts.canaries is None:
+        raise ValueError("both sides are needed")
+    beside = None if known is None else known.compared(cohorts)
+    found = recognition(task, comparison, unlimited(), network.seed, beside).outcome
+    canaries = cohorts.canaries
+    wanted = None if known is None else known.wanted(canaries.films)
+    copy = canaries.plant(task, cohorts.holdout, network.seed, unhurried(), wanted)
+    control = recognised_canaries(
+        replace(task, target=copy),
+        planted_side(cohorts.holdout, canaries, bench.match),
+        unlimited(),
+        seed=network.seed,
+        corrected=True,
+        beside=None if known is None else known.planted(canaries.films, canaries.others),
+    )
+    auc, tpr = (measured(found.measurements, metric) for metric in (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR))
+    return {
+        "network": network.name,
+        "auc": [auc.value, auc.low, auc.high],
+        "tpr": [tpr.value, tpr.low, tpr.high],
+        "families": {name: [a, t] for name, a, t in found.by_family},
+        "control": control.value if isinstance(control, Measured) else None,
+    }
+
+
+def run(options: argparse.Namespace) -> None:
+    benches: dict[int, Bench] = {}
+    done = {(row["network"], row["recipe"]) for row in rows_of(options.out) if row["references"] == options.count}
+    for network in NETWORKS:
+        if (network.name, options.augmentation) in done or not network.name.startswith(tuple(options.only)):
+            continue
+        if network.side not in benches:
+            benches[network.side] = Bench.at(options.data, network.side)
+        print(network.name, flush=True)
+        for row in cells(network, benches[network.side], options):
+            with options.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(f"  {row}", flush=True)
+
+
+HEAD = ("network", "K", "recipe", "AUC", "TPR at 1 % FPR", "of each family: AUC, TPR", "control", "CPU s of references")
+
+
+def shown(estimate: list[float]) -> str:
+    value, low, high = estimate
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def line(row: dict[str, Any]) -> Row:
+    families = "; ".join(f"{name} {a:.2f}, {t:.3f}" for name, (a, t) in row["families"].items())
+    control = "" if row["control"] is None else f"{row['control']:.2f}"
+    tpr = row["tpr"]
+    rate = f"{tpr[0]:.3f} [{tpr[1]:.3f}, {tpr[2]:.3f}]"
+    seconds = f"{row['seconds']:.0f}"
+    recipe = row["recipe"] if row["references"] else "–"
+    return (row["network"], str(row["references"]), recipe, shown(row["auc"]), rate, families, control, seconds)
+
+
+def write(options: argparse.Namespace) -> None:
+    publish(HEAD, [line(row) for row in rows_of(options.out)], options.doc, keys=3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/membership.jsonl"))
+    commands = parser.add_subparsers(required=True)
+    running = commands.add_parser("run")
+    running.add_argument("--data", type=Path, required=True)
+    running.add_argument("--count", type=int, default=4)
+    running.add_argument("--augmentation", choices=("auto", "none", "moved"), default="auto")
+    running.add_argument("--only", nargs="+", default=[""], metavar="NETWORK-PREFIX")
+    action(running, run)
+    writing = commands.add_parser("table")
+    writing.add_argument("--doc", type=Path)
+    action(writing, write)
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.action(options)
+
+
+def action(parser: argparse.ArgumentParser, does: Callable[[argparse.Namespace], None]) -> None:
+    parser.set_defaults(action=does)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""How references are trained where the policy leaves it to the audited network's own bearing on the pooled films."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from reid_audit.budget import Pace
+from reid_audit.network.answers import log_odds, outputs_of, own_answers, right
+from reid_audit.records import References
+from reid_audit.reference.lesson import Lesson
+
+OVERCONFIDENT = 2.0
+"""How many times more often than it expects a network has to err to count as trained without augmentation."""
+CERTAIN = 4.0
+"""Mean log odds from which on it counts as such where its errors are not known, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bearing:
+    """How a network answers the pooled films, whoever of them was in training."""
+
+    odds: float
+    """Mean log odds at which it gives its own answers, in nats."""
+    expected: float
+    """Errors it expects by them, as a share."""
+    errors: float
+    """Answers that are not the taught ones, as a share; 0 where those are its own."""
+
+
+def bearing(module: nn.Module, lesson: Lesson, pace: Pace, stage: str) -> Bearing | None:
+    """In evaluation mode; None for numbers, which have no odds. Raises OutOfTime."""
+    if lesson.kind == "regression":
+        return None
+    odds: list[float] = []
+    errors: list[float] = []
+    for outputs, wanted in lesson.answered(lambda part: outputs_of(module(part)), pace, stage):
+        odds += log_odds(lesson.kind, outputs, own_answers(lesson.kind, outputs)).tolist()
+        errors += (1.0 - right(lesson.kind, outputs, wanted)).tolist()
+    expected = 1.0 / (1.0 + np.exp(np.asarray(odds)))
+    return Bearing(float(np.mean(odds)), float(expected.mean()), float(np.mean(errors)))
+
+
+def settled(recipe: References, seen: Bearing | None) -> References:
+    """``recipe`` with its augmentation decided.
+
+    Augmentation leaves a network calibrated: it errs about as often as it expects. One that errs far more often was
+    trained until it knew its films, and so are its references. Asked of all pooled films, this says nothing of a side.
+    """
+    if recipe.augmentation != "auto":
+        return recipe
+    plain = seen is None or (seen.errors > OVERCONFIDENT * seen.expected if seen.errors else seen.odds >= CERTAIN)
+    return recipe.model_copy(update={"augmentation": "none" if plain else "moved"})
