@@ -29,6 +29,7 @@ def evidence_of(setup: Setup, found: Found, made: Reconstruction, verdict: Verdi
     return Evidence(
         checkpoint_sha256=setup.checkpoint.summary.sha256,
         outcome=verdict.outcome.value,
+        breaches=tuple(breach.metric for breach in verdict.breaches),
         pairs=pairs(space, found, made),
         grid=grid(setup.task, made),
         demographics=demographic_rows(found),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from reid_audit.records import METRICS, Family, Metric
 from reid_audit.report.templating import page
 
+FALSE_ALARMS = 0.01
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -93,6 +96,17 @@ class PatientScore:
     membership_p: float | None = None
     """Conformal p of the membership score among the hold-out patients; one minus it is the certainty."""
 
+    @property
+    def recognised(self) -> bool:
+        """Whether the weights name this training patient at 1 % false alarms."""
+        return self.member and self.membership_p is not None and self.membership_p <= FALSE_ALARMS
+
+    @property
+    def exposed(self) -> str:
+        """How this patient is exposed, in words; empty where not."""
+        ways = (("re-identified", self.reidentified), ("recognised", self.recognised))
+        return ", ".join(word for word, so in ways if so)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
@@ -108,14 +122,26 @@ class Evidence:
     """The membership score family shown."""
     explaining: float | None = None
     """How many films, effectively, share the explanation of the stored statistics."""
+    breaches: tuple[Metric, ...] = ()
+    """What failed the model: the page is sorted by it."""
+
+    @property
+    def by_membership(self) -> bool:
+        """Whether membership failed the model, and no comparison of reconstructions did."""
+        failed = {METRICS[metric].family for metric in self.breaches}
+        return Family.MEMBERSHIP in failed and not failed & {Family.LINKAGE, Family.LIKELY}
 
 
 def render_evidence(evidence: Evidence) -> str:
-    """The restricted page as text."""
-    patients = sorted(
-        evidence.patients, key=lambda p: (not p.reidentified, -(p.linkage if p.linkage is not None else -1e9))
-    )
+    """The restricted page as text: patients sorted by what failed the model, exposed ones first."""
+    patients = sorted(evidence.patients, key=lambda patient: _order(patient, membership=evidence.by_membership))
     return page("evidence.html.j2", e=evidence, patients=patients, uri=png_uri)
+
+
+def _order(patient: PatientScore, *, membership: bool) -> tuple[bool, float, float]:
+    """Exposed first, then the highest scores, those of ``membership`` or of the match; a missing score is last."""
+    match, known = (math.inf if score is None else -score for score in (patient.linkage, patient.membership))
+    return (not patient.exposed, known, match) if membership else (not patient.exposed, match, known)
 
 
 def write_evidence(evidence: Evidence, folder: Path) -> Path:

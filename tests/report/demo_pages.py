@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter
 from planted import png
 
 from reid_audit.demo.phantom import phantom_cohort
+from reid_audit.records import Metric
 from reid_audit.report import publish, render
 from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, Pair, PatientScore, render_evidence
 
@@ -53,10 +54,11 @@ def phantom_evidence(count: int = 8) -> Evidence:
         for i, name in enumerate(names)
     )
     scores = tuple(
-        PatientScore(name, i % 4 != 3, 0.41 - 0.03 * i, 0.003 + 0.02 * i**2, 0.93 - 0.1 * i, i < 2)
+        PatientScore(name, i % 4 != 3, 0.41 - 0.03 * i, 0.003 + 0.02 * i**2, 0.93 - 0.1 * i, i < 2, 0.0026 * (1 + i**2))
         for i, name in enumerate(names)
     )
-    return Evidence("4f9a1c" * 10 + "4f9a", "fail", pairs, grid, rows, scores)
+    failed = (Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR)
+    return Evidence("4f9a1c" * 10 + "4f9a", "fail", pairs, grid, rows, scores, breaches=failed)
 
 
 def _soft(film: np.ndarray, radius: float, seed: int) -> np.ndarray:

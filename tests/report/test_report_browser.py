@@ -9,9 +9,12 @@ from pathlib import Path
 
 import chromium
 import pytest
+import results
 from conftest import missing
 from demo_pages import write_pages
 
+from reid_audit.records import Histogram, Measured, Metric, replaced
+from reid_audit.report import publish, render
 from reid_audit.report.templating import source
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -62,6 +65,82 @@ def test_fits_and_asks_for_nothing(browser: chromium.Browser, pages: dict[str, P
     assert browser.complaints() == []
     assert pages[name].stat().st_size < 500_000
     assert browser.run("getComputedStyle(document.querySelector('.masthead')).borderBottomStyle") == "solid"
+
+
+OVERLAPS = """
+[...document.querySelectorAll('svg.plot')].flatMap(plot => {
+  const box = plot.getBoundingClientRect();
+  const texts = [...plot.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+  const left = (a, b) => a.right <= b.left + 1, above = (a, b) => a.bottom <= b.top + 3;
+  const apart = (a, b) => left(a, b) || left(b, a) || above(a, b) || above(b, a);
+  const over = texts.flatMap(
+    ([t, a], i) => texts.slice(i + 1).filter(([, b]) => !apart(a, b)).map(([u]) => t + ' / ' + u));
+  const out = texts.filter(([, a]) => a.left < box.left - 2 || a.right > box.right + 2).map(([t]) => t + ' outside');
+  return [...over, ...out].map(found => plot.querySelector('title').textContent + ': ' + found);
+})
+"""
+"""Words of a chart that lie on each other, or outside the chart."""
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("name", ["fail", "pass", "screening", "narrow"])
+def test_no_words_of_a_chart_collide(browser: chromium.Browser, pages: dict[str, Path], name: str, width: int) -> None:
+    browser.open(pages.get(name) or narrow(pages["pass"].with_name("narrow.html")), width)
+    assert browser.run("document.querySelectorAll('svg.plot text').length") >= 8
+    assert browser.run(OVERLAPS) == []
+    browser.run("(t => t.parentNode.appendChild(t.cloneNode(true)))(document.querySelector('svg.plot text')); 0")
+    assert browser.run(OVERLAPS) != [], "the check sees words on each other"
+
+
+def narrow(page: Path) -> Path:
+    """A report whose figures lie close together, at the edges, or are very small."""
+    result = results.passing()
+    close = (
+        Measured(metric=Metric.MEMBERSHIP_TPR, value=0.0, low=0.0, high=0.011, control=0.0, n=388),
+        Measured(metric=Metric.PIXEL_ENTROPY_TUNED, value=6.911, n=56),
+        Measured(metric=Metric.FID_PRIOR_REFERENCE, value=12345.6, control=0.1, n=56),
+        Measured(metric=Metric.FID_TUNED_REFERENCE, value=12345.5, control=0.1, n=56),
+    )
+    nulls = tuple(
+        Histogram(id=metric, edges=edges, counts=(5, 9, 2), observed=observed)
+        for metric, edges, observed in (
+            (Metric.LINKAGE_AUC, (0.123456, 0.1234561, 0.1234562, 0.1234563), 0.12345625),
+            (Metric.CONSENSUS, (-20000.0, -10000.0, 0.0, 10000.0), -19999.0),
+        )
+    )
+    changed = results.again(result, measurements=replaced(result.measurements, close), histograms=nulls)
+    page.write_text(render(publish(changed), "html"), encoding="utf-8")
+    return page
+
+
+@pytest.mark.parametrize(("width", "media"), [(768, ""), (1280, ""), (680, "print")])
+@pytest.mark.parametrize("name", PAGES)
+def test_no_table_is_cut_off(
+    browser: chromium.Browser, pages: dict[str, Path], name: str, width: int, media: str
+) -> None:
+    """Every table is inside its part, and no part scrolls; 680 CSS pixels are a printed A4 page."""
+    browser.open(pages[name], width)
+    browser.media(media)
+    cut = (
+        "[...document.querySelectorAll('table, .scroll')].filter(e => e.scrollWidth > e.parentElement.clientWidth + 1)"
+    )
+    assert browser.run(f"{cut}.map(e => e.textContent.slice(0, 60))") == []
+
+
+def test_patients_are_filtered_without_a_script(browser: chromium.Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["evidence"], 1280)
+
+    def shown(choice: str) -> list[str]:
+        browser.run(f"document.getElementById('{choice}').click()")
+        rows = "[...document.querySelectorAll('.patients tbody tr')].filter(r => r.getClientRects().length)"
+        found: list[str] = browser.run(f"{rows}.map(r => r.cells[1].textContent + ' ' + r.cells[2].textContent)")
+        return found
+
+    assert len(shown("who-all")) == 8
+    assert set(shown("who-exposed")) == {"training re-identified, recognised"}
+    assert {row.split()[0] for row in shown("who-training")} == {"training"}
+    assert {row.split()[0] for row in shown("who-holdout")} == {"hold-out"}
+    assert browser.complaints() == []
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])

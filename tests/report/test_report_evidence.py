@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,15 @@ from pathlib import Path
 import pytest
 from planted import PATIENTS, evidence, film, png
 
-from reid_audit.report.evidence import DemographicRow, Evidence, png_uri, render_evidence, write_evidence
+from reid_audit.records import Metric
+from reid_audit.report.evidence import (
+    DemographicRow,
+    Evidence,
+    PatientScore,
+    png_uri,
+    render_evidence,
+    write_evidence,
+)
 
 
 def test_shows_pairs_grids_and_tables() -> None:
@@ -26,6 +35,32 @@ def test_shows_pairs_grids_and_tables() -> None:
     assert text.index("Restricted: this page shows films of patients") < text.index("Reconstruction and nearest match")
     table = text[text.index('<h2 id="patients"') :]
     assert table.index(PATIENTS[0]) < table.index(PATIENTS[1]), "re-identified patients come first"
+
+
+def scored(*breaches: Metric) -> list[str]:
+    """The order of four patients: one drawn, one recognised, one with a high membership score, one of the hold-out."""
+    patients = (
+        PatientScore("other", False, 0.9, 0.5, 0.99, False, 0.002),
+        PatientScore("near", True, 0.5, 0.3, 0.6, False, 0.02),
+        PatientScore("known", True, 0.1, 0.9, 0.8, False, 0.01),
+        PatientScore("drawn", True, 0.4, 0.003, 0.1, True, 0.7),
+    )
+    text = render_evidence(replace(evidence(), patients=patients, breaches=breaches))
+    table = text[text.index('<h2 id="patients"') :]
+    assert re.findall(r'<strong class="breach">([^<]*)', table) in (
+        ["re-identified", "recognised"],
+        ["recognised", "re-identified"],
+    )
+    assert table.count('class="training exposed"') == 2
+    assert "exposed 2</label>" in table
+    assert "hold-out 1</label>" in table
+    return re.findall(r'<th scope="row">([^<]*)', table)
+
+
+def test_patients_are_sorted_by_what_failed_the_model() -> None:
+    assert scored(Metric.MEMBERSHIP_TPR) == ["known", "drawn", "other", "near"]
+    assert scored(Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR) == ["drawn", "known", "other", "near"]
+    assert scored() == ["drawn", "known", "other", "near"]
 
 
 def test_lets_only_data_images_in() -> None:
