@@ -31,7 +31,14 @@ from reid_audit.score.sensitivity import scorer_sensitivity
 PERMUTATIONS = 9999
 OPTIONAL = ("likely samples", "age and sex", "distribution")
 """Comparisons without which there can be a PASS, but that can FAIL a network."""
-COMPARED = (*LINKAGE, *MEMBERSHIP, Metric.NEGATIVE_CONTROL_P, Metric.EXCHANGEABILITY_P, Metric.SCORER_SENSITIVITY)
+COMPARED = (
+    *LINKAGE,
+    *MEMBERSHIP,
+    Metric.GENERALISATION_GAP,
+    Metric.NEGATIVE_CONTROL_P,
+    Metric.EXCHANGEABILITY_P,
+    Metric.SCORER_SENSITIVITY,
+)
 """What needs films of both sides, beside the likely samples and the demographics."""
 
 
@@ -89,7 +96,13 @@ def compare(
         resembled = partial(likely_samples, comparison, made, control, numpy_for(seed, "likely"))
         likely = allowed.in_time("likely samples", films, resembled, likely)
     read, shown = readings(predictors, comparison, made, likely, seed=seed, allowed=allowed)
-    measured = (first.measurements, likely.measurements, recognised.outcome.measurements, shown.measurements)
+    measured = (
+        first.measurements,
+        likely.measurements,
+        recognised.outcome.measurements,
+        (recognised.gap,),
+        shown.measurements,
+    )
     return Found(
         measurements=(*chain.from_iterable(measured), negative_control(null), *checks),
         histograms=first.histograms,

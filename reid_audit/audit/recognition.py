@@ -18,9 +18,10 @@ from reid_audit.budget import OutOfTime
 from reid_audit.network.difference import displacement
 from reid_audit.network.ordinary import prior_batches
 from reid_audit.network.reading import Inputs
-from reid_audit.records import Measurement, Reason, Reduced, Unmeasured
+from reid_audit.records import Measurement, Metric, Reason, Reduced, Unmeasured
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.membership.families import MembershipScores, membership_scores
+from reid_audit.score.membership.generalisation import generalisation_gap
 from reid_audit.score.membership.inference import (
     FEWEST_HOLDOUT,
     MEMBERSHIP,
@@ -31,6 +32,7 @@ from reid_audit.score.membership.inference import (
     membership_control,
 )
 
+NO_TIME_FOR_GAP = Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.BUDGET)
 ORDINARY = 256
 """Images of the prior that films are compared with where the base is known."""
 ROW_SPACES = 2
@@ -94,6 +96,8 @@ class Recognition:
     corrected: bool = True
     """Whether the correction of the training batch size was tried; the control is asked likewise."""
     reduced: tuple[Reduced, ...] = ()
+    gap: Measurement = NO_TIME_FOR_GAP
+    """How much more often the network is right on training films than on those of the hold-out."""
 
 
 def recognition(
@@ -122,7 +126,9 @@ def recognition(
     )
     if rows.size < len(comparison.images):
         outcome = replace(outcome, measurements=tuple(too_few_in_time(m) for m in outcome.measurements))
-    return Recognition(outcome, known.explaining, known.corrected, tuple(reduced))
+    right = None if known.right is None else known.right[: rows.size]
+    gap = generalisation_gap(right, comparison.owners.at(rows), numpy_for(seed, "generalisation"))
+    return Recognition(outcome, known.explaining, known.corrected, tuple(reduced), gap)
 
 
 def too_few_in_time(measurement: Measurement) -> Measurement:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from reid_audit import figures
 from reid_audit.judge.case import Case
-from reid_audit.records import Control, ControlDecision, Gap, Outcome, Policy, Verdict
+from reid_audit.records import Control, ControlDecision, Gap, Measured, Metric, Outcome, Policy, Verdict
 
+OVERFITTED = 0.15
+"""Lower end of the generalisation gap above which a verdict warns."""
 WEAK = "Membership without reference models: weak."
 """Single patients that stand out only beside networks that never saw them stay unseen."""
 
@@ -40,6 +43,18 @@ def lacking(case: Case, policy: Policy, *, screening: bool) -> tuple[Gap, ...]:
             text="membership was scored without reference models, which the policy requires",
             remedy="raise --budget, name the training labels with --label, or give films of both sides",
         ),
+    )
+
+
+def warnings(case: Case) -> tuple[str, ...]:
+    """What whoever reads a PASS should know of the network's training."""
+    gap = case.find(Metric.GENERALISATION_GAP)
+    if not isinstance(gap, Measured) or gap.low is None or gap.low <= OVERFITTED:
+        return ()
+    least = figures.plain(gap.low, (OVERFITTED,))
+    return (
+        f"{Metric.GENERALISATION_GAP.value}: the network is right on training films more often than on others, by at "
+        f"least {least}; overfitting is how single patients come to be memorised",
     )
 
 

@@ -57,7 +57,7 @@ def judge(case: Case, policy: Policy, *, waivers: Sequence[Waiver] = (), today: 
     controls = basis.with_stand_in(decided, case, policy)
     needed: tuple[GateDecision | ControlDecision, ...] = (*gates, *(() if screening else implied), *controls)
     gaps = (*_general(case, screening=screening), *basis.lacking(case, policy, screening=screening), *_gaps(needed))
-    warnings = _warnings(waivers, gates, case)
+    warnings = (*_warnings(waivers, gates, case), *basis.warnings(case))
     found = verdict_of(gates, controls, gaps, demotions, warnings, screening=screening)
     return basis.named(found, case, policy)
 

@@ -111,6 +111,15 @@ _ENTRIES = (
         fewest=_RATES,
     ),
     MetricEntry(
+        Metric.GENERALISATION_GAP,
+        "Generalisation gap",
+        "Share of right answers on training films less that on hold-out films; memorisation shows in it.",
+        "score",
+        Family.MEMBERSHIP,
+        control=False,
+        fewest=_PATIENTS,
+    ),
+    MetricEntry(
         Metric.LIKELY_SAMPLES,
         "Likely samples",
         "Reconstructions the weights prefer, and whose nearest patient was in training; the control is chance.",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reid_audit.arch.target import Target
 from reid_audit.budget import Pace, unhurried
+from reid_audit.network.answers import right, taught_answers
 from reid_audit.network.batchnorm import ImageMoments, statistics_layers
 from reid_audit.network.difference import Displacement
 from reid_audit.network.heads import classifier
@@ -35,6 +36,8 @@ class MembershipScores:
     """N: all of the images asked about, or the first of them where time was short."""
     corrected: bool = True
     """False where there was no time for the correction of the training batch size."""
+    right: Floats | None = None
+    """[N] share of the training labels of an image that the network answers; None where they are not known."""
 
 
 def membership_scores(
@@ -79,7 +82,8 @@ def membership_scores(
         scores["difference"] = within.double().cpu().numpy()
     if found.logits is not None:
         scores |= of_answers(target, found.logits, labels[: found.count])
-    return MembershipScores(scores, explaining, found.count, corrected)
+    known = None if found.logits is None else answered_right(target, found.logits, labels[: found.count])
+    return MembershipScores(scores, explaining, found.count, corrected, known)
 
 
 def of_answers(target: Target, logits: Tensor, labels: NDArray[np.str_]) -> dict[str, Floats]:
@@ -90,6 +94,13 @@ def of_answers(target: Target, logits: Tensor, labels: NDArray[np.str_]) -> dict
     if (loss := losses(target.match.head, logits, labels)) is not None:
         scores["loss"] = -loss.double().cpu().numpy()
     return scores
+
+
+def answered_right(target: Target, logits: Tensor, labels: NDArray[np.str_]) -> Floats | None:
+    """[N] 1 where a classifier gives the training label, else 0; None without labels, or where they are not classes."""
+    kind = target.match.head
+    wanted = taught_answers(kind, logits, labels) if kind in ("softmax", "sigmoid") else None
+    return None if wanted is None else right(kind, logits, wanted).double().cpu().numpy()
 
 
 def directions_of(target: Target, found: Reading, pace: Pace) -> Floats | None:

@@ -1,0 +1,47 @@
+"""Generalisation gap: how much more often a network is right on the films it was trained on.
+
+    gap = mean over training patients of their share of right answers - the same over hold-out patients
+
+A membership attack by the loss gains no more than the gap (Yeom et al., CSF 2018), and it is the usual sign that single
+films were memorised.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.calibration import Floats
+from reid_audit.score.patients import Owners
+
+DRAWS = 2000
+
+
+def generalisation_gap(right: Floats | None, owners: Owners, rng: np.random.Generator) -> Measurement:
+    """``right`` [N]: share of its training labels that each film is answered with; None where they are not known.
+
+    The interval is a bootstrap over patients. Raises nothing: without two patients a side there is no measurement.
+    """
+    if right is None:
+        return Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.NO_LABELS)
+    members, others = (_by_patient(right, owners, side=side) for side in (True, False))
+    if members.size < 2 or others.size < 2:
+        few = Reason.TOO_FEW_REFERENCE if members.size < 2 else Reason.TOO_FEW_HOLDOUT
+        return Unmeasured(metric=Metric.GENERALISATION_GAP, reason=few)
+    drawn = _means(members, rng) - _means(others, rng)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    value = float(members.mean() - others.mean())
+    return Measured(
+        metric=Metric.GENERALISATION_GAP, value=value, low=float(low), high=float(high), n=int(members.size)
+    )
+
+
+def _by_patient(right: Floats, owners: Owners, *, side: bool) -> Floats:
+    here = owners.is_member == side
+    _, numbers = np.unique(owners.patients[here], return_inverse=True)
+    return np.asarray(np.bincount(numbers.reshape(-1), right[here]) / np.bincount(numbers.reshape(-1)))
+
+
+def _means(values: Floats, rng: np.random.Generator) -> Floats:
+    weights = rng.multinomial(values.size, np.full(values.size, 1 / values.size), DRAWS)
+    return np.asarray(weights @ values / values.size)
