@@ -35,6 +35,7 @@ FLOORS: dict[str, int] = {
     "cli": 10,
     "console": 10,
     "demo": 10,
+    "api": 10,
 }
 TORCH_FREE = ("records", "errors", "figures", "observer", "judge", "report")
 

@@ -86,14 +86,20 @@ def _text(name: str, value: object) -> str:
 
 
 def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """Seconds of ``90s``, ``10m`` or ``1h``. A number alone is refused: 3 may mean seconds or minutes."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
+    """``seconds`` for click."""
+    try:
+        return None if value is None else seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def seconds(text: str) -> float:
+    """Seconds of ``90s``, ``10m`` or ``1h``. Raises ValueError for a number alone: 3 may mean seconds or minutes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if found is None or float(found[1]) <= 0:
-        raise click.BadParameter(f"{value!r} is not a duration such as 90s, 10m or 1h")
+        raise ValueError(f"{text!r} is not a duration such as 90s, 10m or 1h")
     if not found[2]:
-        raise click.BadParameter(f"{value!r} has no unit: write {value}s, {value}m or {value}h")
+        raise ValueError(f"{text!r} has no unit: write {text}s, {text}m or {text}h")
     return float(found[1]) * UNITS[found[2]]
 
 

@@ -1,0 +1,237 @@
+"""What ``reid-audit check``, ``inspect`` and ``render`` do, for programs: data in, records out, nothing printed.
+
+    import reid_audit
+
+    result = reid_audit.check(model, reference=training_images, holdout=other_images, budget="10m")
+    print(result.verdict.outcome.value)
+    print(reid_audit.render(result, "markdown"))
+
+Images in memory are written to a private temporary folder (mode 0700) for the time of the audit and then take the same
+way as files on disk; a module in memory is written as safetensors and known by its weights, as a stranger would know
+it. Both folders are removed at the end, whatever happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torch import nn
+
+from reid_audit.arch.beside import config_beside
+from reid_audit.arch.networks import Network, find_networks
+from reid_audit.audit import AuditRequest, ControlCache, audit_file
+from reid_audit.audit.preflight import Preflight, look_ahead
+from reid_audit.checkpoint import load_checkpoint, screen
+from reid_audit.cli.ahead import counted, no_verdict, refusal
+from reid_audit.cli.check import deliver, plan
+from reid_audit.cli.options import CheckOptions, seconds
+from reid_audit.cli.sources import surveyed
+from reid_audit.cohort import parse_source
+from reid_audit.cohort.entries import column
+from reid_audit.cohort.manifest import read_manifest
+from reid_audit.cohort.memory import Images, write_source
+from reid_audit.errors import CheckpointError, PolicyError
+from reid_audit.observer import Observer, SilentObserver
+from reid_audit.policy import find_waivers, load_policy
+from reid_audit.records import AuditResult, CheckpointSummary, Policy
+from reid_audit.report import FORMATS, Format, publish
+from reid_audit.report import render as rendered
+from reid_audit.runs import ATTACK_RUNS, begun, finish
+from reid_audit.store import RunStore
+
+__all__ = ["Images", "Inspection", "Options", "check", "inspect", "render"]
+SIDES = ("reference", "holdout", "prior")
+IN_MEMORY = "(in memory)"
+"""What the command that reproduces a report shows in place of a temporary file."""
+LABEL = "label"
+
+
+class Options(TypedDict, total=False):
+    """The options of ``reid-audit check`` under their own names; what they mean stands in docs/policy.md and --help."""
+
+    prior: str | Path | Images | Any
+    strata: tuple[str, ...]
+    label: str
+    budget: str | float
+    """``"10m"``, or seconds."""
+    profile: Literal["ci", "standard", "deep"]
+    method: str
+    base: Path
+    repeats: int
+    cache: Path
+    side: int
+    preprocess: Literal["infer", "unit", "half", "imagenet", "xrv"]
+    head: Literal["softmax", "sigmoid", "regression"]
+    device: Literal["auto", "cpu", "cuda"]
+    deterministic: bool
+    arch: str
+    arch_factory: str
+    seed: int
+    demographics: str
+    waivers: Path
+    indicators_only: bool
+
+
+class Inspection(TypedDict):
+    """What a file is: its summary, and every network in it with what its statistics could give away."""
+
+    checkpoint: CheckpointSummary
+    networks: tuple[Network, ...]
+
+
+def check(
+    checkpoint: str | os.PathLike[str] | nn.Module,
+    reference: Any = None,
+    holdout: Any = None,
+    *,
+    policy: Policy | str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    observer: Observer | None = None,
+    **options: Unpack[Options],
+) -> AuditResult:
+    """Audit a model; the same answer that ``reid-audit check`` gives, as a record.
+
+    checkpoint: a file, or a module whose weights are to be released. reference, holdout: the training images and those
+    of other patients from the same source: a path as for ``--reference``, ``Images``, an array or tensor, a data set,
+    or a data frame. policy: a ``Policy``, a policy file, or None for the nearest ``reid-audit.toml``. out: the folder
+    of runs in which reports and restricted evidence are kept; None: nothing is written. observer: told of every stage.
+    Raises AuditError subclasses (their ``exit_code`` is that of the command) where no verdict can exist.
+    """
+    began, told = time.monotonic(), observer or SilentObserver()
+    with tempfile.TemporaryDirectory(prefix="reid-audit-") as place:
+        asked, shown = _asked(checkpoint, {"reference": reference, "holdout": holdout, **options}, Path(place))
+        rules, digest = _rules(policy)
+        seen = screen(asked.checkpoint, pickled_code=rules.pickled_code)
+        request, films = plan(asked, rules, digest)
+        request = request.model_copy(update={"options": shown})
+        runs = Path(place) / "runs" if out is None else Path(out)
+        films = counted(films, _ahead(request, asked, seen.sha256, runs, told))
+        with begun(runs, datetime.now(UTC), seen.sha256) as folder:
+            audited = audit_file(
+                request,
+                films,
+                now=datetime.now(UTC),
+                clock=time.monotonic,
+                began=began,
+                observer=told,
+                store=RunStore(folder / ATTACK_RUNS),
+                cache=ControlCache(asked.cache),
+            )
+            deliver(audited, folder)
+            finish(folder)
+    return audited.result
+
+
+def inspect(checkpoint: str | os.PathLike[str] | nn.Module, *, side: int | None = None) -> Inspection:
+    """What a file or module is and how it was identified. Raises AuditError subclasses where it cannot be read.
+
+    A network that is not known is among the networks, with its ``refusal``.
+    """
+    with tempfile.TemporaryDirectory(prefix="reid-audit-") as place:
+        path = _file_of(checkpoint, Path(place))
+        screen(path)
+        loaded = load_checkpoint(path)
+        networks = find_networks(loaded.networks, side=side, config=config_beside(path))
+        return Inspection(checkpoint=loaded.summary, networks=networks)
+
+
+def render(result: AuditResult, format: Format = "html") -> str:
+    """The public report of ``result``: html, json, markdown, sarif or junit. It shows no patient."""
+    if format not in FORMATS:
+        raise ValueError(f"no format is called {format}: {', '.join(FORMATS)}")
+    return rendered(publish(result), format)
+
+
+def _asked(
+    checkpoint: str | os.PathLike[str] | nn.Module, given: dict[str, Any], place: Path
+) -> tuple[CheckOptions, tuple[tuple[str, str], ...]]:
+    """The options of the command that this call is, what is in memory written below ``place``; and how a report shows
+    them. Raises PolicyError for options that the command refuses too."""
+    texts = {side: _source(given.pop(side, None), place / side) for side in SIDES}
+    if isinstance(budget := given.pop("budget", None), str):
+        try:
+            budget = seconds(budget)
+        except ValueError as error:
+            raise PolicyError(str(error), closest="budget", remedy="give seconds, or a text such as 10m") from error
+    labelled = all(_has_label(text) for side, text in texts.items() if side != "prior" and text is not None)
+    if _in_memory(texts, place) and labelled:
+        given.setdefault("label", LABEL)
+    given.setdefault("waivers", find_waivers(Path.cwd()))
+    try:
+        options = CheckOptions.model_validate(
+            {**given, **texts, "budget": budget, "checkpoint": _file_of(checkpoint, place)}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise PolicyError(
+            f"the option {name}: {first['msg']}", closest=name, remedy="see reid-audit check --help"
+        ) from error
+    shown = tuple((name, IN_MEMORY if text.startswith(str(place)) else text) for name, text in options.given())
+    return options, shown
+
+
+def _source(given: Any, folder: Path) -> str | None:
+    """A path as it is given; anything else as a manifest below ``folder``."""
+    if given is None or isinstance(given, str | os.PathLike):
+        return None if given is None else os.fspath(given)
+    return str(write_source(given, folder))
+
+
+def _in_memory(texts: dict[str, str | None], place: Path) -> bool:
+    return any(text is not None and text.startswith(str(place)) for text in texts.values())
+
+
+def _has_label(text: str) -> bool:
+    """Whether a source is a table with a column of that name."""
+    path, _ = parse_source(text)
+    return path.suffix == ".csv" and LABEL in {column(name) for name in read_manifest(path)[0]}
+
+
+def _file_of(checkpoint: str | os.PathLike[str] | nn.Module, place: Path) -> Path:
+    """The file itself, or a module's weights as one. Raises CheckpointError for anything else."""
+    if isinstance(checkpoint, str | os.PathLike):
+        return Path(checkpoint)
+    if not isinstance(checkpoint, torch.nn.Module):
+        raise CheckpointError(
+            f"a checkpoint of type {type(checkpoint).__name__}",
+            closest="a path or a torch.nn.Module",
+            remedy="give the file that is to be released, or the module",
+        )
+    path = place / f"{type(checkpoint).__name__}.safetensors"
+    save_file({key: value.detach().cpu().clone() for key, value in checkpoint.state_dict().items()}, path)
+    return path
+
+
+def _rules(policy: Policy | str | os.PathLike[str] | None) -> tuple[Policy, str]:
+    """The policy and its SHA-256: of the file, or of a ``Policy``'s own JSON. Raises PolicyError."""
+    if isinstance(policy, Policy):
+        return policy, hashlib.sha256(policy.model_dump_json().encode()).hexdigest()
+    found, _, digest = load_policy(None if policy is None else Path(policy), Path.cwd())
+    return found, digest
+
+
+def _ahead(request: AuditRequest, asked: CheckOptions, sha256: str, runs: Path, told: Observer) -> Preflight:
+    """The preflight; raises what the command would end with."""
+    looked = look_ahead(
+        request,
+        surveyed(asked),
+        checkpoint_sha256=sha256,
+        out=runs,
+        today=datetime.now(UTC).date(),
+        observer=told,
+    )
+    if looked.report.faults:
+        raise refusal(looked, None)
+    if not looked.report.verdict_possible and not asked.indicators_only:
+        raise no_verdict([finding for finding in looked.report.findings if finding.topic == "policy"])
+    return looked.report
