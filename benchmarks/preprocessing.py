@@ -18,7 +18,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,13 @@ from benchmarks.lab.rows import rows_of
 from benchmarks.lab.traps import ARCHITECTURES, WITHOUT_STATISTICS, FilmSet, Trap, images_of, library, trained
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
-from reid_audit.audit.preprocessing import Chosen, choose_preprocessing
-from reid_audit.audit.preprocessing_control import preprocessing_control
+from reid_audit.audit.preprocessing import Asked, Chosen, Specimens, ask_network, choose_preprocessing
+from reid_audit.audit.preprocessing_control import by_answers, held_against, searched_again
 from reid_audit.audit.request import Films
+from reid_audit.network.preprocessing import Fitted
 from reid_audit.network.reading import Inputs
 from reid_audit.preprocess import to_network
-from reid_audit.records import Controls, Measured, Metric, PreprocessPolicy, PreprocessSpec, find
+from reid_audit.records import Controls, Measured, Measurement, Metric, PreprocessPolicy, PreprocessSpec, find
 from reid_audit.score.membership.families import membership_scores
 from reid_audit.score.membership.inference import membership
 from reid_audit.score.patients import Owners
@@ -77,16 +78,35 @@ def told(target: Target, films: FilmSet, spec: PreprocessSpec) -> dict[str, floa
     return {"auc": auc.value, "tpr": rate.value, "tpr_high": rate.high or rate.value}
 
 
-def asked(target: Target, trap: Trap, films: FilmSet, how: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Searched:
+    """What does not depend on what is declared: made once for a trap."""
+
+    pooled: Asked
+    training: Specimens
+    again: Fitted | None
+    """The search with training films alone."""
+    seconds: float
+    """Of the pooled search."""
+
+    @classmethod
+    def of(cls, target: Target, films: FilmSet) -> Searched:
+        sides = Films(reference=_framed, holdout=_framed, raw=films.draw)
+        began = time.perf_counter()
+        pooled = ask_network(target, None, sides)
+        seconds = time.perf_counter() - began
+        training = Specimens(films.members.films, labels=films.members.labels)
+        by_answers = pooled.fit is not None and pooled.fit.by == "answers"
+        return cls(pooled, training, None if by_answers else searched_again(target, training), seconds)
+
+
+def asked(target: Target, trap: Trap, films: FilmSet, searched: Searched, how: str) -> dict[str, Any]:
     """What an audit makes of the network with so much declared."""
-    sides = Films(reference=_framed, holdout=_framed, raw=films.draw)
-    began = time.perf_counter()
     policy = declared(trap, how)
     if policy.declared is not None:
         target = replace(target, match=target.match.model_copy(update={"side": policy.declared.side}))
-    chosen: Chosen = choose_preprocessing(target, policy, sides)
-    seconds = time.perf_counter() - began
-    control = preprocessing_control(target, chosen, sides, np.random.default_rng(0)).measurement
+    chosen = choose_preprocessing(target, policy, searched.pooled)
+    control = control_of(target, chosen, searched)
     value = control.value if isinstance(control, Measured) else None
     met = value is not None and value <= Controls().preprocess_fit_excess
     membership = told(target, films, chosen.spec)
@@ -98,8 +118,16 @@ def asked(target: Target, trap: Trap, films: FilmSet, how: str) -> dict[str, Any
         "why": "" if isinstance(control, Measured) else control.reason.value,
         "met": met,
         "could_pass": met and membership["tpr_high"] <= CLEAR,
-        "seconds": seconds,
+        "seconds": searched.seconds,
     }
+
+
+def control_of(target: Target, chosen: Chosen, searched: Searched) -> Measurement:
+    """``preprocess_fit`` as an audit has it."""
+    fit, rng = chosen.fit, np.random.default_rng(0)
+    if fit is not None and fit.by == "answers":
+        return by_answers(target, searched.training, chosen.spec, fit.best)
+    return held_against(target, chosen, searched.training, searched.again, rng)
 
 
 def _framed(_: object) -> Any:
@@ -115,7 +143,9 @@ def caught(trap: Trap, data: Path, device: str) -> dict[str, Any]:
     target = replace(target, module=target.module.to(place))
     ways = ("nothing", "truth", *WRONG)
     row = {"trap": trap.name, "heart": not trap.careful, "statistics": trap.architecture not in WITHOUT_STATISTICS}
-    return row | {"side": trap.geometry.side, "ways": {how: asked(target, trap, films, how) for how in ways}}
+    searched = Searched.of(target, films)
+    found = {how: asked(target, trap, films, searched, how) for how in ways}
+    return row | {"side": trap.geometry.side, "ways": found}
 
 
 def run(options: argparse.Namespace) -> None:

@@ -91,10 +91,11 @@ def planned(setup: Setup, request: AuditRequest, films: Films, meter: Meter, obs
     speed = speed_of(setup.task, meter)
     work = work_of(request, setup, films)
     task, cost = measured(setup.task, request, meter, observer, speed)
+    left = meter.left() - setup.preprocessing.seconds
     asked = references_seconds(request, work, speed)
-    division = divide(task, work, meter.left() - asked, speed, cost)
+    division = divide(task, work, left - asked, speed, cost)
     if division.steps < work.steps and request.policy.references.when != "required":
-        asked, division = 0.0, divide(task, work, meter.left(), speed, cost)
+        asked, division = 0.0, divide(task, work, left, speed, cost)
     division = replace(division, kept=division.kept + asked)
     task = replace(task, budget=task.budget.model_copy(update={"steps": division.steps or work.steps}))
     reduced = tuple(made_smaller(setup.task, task, work, division))

@@ -6,8 +6,7 @@ nothing the permutation tests rest on depends on who is a member. Without them, 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,10 +17,10 @@ from torch import Tensor
 
 from reid_audit.arch.target import Target
 from reid_audit.audit.request import Films, Frame, Side
+from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Cohort, RawFilm, render
 from reid_audit.network.heads import logits_of
 from reid_audit.network.preprocessing import ALL, MANY, Candidate, best_values, fit_preprocess
-from reid_audit.observer import Observer, StageAdvanced
 from reid_audit.preprocess import KNOWN_VALUES, to_network
 from reid_audit.records import (
     PreprocessCandidate,
@@ -36,7 +35,6 @@ PreprocessBy = Literal["policy", "statistics", "answers", "default"]
 GEOMETRY = ("side", "resize", "crop", "resize_to", "interpolation", "scaling")
 CONTROL = 128
 """Training films that the control looks at."""
-STAGE = "preprocessing"
 SHOWN = 8
 """Candidates a report lists."""
 GUESS = PreprocessSpec(mean=(0.5,), std=(0.5,))
@@ -52,6 +50,8 @@ class Chosen:
     by: PreprocessBy
     fit: PreprocessFit | None
     """What the statistics, or the answers under the training labels, say; None where neither can be asked."""
+    seconds: float = 0.0
+    """That the search took: its control searches once more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,37 +91,64 @@ def specimens(films: Films, sides: tuple[Side, ...], frame: Frame) -> Specimens 
     return Specimens(fixed=images[order], labels=labels[order.numpy()])
 
 
-def choose_preprocessing(
-    target: Target, policy: PreprocessPolicy, films: Films, observer: Observer | None = None
-) -> Chosen:
-    """Declared parts as declared; the rest as the network's first statistics layers say, or its answers, or by default.
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What a network says of its preprocessing, whatever a policy declares."""
 
+    seen: Specimens | None = None
+    """The films it was asked with; None: there are none."""
+    fit: PreprocessFit | None = None
+
+
+def ask_network(target: Target, declared: PreprocessSpec | None, films: Films, pace: Pace | None = None) -> Asked:
+    """Ask with films of both sides pooled, or the prior's. ``declared`` frames films that come in one frame only.
+
+    The search ends with ``pace`` (None: it takes the time it needs), and tells its observer of every step.
     Raises CohortError where films cannot be read.
     """
-    declared = policy.declared or PreprocessSpec()
-    side = target.match.side if target.match.side_by == "weights" else None
-    frame = Frame(declared, side or declared.side or target.match.side, 1)
+    frame = _frame(target, declared)
     seen = specimens(films, ("reference", "holdout"), frame) or specimens(films, ("prior",), frame)
-    fit = None if seen is None else _fit(target, seen, side if seen.fixed is None else frame.side, observer)
-    known = policy.declared is not None and policy.values == "declared"
+    if seen is None:
+        return Asked()
+    return Asked(seen, _fit(target, seen, known_side(target) if seen.fixed is None else frame.side, pace))
+
+
+def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked) -> Chosen:
+    """Declared parts as declared; the rest as the network's first statistics layers say, or its answers, or by
+    default."""
+    fit, side = asked.fit, known_side(target)
     start = GUESS if fit is None else fit.best
     geometry = start.model_copy(update=_stated(policy.declared) | ({"side": side} if side else {}))
-    geometry = geometry.model_copy(update={"side": geometry.side or frame.side})
-    if known:
-        values = {name: getattr(declared, name) for name in ("mean", "std", "invert")}
+    geometry = geometry.model_copy(update={"side": geometry.side or _frame(target, policy.declared).side})
+    if policy.declared is not None and policy.values == "declared":
+        values = {name: getattr(policy.declared, name) for name in ("mean", "std", "invert")}
         return Chosen(geometry.model_copy(update=values), "policy", fit)
-    if fit is None or seen is None:
+    if fit is None or asked.seen is None:
         return Chosen(geometry, "default", None)
     if fit.by == "statistics" and geometry != fit.best:
-        geometry = best_values(target, geometry, seen.at(geometry, fit.films))
+        geometry = best_values(target, geometry, asked.seen.at(geometry, fit.films))
     return Chosen(geometry, fit.by, fit)
 
 
-def _fit(target: Target, seen: Specimens, side: int | None, observer: Observer | None) -> PreprocessFit | None:
-    """By the statistics; by the answers under the training labels where there are no statistics to ask."""
+def known_side(target: Target) -> int | None:
+    """Pixels, where the weights tell them."""
+    return target.match.side if target.match.side_by == "weights" else None
+
+
+def _frame(target: Target, declared: PreprocessSpec | None) -> Frame:
+    spec = declared or PreprocessSpec()
+    return Frame(spec, known_side(target) or spec.side or target.match.side, 1)
+
+
+def _fit(target: Target, seen: Specimens, side: int | None, pace: Pace | None) -> PreprocessFit | None:
+    """By the statistics; by the answers under the training labels where there are no statistics to ask. None where
+    neither can be asked or there is no time."""
     if seen.fixed is not None:
         return _fit_values(target, seen, side or 0) or _fit_answers(target, seen, side or 0)
-    found = fit_preprocess(target, seen.at, side=side, scalings=seen.scalings(), tell=steps_told(STAGE, observer))
+    try:
+        found = fit_preprocess(target, seen.at, side=side, scalings=seen.scalings(), pace=pace)
+    except OutOfTime:
+        return None
     if found is None:
         return _fit_answers(target, seen, side or target.match.side)
     return PreprocessFit(
@@ -129,19 +156,9 @@ def _fit(target: Target, seen: Specimens, side: int | None, observer: Observer |
         by="statistics",
         augmentation=found.augmentation,
         films=found.films,
+        complete=found.complete,
         candidates=_listed(found.candidates),
     )
-
-
-def steps_told(stage: str, observer: Observer | None) -> Callable[[], None]:
-    """What counts the steps of ``stage`` and tells the observer of each."""
-    steps = itertools.count(1)
-
-    def tell() -> None:
-        if observer is not None:
-            observer.notice(StageAdvanced(stage, next(steps)))
-
-    return tell
 
 
 def _fit_values(target: Target, seen: Specimens, side: int) -> PreprocessFit | None:

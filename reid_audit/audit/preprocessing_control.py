@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from reid_audit.arch.target import Target
-from reid_audit.audit.preprocessing import Chosen, Specimens, answered, specimens, steps_told
+from reid_audit.audit.preprocessing import Chosen, Specimens, answered, known_side, specimens
 from reid_audit.audit.request import Films, Frame
+from reid_audit.budget import OutOfTime, Pace
 from reid_audit.imaging.augmentation import AUGMENTATIONS
-from reid_audit.network.preprocessing import FilmsAt, fit_preprocess
-from reid_audit.observer import Observer
+from reid_audit.network.preprocessing import FilmsAt, Fitted, fit_preprocess
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
 from reid_audit.score.calibration import Floats
 from reid_audit.score.preprocess_fit import preprocess_fit
@@ -33,41 +33,53 @@ class FitControl:
 
 
 def preprocessing_control(
-    target: Target, chosen: Chosen, films: Films, rng: np.random.Generator, observer: Observer | None = None
+    target: Target, chosen: Chosen, films: Films, rng: np.random.Generator, pace: Pace | None = None
 ) -> FitControl:
     """By the stored statistics; without them by the loss under the training labels, where these are known.
 
     The preprocessing is searched once more, with training films alone: of a network that knows them by heart they tell
-    it exactly. What is found may only withhold a PASS; the audit does not use it, since it knows who is a member.
+    it exactly. What is found may only withhold a PASS; the audit does not use it, since it knows who is a member. A
+    search that ``pace`` ends too early is no control.
     """
-    frame = Frame(chosen.spec, chosen.spec.side or target.match.side, 1)
-    seen = specimens(films, ("reference",), frame)
+    seen = specimens(films, ("reference",), Frame(chosen.spec, chosen.spec.side or target.match.side, 1))
     if seen is None:
         return FitControl(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_REFERENCE))
     if chosen.fit is not None and chosen.fit.by == "answers":
-        return FitControl(_by_answers(target, seen, chosen.spec, chosen.fit.best), chosen.fit.best)
-    known = target.match.side if target.match.side_by == "weights" else None
-    again = None
-    if seen.fixed is None:
-        told = steps_told(Metric.PREPROCESS_FIT.value, observer)
-        again = fit_preprocess(target, _few(seen), side=known, scalings=seen.scalings(), tell=told)
-    others = [
-        spec
-        for spec in (None if again is None else again.best, None if chosen.fit is None else chosen.fit.best)
-        if spec
-    ]
+        return FitControl(by_answers(target, seen, chosen.spec, chosen.fit.best), chosen.fit.best)
+    try:
+        again = searched_again(target, seen, pace)
+    except OutOfTime:
+        return FitControl(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.BUDGET))
+    return FitControl(held_against(target, chosen, seen, again, rng), None if again is None else again.best)
+
+
+def searched_again(target: Target, seen: Specimens, pace: Pace | None = None) -> Fitted | None:
+    """The whole search with ``seen``, training films alone; None where they come in one frame only or the statistics
+    cannot be asked. Raises OutOfTime where it does not end."""
+    if seen.fixed is not None:
+        return None
+    name = Metric.PREPROCESS_FIT.value
+    again = fit_preprocess(target, _few(seen), side=known_side(target), scalings=seen.scalings(), pace=pace, stage=name)
+    if again is not None and not again.complete:
+        raise OutOfTime(name)
+    return again
+
+
+def held_against(
+    target: Target, chosen: Chosen, seen: Specimens, again: Fitted | None, rng: np.random.Generator
+) -> Measurement:
+    """What is used, beside what the pooled films say and what the training films say again."""
+    found = (None if again is None else again.best, None if chosen.fit is None else chosen.fit.best)
+    others = [spec for spec in found if spec is not None and seen.fixed is None]
     kinds = AUGMENTATIONS if seen.fixed is None else ("none", "moved")
-    measured = preprocess_fit(
-        target, seen.at, chosen.spec, others if seen.fixed is None else (), count=FILMS, augmentations=kinds, rng=rng
-    )
-    return FitControl(measured, None if again is None else again.best)
+    return preprocess_fit(target, seen.at, chosen.spec, others, count=FILMS, augmentations=kinds, rng=rng)
 
 
 def _few(seen: Specimens) -> FilmsAt:
     return lambda spec, count: seen.at(spec, min(count, FILMS))
 
 
-def _by_answers(target: Target, seen: Specimens, used: PreprocessSpec, best: PreprocessSpec) -> Measurement:
+def by_answers(target: Target, seen: Specimens, used: PreprocessSpec, best: PreprocessSpec) -> Measurement:
     """Loss that the preprocessing in use costs the training films, over ``NATS``: lower end of the one-sided 95 %
     interval."""
     lost, least = _losses(target, seen, used), _losses(target, seen, best)

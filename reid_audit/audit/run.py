@@ -28,7 +28,7 @@ from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
 from reid_audit.audit.state import AuditState
-from reid_audit.budget import Clock, Meter, start
+from reid_audit.budget import Clock, Meter, Pace, start
 from reid_audit.checkpoint import Checkpoint
 from reid_audit.observer import Noted, Observer, SilentObserver, StageEnded, StageStarted
 from reid_audit.records import (
@@ -87,12 +87,13 @@ def run_audit(
     observer = observer or SilentObserver()
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
     meter = meter or start(request.policy.budget, clock, began=began)
-    plan = planned(prepare(request, films, observer, checkpoint), request, films, meter, observer)
+    plan = planned(prepare(request, films, Pace(meter, observer), checkpoint), request, films, meter, observer)
     setup = plan.setup
     context = RunContext(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
     frozen = reconstruct(plan, request, context, meter)
 
-    allowed = plan.for_scoring(meter, observer)
+    until_control = plan.for_scoring(meter, observer)
+    allowed = until_control.keeping(setup.preprocessing.seconds)
     cohorts = open_cohorts(films, replace(setup.frame, observer=observer, meter=allowed.pace.meter), request)
     tell_of_films(setup, cohorts, observer)
     cache = cache or ControlCache()
@@ -100,7 +101,7 @@ def run_audit(
     scored = score(setup, frozen.first, frozen.control, cohorts, request, allowed, referenced)
     observer.notice(StageStarted(Metric.PREPROCESS_FIT.value))
     rng = numpy_for(request.seed, "preprocessing")
-    fitted = preprocessing_control(setup.task.target, setup.preprocessing, films, rng, observer)
+    fitted = preprocessing_control(setup.task.target, setup.preprocessing, films, rng, until_control.pace)
     observer.notice(StageEnded(Metric.PREPROCESS_FIT.value))
     scored = replace(
         scored, measurements=(*scored.measurements, fitted.measurement), fitting_training_films=fitted.best

@@ -17,14 +17,16 @@ from reid_audit.artefacts.provenance import Declaration, Origin, origin_of
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import WITH_GENERATOR
 from reid_audit.audit.predictors import loaded_predictors
-from reid_audit.audit.preprocessing import STAGE, Chosen, choose_preprocessing
+from reid_audit.audit.preprocessing import Chosen, ask_network, choose_preprocessing
 from reid_audit.audit.request import AuditRequest, Films, Frame
+from reid_audit.budget import Pace
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort
 from reid_audit.device import usable_device
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.difference import displacement
-from reid_audit.observer import Observer, StageEnded, StageStarted
+from reid_audit.network.preprocessing import STAGE
+from reid_audit.observer import StageEnded, StageStarted
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior, shipped_prior
@@ -36,6 +38,8 @@ from reid_audit.score.predictors import Predictors
 
 SAMPLES = 1024
 """Samples drawn from a prior file where its images are not at hand: they span the match space."""
+SEARCH = 0.2
+"""Share of the time left that the search for the preprocessing may take."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +68,7 @@ class Setup:
         return Frame(self.task.preprocess, self.task.space.card.side, self.task.space.card.channels)
 
 
-def prepare(request: AuditRequest, films: Films, observer: Observer, checkpoint: Checkpoint | None = None) -> Setup:
+def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpoint | None = None) -> Setup:
     """Load (where no ``checkpoint`` is given), identify, choose preprocessing, fit or load the prior.
 
     Raises AuditError subclasses.
@@ -75,9 +79,7 @@ def prepare(request: AuditRequest, films: Films, observer: Observer, checkpoint:
         target = replace(target, match=stated_head(target.match, request.policy.head))
     device = usable_device(request.device)
     target = replace(target, module=target.module.to(device))
-    observer.notice(StageStarted(STAGE))
-    chosen = choose_preprocessing(target, request.policy.preprocess, films, observer)
-    observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
+    chosen = _preprocessing(target, request, films, pace)
     target = replace(target, match=with_side(target.match, chosen))
     side = target.match.side
     prior, cohort, origin = _prior(request, films, Frame(chosen.spec, side, 1))
@@ -102,6 +104,17 @@ def prepare(request: AuditRequest, films: Films, observer: Observer, checkpoint:
         predictors=loaded_predictors(request, films),
         base=base,
     )
+
+
+def _preprocessing(target: Target, request: AuditRequest, films: Films, pace: Pace) -> Chosen:
+    """The preprocessing, searched in its share of the time."""
+    pace.observer.notice(StageStarted(STAGE))
+    share = replace(pace, meter=pace.meter.share(SEARCH))
+    policy = request.policy.preprocess
+    asked = ask_network(target, policy.declared, films, share)
+    chosen = replace(choose_preprocessing(target, policy, asked), seconds=share.meter.elapsed())
+    pace.observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
+    return chosen
 
 
 def with_side(match: ArchMatch, chosen: Chosen) -> ArchMatch:

@@ -15,11 +15,11 @@ from reid_audit.arch.target import Target
 from reid_audit.network.explanation import Explanation, explain, statistics_equations
 from reid_audit.network.familiarity import first_layers
 from reid_audit.network.stem import Stem, Stems, read_stems
-from reid_audit.network.values import fit_values
+from reid_audit.network.values import fit_values, with_values
 from reid_audit.preprocess import to_network
 from reid_audit.records import PreprocessSpec
 
-ROUNDS = 2
+ROUNDS = 3
 LAYERS = 5
 """Statistics layers that are explained: enough to tell films apart, few enough to be cheap."""
 BATCH = 32
@@ -45,23 +45,22 @@ def joint_fit(target: Target, geometry: PreprocessSpec, films: Tensor) -> JointF
     if stems is None:
         return None
     spec = values_from(target, geometry, films, stems)
-    residual = float("inf")
+    best: JointFit | None = None
     for _ in range(ROUNDS):
         found = _explained(target, films, spec)
-        if found.residual >= residual:
+        if best is not None and found.residual >= best.residual:
             break
-        residual, best = found.residual, spec
+        best = JointFit(spec, found.residual)
         stem = stems.averaged(found.weights)
-        spec = _with_values(geometry, fit_values(stem, invert=spec.invert, noise=0.0).spec)
-    last = _explained(target, films, spec)
-    return JointFit(spec, last.residual) if last.residual < residual else JointFit(best, residual)
+        spec = with_values(geometry, fit_values(stem, invert=spec.invert, noise=0.0).spec)
+    return best
 
 
 def values_from(target: Target, geometry: PreprocessSpec, films: Tensor, stems: Stems) -> PreprocessSpec:
     """From all films alike. The first layer hardly tells a film from its inversion; the layers behind it decide."""
     whole = stems.averaged()
     noise = _draw_noise(stems, whole)
-    fits = [_with_values(geometry, fit_values(whole, invert=invert, noise=noise).spec) for invert in (False, True)]
+    fits = [with_values(geometry, fit_values(whole, invert=invert, noise=noise).spec) for invert in (False, True)]
     return min(fits, key=lambda spec: first_layers(target, _inputs(target, films, spec)).misfit())
 
 
@@ -80,7 +79,3 @@ def _explained(target: Target, films: Tensor, spec: PreprocessSpec) -> Explanati
 def _inputs(target: Target, films: Tensor, spec: PreprocessSpec) -> Tensor:
     device = next(target.module.parameters()).device
     return to_network(films.to(device), spec, target.match.channels)
-
-
-def _with_values(geometry: PreprocessSpec, values: PreprocessSpec) -> PreprocessSpec:
-    return geometry.model_copy(update={"mean": values.mean, "std": values.std, "invert": values.invert})

@@ -16,12 +16,16 @@ import torch
 from torch import Tensor
 
 from reid_audit.arch.target import Target
+from reid_audit.budget import OutOfTime, Pace, unhurried
 from reid_audit.imaging.augmentation import AUGMENTATIONS, Augmentation, augmented
 from reid_audit.network.joint_fit import JointFit, joint_fit, values_from
 from reid_audit.network.stem import read_stems
-from reid_audit.network.values import FittedValues, fit_values
+from reid_audit.network.values import FittedValues, fit_values, with_values
+from reid_audit.observer import StageAdvanced
 from reid_audit.records import PreprocessSpec, Scaling
 
+STAGE = "preprocessing"
+"""Name of the search, for whoever watches."""
 FilmsAt = Callable[[PreprocessSpec, int], Tensor]
 """At most so many of the same films, rendered under a specification: [N, C, side, side] in [0, 1] on the CPU."""
 
@@ -71,6 +75,8 @@ class Fitted:
     """What the films are thought to have gone through in training."""
     films: int
     """Films the last estimate was made on."""
+    complete: bool = True
+    """Whether there was time for everything that is tried."""
 
 
 @dataclass(slots=True)
@@ -79,21 +85,29 @@ class _Search:
 
     target: Target
     films_at: FilmsAt
-    tell: Callable[[], None]
-    """Called after every geometry."""
+    pace: Pace
+    stage: str
     tried: dict[tuple[PreprocessSpec, Augmentation], FittedValues] = field(default_factory=dict)
+    done: int = 0
+    """Geometries, and joint fits, so far."""
 
     def misfit(self, geometry: PreprocessSpec, augmentation: Augmentation = "none") -> float:
-        """Of the geometry with its best values."""
+        """Of the geometry with its best values. Raises OutOfTime where no time is left to try it."""
         key = (geometry, augmentation)
         if key not in self.tried:
+            self.pace.check(self.stage)
             stems = read_stems(self.target, as_trained(self.films_at, geometry, augmentation, _count(geometry, FEW)))
             if stems is None:
                 raise _NoStem
             stem = stems.averaged()
             self.tried[key] = min((fit_values(stem, invert=i) for i in (False, True)), key=lambda fit: fit.misfit)
-            self.tell()
+            self.advanced()
         return self.tried[key].misfit
+
+    def advanced(self) -> None:
+        """Tell whoever watches of one more step."""
+        self.done += 1
+        self.pace.observer.notice(StageAdvanced(self.stage, self.done))
 
     def better(self, current: PreprocessSpec, others: Sequence[PreprocessSpec]) -> PreprocessSpec:
         """The best of ``others`` where it is clearly better than ``current``, else that."""
@@ -102,9 +116,7 @@ class _Search:
 
     def candidates(self) -> tuple[Candidate, ...]:
         """Everything tried with its best values, best first."""
-        found = [
-            Candidate(_with_values(tried, fit.spec), fit.misfit, kind) for (tried, kind), fit in self.tried.items()
-        ]
+        found = [Candidate(with_values(tried, fit.spec), fit.misfit, kind) for (tried, kind), fit in self.tried.items()]
         return tuple(sorted(found, key=lambda candidate: candidate.misfit))
 
 
@@ -118,34 +130,55 @@ def fit_preprocess(
     *,
     side: int | None,
     scalings: Sequence[Scaling | None] = (None,),
-    tell: Callable[[], None] = lambda: None,
+    pace: Pace | None = None,
+    stage: str = STAGE,
 ) -> Fitted | None:
     """The preprocessing that explains the network's first statistics layers best; None where they cannot be asked.
 
     side: pixels where they are known, None: searched over ``SIDES``. scalings: ways from stored values to [0, 1] that
-    the films allow; ways that differ by one factor and summand for all films are one. ``tell`` is called after every
-    geometry. Deterministic.
+    the films allow; ways that differ by one factor and summand for all films are one. Where the pace ends the search,
+    the best so far is returned as not complete. Deterministic but for that. Raises OutOfTime where there was no time
+    to try anything.
     """
-    search = _Search(target, films_at, tell)
+    search = _Search(target, films_at, pace or unhurried(), stage)
     try:
-        start = PreprocessSpec(side=side or 224, scaling=scalings[0])
-        geometry = start if side is not None else _best_side(search, start)
-        geometry = search.better(geometry, [_with(geometry, scaling=scaling) for scaling in scalings[1:]])
-        geometry = search.better(geometry, _framings(geometry))
-        geometry = search.better(geometry, [_with(geometry, interpolation=name) for name in INTERPOLATIONS[1:]])
-        if side is None:
-            geometry = _climb(search, geometry)
-        geometry, augmentation = _augmented(search, geometry, (geometry.side,) if side else USUAL)
+        geometry, augmentation = _geometry(search, side, scalings)
+        complete = True
     except _NoStem:
         return None
-    joint = _joint(search, geometry) if augmentation == "none" else None
+    except OutOfTime:
+        if not search.tried:
+            raise
+        (geometry, augmentation), complete = min(search.tried, key=lambda key: search.tried[key].misfit), False
+    return _best(search, geometry, augmentation, complete=complete)
+
+
+def _geometry(
+    search: _Search, side: int | None, scalings: Sequence[Scaling | None]
+) -> tuple[PreprocessSpec, Augmentation]:
+    """Side, scaling, framing, interpolation and augmentation, one after the other."""
+    start = PreprocessSpec(side=side or 224, scaling=scalings[0])
+    geometry = start if side is not None else _best_side(search, start)
+    geometry = search.better(geometry, [_with(geometry, scaling=scaling) for scaling in scalings[1:]])
+    geometry = search.better(geometry, _framings(geometry))
+    geometry = search.better(geometry, [_with(geometry, interpolation=name) for name in INTERPOLATIONS[1:]])
+    if side is None:
+        geometry = _climb(search, geometry)
+    return _augmented(search, geometry, (geometry.side,) if side else USUAL)
+
+
+def _best(search: _Search, geometry: PreprocessSpec, augmentation: Augmentation, *, complete: bool) -> Fitted:
+    """The geometry, or of the likeliest ones the one that a joint fit prefers, with its values."""
+    joint, number, ended = _joint(search, geometry) if augmentation == "none" else (None, 0, True)
     if joint is None:
-        best = best_values(target, geometry, as_trained(films_at, geometry, augmentation, _count(geometry, MANY)))
+        images = as_trained(search.films_at, geometry, augmentation, _count(geometry, MANY))
+        best, number = best_values(search.target, geometry, images), len(images)
     return Fitted(
         best=best if joint is None else joint.spec,
         candidates=search.candidates(),
         augmentation=augmentation,
-        films=_count(geometry, MANY),
+        films=number,
+        complete=complete and ended,
     )
 
 
@@ -173,21 +206,26 @@ def best_values(target: Target, geometry: PreprocessSpec, films: Tensor) -> Prep
     return values_from(target, geometry, films, stems)
 
 
-def _joint(search: _Search, geometry: PreprocessSpec) -> JointFit | None:
-    """Of the likeliest geometries the one under which some of the films explain the statistics best.
+def _joint(search: _Search, geometry: PreprocessSpec) -> tuple[JointFit | None, int, bool]:
+    """Of the likeliest geometries the one under which some of the films explain the statistics best, the number of
+    films it was fitted on, and whether there was time for all of them.
 
     Among all films alike, a neighbouring side can fit a network of few films better than the true one.
     """
     limit = WORSE * search.misfit(geometry)
-    likely = [found for found in search.candidates() if found.augmentation == "none" and found.misfit < limit]
+    likely = [found for found in search.candidates() if found.augmentation == "none" and found.misfit <= limit]
     distinct = [found for i, found in enumerate(likely) if i == 0 or found.misfit != likely[i - 1].misfit]
-    fits = []
+    best: JointFit | None = None
+    number = 0
     for found in distinct[:LIKELY]:
-        films = search.films_at(found.spec, _count(found.spec, ALL))
-        if (fit := joint_fit(search.target, found.spec, films)) is not None:
-            fits.append(fit)
-        search.tell()
-    return min(fits, key=lambda fit: fit.residual, default=None)
+        if search.pace.meter.exhausted() is not None:
+            return best, number, False
+        images = search.films_at(found.spec, _count(found.spec, ALL))
+        fit = joint_fit(search.target, found.spec, images)
+        if fit is not None and (best is None or fit.residual < best.residual):
+            best, number = fit, len(images)
+        search.advanced()
+    return best, number, True
 
 
 def _augmented(
@@ -245,7 +283,3 @@ def _count(geometry: PreprocessSpec, most: int) -> int:
 
 def _with(spec: PreprocessSpec, **changes: Any) -> PreprocessSpec:
     return spec.model_copy(update=changes)
-
-
-def _with_values(geometry: PreprocessSpec, values: PreprocessSpec) -> PreprocessSpec:
-    return _with(geometry, mean=values.mean, std=values.std, invert=values.invert)

@@ -72,6 +72,11 @@ def as_spec(values: Floats) -> PreprocessSpec:
     return PreprocessSpec(mean=_written(mean), std=_written(std), invert=invert)
 
 
+def with_values(geometry: PreprocessSpec, values: PreprocessSpec) -> PreprocessSpec:
+    """``geometry`` with mean, deviation and inversion of ``values``."""
+    return geometry.model_copy(update={"mean": values.mean, "std": values.std, "invert": values.invert})
+
+
 def _written(numbers: Floats) -> tuple[float, ...]:
     return tuple(float(f"{number:.4g}") for number in numbers)
 

@@ -101,6 +101,8 @@ class PreprocessFit(Record):
     augmentation: str = "none"
     films: int
     """Films it was fitted on."""
+    complete: bool = True
+    """Whether there was time to try everything."""
     candidates: tuple[PreprocessCandidate, ...] = ()
     """The best of those tried, best first."""
 

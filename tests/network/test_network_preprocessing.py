@@ -12,13 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid_audit.arch.target import Target
+from reid_audit.audit.preprocessing import Chosen
+from reid_audit.audit.preprocessing_control import preprocessing_control
+from reid_audit.audit.request import Films
+from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.cohort import RawFilm, render, sample_raw
+from reid_audit.cohort.sample import Sample
 from reid_audit.network.joint_fit import joint_fit
 from reid_audit.network.preprocessing import FilmsAt, best_values, fit_preprocess
 from reid_audit.network.stem import read_stems
 from reid_audit.network.values import as_spec, fit_values, scale_and_shift
 from reid_audit.preprocess import HALF, IMAGENET, NAMED, UNIT, to_network
-from reid_audit.records import ArchMatch, Measured, PreprocessSpec, Reason, Scaling, Unmeasured
+from reid_audit.records import ArchMatch, Measured, Metric, PreprocessSpec, Reason, Scaling, Unmeasured
 from reid_audit.score.preprocess_fit import preprocess_fit
 
 ODD = PreprocessSpec(mean=(0.31,), std=(0.41,))
@@ -224,3 +229,45 @@ def test_films_that_the_network_never_saw_do_not_meet_the_control(chest: tuple[R
     assert isinstance(found, Unmeasured) or found.value > 1.0
     if isinstance(found, Unmeasured):
         assert found.reason is Reason.PREPROCESS_UNEXPLAINED
+
+
+class Ticking:
+    """A clock on which every reading costs a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def paced(seconds: float) -> Pace:
+    return Pace(Meter(seconds, None, clock=Ticking()))
+
+
+def test_a_search_that_runs_out_of_time_returns_the_best_so_far_as_not_complete(chest: tuple[RawFilm, ...]) -> None:
+    target = resnet(chest[:12], at(QUARTER, 32))
+    whole = fit_preprocess(target, films_at(chest), side=None)
+    part = fit_preprocess(target, films_at(chest), side=None, pace=paced(6.0))
+    assert whole is not None
+    assert part is not None
+    assert whole.complete
+    assert not part.complete
+    assert 0 < len(part.candidates) < len(whole.candidates)
+    assert part.best.side in {found.spec.side for found in part.candidates}
+
+
+def test_without_time_for_one_geometry_nothing_is_found(chest: tuple[RawFilm, ...]) -> None:
+    with pytest.raises(OutOfTime):
+        fit_preprocess(resnet(chest[:4], at(QUARTER, 32)), films_at(chest), side=None, pace=paced(0.5))
+
+
+@pytest.mark.parametrize("seconds", [0.5, 6.0], ids=["no time", "time for a part"])
+def test_a_control_without_time_for_its_search_is_not_measured(chest: tuple[RawFilm, ...], seconds: float) -> None:
+    target = resnet(chest[:12], at(QUARTER, 32))
+    chosen = Chosen(at(QUARTER, 32), "policy", None)
+    drawn = Sample(chest[:16], np.array(["0"] * 16))
+    films = Films(raw=lambda _sides, _count: drawn, reference=lambda _frame: pytest.fail("the raw films are enough"))
+    found = preprocessing_control(target, chosen, films, np.random.default_rng(0), paced(seconds))
+    assert found.measurement == Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.BUDGET)
