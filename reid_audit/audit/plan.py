@@ -96,7 +96,7 @@ def planned(setup: Setup, request: AuditRequest, films: Films, meter: Meter, obs
     division = divide(task, work, left - asked, speed, cost)
     if division.steps < work.steps and request.policy.references.when != "required":
         asked, division = 0.0, divide(task, work, left, speed, cost)
-    division = replace(division, kept=division.kept + asked)
+    division = replace(division, kept=division.kept + asked + setup.preprocessing.seconds)
     task = replace(task, budget=task.budget.model_copy(update={"steps": division.steps or work.steps}))
     reduced = tuple(made_smaller(setup.task, task, work, division))
     for one in reduced:
