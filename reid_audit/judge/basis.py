@@ -7,7 +7,11 @@ from reid_audit.judge.case import Case
 from reid_audit.records import Control, ControlDecision, Gap, Measured, Metric, Outcome, Policy, Verdict
 
 OVERFITTED = 0.15
-"""Lower end of the generalisation gap above which a verdict warns."""
+"""Lower end of the generalisation gap above which a verdict warns, and membership stands in for nothing."""
+UNKNOWN_GAP = (
+    "none for the attack; membership with references stands in for it where --label names the training labels and the "
+    "generalisation gap is small"
+)
 WEAK = "Membership without reference models: weak."
 """Single patients that stand out only beside networks that never saw them stay unseen."""
 
@@ -16,18 +20,34 @@ def stands_in(controls: tuple[ControlDecision, ...], case: Case, policy: Policy)
     """Whether membership with references takes the place of the reconstruction of planted patients.
 
     Only on a network that stores no statistics of its films, on which no reconstruction is known to work; where the
-    same references found the planted patients; and where the policy allows it. Who can rebuild a film can recognise it.
+    same references found the planted patients; where the network is not known to be overfitted; and where the policy
+    allows it. Who can rebuild a film can recognise it.
     """
+    return _may_stand_in(controls, case, policy) and _generalises(case)
+
+
+def _may_stand_in(controls: tuple[ControlDecision, ...], case: Case, policy: Policy) -> bool:
     met = any(row.control is Control.MEMBERSHIP_CONTROL and row.status == "met" for row in controls)
     return policy.references.stands_in and case.references > 0 and not case.stores_statistics and met
 
 
+def _generalises(case: Case) -> bool:
+    """Whether the gap is known and does not lie above ``OVERFITTED``.
+
+    On a transformer that knew 388 patients by heart references told few of them (docs/membership.md), while planted
+    ones, which are memorised harder, were all found: that control alone does not show that nothing was memorised.
+    """
+    gap = case.find(Metric.GENERALISATION_GAP)
+    return isinstance(gap, Measured) and gap.low is not None and gap.low <= OVERFITTED
+
+
 def with_stand_in(controls: tuple[ControlDecision, ...], case: Case, policy: Policy) -> tuple[ControlDecision, ...]:
     """``controls``, of which an ``attack_power`` that is not met is not required where ``stands_in``."""
-    if not stands_in(controls, case, policy):
+    if not _may_stand_in(controls, case, policy):
         return controls
     spared = {"status": "not_required", "lacking": False, "text": "", "remedy": ""}
-    return tuple(row.model_copy(update=spared) if _unmet(row) else row for row in controls)
+    changes = spared if _generalises(case) else {"remedy": UNKNOWN_GAP}
+    return tuple(row.model_copy(update=changes) if _unmet(row) else row for row in controls)
 
 
 def _unmet(row: ControlDecision) -> bool:

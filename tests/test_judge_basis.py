@@ -1,0 +1,78 @@
+"""What a PASS rests on: membership with references in the place of a reconstruction, and when it must not be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from test_judge import CLEAN, DIGEST, TODAY
+
+from reid_audit.judge import Case, judge
+from reid_audit.judge.basis import OVERFITTED, WEAK
+from reid_audit.records import Measured, Measurement, Metric, Outcome, Policy, Reason, References, Unmeasured, Verdict
+
+BARE = Case(CLEAN, DIGEST, "disjoint", True, True, True, references=4, stores_statistics=False)
+"""A network without BatchNorm whose membership was scored against four references."""
+UNTRIED = Unmeasured(metric=Metric.ATTACK_POWER, reason=Reason.NO_DATA_STATISTICS)
+
+
+def gap(low: float) -> Measured:
+    return Measured(metric=Metric.GENERALISATION_GAP, value=low + 0.05, low=low, high=low + 0.1, n=388)
+
+
+def judged(case: Case, *changes: Measurement, policy: Policy | None = None, today: date = TODAY) -> Verdict:
+    kept = (m for m in case.measurements if m.metric not in {change.metric for change in changes})
+    return judge(replace(case, measurements=(*kept, *changes)), policy or Policy(), today=today)
+
+
+def test_a_network_without_batchnorm_passes_on_membership_with_references() -> None:
+    verdict = judged(BARE, UNTRIED, gap(0.02))
+    assert verdict.outcome is Outcome.PASS
+    assert "rests on membership" in verdict.reason
+    assert "4 reference models" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("case", "changes"),
+    [
+        (replace(BARE, references=0), (gap(0.02),)),
+        (replace(BARE, stores_statistics=True), (gap(0.02),)),
+        (BARE, ()),
+        (BARE, (gap(OVERFITTED + 0.01),)),
+        (BARE, (gap(0.02).model_copy(update={"low": None}),)),
+        (BARE, (gap(0.02), Measured(metric=Metric.MEMBERSHIP_CONTROL, value=0.2))),
+        (BARE, (gap(0.02), Unmeasured(metric=Metric.MEMBERSHIP_CONTROL, reason=Reason.BUDGET))),
+    ],
+    ids=[
+        "no references",
+        "with BatchNorm",
+        "gap not known",
+        "overfitted",
+        "gap without interval",
+        "planted patients missed",
+        "planted patients not asked",
+    ],
+)
+def test_without_one_of_its_conditions_nothing_stands_in(case: Case, changes: tuple[Measurement, ...]) -> None:
+    verdict = judged(case, UNTRIED, *changes)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert Metric.ATTACK_POWER in {missing.metric for missing in verdict.gaps}
+
+
+def test_the_policy_can_forbid_it() -> None:
+    policy = Policy(references=References(stands_in=False))
+    assert judged(BARE, UNTRIED, gap(0.02), policy=policy).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_pass_says_how_strong_its_membership_is() -> None:
+    with_statistics = replace(BARE, stores_statistics=True)
+    assert judged(replace(with_statistics, references=0)).reason.endswith(WEAK)
+    assert judged(with_statistics).reason.endswith("Membership with 4 reference models.")
+
+
+def test_references_that_the_policy_requires_are_missed() -> None:
+    policy = Policy(references=References(when="required"))
+    verdict = judged(replace(BARE, stores_statistics=True, references=0), policy=policy)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any("without reference models" in missing.text for missing in verdict.gaps)
