@@ -40,6 +40,7 @@ CLEAN: tuple[Measured, ...] = (
     _m(Metric.REIDENTIFIED_PATIENTS, 0, control=0),
     _m(Metric.SINGLE_HIT, 0, control=0, indicator=True),
     _m(Metric.LINKAGE_TPR, 0.01, 0.0, 0.03, n=388),
+    _m(Metric.MEMBERSHIP_AUC, 0.54, 0.49, 0.58, control=0.5, n=388),
     _m(Metric.MEMBERSHIP_TPR, 0.01, 0.0, 0.04, n=388),
     _m(Metric.LIKELY_SAMPLES, 14, 8, 20, control=15),
     _m(Metric.NEAREST_SSIM, 0.45, 0.42, 0.48, control=0.45),

@@ -76,3 +76,17 @@ def test_references_that_the_policy_requires_are_missed() -> None:
     verdict = judged(replace(BARE, stores_statistics=True, references=0), policy=policy)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert any("without reference models" in missing.text for missing in verdict.gaps)
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcome"), [((0.69, 0.64, 0.72), Outcome.INCONCLUSIVE), ((0.76, 0.71, 0.80), Outcome.FAIL)]
+)
+def test_a_network_that_tells_its_patients_as_a_group_does_not_pass(
+    ends: tuple[float, float, float], outcome: Outcome
+) -> None:
+    """The figures of one that knows 617 films by heart, of whom 2 % are told at 1 % false alarms."""
+    value, low, high = ends
+    group = Measured(metric=Metric.MEMBERSHIP_AUC, value=value, low=low, high=high, control=0.5, n=388)
+    verdict = judged(replace(BARE, stores_statistics=True), group)
+    assert verdict.outcome is outcome
+    assert Metric.MEMBERSHIP_AUC in {*(b.metric for b in verdict.breaches), *(g.metric for g in verdict.gaps)}

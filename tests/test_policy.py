@@ -106,12 +106,12 @@ def test_the_digest_is_that_of_the_files_bytes(tmp_path: Path) -> None:
 
 
 def test_a_named_gate_overrides_only_what_it_says(tmp_path: Path) -> None:
-    policy = _policy(tmp_path, "[gates.linkage_p]\nfail = 0.001\n[gates.membership_auc]\nfail = 0.8\n")
+    policy = _policy(tmp_path, "[gates.linkage_p]\nfail = 0.001\n[gates.linkage_auc]\nfail = 0.8\n")
     gate, default = policy.gate(Metric.LINKAGE_P), Policy().gate(Metric.LINKAGE_P)
     assert gate is not None
     assert default is not None
     assert (gate.fail, gate.clear, gate.corroborated_by) == (0.001, default.clear, default.corroborated_by)
-    assert policy.gate(Metric.MEMBERSHIP_AUC) is not None
+    assert policy.gate(Metric.LINKAGE_AUC) is not None
     assert len(policy.gates) == len(Policy().gates) + 1
 
 

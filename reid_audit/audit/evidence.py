@@ -25,6 +25,7 @@ from reid_audit.score.exchangeability import exchangeability
 from reid_audit.score.likelihood import LIKELY, LikelyOutcome, likely_samples
 from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, linkage, negative_control
 from reid_audit.score.membership.inference import MEMBERSHIP
+from reid_audit.score.membership.subgroups import SUBGROUPS
 from reid_audit.score.predictors import Predictors
 from reid_audit.score.sensitivity import scorer_sensitivity
 
@@ -34,6 +35,7 @@ OPTIONAL = ("likely samples", "age and sex", "distribution")
 COMPARED = (
     *LINKAGE,
     *MEMBERSHIP,
+    *SUBGROUPS,
     Metric.GENERALISATION_GAP,
     Metric.NEGATIVE_CONTROL_P,
     Metric.EXCHANGEABILITY_P,
@@ -90,19 +92,13 @@ def compare(
 
     first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
     checks = fitness(comparison, prior_films, seed, allowed)
-    recognised = recognition(task, comparison, allowed.before(OPTIONAL, films), seed, beside)
+    recognised = recognition(task, comparison, allowed.before(OPTIONAL, films), seed, beside, level=level)
     likely = LikelyOutcome(late(*LIKELY), np.zeros(0, np.int64), np.zeros(0, np.int64))
     if len(made.images):
         resembled = partial(likely_samples, comparison, made, control, numpy_for(seed, "likely"))
         likely = allowed.in_time("likely samples", films, resembled, likely)
     read, shown = readings(predictors, comparison, made, likely, seed=seed, allowed=allowed)
-    measured = (
-        first.measurements,
-        likely.measurements,
-        recognised.outcome.measurements,
-        (recognised.gap,),
-        shown.measurements,
-    )
+    measured = (first.measurements, likely.measurements, recognised.measurements, shown.measurements)
     return Found(
         measurements=(*chain.from_iterable(measured), negative_control(null), *checks),
         histograms=first.histograms,

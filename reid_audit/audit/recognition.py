@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.allowance import Allowance, late, unlimited
 from reid_audit.audit.attack_runs import numpy_for
+from reid_audit.audit.attributes import attributes_of
 from reid_audit.audit.cohorts import Turns
 from reid_audit.audit.references import Beside
 from reid_audit.budget import OutOfTime
@@ -31,7 +32,9 @@ from reid_audit.score.membership.inference import (
     membership,
     membership_control,
 )
+from reid_audit.score.membership.subgroups import SUBGROUPS, SubgroupOutcome, subgroups
 
+NO_TIME_FOR_GROUPS = SubgroupOutcome(late(*SUBGROUPS))
 NO_TIME_FOR_GAP = Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.BUDGET)
 ORDINARY = 256
 """Images of the prior that films are compared with where the base is known."""
@@ -96,12 +99,25 @@ class Recognition:
     corrected: bool = True
     """Whether the correction of the training batch size was tried; the control is asked likewise."""
     reduced: tuple[Reduced, ...] = ()
+    groups: SubgroupOutcome = NO_TIME_FOR_GROUPS
+    """How the recognised patients are spread over groups."""
     gap: Measurement = NO_TIME_FOR_GAP
     """How much more often the network is right on training films than on those of the hold-out."""
 
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """All of it that may be published."""
+        return (*self.outcome.measurements, *self.groups.measurements, self.gap)
+
 
 def recognition(
-    task: AttackTask, comparison: Comparison, allowed: Allowance, seed: int, beside: Beside | None = None
+    task: AttackTask,
+    comparison: Comparison,
+    allowed: Allowance,
+    seed: int,
+    beside: Beside | None = None,
+    *,
+    level: float = 0.10,
 ) -> Recognition:
     """Membership of the patients the time allows, chosen by chance before a score is seen; of all without a ceiling."""
     turns = Turns.of(comparison.owners, numpy_for(seed, "turns")) if allowed.speed is not None else None
@@ -123,12 +139,23 @@ def recognition(
         {name: scores[: rows.size] for name, scores in known.scores.items()},
         comparison.owners.at(rows),
         numpy_for(seed, "membership"),
+        level=level,
     )
     if rows.size < len(comparison.images):
         outcome = replace(outcome, measurements=tuple(too_few_in_time(m) for m in outcome.measurements))
     right = None if known.right is None else known.right[: rows.size]
     gap = generalisation_gap(right, comparison.owners.at(rows), numpy_for(seed, "generalisation"))
-    return Recognition(outcome, known.explaining, known.corrected, tuple(reduced), gap)
+    groups = by_group(outcome, comparison, seed)
+    return Recognition(outcome, known.explaining, known.corrected, tuple(reduced), groups, gap)
+
+
+def by_group(outcome: MembershipOutcome, comparison: Comparison, seed: int) -> SubgroupOutcome:
+    """The rates of groups of patients; unmeasured where the rate of all is."""
+    if outcome.ids is None or outcome.levelled is None or outcome.is_member is None:
+        reasons = [m.reason for m in outcome.measurements if isinstance(m, Unmeasured)]
+        return SubgroupOutcome(tuple(Unmeasured(metric=metric, reason=reasons[0]) for metric in SUBGROUPS))
+    attributes = attributes_of(comparison, outcome.ids)
+    return subgroups(outcome.levelled, outcome.is_member, attributes, numpy_for(seed, "subgroups"))
 
 
 def too_few_in_time(measurement: Measurement) -> Measurement:

@@ -209,6 +209,7 @@ def recorded(
         repeats=repeats,
         histograms=scored.found.histograms if scored.found else (),
         curves=scored.found.curves if scored.found else (),
+        subgroups=scored.found.recognised.groups.groups if scored.found else (),
         policy=request.policy,
         policy_sha256=request.policy_sha256,
         waivers=request.waivers,

@@ -14,6 +14,9 @@ class Metric(StrEnum):
     """One word per metric: the same in CLI, policy, docs, report and tests."""
 
     LIKELY_SAMPLES = "likely_samples"
+    RECOGNISED_PATIENTS = "recognised_patients"
+    MEMBERSHIP_WORST_GROUP = "membership_worst_group"
+    MEMBERSHIP_DISPARITY = "membership_disparity"
     GENERALISATION_GAP = "generalisation_gap"
     NEAREST_SSIM = "nearest_ssim"
     NEAREST_NN = "nearest_nn"
@@ -60,6 +63,7 @@ class Reason(StrEnum):
     TOO_FEW_REFERENCE = "too_few_reference"
     NO_AGES = "no_ages"
     NO_LABELS = "no_labels"
+    NO_GROUPS = "no_groups"
     NO_SEXES = "no_sexes"
     SMALL_CELL = "small_cell"
     NO_PREDICTOR = "no_predictor"
@@ -83,6 +87,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.TOO_FEW_HOLDOUT: "too few hold-out patients to resolve this",
     Reason.TOO_FEW_REFERENCE: "too few training patients to resolve this",
     Reason.NO_AGES: "the manifests give no ages",
+    Reason.NO_GROUPS: "no group of patients known from the manifests has 10 training patients beside 10 others",
     Reason.NO_LABELS: "no training labels were given that fit the classifier (--label)",
     Reason.NO_SEXES: "the manifests give no sexes",
     Reason.SMALL_CELL: "fewer than 10 people: suppressed in the public report",

@@ -258,6 +258,25 @@ class AttackRun(Record):
     """One fixed phrase, no free text from inputs."""
 
 
+GroupedBy = Literal["sex", "age", "label", "stratum", "films"]
+
+
+class Subgroup(Record):
+    """Training patients of one group, and how many of them are recognised at 1 % false alarms."""
+
+    by: GroupedBy
+    name: str
+    """The word of the manifest, or the band."""
+    patients: NonNegativeInt
+    told: NonNegativeInt
+    rate: FiniteFloat
+    low: FiniteFloat
+    """Lower end of the 95 % interval of ``rate``."""
+    high: FiniteFloat
+    difference: FiniteFloat
+    """``rate`` less that of everybody else."""
+
+
 class Histogram(Record):
     """A null distribution with the observed value, for the report's plots."""
 
@@ -424,6 +443,8 @@ class AuditResult(Record):
     """What the attack's other seeds gave instead, one tuple a seed."""
     histograms: tuple[Histogram, ...] = ()
     curves: tuple[Curve, ...] = ()
+    subgroups: tuple[Subgroup, ...] = ()
+    """How the recognised patients are spread over groups."""
     policy: Policy
     policy_sha256: Sha256
     waivers: tuple[Waiver, ...] = ()

@@ -89,6 +89,7 @@ _ENTRIES = (
         "score",
         Family.MEMBERSHIP,
         fewest=_RATES,
+        gate=Gate(metric=Metric.MEMBERSHIP_AUC, fail=0.65, clear=0.70),
     ),
     MetricEntry(
         Metric.MEMBERSHIP_TPR,
@@ -108,6 +109,30 @@ _ENTRIES = (
         Family.MEMBERSHIP,
         direction=Direction.LOWER,
         control=False,
+        fewest=_RATES,
+    ),
+    MetricEntry(
+        Metric.RECOGNISED_PATIENTS,
+        "Recognised patients",
+        "Training patients the weights give away one by one, at the policy's false-discovery rate.",
+        "count",
+        Family.MEMBERSHIP,
+        fewest=_RATES,
+    ),
+    MetricEntry(
+        Metric.MEMBERSHIP_WORST_GROUP,
+        "Most exposed group",
+        "Share of its training patients recognised at 1 % false alarms; the control is the share of all.",
+        "share",
+        Family.MEMBERSHIP,
+        fewest=_RATES,
+    ),
+    MetricEntry(
+        Metric.MEMBERSHIP_DISPARITY,
+        "Disparity between groups",
+        "How far the recognised share of one group lies above that of everybody else.",
+        "share",
+        Family.MEMBERSHIP,
         fewest=_RATES,
     ),
     MetricEntry(

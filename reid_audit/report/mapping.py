@@ -48,6 +48,7 @@ from reid_audit.report.wire import (
     PublicReduced,
     PublicReferences,
     PublicReport,
+    PublicSubgroup,
     PublicTool,
     PublicUnmeasured,
     PublicVerdict,
@@ -100,6 +101,7 @@ def _published(result: AuditResult) -> PublicReport:
         measurements=tuple(_measurement(m, result.policy, doubts) for m in measurements),
         histograms=tuple(_histogram(h) for h in result.histograms if h.id not in DEMOGRAPHIC and h.counts),
         curves=tuple(_curve(c) for c in result.curves if c.id == "membership_roc" and c.x),
+        subgroups=_subgroups(result),
         cohorts=tuple(
             PublicCohort(
                 role=c.role,
@@ -283,6 +285,23 @@ def _curve(curve: Curve) -> PublicCurve:
         id="membership_roc",
         x=ROC_GRID,
         y=tuple(round(y, 3) for y in heights),
+    )
+
+
+def _subgroups(result: AuditResult) -> tuple[PublicSubgroup, ...]:
+    """Groups of ``SMALL_CELL`` training patients and more; words that could name somebody are hidden."""
+    return tuple(
+        PublicSubgroup(
+            by=group.by,
+            name=group.name if group.by in ("age", "films") else word(group.name, "other word"),
+            patients=group.patients,
+            rate=round(group.rate, 3),
+            low=round(group.low, 3),
+            high=round(group.high, 3),
+            difference=round(group.difference, 3),
+        )
+        for group in result.subgroups[:64]
+        if group.patients >= SMALL_CELL
     )
 
 

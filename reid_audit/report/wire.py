@@ -30,6 +30,7 @@ from reid_audit.records import (
     Direction,
     Fraction,
     GateStatus,
+    GroupedBy,
     Metric,
     Outcome,
     Reason,
@@ -407,6 +408,19 @@ class PublicHistogram(Wire):
         return self
 
 
+class PublicSubgroup(Wire):
+    """Training patients of one group, 10 of them or more, and how many are recognised at 1 % false alarms."""
+
+    by: GroupedBy
+    name: Label
+    patients: Annotated[int, Field(ge=10)]
+    rate: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+    difference: FiniteFloat
+    """``rate`` less that of everybody else."""
+
+
 class PublicCurve(Wire):
     """A curve resampled to a fixed grid, so that no point belongs to one patient."""
 
@@ -482,6 +496,7 @@ class PublicReport(Wire):
     measurements: tuple[PublicMeasurement, ...] = ()
     histograms: Annotated[tuple[PublicHistogram, ...], Field(max_length=16)] = ()
     curves: Annotated[tuple[PublicCurve, ...], Field(max_length=2)] = ()
+    subgroups: Annotated[tuple[PublicSubgroup, ...], Field(max_length=64)] = ()
     cohorts: Annotated[tuple[PublicCohort, ...], Field(max_length=2)] = ()
     attack_runs: Annotated[tuple[PublicAttackRun, ...], Field(max_length=32)] = ()
     budget: PublicBudget

@@ -126,5 +126,5 @@ def test_repeats_attack_from_other_seeds_and_say_so(light: DemoCase) -> None:
     found = audit(light, policy(steps=3, repeats=3))
     assert [run.name for run in found.result.attack_runs] == ["target", "target", "target", "negative_control"]
     assert found.result.verdict.outcome is Outcome.FAIL
-    each = [f"seed {seed} fail (membership_tpr_at_1pct_fpr)" for seed in range(3)]
+    each = [f"seed {seed} fail (membership_auc, membership_tpr_at_1pct_fpr)" for seed in range(3)]
     assert found.result.verdict.warnings == (f"repeats: {', '.join(each)}",)

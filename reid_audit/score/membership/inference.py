@@ -23,6 +23,7 @@ from reid_audit.score.calibration import (
     tpr_at,
     tpr_estimate,
 )
+from reid_audit.score.membership.subgroups import told_patients
 from reid_audit.score.patients import Owners, Pool, pool
 
 REFERENCES = "references"
@@ -49,20 +50,23 @@ class MembershipOutcome:
     is_member: Bools | None = None
     scores: Floats | None = None
     """[P] scores of ``family``."""
+    levelled: Floats | None = None
+    """[P] ``scores`` made comparable across film classes."""
     patient_p: Floats | None = None
     """[P] conformal p of each training patient under ``family``: one minus it is how certainly this patient looks
     like a member. NaN for hold-out patients."""
 
 
 def membership(
-    families: Mapping[str, Floats], owners: Owners, rng: np.random.Generator, *, draws: int = 1000
+    families: Mapping[str, Floats], owners: Owners, rng: np.random.Generator, *, draws: int = 1000, level: float = 0.10
 ) -> MembershipOutcome:
     """AUC, TPR at 1 % FPR and the patient who stands out most, for the most telling of the given score families.
 
     families: name -> [N] score per pooled film, larger is more member-like. Nothing is fitted on who is a member.
     With F families the lower ends and the family-wise p are corrected for looking at F (a breach needs one family);
     the upper ends are not (a pass needs every family below the limit, an intersection-union test).
-    draws: bootstrap draws of the intervals. Raises CohortError where a patient is on both sides.
+    draws: bootstrap draws of the intervals; level: false-discovery rate. Raises CohortError where a patient is on both
+    sides.
     """
     if not families:
         return _unmeasured(Reason.NO_DATA_STATISTICS)
@@ -84,6 +88,7 @@ def membership(
             _measured(Metric.MEMBERSHIP_AUC, auc, 0.5, people),
             _measured(Metric.MEMBERSHIP_TPR, tpr, 0.01, people),
             _stands_out_most(table, people),
+            told_patients(table, people.is_member, level),
         ),
         curves=(_roc(table[most], people),),
         family=names[most],
@@ -91,6 +96,7 @@ def membership(
         ids=people.ids,
         is_member=people.is_member,
         scores=persons[most],
+        levelled=table[most],
         patient_p=_each(table[most], people),
     )
 
@@ -100,7 +106,7 @@ def joined(family: str, scores: Floats, people: Pool) -> Floats:
     return people.mean_by_patient(scores) if family == REFERENCES else people.by_patient(scores)
 
 
-MEMBERSHIP = (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR, Metric.MEMBERSHIP_MAX_P)
+MEMBERSHIP = (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR, Metric.MEMBERSHIP_MAX_P, Metric.RECOGNISED_PATIENTS)
 """The metrics ``membership`` produces, in its order."""
 
 
