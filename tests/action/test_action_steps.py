@@ -28,11 +28,11 @@ def test_leaking(place: Place) -> None:
         "sarif": "reid-audit-report/latest/report.sarif",
         "junit": "reid-audit-report/latest/report.junit.xml",
         "checkpoint-sha256": SHA,
-        "failed-gates": "linkage_p,membership_tpr_at_1pct_fpr,likely_samples,nearest_ssim,nearest_nn",
+        "failed-gates": "linkage_p,membership_auc,membership_tpr_at_1pct_fpr,likely_samples,nearest_ssim,nearest_nn",
     }
     assert job.ran[-1] == "Exit code"
     errors = notes_of(job, "error")
-    assert len(errors) == 5
+    assert len(errors) == 6
     assert errors[0].startswith(
         "::error title=reid-audit linkage_p::Linkage test (p): 6 of 16 training patients were re"
     )
