@@ -41,7 +41,6 @@ from reid_audit.cohort import Cohort
 from reid_audit.observer import Event, Noted
 from reid_audit.policy import policy_sha256
 from reid_audit.records import Budget, Measured, Metric, Policy, References
-from reid_audit.reference.models import ReferenceModels
 from reid_audit.reference.shelf import Shelf
 
 KINDS = ("heart", "care", "few", "null")
@@ -141,7 +140,8 @@ class Said:
 def fewer(known: Referenced, count: int) -> Referenced:
     """The first ``count`` of the references."""
     models = known.models
-    return replace(known, models=ReferenceModels(models.inside[:count], models.signals[:count], models.epochs[:count]))
+    some = replace(models, inside=models.inside[:count], signals=models.signals[:count], epochs=models.epochs[:count])
+    return replace(known, models=some)
 
 
 def row_of(

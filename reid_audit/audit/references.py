@@ -38,7 +38,9 @@ class Beside:
     def score(self, module: nn.Module, pace: Pace, asked: NDArray[np.int64] | None = None) -> Floats:
         """Member-likeness of the films of the comparison, or of those ``asked``, under ``module``. Raises OutOfTime."""
         rows = self.rows if asked is None else self.rows[asked]
-        own = signals(module, self.lesson, rows, pace, "membership: beside the references")
+        own = signals(
+            module, self.lesson, rows, pace, "membership: beside the references", mirrored=self.models.mirrored
+        )
         models = self.models.at(rows)
         return against_references(Observed(own, models.signals, models.inside))
 

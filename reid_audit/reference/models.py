@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,13 +19,15 @@ from reid_audit.records import PreprocessSpec, References
 from reid_audit.reference.fresh import fresh
 from reid_audit.reference.lesson import Lesson
 from reid_audit.reference.parts import parts
-from reid_audit.reference.recipe import bearing, settled
+from reid_audit.reference.recipe import Bearing, bearing, settled
 from reid_audit.reference.shelf import Shelf, key_of
 from reid_audit.reference.signals import Floats, signals
-from reid_audit.reference.training import trained
+from reid_audit.reference.training import Goal, trained
 
 STEP = 1.25
 """Factor between two levels of sureness that references are trained to."""
+ERRORS = 0.02
+"""The same between two shares of errors, as a difference."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +77,8 @@ class ReferenceModels:
     """[K, N] log odds of the taught answer."""
     epochs: tuple[int, ...] = ()
     """How long each was trained; 0 for one from the shelf."""
+    mirrored: bool = False
+    """Whether films were shown mirrored too; the audited network is asked likewise."""
 
     @property
     def count(self) -> int:
@@ -83,7 +87,7 @@ class ReferenceModels:
 
     def at(self, rows: NDArray[np.int64]) -> ReferenceModels:
         """The same of some of the films."""
-        return ReferenceModels(self.inside[:, rows], self.signals[:, rows], self.epochs)
+        return replace(self, inside=self.inside[:, rows], signals=self.signals[:, rows])
 
 
 def reference_models(
@@ -105,23 +109,24 @@ def reference_models(
     people = int(pool.patients.max()) + 1
     inside = parts(people, recipe.count, pool.share, np.random.default_rng([seed, people]))[:, pool.patients]
     seen = bearing(target.module, pool.lesson, pace, "bearing on the pooled films")
-    recipe, sure = settled(recipe, seen), None if seen is None else level_of(seen.odds)
+    recipe, goal = settled(recipe, seen), None if seen is None else goal_of(seen)
+    mirrored = recipe.augmentation == "moved"
     every = np.arange(len(pool.patients))
     found: list[Floats] = []
     epochs: list[int] = []
     for number in range(recipe.count):
         name = f"reference {number + 1} of {recipe.count}"
-        key = key_of(target, spec, recipe, films=pool.digest, sure=sure, seed=seed, number=number)
+        key = key_of(target, spec, recipe, films=pool.digest, goal=goal, seed=seed, number=number)
         try:
-            module, took = _one(target, base, pool, recipe, sure, inside[number], key, pace, shelf, name)
-            found.append(signals(module, pool.lesson, every, pace, f"{name}: films"))
+            module, took = _one(target, base, pool, recipe, goal, inside[number], key, pace, shelf, name)
+            found.append(signals(module, pool.lesson, every, pace, f"{name}: films", mirrored=mirrored))
         except OutOfTime:
             break
         epochs.append(took)
         pace.observer.notice(Noted(f"{name}: {f'{took} epochs' if took else 'kept from an earlier audit'}"))
     kept = len(found) if len(found) == recipe.count else len(found) // 2 * 2
     values = np.stack(found[:kept]) if kept else np.zeros((0, len(every)))
-    return ReferenceModels(inside[:kept], values, tuple(epochs[:kept]))
+    return ReferenceModels(inside[:kept], values, tuple(epochs[:kept]), mirrored)
 
 
 def _one(
@@ -129,7 +134,7 @@ def _one(
     base: nn.Module | None,
     pool: Pool,
     recipe: References,
-    sure: float | None,
+    goal: Goal | None,
     inside: NDArray[np.bool_],
     key: str,
     pace: Pace,
@@ -144,14 +149,20 @@ def _one(
         if shelf.load(key, module):
             return module.eval().requires_grad_(False), 0
         rows = torch.from_numpy(np.flatnonzero(inside))
-        took = trained(module, pool.lesson, rows, recipe, sure, seed=number, pace=pace, name=name)
+        took = trained(module, pool.lesson, rows, recipe, goal, seed=number, pace=pace, name=name)
     shelf.save(key, module)
     return module, took
 
 
-def level_of(sure: float) -> float:
+def goal_of(seen: Bearing) -> Goal:
+    """What references are trained to, in steps, so that networks trained alike share them."""
+    errors = round(math.ceil(seen.errors / ERRORS - 1e-9) * ERRORS, 6)
+    return Goal(level_of(seen.odds), errors or 1.0)
+
+
+def level_of(odds: float) -> float:
     """The next lower of 1, 1.25, 1.56, ... and of their inverses."""
-    return round(STEP ** math.floor(math.log(max(sure, 1e-2)) / math.log(STEP) + 1e-9), 6)
+    return round(STEP ** math.floor(math.log(max(odds, 1e-2)) / math.log(STEP) + 1e-9), 6)
 
 
 def _devices(module: nn.Module) -> list[torch.device]:

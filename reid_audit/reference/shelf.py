@@ -14,9 +14,10 @@ from torch import nn
 
 from reid_audit.arch.target import Target
 from reid_audit.records import PreprocessSpec, References
+from reid_audit.reference.training import Goal
 from reid_audit.store import write_private
 
-VERSION = 1
+VERSION = 2
 """Raised where training is changed, so that what was kept before is trained again."""
 
 
@@ -51,12 +52,12 @@ class Shelf:
 
 
 def key_of(
-    target: Target, spec: PreprocessSpec, recipe: References, *, films: str, sure: float | None, seed: int, number: int
+    target: Target, spec: PreprocessSpec, recipe: References, *, films: str, goal: Goal | None, seed: int, number: int
 ) -> str:
     """SHA-256 of what one reference model depends on: films and answers (``films``), architecture, recipe, part.
 
-    The audited weights are not in it, but for ``sure``, which moves in steps of a fifth: releases of one network that
-    were trained alike share their references.
+    The audited weights are not in it, but for ``goal``, which moves in steps: releases of one network that were trained
+    alike share their references.
     """
     shapes = {name: list(value.shape) for name, value in target.module.state_dict().items()}
     known = {
@@ -65,7 +66,7 @@ def key_of(
         "architecture": [target.match.library, target.match.name, target.match.head, shapes],
         "preprocess": spec.model_dump(mode="json"),
         "recipe": recipe.model_dump(mode="json", exclude={"when", "count"}),
-        "sure": sure,
+        "goal": None if goal is None else [goal.odds, goal.errors],
         "part": [seed, number],
         "torch": torch.__version__.split("+")[0],
     }

@@ -15,25 +15,28 @@ from reid_audit.reference.lesson import Lesson
 
 Floats = NDArray[np.float64]
 VIEWS = 2
-"""Ways in which a film is shown."""
+"""Ways in which a film is shown at most."""
 
 
-def views(images: Tensor) -> Iterator[Tensor]:
-    """Images [N, C, H, W] as they are, and mirrored."""
+def views(images: Tensor, *, mirrored: bool) -> Iterator[Tensor]:
+    """Images [N, C, H, W] as they are; where training showed them so, ``mirrored`` too."""
     yield images
-    yield images.flip(-1)
+    if mirrored:
+        yield images.flip(-1)
 
 
-def signals(module: nn.Module, lesson: Lesson, rows: NDArray[np.int64], pace: Pace, stage: str) -> Floats:
+def signals(
+    module: nn.Module, lesson: Lesson, rows: NDArray[np.int64], pace: Pace, stage: str, *, mirrored: bool
+) -> Floats:
     """[len(rows)] log odds of the taught answer, mean over the views, in evaluation mode. Raises OutOfTime.
 
-    Several views of a film say more than one (Carlini et al., S&P 2022, section 6.2): a network that has seen a film
-    knows its neighbourhood.
+    Several views of a film say more than one (Carlini et al., S&P 2022, section 6.2), but only views that training has
+    shown: a network that never saw a mirrored film is at a loss there, whoever was in its training.
     """
     found = []
 
     def shown(part: Tensor) -> Tensor:
-        return torch.stack([outputs_of(module(view)) for view in views(part)])
+        return torch.stack([outputs_of(module(view)) for view in views(part, mirrored=mirrored)])
 
     for outputs, wanted in lesson.answered(shown, pace, stage, torch.from_numpy(rows)):
         odds = torch.stack([log_odds(lesson.kind, view, wanted) for view in outputs])

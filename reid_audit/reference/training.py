@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from reid_audit.budget import Pace, unhurried
 from reid_audit.imaging.augmentation import augmented
-from reid_audit.network.answers import log_odds, mean_loss, outputs_of, own_answers
+from reid_audit.network.answers import log_odds, mean_loss, outputs_of, own_answers, right
 from reid_audit.records import References
 from reid_audit.reference.lesson import Lesson
 
@@ -17,12 +20,26 @@ CHECKED = 256
 """Films that sureness is asked of after an epoch, drawn from the pool."""
 
 
+PATIENCE = 1.5
+"""How many times the epochs that sureness took training may go on for the sake of errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """How the audited network answers the pooled films, whoever of them was in training."""
+
+    odds: float
+    """Mean log odds of its own answers, in nats."""
+    errors: float
+    """Share of the taught answers that it does not give; 1 where there are none but its own."""
+
+
 def trained(
     module: nn.Module,
     lesson: Lesson,
     rows: Tensor,
     recipe: References,
-    sure: float | None,
+    goal: Goal | None,
     *,
     seed: int,
     pace: Pace,
@@ -30,15 +47,15 @@ def trained(
 ) -> int:
     """Train ``module`` in place on the films in ``rows``; returns the epochs it took. Raises OutOfTime.
 
-    ``sure``: the mean log odds at which the audited network gives its own answers to the pooled films. Training ends
-    after the first epoch at which the reference reaches it, or after ``recipe.epochs`` (None: all of them). Whoever is
-    in training plays no role for that; the loss at the training films would make the references depend on it.
+    Training ends after the first epoch at which the reference is as sure of the pooled films as ``goal`` says and errs
+    no more often there, ``PATIENCE`` later at the latest, or after ``recipe.epochs`` (None: all of them). Whoever is in
+    training plays no role for that; the loss at the training films would make the references depend on it.
     """
     generator = torch.Generator().manual_seed(seed)
     asked = torch.randperm(len(lesson.images), generator=generator)[:CHECKED]
     module.requires_grad_(True)
     optimiser = _optimiser(module, recipe)
-    side, done = lesson.images.shape[-1], 0
+    side, done, latest = lesson.images.shape[-1], 0, recipe.epochs
     for epoch in pace.over(name, range(recipe.epochs), recipe.epochs):
         module.train()
         for part in torch.split(rows[torch.randperm(len(rows), generator=generator)], recipe.batch):
@@ -55,19 +72,24 @@ def trained(
             optimiser.step()
         done = epoch + 1
         module.eval()
-        if sure is not None and sureness(module, lesson, asked) >= sure:
+        if goal is None:
+            continue
+        odds, errors = standing(module, lesson, asked)
+        if odds >= goal.odds:
+            latest = min(latest, math.ceil(PATIENCE * done))
+        if done >= latest or (odds >= goal.odds and errors <= goal.errors):
             break
     module.eval().requires_grad_(False)
     return done
 
 
-def sureness(module: nn.Module, lesson: Lesson, rows: Tensor) -> float:
-    """Mean log odds at which a network in evaluation mode gives its own answers to the films in ``rows``, in nats."""
-    odds = [
-        log_odds(lesson.kind, outputs, own_answers(lesson.kind, outputs))
-        for outputs, _ in lesson.answered(lambda part: outputs_of(module(part)), unhurried(), "", rows)
-    ]
-    return float(torch.cat(odds).mean())
+def standing(module: nn.Module, lesson: Lesson, rows: Tensor) -> tuple[float, float]:
+    """(mean log odds of its own answers in nats, share of errors) of a network in evaluation mode on films ``rows``."""
+    odds, errors = list[Tensor](), list[Tensor]()
+    for outputs, wanted in lesson.answered(lambda part: outputs_of(module(part)), unhurried(), "", rows):
+        odds.append(log_odds(lesson.kind, outputs, own_answers(lesson.kind, outputs)))
+        errors.append(1.0 - right(lesson.kind, outputs, wanted))
+    return float(torch.cat(odds).mean()), float(torch.cat(errors).mean())
 
 
 def _optimiser(module: nn.Module, recipe: References) -> torch.optim.Optimizer:

@@ -30,6 +30,19 @@ class Owners:
         return Owners(self.patients[rows], self.is_member[rows], None if self.strata is None else self.strata[rows])
 
 
+def evidence_by_patient(scores: Floats, patients: NDArray[np.str_], ids: NDArray[np.str_]) -> Floats:
+    """[P] sum of the scores [N] of all films of each patient in ``ids``, over the root of their number.
+
+    For scores that add up and are 0 in the mean: what films say of a patient grows with their number, the noise with
+    its root, so that patients with one film and with many can be compared.
+    """
+    place = {patient: number for number, patient in enumerate(ids.tolist())}
+    numbers = np.array([place.get(patient, -1) for patient in patients.tolist()])
+    known = numbers >= 0
+    counts = np.bincount(numbers[known], minlength=ids.size)
+    return np.asarray(np.bincount(numbers[known], scores[known], minlength=ids.size) / np.sqrt(np.maximum(counts, 1)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
     """Training and hold-out patients, pooled, in an order that depends on content and not on names."""
@@ -60,11 +73,6 @@ class Pool:
     def by_patient(self, scores: Floats) -> Floats:
         """Per-film scores [..., N] -> per-patient maximum over the drawn films [..., P]."""
         return np.asarray(np.maximum.reduceat(scores[..., self.films], self.starts, axis=-1))
-
-    def mean_by_patient(self, scores: Floats) -> Floats:
-        """Per-film scores [..., N] -> per-patient mean over the drawn films [..., P]."""
-        counts = np.diff(np.r_[self.starts, self.films.size])
-        return np.asarray(np.add.reduceat(scores[..., self.films], self.starts, axis=-1) / counts)
 
     def levelled(self, values: Floats) -> Floats:
         """[P] values with each film class shifted and scaled to one pooled median and quartile range (label-free)."""

@@ -23,10 +23,11 @@ from reid_audit.preprocess import to_network
 from reid_audit.records import References
 from reid_audit.reference.fresh import fresh
 from reid_audit.reference.lesson import Lesson
-from reid_audit.reference.models import Pool, ReferenceModels, level_of, pool_of, reference_models
+from reid_audit.reference.models import Pool, ReferenceModels, goal_of, level_of, pool_of, reference_models
 from reid_audit.reference.recipe import Bearing, bearing, settled
 from reid_audit.reference.shelf import Shelf
 from reid_audit.reference.signals import signals
+from reid_audit.reference.training import Goal
 from reid_audit.score.calibration import auc
 from reid_audit.score.membership.against_references import against_references
 from reid_audit.score.membership.observed import Observed
@@ -92,7 +93,7 @@ def test_a_reference_knows_its_part_and_no_other(models: ReferenceModels) -> Non
 
 def test_members_are_told_beside_references(target: Target, models: ReferenceModels) -> None:
     pool, member = pooled()
-    own = signals(target.module, pool.lesson, np.arange(PEOPLE), unhurried(), "films")
+    own = signals(target.module, pool.lesson, np.arange(PEOPLE), unhurried(), "films", mirrored=models.mirrored)
     found = against_references(Observed(own, models.signals, models.inside))
     assert auc(found[member], found[~member]) > 0.7
 
@@ -149,6 +150,7 @@ def test_training_ends_where_a_reference_is_as_sure_as_the_network(target: Targe
     assert quiet is not None
     assert quiet.odds == pytest.approx(0.1 * loud.odds, rel=1e-4)
     assert quiet.errors == loud.errors
+    assert goal_of(Bearing(odds=1.3, expected=0.2, errors=0.131)) == Goal(1.25, 0.14)
     assert level_of(1.3) == 1.25
     assert level_of(0.99) == 0.8
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from reid_audit.reference.parts import parts
 from reid_audit.score.calibration import auc
+from reid_audit.score.membership.adjusted import adjusted
 from reid_audit.score.membership.against_references import against_references
 from reid_audit.score.membership.lira import lira
 from reid_audit.score.membership.loss_difference import loss_difference
@@ -17,7 +18,7 @@ from reid_audit.score.membership.observed import Observed
 from reid_audit.score.membership.rmia import rmia
 
 Floats = NDArray[np.float64]
-SCORES = (lira, rmia, loss_difference, against_references)
+SCORES = (lira, rmia, loss_difference, adjusted, against_references)
 
 
 def simulated(films: int, count: int, gain: float, *, seed: int = 0) -> tuple[Observed, NDArray[np.bool_]]:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from reid_audit.score.calibration import Floats
-from reid_audit.score.membership.lira import lira
+from reid_audit.score.membership.adjusted import adjusted
 from reid_audit.score.membership.observed import Observed
-from reid_audit.score.membership.rmia import rmia
-
-FEWEST = 4
-"""References from which on their spread is worth a likelihood ratio."""
 
 
 def against_references(seen: Observed) -> Floats:
-    """[N] larger is more member-like: RMIA below ``FEWEST`` references, LiRA with a shared variance from there on."""
-    return lira(seen) if len(seen.references) >= FEWEST else rmia(seen)
+    """[N] larger is more member-like: the adjusted log odds, which docs/membership.md holds against LiRA and RMIA."""
+    return adjusted(seen)

@@ -24,7 +24,7 @@ from reid_audit.score.calibration import (
     tpr_estimate,
 )
 from reid_audit.score.membership.subgroups import told_patients
-from reid_audit.score.patients import Owners, Pool, pool
+from reid_audit.score.patients import Owners, Pool, evidence_by_patient, pool
 
 REFERENCES = "references"
 OF_ANSWERS = ("loss", "margin")
@@ -77,8 +77,9 @@ def membership(
         return _unmeasured(Reason.TOO_FEW_REFERENCE)
     if people.others < FEWEST_HOLDOUT:
         return _unmeasured(Reason.TOO_FEW_HOLDOUT)
-    persons = np.stack([joined(name, row, people) for name, row in zip(names, films, strict=True)])
-    table = np.stack([people.levelled(row) for row in persons])
+    persons = np.stack([joined(name, row, owners, people) for name, row in zip(names, films, strict=True)])
+    comparable = [row if name == REFERENCES else people.levelled(row) for name, row in zip(names, persons, strict=True)]
+    table = np.stack(comparable)
     rates = [_corrected(table[i], people, rng, len(names), draws) for i in range(len(names))]
     ranks = [_corrected_auc(table[i], people, rng, len(names), draws) for i in range(len(names))]
     tpr, auc = worst(rates), worst(ranks)
@@ -101,9 +102,12 @@ def membership(
     )
 
 
-def joined(family: str, scores: Floats, people: Pool) -> Floats:
-    """Per-film scores [N] -> per patient [P]: likelihood ratios of films add up, of other scores the largest counts."""
-    return people.mean_by_patient(scores) if family == REFERENCES else people.by_patient(scores)
+def joined(family: str, scores: Floats, owners: Owners, people: Pool) -> Floats:
+    """Per-film scores [N] -> per patient [P]: what is said beside references adds up over all films of a patient, of
+    other scores the largest of equally many counts."""
+    if family == REFERENCES:
+        return evidence_by_patient(scores, owners.patients, people.ids)
+    return people.by_patient(scores)
 
 
 MEMBERSHIP = (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR, Metric.MEMBERSHIP_MAX_P, Metric.RECOGNISED_PATIENTS)
@@ -122,10 +126,16 @@ def membership_control(families: Mapping[str, Floats], owners: Owners) -> Measur
     others = np.unique(patients[~is_canary])
     best = 0.0
     for family, scores in families.items():
-        join = np.mean if family == REFERENCES else np.max
-        highest = {patient: float(join(scores[patients == patient])) for patient in (*canaries, *others)}
-        best = max(best, tpr_at(np.array([highest[p] for p in canaries]), np.array([highest[p] for p in others])))
+        found, usual = (_of_each(family, scores, patients, side) for side in (canaries, others))
+        best = max(best, tpr_at(found, usual))
     return Measured(metric=Metric.MEMBERSHIP_CONTROL, value=best, control=0.01, n=int(canaries.size))
+
+
+def _of_each(family: str, scores: Floats, patients: NDArray[np.str_], ids: NDArray[np.str_]) -> Floats:
+    """Scores of the patients in ``ids``, joined over all their films as ``joined`` does."""
+    if family == REFERENCES:
+        return evidence_by_patient(scores, patients, ids)
+    return np.array([float(scores[patients == patient].max()) for patient in ids])
 
 
 def worst(estimates: Sequence[Estimate]) -> Estimate:
