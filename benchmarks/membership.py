@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -34,7 +35,7 @@ from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.allowance import unlimited
 from reid_audit.audit.cohorts import Canaries, OpenedCohorts, planted_side
 from reid_audit.audit.recognition import recognised_canaries, recognition
-from reid_audit.audit.references import Referenced, references_of
+from reid_audit.audit.references import Beside, Referenced, references_of
 from reid_audit.audit.request import AuditRequest
 from reid_audit.budget import Meter, Pace, unhurried
 from reid_audit.cohort import Cohort
@@ -42,9 +43,16 @@ from reid_audit.observer import Event, Noted
 from reid_audit.policy import policy_sha256
 from reid_audit.records import Budget, Measured, Metric, Policy, References
 from reid_audit.reference.shelf import Shelf
+from reid_audit.score.calibration import auc, tpr_at
+from reid_audit.score.membership.adjusted import adjusted
+from reid_audit.score.membership.lira import lira
+from reid_audit.score.membership.loss_difference import loss_difference
+from reid_audit.score.membership.rmia import rmia
+from reid_audit.score.patients import Owners, evidence_by_patient
 
 KINDS = ("heart", "care", "few", "null")
 COUNTS = (0, 1, 2, 4, 8, 16)
+SCORES = {"adjusted": adjusted, "LiRA": lira, "RMIA": rmia, "loss difference": loss_difference}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,11 @@ def cells(network: Network, bench: Bench, options: argparse.Namespace) -> Iterat
         }
 
 
+def ends(found: Measured) -> list[float]:
+    """Value and interval."""
+    return [found.value, found.low or 0.0, found.high or 0.0]
+
+
 class Said:
     """Prints what the audit notes."""
 
@@ -157,7 +170,8 @@ def row_of(
     if comparison is None or cohorts.holdout is None or cohorts.canaries is None:
         raise ValueError("both sides are needed")
     beside = None if known is None else known.compared(cohorts)
-    found = recognition(task, comparison, unlimited(), network.seed, beside).outcome
+    recognised = recognition(task, comparison, unlimited(), network.seed, beside)
+    found = recognised.outcome
     canaries = cohorts.canaries
     wanted = None if known is None else known.wanted(canaries.films)
     copy = canaries.plant(task, cohorts.holdout, network.seed, unhurried(), wanted)
@@ -169,14 +183,27 @@ def row_of(
         corrected=True,
         beside=None if known is None else known.planted(canaries.films, canaries.others),
     )
-    auc, tpr = (measured(found.measurements, metric) for metric in (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR))
+    rank, tpr = (measured(found.measurements, metric) for metric in (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR))
     return {
         "network": network.name,
-        "auc": [auc.value, auc.low, auc.high],
+        "scores": {} if beside is None else of_each_score(task, comparison.owners, beside),
+        "auc": [rank.value, rank.low, rank.high],
+        "gap": ends(measured(recognised.measurements, Metric.GENERALISATION_GAP)),
         "tpr": [tpr.value, tpr.low, tpr.high],
         "families": {name: [a, t] for name, a, t in found.by_family},
         "control": control.value if isinstance(control, Measured) else None,
     }
+
+
+def of_each_score(task: AttackTask, owners: Owners, beside: Beside) -> dict[str, list[float]]:
+    """AUC and TPR at 1 % FPR of every score against references, joined over films as the verdict's is."""
+    seen, people = beside.observed(task.target.module, unhurried()), np.unique(owners.patients)
+    member = np.isin(people, owners.patients[owners.is_member])
+    found = {}
+    for name, score in SCORES.items():
+        values = evidence_by_patient(score(seen), owners.patients, people)
+        found[name] = [auc(values[member], values[~member]), tpr_at(values[member], values[~member])]
+    return found
 
 
 def run(options: argparse.Namespace) -> None:
@@ -194,7 +221,10 @@ def run(options: argparse.Namespace) -> None:
             print(f"  {row}", flush=True)
 
 
-HEAD = ("network", "K", "recipe", "AUC", "TPR at 1 % FPR", "of each family: AUC, TPR", "control", "CPU s of references")
+HEAD = (
+    *("network", "K", "recipe", "gap", "AUC", "TPR at 1 % FPR", *SCORES),
+    *("families of the verdict", "control", "CPU s"),
+)
 
 
 def shown(estimate: list[float]) -> str:
@@ -203,13 +233,15 @@ def shown(estimate: list[float]) -> str:
 
 
 def line(row: dict[str, Any]) -> Row:
+    each = (f"{a:.2f}, {t:.3f}" for a, t in row["scores"].values()) if row["scores"] else ("–",) * len(SCORES)
     families = "; ".join(f"{name} {a:.2f}, {t:.3f}" for name, (a, t) in row["families"].items())
     control = "" if row["control"] is None else f"{row['control']:.2f}"
     tpr = row["tpr"]
     rate = f"{tpr[0]:.3f} [{tpr[1]:.3f}, {tpr[2]:.3f}]"
     seconds = f"{row['seconds']:.0f}"
     recipe = row["recipe"] if row["references"] else "–"
-    return (row["network"], str(row["references"]), recipe, shown(row["auc"]), rate, families, control, seconds)
+    name, count, gap = row["network"], str(row["references"]), shown(row["gap"])
+    return (name, count, recipe, gap, shown(row["auc"]), rate, *each, families, control, seconds)
 
 
 def write(options: argparse.Namespace) -> None:

@@ -37,12 +37,16 @@ class Beside:
 
     def score(self, module: nn.Module, pace: Pace, asked: NDArray[np.int64] | None = None) -> Floats:
         """Member-likeness of the films of the comparison, or of those ``asked``, under ``module``. Raises OutOfTime."""
+        return against_references(self.observed(module, pace, asked))
+
+    def observed(self, module: nn.Module, pace: Pace, asked: NDArray[np.int64] | None = None) -> Observed:
+        """What ``module`` and the references say of these films. Raises OutOfTime."""
         rows = self.rows if asked is None else self.rows[asked]
         own = signals(
             module, self.lesson, rows, pace, "membership: beside the references", mirrored=self.models.mirrored
         )
         models = self.models.at(rows)
-        return against_references(Observed(own, models.signals, models.inside))
+        return Observed(own, models.signals, models.inside)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

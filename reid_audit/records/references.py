@@ -13,9 +13,9 @@ from reid_audit.records.base import Record
 class References(Record):
     """Whether reference models are trained, how many, and how."""
 
-    when: Literal["required", "when-possible", "off"] = "off"
+    when: Literal["required", "when-possible", "off"] = "when-possible"
     """``required``: a PASS needs them. ``when-possible``: as many as there is time for. ``off``: none."""
-    count: PositiveInt = Field(default=4, le=64)
+    count: PositiveInt = Field(default=2, le=64)
     """Reference models; each learns a random part of the pooled patients, at most half of them."""
     optimiser: Literal["adam", "sgd"] = "adam"
     rate: PositiveFloat = 1e-3

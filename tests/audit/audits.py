@@ -16,7 +16,7 @@ from reid_audit.cohort import Cohort, assemble
 from reid_audit.demo.targets import SPEC, DemoCase
 from reid_audit.observer import Event, Noted, Observer
 from reid_audit.policy import policy_sha256
-from reid_audit.records import Budget, Measured, Metric, Policy, PreprocessPolicy, find
+from reid_audit.records import Budget, Measured, Metric, Policy, PreprocessPolicy, References, find
 from reid_audit.store import RunStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -45,7 +45,8 @@ class Notes:
 def policy(
     steps: int = 20, *, particles: tuple[int, ...] = (16,), seconds: float | None = None, **more: object
 ) -> Policy:
-    """Without age and sex: their predictor would be fitted anew in every audit, and has tests of its own."""
+    """Without age and sex and references: both would be fitted anew in every audit, and have tests of their own."""
+    more.setdefault("references", References(when="off"))
     return Policy(
         budget=Budget(steps=steps, particles=particles, seconds=seconds),
         preprocess=PreprocessPolicy(declared=SPEC),

@@ -30,6 +30,8 @@ SCORING_PER_PATIENT = 0.03
 """Seconds of permutations, bootstraps and comparisons for each patient, on one core of 2024."""
 TRAINING = 1.5
 """What a training step costs over a gradient with respect to the image."""
+EPOCHS = 0.5
+"""Share of the epochs allowed that the training of a reference model is thought to take."""
 RUNTIME_BYTES = 700 * 2**20
 """What torch and the libraries around it hold."""
 REPORT_BYTES = 64 * 2**20
@@ -117,7 +119,19 @@ def stages(target: Target, speed: Speed, policy: Policy, load: Load) -> tuple[tu
         ("negative control", 2 * NEGATIVE_SIZE * particles * speed.forward),
         ("scoring", load.patients * SCORING_PER_PATIENT + 3 * load.films * speed.forward),
         *((("power control", canaries),) if planted and load.patients else ()),
+        *((("reference models", _references(speed, policy, load)),) if _referenced(target, policy, load) else ()),
     )
+
+
+def _referenced(target: Target, policy: Policy, load: Load) -> bool:
+    return policy.references.when != "off" and bool(load.patients) and target.match.head != "features"
+
+
+def _references(speed: Speed, policy: Policy, load: Load) -> float:
+    """Training on half of the films for half of the epochs the recipe allows, and two looks at all of them."""
+    recipe = policy.references
+    training = EPOCHS * recipe.epochs * 0.5 * load.films * TRAINING * speed.gradient
+    return recipe.count * (training + 2 * load.films * speed.forward)
 
 
 def _metric(target: Target, speed: Speed) -> float:
