@@ -204,10 +204,16 @@ def _reference_lines(references: References) -> list[str]:
         "optimiser": "adam | sgd",
     }
     lines = []
-    for key, value in references.model_dump().items():
+    for key, value in references.model_dump(exclude={"given"}).items():
         line = f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {_toml(value)}"
         lines.append(f"{line}  # {said[key]}" if key in said else line)
-    return lines
+    return [
+        *lines,
+        "# Networks that are there already, such as the folds of a cross-validation; with any, none is trained.",
+        "# [[references.given]]",
+        '# checkpoint = "fold_0.pt"',
+        '# trained_on = "folds.csv?fold=1,2,3,4"  # or: splits = "splits_final.json", fold = 0',
+    ]
 
 
 def _gate_lines(gate: Gate) -> list[str]:

@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 
 from reid_audit.policy import _toml
-from reid_audit.records import Budget, Controls, Gate, Policy, PreprocessSpec, References, Scaling, Waiver
+from reid_audit.records import (
+    Budget,
+    Controls,
+    Gate,
+    GivenReference,
+    Policy,
+    PreprocessSpec,
+    References,
+    Scaling,
+    Waiver,
+)
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "policy.md"
 TABLES: dict[str, tuple[type[BaseModel], tuple[str, ...]]] = {
@@ -19,7 +29,8 @@ TABLES: dict[str, tuple[type[BaseModel], tuple[str, ...]]] = {
     "controls": (Controls, ()),
     "preprocess": (PreprocessSpec, ()),
     "budget": (Budget, ()),
-    "references": (References, ()),
+    "references": (References, ("given",)),
+    "references.given": (GivenReference, ()),
     "waivers": (Waiver, ()),
 }
 """Table name -> record, and the fields that are tables of their own or the table's name."""
@@ -80,6 +91,10 @@ MEANING: dict[str, str] = {
     "references.epochs": "at most; training ends where a reference is as sure of the pooled films as the network is",
     "references.stands_in": "on a network without BatchNorm, membership with references, its control met, stands "
     "in for `attack_power`",
+    "references.given.checkpoint": "weights of the audited architecture",
+    "references.given.trained_on": "who was in its training: a CSV with filter, such as `folds.csv?fold=1,2,3,4`",
+    "references.given.splits": "the same from nnU-Net's `splits_final.json`, whose cases are named as the patients are",
+    "references.given.fold": "its place there, from 0",
     "waivers.gate": "metric id",
     "waivers.checkpoint_sha256": "64 hex digits: a waiver is for one file",
     "waivers.reason": "at least 10 characters; published",
@@ -123,7 +138,7 @@ def kind_of(key: str, annotation: Any) -> str:
         return "table of metric = number" if key == "corroborated_by" else each
     if annotation is Scaling:
         return '`"bits"`, `"window"`, `"minmax"`, `{ range = [low, high] }`, `{ percentiles = [low, high] }`'
-    names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+    names = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "text"}
     return names.get(annotation, getattr(annotation, "__name__", "").lower())
 
 

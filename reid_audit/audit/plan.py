@@ -107,7 +107,7 @@ def planned(setup: Setup, request: AuditRequest, films: Films, meter: Meter, obs
 def references_seconds(request: AuditRequest, work: Work, speed: Speed) -> float:
     """Of training and asking the reference models the policy asks for; 0 where they cannot be had."""
     recipe = request.policy.references
-    if recipe.when == "off" or not work.others:
+    if recipe.when == "off" or recipe.given or not work.others:
         return 0.0
     passes = TRAINING_PASSES * EPOCHS * recipe.epochs * min(0.5, 1.0 - work.others / work.films) + VIEWS
     return recipe.count * passes * work.films * speed.image

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.cohorts import OpenedCohorts, side_ids
+from reid_audit.audit.given_references import given_models
 from reid_audit.audit.request import AuditRequest
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.network.answers import outputs_of, own_answers, taught_answers
@@ -57,11 +58,18 @@ class Referenced:
     models: ReferenceModels
     taught_by: TaughtBy
     training_films: int
+    given: int = 0
+    """How many of them were there already."""
 
     @property
     def summary(self) -> ReferenceSummary:
         """What may be published of them."""
-        return ReferenceSummary(count=self.models.count, taught_by=self.taught_by, epochs=self.models.epochs)
+        return ReferenceSummary(
+            count=self.given or self.models.count,
+            taught_by=self.taught_by,
+            given=self.given > 0,
+            epochs=self.models.epochs,
+        )
 
     @property
     def digest(self) -> str:
@@ -108,6 +116,10 @@ def references_of(
         if lesson is None:
             pace.observer.notice(Noted("no reference models: a network of numbers needs --label"))
             return None
+        if recipe.given:
+            names = np.concatenate([reference.patients, holdout.patients])
+            models = given_models(task, request, lesson, names, pace)
+            return Referenced(lesson, models, taught_by, len(reference.images), given=len(recipe.given))
         pool = pool_of(lesson, patients.tolist(), is_member)
         models = reference_models(
             task.target, base, pool, task.preprocess, recipe, seed=request.seed, pace=pace, shelf=shelf

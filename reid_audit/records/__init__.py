@@ -24,7 +24,7 @@ from reid_audit.records.policy import (
     Scaling,
     Waiver,
 )
-from reid_audit.records.references import References, ReferenceSummary, TaughtBy
+from reid_audit.records.references import GivenReference, References, ReferenceSummary, TaughtBy
 from reid_audit.records.result import (
     EXIT_CODES,
     ArchMatch,
@@ -96,6 +96,7 @@ __all__ = [
     "Gate",
     "GateDecision",
     "GateStatus",
+    "GivenReference",
     "GreyValues",
     "GroupedBy",
     "Histogram",

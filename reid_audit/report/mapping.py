@@ -142,7 +142,10 @@ def _published(result: AuditResult) -> PublicReport:
         references=None
         if result.references is None
         else PublicReferences(
-            count=result.references.count, taught_by=result.references.taught_by, epochs=result.references.epochs
+            count=result.references.count,
+            taught_by=result.references.taught_by,
+            given=result.references.given,
+            epochs=result.references.epochs,
         ),
         seeds=Seeds(master=result.seed),
         options=published(result.options, result.architecture.name),

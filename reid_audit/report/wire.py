@@ -209,6 +209,8 @@ class PublicReferences(Wire):
 
     count: NonNegativeInt
     taught_by: TaughtBy
+    given: bool = False
+    """Whether they were there already, such as the folds of a cross-validation."""
     epochs: Annotated[tuple[NonNegativeInt, ...], Field(max_length=64)] = ()
     """How long each was trained; 0 for one kept from an earlier audit."""
 

@@ -124,7 +124,8 @@ def stages(target: Target, speed: Speed, policy: Policy, load: Load) -> tuple[tu
 
 
 def _referenced(target: Target, policy: Policy, load: Load) -> bool:
-    return policy.references.when != "off" and bool(load.patients) and target.match.head != "features"
+    asked = policy.references
+    return asked.when != "off" and not asked.given and bool(load.patients) and target.match.head != "features"
 
 
 def _references(speed: Speed, policy: Policy, load: Load) -> float:
