@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,17 @@ def words(finding: dict[str, Any]) -> str:
     return text if finding.get("sentence") else str(finding["text"])
 
 
+def since(command: str, earlier: str, report: Path) -> str:
+    """What changed since the ``earlier`` report, as Markdown; a warning where that cannot be told. Decides nothing."""
+    told = subprocess.run(
+        [command, "compare", "--format=markdown", "--", earlier, str(report)], capture_output=True, check=False
+    )
+    if told.returncode == 0:
+        return "\n" + told.stdout.decode(errors="replace")
+    annotate("warning", f"What changed since {earlier} cannot be told.", "reid-audit compare")
+    return ""
+
+
 def summarise(text: str) -> None:
     """Append to the step summary, cut at a line where it would be too long."""
     data = text.encode()
@@ -118,6 +130,8 @@ def main() -> int:
         outputs |= {name: str(path) for name, path in paths.items() if path.is_file()}
         announce(report)
         text = (run / REPORTS["markdown"]).read_text(encoding="utf-8")
+        if earlier := os.environ["INPUT_COMPARE_WITH"]:
+            text += since(os.environ["COMMAND"], earlier, run / REPORTS["json"])
     set_outputs(outputs)
     if os.environ["INPUT_SUMMARY"] == "true":
         summarise(text)

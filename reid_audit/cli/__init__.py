@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("reid_audit.cli.demo", "Audit the embedded examples end to end, no download."),
     "gate": ("reid_audit.cli.results", "Judge a finished run again, under another policy."),
     "render": ("reid_audit.cli.results", "Write any report format from a finished run."),
+    "compare": ("reid_audit.cli.compare", "What changed between two finished runs, and what of it is beyond chance."),
     "verify": ("reid_audit.cli.results", "Does this report belong to these weights?"),
     "card": ("reid_audit.cli.card", "Put the verdict into a Hugging Face model card."),
     "policy": ("reid_audit.cli.policy", "Write or check a reid-audit.toml."),

@@ -53,6 +53,19 @@ def decision_plot(row: GateRow, key: str) -> Markup:
     return _svg(key, 40, METRICS[row.metric].label, decision(row), parts, "plot gate-plot")
 
 
+def change_plot(change: float | None, low: float | None, high: float | None, label: str, key: str) -> Markup:
+    """A difference with its interval on a line through zero; empty without an interval."""
+    if change is None or low is None or high is None:
+        return Markup("")
+    reach = max(abs(low), abs(high)) or 1.0
+    scale = _linear(-reach, reach, 6, 94)
+    parts = [_line(0, 20, 100, 20, "axis"), _line(50, 10, 50, 30, "control")]
+    parts += [_line(scale(low), 20, scale(high), 20, "interval"), _dot(scale(change), 20, 5, "value")]
+    return _svg(
+        f"change-{key}", 40, label, f"difference {change:.3g}, {low:.3g} to {high:.3g}", parts, "plot gate-plot"
+    )
+
+
 def _apart(at: float, edge: float, *, over: bool) -> float:
     """``at`` kept visibly on its side of ``edge``."""
     return max(at, edge + _VISIBLE) if over else min(at, edge - _VISIBLE)

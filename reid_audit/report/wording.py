@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reid_audit.records import CONTROLS, METRICS, REASON_TEXT, Direction, Metric
+from reid_audit.records import CONTROLS, METRICS, REASON_TEXT, Direction, GateStatus, Metric
 from reid_audit.report import words
 from reid_audit.report.wire import ControlRow, Finding, GateRow, PublicReport
 
@@ -121,7 +121,12 @@ def cut(text: str) -> str:
 
 def gate_status(row: GateRow) -> str:
     """The status in words. A gate that only fails, and did not, is "not breached": nobody asked whether it is clear."""
-    return "Not breached" if row.status == "clear" and row.limit == "fail" else words.GATE_WORD[row.status]
+    return status_word(row.status, row.limit)
+
+
+def status_word(status: GateStatus, limit: str | None) -> str:
+    """The word for a status that was decided against ``limit``."""
+    return "Not breached" if status == "clear" and limit == "fail" else words.GATE_WORD[status]
 
 
 def limit_of(row: GateRow) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from place import SHA, Place, edit, notes_of, results
 
-from reid_audit.report import FILES
+from reid_audit.report import FILES, publish, render
 
 
 @pytest.fixture
@@ -50,6 +50,24 @@ def test_clean(place: Place) -> None:
     assert job.outputs["failed-gates"] == ""
     assert notes_of(job, "error") == notes_of(job, "warning") == []
     assert "PASS" in job.summary
+
+
+def test_what_changed_since_an_earlier_report_is_in_the_summary(place: Place) -> None:
+    (place.workspace / "before.json").write_text(render(publish(results.failing()), "json"), encoding="utf-8")
+    place.write(results.passing())
+    job = place.run(0, compare_with="before.json")
+    assert (job.code, job.outputs["verdict"]) == (0, "pass")
+    own, _, changed = job.summary.partition("## ✅ Fail before, Pass now: better")
+    assert own.strip() == (place.prepared / "report.md").read_text(encoding="utf-8").strip()
+    assert "### Gates that changed" in changed
+
+
+def test_an_earlier_report_that_cannot_be_read_changes_no_verdict(place: Place) -> None:
+    place.write(results.passing())
+    job = place.run(0, compare_with="nowhere.json")
+    assert (job.code, job.outputs["verdict"]) == (0, "pass")
+    (warning,) = notes_of(job, "warning")
+    assert "nowhere.json cannot be told" in warning
 
 
 def test_inconclusive(place: Place) -> None:

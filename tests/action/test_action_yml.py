@@ -29,6 +29,7 @@ INPUTS = [
     "fail-on",
     "formats",
     "out-dir",
+    "compare-with",
     "summary",
     "upload-artifact",
     "retention-days",

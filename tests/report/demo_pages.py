@@ -12,6 +12,8 @@ from planted import png
 from reid_audit.demo.phantom import phantom_cohort
 from reid_audit.records import Metric
 from reid_audit.report import publish, render
+from reid_audit.report.compare import compare
+from reid_audit.report.compare_pages import render_html
 from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, Pair, PatientScore, render_evidence
 
 EXAMPLES = {
@@ -28,6 +30,7 @@ def write_pages(folder: Path) -> dict[str, Path]:
     """Every example below ``folder``, by name."""
     texts = {name: render(publish(example()), "html") for name, example in EXAMPLES.items()}
     texts["evidence"] = render_evidence(phantom_evidence())
+    texts["compare"] = render_html(compare(publish(results.passing()), publish(results.failing())))
     written = {}
     for name, text in texts.items():
         written[name] = folder / f"{name}.html"

@@ -18,7 +18,7 @@ from reid_audit.report import publish, render
 from reid_audit.report.templating import source
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = ["fail", "pass", "inconclusive", "screening", "several-networks", "not-audited", "evidence"]
+PAGES = ["fail", "pass", "inconclusive", "screening", "several-networks", "not-audited", "evidence", "compare"]
 TONES = ("ink", "soft", "accent", "fail", "pass", "open", "none")
 
 
