@@ -28,6 +28,8 @@ from reid_audit.reference.signals import VIEWS
 
 EPOCHS = 0.5
 """Share of the epochs a recipe allows that training is thought to take."""
+ASKING = 0.1
+"""Share of the time for reference models that asking the audited network beside them may take."""
 TRAINING_PASSES = 3.5
 """What a training step costs, in passes."""
 UNKNOWN = (500, 500)
@@ -70,7 +72,7 @@ class Plan:
 
     def for_references(self, meter: Meter, observer: Observer) -> Pace:
         """The reference models: what the attack has left over, and all that scoring and the control do not need."""
-        kept = 0.0 if self.division is None else self.division.kept - self.references
+        kept = 0.0 if self.division is None else self.division.kept - (1.0 - ASKING) * self.references
         return Pace(meter.keeping(kept), observer)
 
     def for_scoring(self, meter: Meter, observer: Observer) -> Allowance:
@@ -110,7 +112,7 @@ def references_seconds(request: AuditRequest, work: Work, speed: Speed) -> float
     if recipe.when == "off" or recipe.given or not work.others:
         return 0.0
     passes = TRAINING_PASSES * EPOCHS * recipe.epochs * min(0.5, 1.0 - work.others / work.films) + VIEWS
-    return recipe.count * passes * work.films * speed.image
+    return (1.0 + ASKING) * recipe.count * passes * work.films * speed.image
 
 
 def work_of(request: AuditRequest, setup: Setup, films: Films) -> Work:
