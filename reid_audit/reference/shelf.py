@@ -65,7 +65,7 @@ def key_of(
         "films": films,
         "architecture": [target.match.library, target.match.name, target.match.head, shapes],
         "preprocess": spec.model_dump(mode="json"),
-        "recipe": recipe.model_dump(mode="json", exclude={"when", "count"}),
+        "recipe": recipe.model_dump(mode="json", exclude={"when", "count", "given", "stands_in"}),
         "goal": None if goal is None else [goal.odds, goal.errors],
         "part": [seed, number],
         "torch": torch.__version__.split("+")[0],
