@@ -31,16 +31,30 @@ class Owners:
 
 
 def evidence_by_patient(scores: Floats, patients: NDArray[np.str_], ids: NDArray[np.str_]) -> Floats:
-    """[P] sum of the scores [N] of all films of each patient in ``ids``, over the root of their number.
+    """[P] evidence of all films of each patient in ``ids``, from scores [N] that add up and are 0 in the mean.
 
-    For scores that add up and are 0 in the mean: what films say of a patient grows with their number, the noise with
-    its root, so that patients with one film and with many can be compared.
+    The sum of n scores over its deviation, sqrt(n (1 + (n - 1) rho)) in those of one film: what films say of a patient
+    grows faster with their number than the noise does, and patients with one film and with many can be compared. rho is
+    the intraclass correlation of a patient's scores, estimated from all, whatever their side.
     """
     place = {patient: number for number, patient in enumerate(ids.tolist())}
-    numbers = np.array([place.get(patient, -1) for patient in patients.tolist()])
-    known = numbers >= 0
-    counts = np.bincount(numbers[known], minlength=ids.size)
-    return np.asarray(np.bincount(numbers[known], scores[known], minlength=ids.size) / np.sqrt(np.maximum(counts, 1)))
+    owner = np.array([place.get(patient, -1) for patient in patients.tolist()])
+    values, owner = scores[owner >= 0], owner[owner >= 0]
+    counts = np.bincount(owner, minlength=ids.size)
+    total = np.bincount(owner, values, minlength=ids.size)
+    noise = counts * (1.0 + (counts - 1) * intraclass(values, owner, counts))
+    return np.asarray(total / np.sqrt(np.maximum(noise, 1.0)))
+
+
+def intraclass(values: Floats, owner: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
+    """Share of the variance of ``values`` [N] that lies between their owners, of those with several; 0 to 1."""
+    several = counts > 1
+    free, spread = int((counts[several] - 1).sum()), float(values.var())
+    if not free or spread <= 0:
+        return 0.0
+    means = np.bincount(owner, values, minlength=counts.size) / np.maximum(counts, 1)
+    within = float((((values - means[owner]) ** 2)[several[owner]]).sum()) / free
+    return min(1.0, max(0.0, 1.0 - within / spread))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

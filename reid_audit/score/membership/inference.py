@@ -126,8 +126,8 @@ def membership_control(families: Mapping[str, Floats], owners: Owners) -> Measur
     others = np.unique(patients[~is_canary])
     best = 0.0
     for family, scores in families.items():
-        found, usual = (_of_each(family, scores, patients, side) for side in (canaries, others))
-        best = max(best, tpr_at(found, usual))
+        each = _of_each(family, scores, patients, np.concatenate([canaries, others]))
+        best = max(best, tpr_at(each[: canaries.size], each[canaries.size :]))
     return Measured(metric=Metric.MEMBERSHIP_CONTROL, value=best, control=0.01, n=int(canaries.size))
 
 
