@@ -30,6 +30,7 @@ def render_markdown(report: PublicReport) -> str:
         network_table(report),
         "\n\n".join(("### Gates", *words.doubts(report), gate_table(report))),
         _bracket(report),
+        _groups(report),
         "### Controls\n\n" + _controls(report.controls),
         _reduced(report),
         _shift(report),
@@ -116,6 +117,24 @@ def _controls(controls: tuple[ControlRow, ...]) -> str:
 def _bracket(report: PublicReport) -> str:
     said = plain.share(report)
     return f"### Recovered and recognised\n\n{inert(said)}" if said else ""
+
+
+def _groups(report: PublicReport) -> str:
+    """Recognised shares by group; empty where no group is known."""
+    if not report.subgroups:
+        return ""
+    head = [
+        "### Recognised at 1 % false alarms, by group",
+        "",
+        "| Group | Patients | Recognised | Interval |",
+        "|---|---:|---:|---:|",
+    ]
+    rows = [
+        f"| {words.GROUPED_BY[group.by]}: {inert(group.name)} | {group.patients:,} | {words.number(group.rate, 'share')} | "
+        f"{words.interval(group.low, group.high, 'share')} |"
+        for group in report.subgroups
+    ]
+    return "\n".join([*head, *rows])
 
 
 def _shift(report: PublicReport) -> str:

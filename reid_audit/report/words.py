@@ -11,6 +11,7 @@ from reid_audit.records import (
     REASON_TEXT,
     ControlStatus,
     GateStatus,
+    GroupedBy,
     Metric,
     Outcome,
     Reason,
@@ -74,6 +75,14 @@ ATTACK_RUNS: dict[str, str] = {
     "attack_power": "Attack on planted patients",
     "scorer_sensitivity": "Matching of degraded films",
     "membership_control": "Membership of planted patients",
+}
+
+GROUPED_BY: dict[GroupedBy, str] = {
+    "sex": "Sex",
+    "age": "Age",
+    "label": "Training label",
+    "stratum": "Stratum",
+    "films": "Films of a patient",
 }
 
 REDUCED: dict[ReducedStage, str] = {

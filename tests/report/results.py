@@ -29,9 +29,11 @@ from reid_audit.records import (
     PreprocessSpec,
     PriorCard,
     Reason,
+    ReferenceSummary,
     Scaling,
     Spend,
     StoppedBy,
+    Subgroup,
     ToolInfo,
     Unmeasured,
     Verdict,
@@ -282,9 +284,21 @@ def passing() -> AuditResult:
             "measurements": measurements,
             "histograms": (_normal(0.42, 0.58, 0.5, 0.0208, 0.504, Metric.LINKAGE_AUC),),
             "curves": (_roc(0.9),),
+            "references": ReferenceSummary(count=2, taught_by="labels", epochs=(14, 10)),
+            "subgroups": _groups(),
             "spend": Spend(seconds=218.2, steps=1250, stopped_by=DONE),
         },
         "The smallest number of re-identified patients this test can report is 11.",
+    )
+
+
+def _groups() -> tuple[Subgroup, ...]:
+    """Who is recognised, by sex; and a group too small to be shown."""
+    return (
+        Subgroup(by="sex", name="F", patients=171, told=3, rate=0.018, low=0.004, high=0.05, difference=0.008),
+        Subgroup(by="sex", name="M", patients=217, told=2, rate=0.009, low=0.001, high=0.033, difference=-0.008),
+        Subgroup(by="label", name="Ward 7", patients=40, told=1, rate=0.025, low=0.001, high=0.132, difference=0.014),
+        Subgroup(by="age", name="80 to 99", patients=9, told=1, rate=0.111, low=0.003, high=0.482, difference=0.1),
     )
 
 
