@@ -123,18 +123,13 @@ def _groups(report: PublicReport) -> str:
     """Recognised shares by group; empty where no group is known."""
     if not report.subgroups:
         return ""
-    head = [
-        "### Recognised at 1 % false alarms, by group",
-        "",
-        "| Group | Patients | Recognised | Interval |",
-        "|---|---:|---:|---:|",
-    ]
-    rows = [
-        f"| {words.GROUPED_BY[group.by]}: {inert(group.name)} | {group.patients:,} | {words.number(group.rate, 'share')} | "
-        f"{words.interval(group.low, group.high, 'share')} |"
-        for group in report.subgroups
-    ]
-    return "\n".join([*head, *rows])
+    head = ["| Group | Patients | Recognised | Interval |", "|---|---:|---:|---:|"]
+    rows = []
+    for group in report.subgroups:
+        name = f"{words.GROUPED_BY[group.by]}: {inert(group.name)}"
+        rate, ends = words.number(group.rate, "share"), words.interval(group.low, group.high, "share")
+        rows.append(f"| {name} | {group.patients:,} | {rate} | {ends} |")
+    return "### Recognised at 1 % false alarms, by group\n\n" + "\n".join([*head, *rows])
 
 
 def _shift(report: PublicReport) -> str:
