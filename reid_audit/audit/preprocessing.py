@@ -31,6 +31,7 @@ from reid_audit.records import (
 )
 from reid_audit.score.membership.loss import losses
 
+Channels = Literal[1, 3]
 PreprocessBy = Literal["policy", "statistics", "answers", "default"]
 GEOMETRY = ("side", "resize", "crop", "resize_to", "interpolation", "scaling")
 CONTROL = 128
@@ -50,6 +51,8 @@ class Chosen:
     by: PreprocessBy
     fit: PreprocessFit | None
     """What the statistics, or the answers under the training labels, say; None where neither can be asked."""
+    channels: Channels = 1
+    """What the films are read with: 3 for films in colour before a network that takes colours, else grey."""
     seconds: float = 0.0
     """That the search took: its control searches once more."""
 
@@ -62,12 +65,14 @@ class Specimens:
     fixed: Tensor | None = None
     """[N, 1 or 3, side, side] in [0, 1]"""
     labels: NDArray[np.str_] | None = None
+    channels: Channels = 1
+    """Of what ``at`` renders."""
 
     def at(self, spec: PreprocessSpec, count: int) -> Tensor:
         """The first ``count`` films under ``spec`` (fixed ones as they are)."""
         if self.fixed is not None:
             return self.fixed[:count]
-        return torch.stack([render(film, spec, spec.side or 224, 1) for film in self.raw[:count]])
+        return torch.stack([render(film, spec, spec.side or 224, self.channels) for film in self.raw[:count]])
 
     def scalings(self) -> tuple[Scaling | None, ...]:
         """Ways from stored values to [0, 1] that are worth trying: 8-bit films have one."""
@@ -77,14 +82,19 @@ class Specimens:
         return (*ways, *([Scaling(by="window")] if any(film.window is not None for film in self.raw) else []))
 
 
-def specimens(films: Films, sides: tuple[Side, ...], frame: Frame) -> Specimens | None:
+def channels_of(films: Sequence[RawFilm], target: Target) -> Channels:
+    """3 where most films are in colour and the network takes colours."""
+    return 3 if target.match.channels == 3 and 2 * sum(film.in_colour() for film in films) > len(films) else 1
+
+
+def specimens(target: Target, films: Films, sides: tuple[Side, ...], frame: Frame) -> Specimens | None:
     """Films of the sides that are given, pooled; in ``frame`` where they come in no other. None without any."""
     given = tuple(side for side in sides if getattr(films, side) is not None)
     if not given:
         return None
     if films.raw is not None:
         drawn = films.raw(given, ALL)
-        return Specimens(raw=drawn.films, labels=drawn.labels)
+        return Specimens(raw=drawn.films, labels=drawn.labels, channels=channels_of(drawn.films, target))
     cohorts = [_opened(films, side, frame) for side in given]
     images, labels = torch.cat([c.images for c in cohorts]), np.concatenate([c.labels for c in cohorts])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:ALL]
@@ -107,7 +117,7 @@ def ask_network(target: Target, declared: PreprocessSpec | None, films: Films, p
     Raises CohortError where films cannot be read.
     """
     frame = _frame(target, declared)
-    seen = specimens(films, ("reference", "holdout"), frame) or specimens(films, ("prior",), frame)
+    seen = specimens(target, films, ("reference", "holdout"), frame) or specimens(target, films, ("prior",), frame)
     if seen is None:
         return Asked()
     return Asked(seen, _fit(target, seen, known_side(target) if seen.fixed is None else frame.side, pace))
@@ -117,17 +127,18 @@ def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked)
     """Declared parts as declared; the rest as the network's first statistics layers say, or its answers, or by
     default."""
     fit, side = asked.fit, known_side(target)
+    channels: Channels = 1 if asked.seen is None else asked.seen.channels
     start = GUESS if fit is None else fit.best
     geometry = start.model_copy(update=_stated(policy.declared) | ({"side": side} if side else {}))
     geometry = geometry.model_copy(update={"side": geometry.side or _frame(target, policy.declared).side})
     if policy.declared is not None and policy.values == "declared":
         values = {name: getattr(policy.declared, name) for name in ("mean", "std", "invert")}
-        return Chosen(geometry.model_copy(update=values), "policy", fit)
+        return Chosen(geometry.model_copy(update=values), "policy", fit, channels)
     if fit is None or asked.seen is None:
-        return Chosen(geometry, "default", None)
+        return Chosen(geometry, "default", None, channels)
     if fit.by == "statistics" and geometry != fit.best:
         geometry = best_values(target, geometry, asked.seen.at(geometry, fit.films))
-    return Chosen(geometry, fit.by, fit)
+    return Chosen(geometry, fit.by, fit, channels)
 
 
 def known_side(target: Target) -> int | None:

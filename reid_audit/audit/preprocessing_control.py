@@ -41,7 +41,8 @@ def preprocessing_control(
     it exactly. What is found may only withhold a PASS; the audit does not use it, since it knows who is a member. A
     search that ``pace`` ends too early is no control.
     """
-    seen = specimens(films, ("reference",), Frame(chosen.spec, chosen.spec.side or target.match.side, 1))
+    frame = Frame(chosen.spec, chosen.spec.side or target.match.side, chosen.channels)
+    seen = specimens(target, films, ("reference",), frame)
     if seen is None:
         return FitControl(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_REFERENCE))
     if chosen.fit is not None and chosen.fit.by == "answers":

@@ -23,7 +23,7 @@ from reid_audit.budget import Pace
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort
 from reid_audit.device import usable_device
-from reid_audit.errors import ArchitectureError
+from reid_audit.errors import ArchitectureError, PriorError
 from reid_audit.network.difference import displacement
 from reid_audit.network.preprocessing import STAGE
 from reid_audit.observer import StageEnded, StageStarted
@@ -82,7 +82,7 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
     chosen = _preprocessing(target, request, films, pace)
     target = replace(target, match=with_side(target.match, chosen))
     side = target.match.side
-    prior, cohort, origin = _prior(request, films, Frame(chosen.spec, side, 1))
+    prior, cohort, origin = _prior(request, films, Frame(chosen.spec, side, chosen.channels))
     images = cohort.images if cohort is not None else _samples(prior, request.seed)
     base = None if request.base is None else load_checkpoint(request.base, pickled_code=request.policy.pickled_code)
     task = AttackTask(
@@ -165,9 +165,12 @@ def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Co
     """A given file, films to fit on, or the shipped prior; with its films and its origin where they are known."""
     if request.prior is not None:
         prior, cohort, public = _at(load_prior(request.prior), frame.side)
+        require_colours(prior, frame)
         return prior, cohort, file_origin(request, request.prior, prior, public)
     if films.prior is None:
-        return _at(shipped_prior(frame.side, "pggan" if request.method in WITH_GENERATOR else "gaussian"), frame.side)
+        shipped = shipped_prior(frame.side, "pggan" if request.method in WITH_GENERATOR else "gaussian")
+        require_colours(shipped, frame)
+        return _at(shipped, frame.side)
     given = films.prior(frame)
     fitted = fit_gaussian(
         given.cohort.images,
@@ -176,6 +179,19 @@ def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Co
         patients=given.cohort.summary.patients,
     )
     return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.named_patients())
+
+
+def require_colours(prior: Prior, frame: Frame) -> None:
+    """Raise PriorError where the prior has not the channels that films are read with: what it draws would be of
+    another kind, and in grey the weights do not recognise films that they learned in colour."""
+    if prior.card.channels == frame.channels:
+        return
+    kinds = {1: "grey", 3: "in colour"}
+    raise PriorError(
+        f"the films are read {kinds[frame.channels]}, the prior's are {kinds.get(prior.card.channels, 'neither')}",
+        closest=f"{prior.card.id}, {prior.card.channels} channels",
+        remedy="give --prior public films of the same kind, or a file made of them (prior fit --colour)",
+    )
 
 
 def file_origin(request: AuditRequest, file: Path, prior: Prior, public: Origin | None) -> Origin | None:

@@ -11,7 +11,7 @@ import click
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import duration
 from reid_audit.cli.prior_demographics import demographics
-from reid_audit.cli.prior_films import SCALING, FilmOptions, origin_of_films, read_films, writable
+from reid_audit.cli.prior_films import COLOUR, SCALING, FilmOptions, origin_of_films, read_films, writable
 from reid_audit.cli.prior_show import info, sample
 from reid_audit.errors import PriorError, RunStateError
 
@@ -49,6 +49,7 @@ prior.add_command(demographics)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write, .safetensors.")
 @click.option("--resolution", type=click.IntRange(8, 1024), default=64, show_default=True)
 @SCALING
+@COLOUR
 @click.option("--name", help="Name of the data set, declared in the file; default: the folder's.")
 @click.option("--licence", default="", help="Licence of the data set.")
 @click.option("--public", is_flag=True, help="The films are public: perceptual hashes and ids may be written.")
@@ -89,6 +90,7 @@ def fit(options: FilmOptions) -> int:
 )
 @click.option("--resolution", type=click.Choice(["32", "64", "128", "256"]), default="64", show_default=True)
 @SCALING
+@COLOUR
 @click.option("--name", help="Name of the data set, declared in the file; default: the folder's.")
 @click.option("--licence", default="", help="Licence of the data set.")
 @click.option("--budget", callback=duration, help="Time of the whole training, such as 45m.  [default: 1h, or --steps]")

@@ -30,6 +30,7 @@ class FilmOptions(Record):
     name: str | None = None
     licence: str = ""
     public: bool = False
+    colour: bool = False
     seed: int = 0
 
     def declared(self, name: str, data_sets: tuple[str, ...], origin: Origin | None) -> Declaration:
@@ -75,14 +76,16 @@ SCALING = click.option(
     "--scaling", callback=scaling, help="How grey values become 0 to 1, as in [preprocess]; default: stored bits."
 )
 
+COLOUR = click.option("--colour/--grey", default=False, show_default=True, help="Three channels, or one.")
+
 
 def read_films(options: FilmOptions) -> tuple[Cohort, str]:
     """Films to make a prior from, and the name and rows they are declared under."""
     from reid_audit.cohort import load_cohort, parse_source
 
     path, where = parse_source(options.images)
-    spec = PreprocessSpec(scaling=options.scaling)
-    films = load_cohort(path, role="reference", spec=spec, side=options.resolution, where=where)
+    spec, channels = PreprocessSpec(scaling=options.scaling), 3 if options.colour else 1
+    films = load_cohort(path, role="reference", spec=spec, side=options.resolution, channels=channels, where=where)
     for note in films.notes:
         click.echo(note, err=True)
     place = path.resolve()

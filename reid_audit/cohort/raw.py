@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float32]
+COLOURED = 0.04
+"""Mean difference between the channels of a pixel, as a share of all values' range, from which on a film is in colour.
+Grey films that were saved as colour JPEG have 0.01 and less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,14 @@ class RawFilm:
     """True where an EXIF orientation was applied."""
     source: str = ""
     """The file's format in a few words. Nothing about a patient, no name of a file."""
+
+    def in_colour(self) -> bool:
+        """Whether it shows colours: its channels differ by more than compression makes grey ones differ."""
+        if self.pixels.ndim == 2:
+            return False
+        few = self.pixels[:: max(1, self.pixels.shape[0] // 64), :: max(1, self.pixels.shape[1] // 64)]
+        spread = np.ptp(few.astype(np.float64), axis=2).mean()
+        return bool(spread > COLOURED * max(float(np.ptp(few)), 1e-12))
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
