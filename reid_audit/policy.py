@@ -21,6 +21,7 @@ from reid_audit.records import (
     Policy,
     PreprocessSpec,
     References,
+    ReportFields,
     Waiver,
     default_gates,
     unevaluable,
@@ -31,7 +32,7 @@ POLICY_FILE, PROJECT_FILE = "reid-audit.toml", "pyproject.toml"
 FILES = (POLICY_FILE, PROJECT_FILE)
 WAIVER_FILE = "reid-audit-waivers.toml"
 R = TypeVar("R", bound=BaseModel)
-_TABLES = ("gates", "controls", "preprocess", "budget", "references")
+_TABLES = ("gates", "controls", "preprocess", "budget", "references", "report")
 _PLAIN = tuple(name for name in Policy.model_fields if name not in _TABLES)
 
 
@@ -121,7 +122,12 @@ def parse_policy(table: dict[str, Any]) -> Policy:
     """A policy from parsed TOML; unknown keys raise PolicyError with the nearest known key."""
     _known(table, (*_PLAIN, *_TABLES), "")
     values: dict[str, Any] = {key: table[key] for key in _PLAIN if key in table}
-    for name, kind in (("controls", Controls), ("budget", Budget), ("references", References)):
+    for name, kind in (
+        ("controls", Controls),
+        ("budget", Budget),
+        ("references", References),
+        ("report", ReportFields),
+    ):
         if name in table:
             inner = _table(table[name], name)
             _known(inner, tuple(kind.model_fields), name)
@@ -193,6 +199,17 @@ def policy_template() -> str:
         "# Networks of the same kind whose training films are known: membership as the strongest attacks see it.",
         "[references]",
         *_reference_lines(policy.references),
+        "",
+        "# What the reader of a report needs and an audit cannot know; published as written, nothing of it is checked.",
+        "# [report]",
+        '# model = "Chest triage 2"',
+        '# weights = "triage.safetensors"',
+        '# controller = "University hospital"',
+        '# purpose = "published with the paper, for research"',
+        '# training_data = "Chest 2019 to 2023"',
+        '# holdout_data = "Chest 2024"',
+        '# auditor = "A. Muster, privacy team"',
+        '# sign_off = ["Data protection officer"]',
     ]
     return "\n".join(lines) + "\n"
 

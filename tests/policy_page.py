@@ -18,19 +18,21 @@ from reid_audit.records import (
     Policy,
     PreprocessSpec,
     References,
+    ReportFields,
     Scaling,
     Waiver,
 )
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "policy.md"
 TABLES: dict[str, tuple[type[BaseModel], tuple[str, ...]]] = {
-    "policy": (Policy, ("gates", "controls", "preprocess", "budget", "references")),
+    "policy": (Policy, ("gates", "controls", "preprocess", "budget", "references", "report")),
     "gates": (Gate, ("metric",)),
     "controls": (Controls, ()),
     "preprocess": (PreprocessSpec, ()),
     "budget": (Budget, ()),
     "references": (References, ("given",)),
     "references.given": (GivenReference, ()),
+    "report": (ReportFields, ()),
     "waivers": (Waiver, ()),
 }
 """Table name -> record, and the fields that are tables of their own or the table's name."""
@@ -95,6 +97,14 @@ MEANING: dict[str, str] = {
     "references.given.trained_on": "who was in its training: a CSV with filter, such as `folds.csv?fold=1,2,3,4`",
     "references.given.splits": "the same from nnU-Net's `splits_final.json`, whose cases are named as the patients are",
     "references.given.fold": "its place there, from 0",
+    "report.model": "name of the model",
+    "report.weights": "name of the file with the weights",
+    "report.controller": "the organisation that answers for the release",
+    "report.purpose": "what the release is for, and who receives the weights",
+    "report.training_data": "name of the data set of `--reference`",
+    "report.holdout_data": "name of the data set of `--holdout`",
+    "report.auditor": "who ran the audit",
+    "report.sign_off": "roles that sign the data-protection edition, beside the auditor",
     "waivers.gate": "metric id",
     "waivers.checkpoint_sha256": "64 hex digits: a waiver is for one file",
     "waivers.reason": "at least 10 characters; published",

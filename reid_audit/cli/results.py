@@ -16,6 +16,9 @@ from reid_audit.policy import load_policy, load_waivers
 from reid_audit.report import FORMATS
 from reid_audit.runs import REPORT, RESTRICTED, RESULT, chosen, later
 
+PDF, PDF_FILE = "pdf", "data-protection.pdf"
+"""The data-protection edition as it is signed; not a format of a check, because it needs a printer."""
+
 if TYPE_CHECKING:
     from reid_audit.records import AuditResult
     from reid_audit.report import PublicReport
@@ -61,22 +64,31 @@ def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | No
     "--format",
     "names",
     multiple=True,
-    type=click.Choice(FORMATS),
-    help="Repeatable with --out. Default: markdown, or all formats with --out.",
+    type=click.Choice((*FORMATS, PDF)),
+    help=f"Repeatable with --out. Default: markdown, or all formats but {PDF} with --out.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write files there; default: print one format.")
 def render(result: Path, names: tuple[str, ...], out: Path | None) -> int:
     """Write the finished run in RESULT (an --out folder, a run's folder, or a report.json) in any report format."""
     from reid_audit.report import render as rendered
     from reid_audit.report import write_reports
+    from reid_audit.report.pdf import to_pdf
 
     if out is None and len(names) > 1:
         raise click.UsageError("more than one --format needs --out")
     report = load_report(result)
+    printed = to_pdf(rendered(report, "data-protection")) if PDF in names else b""
     if out is None:
-        sys.stdout.buffer.write(rendered(report, names[0] if names else "markdown").encode())
+        sys.stdout.buffer.write(printed or rendered(report, names[0] if names else "markdown").encode())
         return 0
-    for path in write_reports(report, out, names or FORMATS).values():
+    texts = tuple(name for name in names if name != PDF) if names else FORMATS
+    written = list(write_reports(report, out, texts).values())
+    if printed:
+        draft = out / f".{PDF_FILE}.part"
+        draft.write_bytes(printed)
+        draft.replace(out / PDF_FILE)
+        written.append(out / PDF_FILE)
+    for path in written:
         click.echo(f"wrote {path}")
     return 0
 

@@ -21,6 +21,7 @@ from reid_audit.records.policy import (
     PreprocessFit,
     PreprocessPolicy,
     PreprocessSpec,
+    ReportFields,
     Scaling,
     Waiver,
 )
@@ -120,6 +121,7 @@ __all__ = [
     "ReducedStage",
     "ReferenceSummary",
     "References",
+    "ReportFields",
     "Scaling",
     "Sha256",
     "Spend",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
 from reid_audit.records.base import Fraction, Record, Sha256
 from reid_audit.records.controls import CONTROLS, Controls
@@ -125,6 +125,31 @@ class Budget(Record):
     """Batch-size hypotheses: how many training images the statistics stand for (too many hurts less than too few)."""
 
 
+Declared = Annotated[str, StringConstraints(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""One line of a reader's own words."""
+
+
+class ReportFields(Record):
+    """The ``[report]`` table: what an audit cannot know and the reader of its report needs. Published as written."""
+
+    model: Declared = ""
+    """Name of the model."""
+    weights: Declared = ""
+    """Name of the file with the weights."""
+    controller: Declared = ""
+    """The organisation that answers for the release."""
+    purpose: Declared = ""
+    """What the release is for, and who receives the weights."""
+    training_data: Declared = ""
+    """Name of the data set that the model was trained on."""
+    holdout_data: Declared = ""
+    """Name of the data set that the hold-out films are from."""
+    auditor: Declared = ""
+    """Who ran the audit."""
+    sign_off: Annotated[tuple[Declared, ...], Field(max_length=6)] = ("Data protection officer",)
+    """Roles that sign the data-protection edition, beside the auditor."""
+
+
 class Waiver(Record):
     """A breach somebody answers for, bound to one checkpoint and to a date."""
 
@@ -147,6 +172,7 @@ class Policy(Record):
     head: Literal["softmax", "sigmoid", "regression"] | None = None
     """What the outputs are: exclusive classes, independent answers, numbers. Weights do not tell; None: a guess."""
     budget: Budget = Budget()
+    report: ReportFields = ReportFields()
     references: References = References()
     level: Fraction = 0.10
     """False-discovery rate of ``reidentified_patients``."""

@@ -1,4 +1,4 @@
-"""Reports: one public document in five formats, and the restricted evidence beside it."""
+"""Reports: one public document in six formats, and the restricted evidence beside it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from reid_audit.report.json import dumps, loads
 from reid_audit.report.junit import render_junit
 from reid_audit.report.mapping import publish
 from reid_audit.report.markdown import render_markdown
+from reid_audit.report.protection import render_protection
 from reid_audit.report.sarif import render_sarif
 from reid_audit.report.wire import PublicReport
 
@@ -31,6 +32,7 @@ _ENTRIES = (
     ReportFormat("markdown", "report.md", render_markdown),
     ReportFormat("sarif", "report.sarif", render_sarif),
     ReportFormat("junit", "report.junit.xml", render_junit),
+    ReportFormat("data-protection", "data-protection.html", render_protection),
 )
 """The registry of formats: one line each."""
 Format = str

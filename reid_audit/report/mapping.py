@@ -23,6 +23,7 @@ from reid_audit.records import (
     Policy,
     PredictorCard,
     Reason,
+    ReportFields,
     Unmeasured,
     family,
 )
@@ -37,6 +38,7 @@ from reid_audit.report.wire import (
     PublicCheckpoint,
     PublicCohort,
     PublicCurve,
+    PublicDeclared,
     PublicHistogram,
     PublicMeasured,
     PublicMeasurement,
@@ -153,7 +155,13 @@ def _published(result: AuditResult) -> PublicReport:
         policy_sha256=result.policy_sha256,
         digests=tuple((name, sha) for name, sha in result.digests if name in PUBLISHED_DIGESTS),
         networks=tuple(_network(network, result) for network in result.networks),
+        declared=_declared(result.policy.report),
     )
+
+
+def _declared(report: ReportFields) -> PublicDeclared:
+    texts = {name: scrub(getattr(report, name), 120) for name in PublicDeclared.model_fields if name != "sign_off"}
+    return PublicDeclared(**texts, sign_off=tuple(scrub(role, 120) for role in report.sign_off))
 
 
 def _network(network: NetworkRecord, result: AuditResult) -> PublicNetwork:

@@ -21,8 +21,8 @@ def source(name: str) -> str:
     return (Path(__file__).resolve().parents[2] / "templates" / name).read_text(encoding="utf-8")
 
 
-def page(name: str, **values: object) -> str:
-    """Render ``name`` with the shared style sheet; the only style the page's content-security policy lets in."""
+def page(name: str, *, sheets: tuple[str, ...] = ("report.css",), **values: object) -> str:
+    """Render ``name`` with its style sheets, the only style that the page's content-security policy lets in."""
     environment = Environment(
         loader=FunctionLoader(source),
         autoescape=True,
@@ -32,7 +32,7 @@ def page(name: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(number=number, threshold=threshold, interval=interval, duration=duration)
-    style = source("report.css")
+    style = "".join(source(sheet) for sheet in sheets)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     text = environment.get_template(name).render(style=Markup(style), style_hash=digest, **values)
     return text.replace(" %", "\u00a0%")

@@ -478,6 +478,19 @@ class PublicOption(Wire):
     value: Label = ""
 
 
+class PublicDeclared(Wire):
+    """What the policy's ``[report]`` table says for the reader; nothing of it was checked."""
+
+    model: Label = ""
+    weights: Label = ""
+    controller: Label = ""
+    purpose: Label = ""
+    training_data: Label = ""
+    holdout_data: Label = ""
+    auditor: Label = ""
+    sign_off: Annotated[tuple[Label, ...], Field(max_length=6)] = ()
+
+
 class Seeds(Wire):
     """Everything random follows from these."""
 
@@ -516,6 +529,7 @@ class PublicReport(Wire):
     digests: Digests = ()
     networks: tuple[PublicNetwork, ...] = ()
     """All networks of the file, where there are several, or one with copies."""
+    declared: PublicDeclared = PublicDeclared()
 
     def measured(self, metric: Metric) -> PublicMeasured | None:
         """The measurement of ``metric``, None where it is missing."""

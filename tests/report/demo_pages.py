@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from planted import png
 
 from reid_audit.demo.phantom import phantom_cohort
-from reid_audit.records import Metric
+from reid_audit.records import AuditResult, Metric, ReportFields
 from reid_audit.report import publish, render
 from reid_audit.report.compare import compare
 from reid_audit.report.compare_pages import render_html
@@ -29,6 +29,7 @@ EXAMPLES = {
 def write_pages(folder: Path) -> dict[str, Path]:
     """Every example below ``folder``, by name."""
     texts = {name: render(publish(example()), "html") for name, example in EXAMPLES.items()}
+    texts["data-protection"] = render(publish(declared(results.failing())), "data-protection")
     texts["evidence"] = render_evidence(phantom_evidence())
     texts["compare"] = render_html(compare(publish(results.passing()), publish(results.failing())))
     written = {}
@@ -36,6 +37,21 @@ def write_pages(folder: Path) -> dict[str, Path]:
         written[name] = folder / f"{name}.html"
         written[name].write_text(text, encoding="utf-8")
     return written
+
+
+def declared(result: AuditResult) -> AuditResult:
+    """``result`` under a policy that says who and what it is about."""
+    about = ReportFields(
+        model="Chest triage 2",
+        weights="triage-2.safetensors",
+        controller="University hospital, department of radiology",
+        purpose="Weights beside a paper, for any reader",
+        training_data="Chest films 2019 to 2023",
+        holdout_data="Chest films 2024",
+        auditor="A. Muster, privacy team",
+        sign_off=("Data protection officer", "Head of radiology"),
+    )
+    return result.model_copy(update={"policy": result.policy.model_copy(update={"report": about})})
 
 
 def phantom_evidence(count: int = 8) -> Evidence:

@@ -15,10 +15,13 @@ import chromium
 from demo_pages import write_pages
 from PIL import Image
 
-WIDTHS = {360: 660, 768: 900, 1280: 720}
-"""CSS pixels: width and height of the first screen."""
-SCHEMES = ("light", "dark")
-SECTIONS = {"fail": ("gates", "bracket", "budget", "shift"), "evidence": ("pairs",)}
+SCREENS = {(390, "light"): 720, (1280, "light"): 720, (1280, "dark"): 720}
+"""CSS pixels of the width, colour scheme: height of the first screen."""
+SECTIONS = {
+    "fail": ("gates", "bracket", "controls", "budget", "shift"),
+    "evidence": ("pairs", "patients"),
+    "data-protection": ("questions", "signatures"),
+}
 """Parts of a page that get a picture of their own, at 1280 px."""
 
 
@@ -34,11 +37,10 @@ def main(out: Path, pictures: Path, full: bool) -> int:
     pages = write_pages(out)
     with tempfile.TemporaryDirectory() as profile, chromium.Browser(binary, Path(profile)) as browser:
         for name, page in pages.items():
-            for width, height in WIDTHS.items():
-                for scheme in SCHEMES:
-                    browser.open(page, width, scheme)
-                    shot = browser.picture(width, None if full else height)
-                    save(shot, pictures / f"{name}-{width}-{scheme}.png")
+            for (width, scheme), height in SCREENS.items():
+                browser.open(page, width, scheme)
+                shot = browser.picture(width, None if full else height)
+                save(shot, pictures / f"{name}-{width}-{scheme}.png")
             for section in SECTIONS.get(name, ()):
                 browser.open(page, 1280)
                 save(browser.part(section), pictures / f"{name}-part-{section}.png")

@@ -18,7 +18,17 @@ from reid_audit.report import publish, render
 from reid_audit.report.templating import source
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = ["fail", "pass", "inconclusive", "screening", "several-networks", "not-audited", "evidence", "compare"]
+PAGES = [
+    "fail",
+    "pass",
+    "inconclusive",
+    "screening",
+    "several-networks",
+    "not-audited",
+    "evidence",
+    "compare",
+    "data-protection",
+]
 TONES = ("ink", "soft", "accent", "fail", "pass", "open", "none")
 
 
@@ -125,6 +135,16 @@ def test_no_table_is_cut_off(
         "[...document.querySelectorAll('table, .scroll')].filter(e => e.scrollWidth > e.parentElement.clientWidth + 1)"
     )
     assert browser.run(f"{cut}.map(e => e.textContent.slice(0, 60))") == []
+
+
+def test_no_table_of_the_edition_is_cut_off_from_its_caption(browser: chromium.Browser, pages: dict[str, Path]) -> None:
+    """None may break across pages, and each is shorter than a printed page (A4 less its margins: 255 mm)."""
+    browser.open(pages["data-protection"], 650)
+    browser.media("print")
+    whole = "getComputedStyle(e).breakInside === 'avoid' && e.offsetHeight < 255 / 25.4 * 96"
+    found = "[...document.querySelectorAll('table, .question, .block')]"
+    assert browser.run(f"{found}.length") >= 10
+    assert browser.run(f"{found}.filter(e => !({whole})).map(e => e.textContent.slice(0, 60))") == []
 
 
 def test_patients_are_filtered_without_a_script(browser: chromium.Browser, pages: dict[str, Path]) -> None:
