@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmarks.lab.pages import put
 from reid_audit.artefacts.provenance import Declaration
-from reid_audit.cohort import Cohort, load_cohort
+from reid_audit.cohort import Cohort, Frame, Source, load_cohort
 from reid_audit.judge import exceeds_fail
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.records import Measured, Metric, Policy, PreprocessSpec, find
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--doc", type=Path)
     options = parser.parse_args()
     prior, holdout, target = (
-        load_cohort(options.data, role="reference", spec=PreprocessSpec(), side=options.side, where={"split": split})
+        load_cohort(Source(options.data, {"split": split}), Frame(PreprocessSpec(), options.side), "reference")
         for split in ("prior", "holdout", "target")
     )
     predictors = shipped_predictors()

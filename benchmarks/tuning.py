@@ -38,7 +38,7 @@ from reid_audit.attack.refinement import MEASURED, Descent, RefineSettings, fini
 from reid_audit.audit.cohorts import both_sides
 from reid_audit.audit.evidence import linked
 from reid_audit.budget import Meter, unhurried
-from reid_audit.cohort import Cohort, assemble, load_cohort
+from reid_audit.cohort import Cohort, Frame, Source, Subjects, assemble, load_cohort
 from reid_audit.network.reading import Inputs, read_moments
 from reid_audit.preprocess import to_network
 from reid_audit.prior.gaussian import GaussianPrior
@@ -52,15 +52,13 @@ COARSE_SHARE = 0.4
 
 def withheld(data: Path, side: int) -> Bench:
     """The `prior` split in three, by patient; the same three for every side and seed."""
-    films = load_cohort(data, role="reference", spec=SPEC, side=side, where={"split": "prior"})
+    films = load_cohort(Source(data, {"split": "prior"}), Frame(SPEC, side), "reference")
     order = np.random.default_rng(0).permutation(np.unique(films.patients))
 
     def part(people: np.ndarray) -> Cohort:
         rows = np.flatnonzero(np.isin(films.patients, people))
-        return assemble(
-            films.images[torch.from_numpy(rows)], films.patients[rows], films.ages[rows], films.sexes[rows],
-            role="reference",
-        )  # fmt: skip
+        few = Subjects(films.patients[rows], films.ages[rows], films.sexes[rows])
+        return assemble(films.images[torch.from_numpy(rows)], few, role="reference")
 
     return Bench.of(*(part(people) for people in np.split(order, [MEMBERS, MEMBERS + OTHERS])))
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from reid_audit.cohort import Cohort, assemble, load_cohort
+from reid_audit.cohort import Cohort, Frame, Source, Subjects, assemble, load_cohort
 from reid_audit.preprocess import HALF, to_network
 
 SPEC = HALF
@@ -26,7 +26,7 @@ SPLITS: tuple[tuple[str, Literal["reference", "holdout"]], ...] = (
 def splits(data: Path, side: int) -> tuple[Cohort, Cohort, Cohort]:
     """The films to train on, those of other patients, and those of the prior; at one side."""
     target, holdout, prior = (
-        load_cohort(data, role=role, spec=SPEC, side=side, where={"split": split}) for split, role in SPLITS
+        load_cohort(Source(data, {"split": split}), Frame(SPEC, side), role) for split, role in SPLITS
     )
     return target, holdout, prior
 
@@ -42,10 +42,8 @@ def few(cohort: Cohort, patients: int, seed: int) -> Cohort:
     _, first = np.unique(numbers, return_index=True)
     order = np.random.default_rng(seed).permutation(first)
     rows = np.concatenate([order[cohort.sexes[order] == sex][: patients // 2] for sex in ("F", "M")])
-    return assemble(
-        cohort.images[torch.from_numpy(rows)], cohort.patients[rows], cohort.ages[rows], cohort.sexes[rows],
-        role="reference",
-    )  # fmt: skip
+    people = Subjects(cohort.patients[rows], cohort.ages[rows], cohort.sexes[rows])
+    return assemble(cohort.images[torch.from_numpy(rows)], people, role="reference")
 
 
 def accuracy(module: torch.nn.Module, cohort: Cohort) -> float:

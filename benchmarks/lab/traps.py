@@ -132,7 +132,7 @@ class FilmSet:
 
 
 def _cut(data: Path, split: str, count: int, trap: Trap) -> Sample:
-    drawn = sample_pooled([Source(data, {"split": split})], count=count, seed=7, label="sex")
+    drawn = sample_pooled([Source(data, {"split": split}, label="sex")], count=count, seed=7)
     rng = np.random.default_rng(1 if split == "target" else 2)
     films = [replace(film, pixels=np.ascontiguousarray(film.pixels[20:236])) for film in drawn.films]
     return Sample(tuple(film if trap.films == "8-bit" else _exposed(film, rng) for film in films), drawn.labels)

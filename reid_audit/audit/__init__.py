@@ -2,7 +2,7 @@
 
 from reid_audit.audit.file import AuditedFile, audit_file
 from reid_audit.audit.power_control import ControlCache
-from reid_audit.audit.request import AuditRequest, Films, Frame, PriorFilms
+from reid_audit.audit.request import AuditRequest, Films, PriorFilms
 from reid_audit.audit.run import Audited, run_audit
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "AuditedFile",
     "ControlCache",
     "Films",
-    "Frame",
     "PriorFilms",
     "audit_file",
     "run_audit",

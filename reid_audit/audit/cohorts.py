@@ -14,9 +14,9 @@ from reid_audit.artefacts.provenance import Origin, Overlap, check_overlap
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.attack_runs import generator_for, numpy_for
 from reid_audit.audit.canary import with_canaries
-from reid_audit.audit.request import AuditRequest, Films, Frame
+from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.budget import Meter, Pace
-from reid_audit.cohort import Cohort, require_disjoint
+from reid_audit.cohort import Cohort, Frame, require_disjoint
 from reid_audit.records import Reduced
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.patients import Owners

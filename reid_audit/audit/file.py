@@ -10,10 +10,11 @@ from typing import TypeVar
 from reid_audit.arch.networks import Network
 from reid_audit.audit.networks import alone, asked_of, networks_of, record_of
 from reid_audit.audit.power_control import ControlCache
-from reid_audit.audit.request import AuditRequest, Films, Frame
+from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.run import Audited, run_audit
 from reid_audit.budget import Clock, Meter, start
 from reid_audit.checkpoint import Checkpoint
+from reid_audit.cohort import Frame
 from reid_audit.errors import ArchitectureError, AuditError, CohortError
 from reid_audit.judge import united
 from reid_audit.observer import Noted, Observer, SilentObserver

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.arch.target import Target
-from reid_audit.audit.request import Films, Frame, Side
+from reid_audit.audit.request import Films, Side
 from reid_audit.budget import OutOfTime, Pace
-from reid_audit.cohort import Cohort, RawFilm, render
+from reid_audit.cohort import Cohort, Frame, RawFilm, render
 from reid_audit.network.heads import logits_of
 from reid_audit.network.preprocessing import ALL, MANY, Candidate, best_values, fit_preprocess
 from reid_audit.preprocess import KNOWN_VALUES, to_network

@@ -8,8 +8,9 @@ import numpy as np
 
 from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import Chosen, Specimens, answered, known_side, specimens
-from reid_audit.audit.request import Films, Frame
+from reid_audit.audit.request import Films
 from reid_audit.budget import OutOfTime, Pace
+from reid_audit.cohort import Frame
 from reid_audit.imaging.augmentation import AUGMENTATIONS
 from reid_audit.network.preprocessing import FilmsAt, Fitted, fit_preprocess
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
 from reid_audit.attack.methods import DEFAULT, METHODS
-from reid_audit.budget import Meter
-from reid_audit.cohort import Cohort, Sample
-from reid_audit.observer import Observer, SilentObserver
-from reid_audit.records import Policy, PreprocessSpec, Record, Waiver
+from reid_audit.cohort import Cohort, Frame, Sample
+from reid_audit.records import Policy, Record, Waiver
 
 
 def _known(name: str) -> str:
@@ -51,19 +49,6 @@ class AuditRequest(Record):
     """The weights that fine-tuning started from, where they are public."""
     options: tuple[tuple[str, str], ...] = ()
     """The command that asks, as ``AuditResult.options``; it decides nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """How films have to be delivered: preprocessing of the network, pixels of a side, channels."""
-
-    spec: PreprocessSpec
-    side: int
-    channels: int
-    observer: Observer = field(default_factory=SilentObserver)
-    """Told of every film that is read."""
-    meter: Meter | None = field(default=None, repr=False, compare=False)
-    """How long reading may take: without the time for all, a side is read as far as it reaches. None: all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,10 +18,10 @@ from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import WITH_GENERATOR
 from reid_audit.audit.predictors import loaded_predictors
 from reid_audit.audit.preprocessing import Chosen, ask_network, choose_preprocessing
-from reid_audit.audit.request import AuditRequest, Films, Frame
+from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.budget import Pace
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
-from reid_audit.cohort import Cohort
+from reid_audit.cohort import Cohort, Frame
 from reid_audit.device import usable_device
 from reid_audit.errors import ArchitectureError, PriorError
 from reid_audit.network.difference import displacement

@@ -81,11 +81,11 @@ COLOUR = click.option("--colour/--grey", default=False, show_default=True, help=
 
 def read_films(options: FilmOptions) -> tuple[Cohort, str]:
     """Films to make a prior from, and the name and rows they are declared under."""
-    from reid_audit.cohort import load_cohort, parse_source
+    from reid_audit.cohort import Frame, Source, load_cohort, parse_source
 
     path, where = parse_source(options.images)
     spec, channels = PreprocessSpec(scaling=options.scaling), 3 if options.colour else 1
-    films = load_cohort(path, role="reference", spec=spec, side=options.resolution, channels=channels, where=where)
+    films = load_cohort(Source(path, where), Frame(spec, options.resolution, channels), "reference")
     for note in films.notes:
         click.echo(note, err=True)
     place = path.resolve()

@@ -105,16 +105,14 @@ def known_films(path: Path) -> str:
 
 def audited(file: Path, training: str, holdout: str, samples: int, scaling: Scaling | None, seed: int) -> PriorLeak:
     """The prior's samples against both sets of films, at its own side."""
-    from reid_audit.cohort import load_cohort, parse_source, require_disjoint
+    from reid_audit.cohort import Frame, Source, load_cohort, parse_source, require_disjoint
     from reid_audit.prior.loading import load_prior
     from reid_audit.score.prior_leak import audit_prior
 
     prior = load_prior(file)
-    (path, where), (other, filters) = parse_source(training), parse_source(holdout)
-    side, channels = prior.card.side, prior.card.channels
-    spec = PreprocessSpec(scaling=scaling)
-    mine = load_cohort(path, role="reference", spec=spec, side=side, channels=channels, where=where)
-    others = load_cohort(other, role="holdout", spec=spec, side=side, channels=channels, where=filters)
+    frame = Frame(PreprocessSpec(scaling=scaling), prior.card.side, prior.card.channels)
+    mine = load_cohort(Source(*parse_source(training)), frame, "reference")
+    others = load_cohort(Source(*parse_source(holdout)), frame, "holdout")
     for name, films in (("training", mine), ("hold-out", others)):
         for note in films.notes:
             click.echo(f"{name} films: {note}", err=True)

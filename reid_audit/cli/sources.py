@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,11 +12,10 @@ import click
 from reid_audit.cli.options import CheckOptions
 
 if TYPE_CHECKING:
-    from reid_audit.audit import Films, Frame
-    from reid_audit.audit.preflight import Source
+    from reid_audit.audit import Films
     from reid_audit.audit.preflight.record import Role
     from reid_audit.audit.request import Side
-    from reid_audit.cohort import Cohort, Sample
+    from reid_audit.cohort import Cohort, Frame, Sample, Source
 
 PRIOR_FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 """Suffixes of a --prior that is a file of weights, not films. All but the first are refused by the prior's reader."""
@@ -49,7 +49,7 @@ def drawer(options: CheckOptions, given: Mapping[str, str | None]) -> Callable[[
     def draw(sides: tuple[Side, ...], count: int) -> Sample:
         texts = [text for side in sides if (text := given[side]) is not None]
         label = options.label if "prior" not in sides else None
-        return sample_pooled([Source(*parse_source(text)) for text in texts], count=count, seed=DRAW, label=label)
+        return sample_pooled([Source(*parse_source(text), label=label) for text in texts], count=count, seed=DRAW)
 
     return draw
 
@@ -65,32 +65,15 @@ def named_prior(options: CheckOptions) -> Path | None:
 
 def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout"] | None) -> Callable[[Frame], Cohort]:
     """What reads the films of ``text`` once their frame is known. role: None for films of the prior."""
-    from reid_audit.cohort import load_cohort, parse_source
+    from reid_audit.cohort import Source, load_cohort, parse_source
 
-    path, where = parse_source(text)
-    label = options.label if role is not None else None
-
-    def open_cohort(frame: Frame) -> Cohort:
-        return load_cohort(
-            path,
-            role=role or "reference",
-            spec=frame.spec,
-            side=frame.side,
-            channels=frame.channels,
-            where=where,
-            strata=options.strata,
-            label=label,
-            observer=frame.observer,
-            meter=frame.meter,
-        )
-
-    return open_cohort
+    source = Source(*parse_source(text), options.strata, options.label if role is not None else None)
+    return partial(load_cohort, source, role=role or "reference")
 
 
 def surveyed(options: CheckOptions) -> dict[Role, Source]:
     """The sources that a preflight looks at. Raises CohortError where one cannot be told from its filter."""
-    from reid_audit.audit.preflight import Source
-    from reid_audit.cohort import parse_source
+    from reid_audit.cohort import Source, parse_source
 
     prior = options.prior if named_prior(options) is None else None
     texts: tuple[tuple[Role, str | None], ...] = (

@@ -1,15 +1,16 @@
 """Images, patient ids and demographics -> Cohort."""
 
-from reid_audit.cohort.assemble import Cohort, assemble
+from reid_audit.cohort.assemble import Cohort, Subjects, assemble
 from reid_audit.cohort.faults import KIND_WORDS, Fault, counted
+from reid_audit.cohort.frame import Frame
 from reid_audit.cohort.load import load_cohort, load_images
 from reid_audit.cohort.overlap import overlap, require_disjoint
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.read import read_raw
 from reid_audit.cohort.render import DEFAULT, applied, render, scaled
-from reid_audit.cohort.sample import Sample, Source, sample_pooled, sample_raw
+from reid_audit.cohort.sample import Sample, sample_pooled, sample_raw
 from reid_audit.cohort.shared import Shared, shared
-from reid_audit.cohort.source import parse_source
+from reid_audit.cohort.source import Source, parse_source
 from reid_audit.cohort.survey import CohortSurvey, survey
 
 __all__ = [
@@ -18,10 +19,12 @@ __all__ = [
     "Cohort",
     "CohortSurvey",
     "Fault",
+    "Frame",
     "RawFilm",
     "Sample",
     "Shared",
     "Source",
+    "Subjects",
     "applied",
     "assemble",
     "counted",

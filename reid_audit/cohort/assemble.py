@@ -15,6 +15,22 @@ from reid_audit.records import CohortSummary
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Subjects:
+    """Whose each film is, and what is known of that person."""
+
+    patients: NDArray[np.str_]
+    """[N] ids."""
+    ages: NDArray[np.float64]
+    """[N] years, NaN where unknown."""
+    sexes: NDArray[np.str_]
+    """[N] "M", "F" or ""."""
+    strata: NDArray[np.str_] | None = None
+    """[N] what the tests are stratified by; None: nothing."""
+    labels: NDArray[np.str_] | None = None
+    """[N] training labels; None: not known."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Cohort:
     """Films of one side, in one order, with who they belong to."""
 
@@ -53,11 +69,7 @@ class Cohort:
 
 def assemble(
     images: Tensor,
-    patients: NDArray[np.str_],
-    ages: NDArray[np.float64],
-    sexes: NDArray[np.str_],
-    strata: NDArray[np.str_] | None = None,
-    labels: NDArray[np.str_] | None = None,
+    subjects: Subjects,
     *,
     role: Literal["reference", "holdout"],
     stratum_names: tuple[str, ...] = (),
@@ -65,12 +77,14 @@ def assemble(
 ) -> Cohort:
     """Put films into the order of their content and describe them.
 
-    images: [N, C, side, side] float32 in [0, 1], **reordered in place**; the other arrays are [N] and copied.
+    images: [N, C, side, side] float32 in [0, 1], **reordered in place**; what is known of the subjects is copied.
     The digest is a SHA-256 over the films' contents grouped by patient: names of files and patients do not enter it.
     Raises CohortError without films or where the lengths differ.
     """
     unnamed = np.full(len(images), "", dtype=np.str_)
-    groups, taught = unnamed if strata is None else strata, unnamed if labels is None else labels
+    patients, ages, sexes = subjects.patients, subjects.ages, subjects.sexes
+    groups = unnamed if subjects.strata is None else subjects.strata
+    taught = unnamed if subjects.labels is None else subjects.labels
     if not len(images) or any(len(column) != len(images) for column in (patients, ages, sexes, groups, taught)):
         raise CohortError(
             f"{len(images)} films, {len(patients)} patient ids, {len(ages)} ages, {len(sexes)} sexes",

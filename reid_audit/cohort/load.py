@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,14 +14,15 @@ from torch import Tensor
 
 from reid_audit.budget import Meter, Pace
 from reid_audit.cohort.account import Account, left_out, notes
-from reid_audit.cohort.assemble import Cohort, assemble
+from reid_audit.cohort.assemble import Cohort, Subjects, assemble
 from reid_audit.cohort.faults import Fault, refusal
+from reid_audit.cohort.frame import Frame
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.render import render
-from reid_audit.cohort.source import Listing, Row, list_rows
+from reid_audit.cohort.source import Listing, Row, Source, list_rows
 from reid_audit.cohort.stream import films_or_faults, stored_as_seen
 from reid_audit.errors import CohortError
-from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEnded, StageStarted
+from reid_audit.observer import StageAdvanced, StageEnded, StageStarted
 from reid_audit.records import PreprocessSpec
 
 SIDES = {"reference": "training", "holdout": "hold-out"}
@@ -31,56 +32,34 @@ _CONSTANT = 0.5 / 255
 """A film whose values span less than half an 8-bit step shows nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    spec: PreprocessSpec
-    side: int
-    channels: int
-
-
-def load_cohort(
-    path: Path,
-    *,
-    role: Literal["reference", "holdout"],
-    spec: PreprocessSpec,
-    side: int,
-    channels: int = 1,
-    where: Mapping[str, str] | None = None,
-    strata: tuple[str, ...] = (),
-    label: str | None = None,
-    observer: Observer | None = None,
-    meter: Meter | None = None,
-) -> Cohort:
+def load_cohort(source: Source, frame: Frame, role: Literal["reference", "holdout"]) -> Cohort:
     """Read one side of the audit.
 
-    path: folder, CSV, NPZ, NPY or one image (see ``list_rows``). side: pixels of the square films in the result.
-    channels: 1 (grey) or 3. where: row filters. strata: manifest columns the tests are stratified by.
-    label: the manifest column the network was trained on, for the loss.
     What was left out, how grey values were scaled and whether patients are known is in the summary and in ``notes``.
-    observer: told of each film read. meter: how long reading may take; patients that it does not reach, chosen by
-    chance and not by what is known of them, are left out and counted as ``unread``.
     Raises one CohortError for everything that cannot be read or scaled, or where the time is enough for too few.
     """
-    listing = list_rows(path, where, strata, label)
+    path, meter = source.path, frame.meter
+    listing = list_rows(path, source.where, source.strata, source.label)
     everybody = {row.patient for row in listing.rows}
     if meter is not None and meter.seconds is not None:
         listing = replace(listing, rows=by_chance(listing.rows))
-    account = Account(spec.scaling)
-    frame = _Frame(spec, side, channels)
-    pace = Pace(meter or Meter(None, None), observer or SilentObserver())
+    account = Account(frame.spec.scaling)
+    pace = Pace(meter or Meter(None, None), frame.observer)
     images = _read(listing, frame, account, pace, f"reading {SIDES[role]} films")
     listing = replace(listing, rows=listing.rows[: len(images)])
     unread = len(everybody - {row.patient for row in listing.rows})
     _refuse_constant(images, path)
     cohort = assemble(
         images,
-        np.array([row.patient for row in listing.rows], dtype=np.str_),
-        np.array([row.age for row in listing.rows], dtype=np.float64),
-        np.array([row.sex for row in listing.rows], dtype=np.str_),
-        np.array([row.stratum for row in listing.rows], dtype=np.str_),
-        np.array([row.label for row in listing.rows], dtype=np.str_),
+        Subjects(
+            np.array([row.patient for row in listing.rows], dtype=np.str_),
+            np.array([row.age for row in listing.rows], dtype=np.float64),
+            np.array([row.sex for row in listing.rows], dtype=np.str_),
+            np.array([row.stratum for row in listing.rows], dtype=np.str_),
+            np.array([row.label for row in listing.rows], dtype=np.str_),
+        ),
         role=role,
-        stratum_names=strata,
+        stratum_names=source.strata,
         known_patients=listing.known_patients,
     )
     told = {
@@ -99,7 +78,7 @@ def load_images(
     path: Path, *, spec: PreprocessSpec, side: int, channels: int = 1, where: Mapping[str, str] | None = None
 ) -> Tensor:
     """Films alone, for fitting a prior: [N, channels, side, side] float32 in [0, 1], ordered by content."""
-    return load_cohort(path, role="reference", spec=spec, side=side, channels=channels, where=where).images
+    return load_cohort(Source(path, where), Frame(spec, side, channels), "reference").images
 
 
 def by_chance(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -110,7 +89,7 @@ def by_chance(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: (drawn[row.path], row.path)))
 
 
-def _read(listing: Listing, frame: _Frame, account: Account, pace: Pace, stage: str) -> Tensor:
+def _read(listing: Listing, frame: Frame, account: Account, pace: Pace, stage: str) -> Tensor:
     """The films rendered, as far as the time reaches and patient by patient. Raises CohortError for all files that
     cannot be read, or for the first film that does not fit the frame."""
     rows, observer = listing.rows, pace.observer
@@ -142,7 +121,7 @@ def _read(listing: Listing, frame: _Frame, account: Account, pace: Pace, stage: 
     return images[:done]
 
 
-def _rendered(row: Row, film: RawFilm, frame: _Frame) -> Tensor:
+def _rendered(row: Row, film: RawFilm, frame: Frame) -> Tensor:
     try:
         return render(film, frame.spec, frame.side, frame.channels)
     except CohortError as error:

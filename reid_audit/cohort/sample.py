@@ -15,19 +15,11 @@ from reid_audit.cohort.arrays import read_array
 from reid_audit.cohort.formats import ARRAYS, sniff
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.read import reading
-from reid_audit.cohort.source import Row, list_rows
+from reid_audit.cohort.source import Row, Source, list_rows
 from reid_audit.cohort.stream import raw_films, stored_as_seen
 
 _PIECE = 4096
 """Bytes hashed at the beginning, the middle and the end of a file: films differ there, and large files stay cheap."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where films are: a path and its row filters, as ``load_cohort`` takes them."""
-
-    path: Path
-    where: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,16 +36,16 @@ def sample_raw(path: Path, *, where: Mapping[str, str] | None = None, count: int
     return sample_pooled([Source(path, where)], count=count, seed=seed).films
 
 
-def sample_pooled(sources: Sequence[Source], *, count: int, seed: int, label: str | None = None) -> Sample:
+def sample_pooled(sources: Sequence[Source], *, count: int, seed: int) -> Sample:
     """At most ``count`` films of all sources at full size: one of each patient, then second ones where these are few.
 
-    label: the manifest column of the training labels. The draw depends on the seed and on the films' contents;
+    The draw depends on the seed and on the films' contents;
     renaming files or patients, or listing them in another order, changes neither the films nor their order. It does
     not depend on which source a film is in either, so that what is fitted on it knows nothing of who is a member.
     Raises CohortError.
     """
     drawn: list[tuple[int, bytes, int, Row]] = []
-    listings = [list_rows(source.path, source.where, label=label).rows for source in sources]
+    listings = [list_rows(source.path, source.where, label=source.label).rows for source in sources]
     for number, rows in enumerate(listings):
         lots = {
             row: hashlib.sha256(str(seed).encode() + b":" + content).digest()

@@ -20,6 +20,20 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where the films of one side are, and what its manifest says of them."""
+
+    path: Path
+    """Folder, CSV, NPZ, NPY or one image (see ``list_rows``)."""
+    where: Mapping[str, str] | None = None
+    """Filters: only rows with these values in these columns."""
+    strata: tuple[str, ...] = ()
+    """Columns that the tests are stratified by."""
+    label: str | None = None
+    """The column that the network was trained on, for the loss."""
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One film to be read."""
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from reid_audit.cohort import Cohort, assemble
+from reid_audit.cohort import Cohort, Subjects, assemble
 from reid_audit.demo.anatomy import TEXTURE, Anatomy, draw_anatomy, normal
 from reid_audit.demo.exact import Values, bell, cos, cos_turns, exp, power, sin
 
@@ -63,9 +63,11 @@ def phantom_cohort(
     images, index, people = draw_films(patients, side=side, seed=seed, films=films)
     return assemble(
         torch.from_numpy(images).float().div_(255).unsqueeze(1),
-        np.array([f"phantom{seed}-{i:05d}" for i in index], dtype=np.str_),
-        np.floor(people.age[index]).astype(np.float64),
-        np.where(people.female[index] > 0, "F", "M").astype(np.str_),
+        Subjects(
+            np.array([f"phantom{seed}-{i:05d}" for i in index], dtype=np.str_),
+            np.floor(people.age[index]).astype(np.float64),
+            np.where(people.female[index] > 0, "F", "M").astype(np.str_),
+        ),
         role=role,
     )
 

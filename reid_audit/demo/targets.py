@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from reid_audit.cohort import Cohort, assemble
+from reid_audit.cohort import Cohort, Subjects, assemble
 from reid_audit.demo.phantom import phantom_cohort
 from reid_audit.errors import CheckpointError
 from reid_audit.records import PreprocessSpec
@@ -73,6 +73,5 @@ def _few(cohort: Cohort, patients: int) -> Cohort:
     _, first = np.unique(cohort.patients, return_index=True)
     women, men = (first[cohort.sexes[first] == sex][: patients // 2] for sex in ("F", "M"))
     chosen = np.concatenate([women, men])
-    return assemble(
-        cohort.images[chosen], cohort.patients[chosen], cohort.ages[chosen], cohort.sexes[chosen], role="reference"
-    )
+    few = Subjects(cohort.patients[chosen], cohort.ages[chosen], cohort.sexes[chosen])
+    return assemble(cohort.images[chosen], few, role="reference")

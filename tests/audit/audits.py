@@ -12,7 +12,7 @@ import torch
 from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, run_audit
 from reid_audit.audit.power_control import ControlCache
 from reid_audit.budget import Clock
-from reid_audit.cohort import Cohort, assemble
+from reid_audit.cohort import Cohort, Subjects, assemble
 from reid_audit.demo.targets import SPEC, DemoCase
 from reid_audit.observer import Event, Noted, Observer
 from reid_audit.policy import policy_sha256
@@ -97,4 +97,6 @@ def small(side: Cohort, patients: int) -> Cohort:
     """The films of a cohort's first patients."""
     keep = side.patient_index() < patients
     rows = torch.from_numpy(keep.nonzero()[0])
-    return assemble(side.images[rows], side.patients[keep], side.ages[keep], side.sexes[keep], role=side.summary.role)
+    return assemble(
+        side.images[rows], Subjects(side.patients[keep], side.ages[keep], side.sexes[keep]), role=side.summary.role
+    )

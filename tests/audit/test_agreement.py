@@ -16,7 +16,7 @@ from reid_audit.audit.inputs import inputs_digest
 from reid_audit.audit.pacing import FEWEST_STEPS, rounded
 from reid_audit.audit.power_control import digest_of
 from reid_audit.audit.setup import Setup
-from reid_audit.cohort import assemble
+from reid_audit.cohort import Subjects, assemble
 from reid_audit.judge import agreed
 from reid_audit.records import Breach, Budget, Controls, Gap, Metric, Outcome, Policy, PreprocessSpec, Verdict
 
@@ -54,7 +54,9 @@ def test_agreement_is_a_majority(repeats: int, agreement: int) -> None:
 
 def test_kept_controls_belong_to_the_attacks_inputs_and_to_the_films() -> None:
     films = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    cohort = assemble(films, np.array(["a", "b", "c"]), np.full(3, np.nan), np.array(["", "", ""]), role="holdout")
+    cohort = assemble(
+        films, Subjects(np.array(["a", "b", "c"]), np.full(3, np.nan), np.array(["", "", ""])), role="holdout"
+    )
     known = digest_of("inputs", cohort, 0.1, True)
     assert known == digest_of("inputs", cohort, 0.1, True)
     others = (

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
-from reid_audit.audit import AuditedFile, AuditRequest, Films, Frame, PriorFilms, audit_file
+from reid_audit.audit import AuditedFile, AuditRequest, Films, PriorFilms, audit_file
 from reid_audit.audit import file as audit_of_files
 from reid_audit.audit.file import kept
 from reid_audit.audit.run import Audited, run_audit
 from reid_audit.checkpoint import Checkpoint
 from reid_audit.checkpoint.groups import PARTS
 from reid_audit.checkpoint.unwrap import EMA_WRAPPERS, WRAPPERS
-from reid_audit.cohort import Cohort, assemble
+from reid_audit.cohort import Cohort, Frame, Subjects, assemble
 from reid_audit.demo.targets import SPEC, checkpoint_path, demo_case
 from reid_audit.errors import ArchitectureError, CohortError, PriorError
 from reid_audit.policy import policy_sha256
@@ -335,4 +335,6 @@ def few(side: Cohort, patients: int) -> Cohort:
     """The films of a cohort's first patients."""
     keep = side.patient_index() < patients
     rows = torch.from_numpy(keep.nonzero()[0])
-    return assemble(side.images[rows], side.patients[keep], side.ages[keep], side.sexes[keep], role=side.summary.role)
+    return assemble(
+        side.images[rows], Subjects(side.patients[keep], side.ages[keep], side.sexes[keep]), role=side.summary.role
+    )

@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Declaration
 from reid_audit.audit import AuditRequest
-from reid_audit.audit.preflight import Looked, Source, look_ahead, machine
+from reid_audit.audit.preflight import Looked, look_ahead, machine
 from reid_audit.audit.preflight.forecast import Load, Speed, cost_of, speed_of, stages
 from reid_audit.audit.preflight.look import for_each, in_the_way, network, of_cost, of_networks
 from reid_audit.audit.preflight.record import Cost, Role
+from reid_audit.cohort import Source
 from reid_audit.demo.targets import SPEC, checkpoint_path
 from reid_audit.observer import Event, StageEnded, StageStarted
 from reid_audit.prior.gaussian import fit_gaussian

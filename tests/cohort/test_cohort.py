@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from reid_audit.cohort import Cohort, load_cohort, load_images, overlap, parse_source, require_disjoint
+from reid_audit.cohort import Cohort, Frame, Source, load_cohort, load_images, overlap, parse_source, require_disjoint
 from reid_audit.errors import CohortError
 from reid_audit.observer import Event, StageAdvanced, StageEnded, StageStarted
 from reid_audit.preprocess import HALF, UNIT, to_network
@@ -45,7 +45,9 @@ def write_folder(folder: Path, names: list[str], patients: list[str], seeds: lis
 
 
 def load(path: Path, **options: Any) -> Cohort:
-    return load_cohort(path, **{"role": "reference", "spec": UNIT, "side": 16, **options})
+    said = {name: options.pop(name) for name in ("where", "strata", "label") if name in options}
+    role = options.pop("role", "reference")
+    return load_cohort(Source(path, **said), Frame(**{"spec": UNIT, "side": 16, **options}), role)
 
 
 @pytest.mark.parametrize("interpolation", sorted(MODES))
@@ -239,7 +241,7 @@ def test_overlap_survives_reencoding_and_ignores_unknown_ids(tmp_path: Path) -> 
 
 def test_real_splits_are_disjoint(real_films: Path) -> None:
     target, holdout = (
-        load_cohort(real_films, role="reference", spec=UNIT, side=32, where={"split": split, "label": "No Finding"})
+        load_cohort(Source(real_films, {"split": split, "label": "No Finding"}), Frame(UNIT, 32), "reference")
         for split in ("target", "holdout")
     )
     assert overlap(target, holdout) == 0
@@ -368,8 +370,8 @@ def test_names_of_files_are_no_ids(tmp_path: Path) -> None:
         Image.fromarray(np.random.default_rng(index).integers(0, 255, (16, 16), dtype=np.uint8)).save(
             tmp_path / f"{index}.png"
         )
-    unnamed = load_cohort(tmp_path, role="reference", spec=PreprocessSpec(), side=16)
+    unnamed = load_cohort(Source(tmp_path), Frame(PreprocessSpec(), 16), "reference")
     assert unnamed.named_patients() == []
     (tmp_path / "manifest.csv").write_text("path,patient_id\n0.png,a\n1.png,b\n2.png,b\n")
-    named = load_cohort(tmp_path, role="reference", spec=PreprocessSpec(), side=16)
+    named = load_cohort(Source(tmp_path), Frame(PreprocessSpec(), 16), "reference")
     assert sorted(named.named_patients()) == ["a", "b", "b"]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from reid_audit.budget import Meter
-from reid_audit.cohort import Cohort, load_cohort
+from reid_audit.cohort import Cohort, Frame, Source, load_cohort
 from reid_audit.errors import CohortError
 from reid_audit.observer import Event, StageAdvanced
 from reid_audit.preprocess import UNIT
@@ -45,7 +45,7 @@ def films(tmp_path: Path) -> Path:
 def read(films: Path, seconds: float | None) -> Cohort:
     time = Reading()
     meter = Meter(seconds, None, clock=time)
-    return load_cohort(films, role="holdout", spec=UNIT, side=16, observer=time, meter=meter)
+    return load_cohort(Source(films), Frame(UNIT, 16, observer=time, meter=meter), "holdout")
 
 
 def test_with_time_enough_every_film_is_read_as_without_a_ceiling(films: Path) -> None:

@@ -15,13 +15,15 @@ from conftest import missing
 from film_writers import dicom, smooth_film, widened
 from PIL import Image
 
-from reid_audit.cohort import Cohort, RawFilm, load_cohort, read_raw, render, scaled
+from reid_audit.cohort import Cohort, Frame, RawFilm, Source, load_cohort, read_raw, render, scaled
 from reid_audit.errors import CohortError
 from reid_audit.preprocess import UNIT
 
 
 def load(path: Path, **options: Any) -> Cohort:
-    return load_cohort(path, **{"role": "reference", "spec": UNIT, "side": 16, **options})
+    said = {name: options.pop(name) for name in ("where", "strata", "label") if name in options}
+    role = options.pop("role", "reference")
+    return load_cohort(Source(path, **said), Frame(**{"spec": UNIT, "side": 16, **options}), role)
 
 
 def left_out(cohort: Cohort) -> dict[str, int]:

@@ -11,7 +11,7 @@ import torch
 from film_writers import WAYS, Film, dicom, smooth_film, widened
 from PIL import Image
 
-from reid_audit.cohort import RawFilm, applied, load_cohort, read_raw, render, sample_raw, scaled
+from reid_audit.cohort import Frame, RawFilm, Source, applied, load_cohort, read_raw, render, sample_raw, scaled
 from reid_audit.cohort.raw import Lookup, Window
 from reid_audit.errors import CohortError
 from reid_audit.preprocess import UNIT
@@ -42,7 +42,7 @@ def stored(folder: Path, films: list[Film], way: str) -> Path:
 
 def by_patient(folder: Path, scaling: Scaling | None) -> torch.Tensor:
     spec = UNIT.model_copy(update={"scaling": scaling})
-    cohort = load_cohort(folder, role="reference", spec=spec, side=16)
+    cohort = load_cohort(Source(folder), Frame(spec, 16), "reference")
     return cohort.images[np.argsort(cohort.patients)]
 
 
@@ -56,12 +56,12 @@ def test_sixteen_films_however_they_are_stored(tmp_path: Path, sixteen: list[Fil
 
 def test_without_a_word_twelve_bits_in_sixteen_stay_dark_and_that_is_said(tmp_path: Path, sixteen: list[Film]) -> None:
     folder = stored(tmp_path / "f", sixteen, "12 in 16 bit png")
-    cohort = load_cohort(folder, role="reference", spec=UNIT, side=16)
+    cohort = load_cohort(Source(folder), Frame(UNIT, 16), "reference")
     assert float(cohort.images.max()) < 0.07
     assert any("{ range = [0, 4095] }" in note for note in cohort.notes)
     (grey,) = cohort.summary.grey_values
     assert (grey.bits, grey.declared, grey.films) == (16, False, 16)
-    declared = load_cohort(folder, role="reference", spec=PreprocessSpec(scaling=TWELVE), side=16)
+    declared = load_cohort(Source(folder), Frame(PreprocessSpec(scaling=TWELVE), 16), "reference")
     assert declared.summary.grey_values[0].declared
     assert not declared.notes
 
@@ -151,7 +151,7 @@ def test_load_cohort_renders_raw_films(tmp_path: Path) -> None:
     for i in range(3):
         dicom(tmp_path / f"{i}.IMA", widened(smooth_film(i), 12), 12)
     spec = PreprocessSpec(scaling=Scaling(by="minmax"))
-    cohort = load_cohort(tmp_path, role="reference", spec=spec, side=16)
+    cohort = load_cohort(Source(tmp_path), Frame(spec, 16), "reference")
     expected = [render(the_film(tmp_path / f"{i}.IMA"), spec, 16, 1) for i in range(3)]
     assert sorted(image.sum().item() for image in cohort.images) == sorted(film.sum().item() for film in expected)
 

@@ -10,7 +10,7 @@ import pytest
 from film_writers import smooth_film
 from PIL import Image
 
-from reid_audit.cohort import load_cohort, overlap
+from reid_audit.cohort import Frame, Source, load_cohort, overlap
 from reid_audit.cohort.cells import read_age, read_sex, spelling
 from reid_audit.cohort.source import Row, list_rows
 from reid_audit.errors import CohortError
@@ -79,7 +79,7 @@ def test_one_patient_in_two_spellings_is_refused_and_never_merged_or_split(films
     sides = []
     for name, patient in (("a.png", a), ("b.png", b)):
         (films / "list.csv").write_text(f"path,patient_id\n{name},{patient}\n", encoding="utf-8")
-        sides.append(load_cohort(films / "list.csv", role="reference", spec=UNIT, side=32))
+        sides.append(load_cohort(Source(films / "list.csv"), Frame(UNIT, 32), "reference"))
     assert overlap(*sides) == 1
 
 

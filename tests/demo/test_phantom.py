@@ -10,7 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
-from reid_audit.cohort import Cohort, load_cohort, overlap
+from reid_audit.cohort import Cohort, Frame, Source, load_cohort, overlap
 from reid_audit.demo.phantom import phantom_cohort, write_phantom
 from reid_audit.preprocess import UNIT
 
@@ -71,7 +71,7 @@ def test_written_films_load_as_the_same_cohort(tmp_path: Path) -> None:
     manifest = write_phantom(tmp_path, 15, seed=3)
     assert manifest == tmp_path / "manifest.csv"
     made = phantom_cohort(15, seed=3, role="holdout")
-    read = load_cohort(tmp_path, role="holdout", spec=UNIT, side=32)
+    read = load_cohort(Source(tmp_path), Frame(UNIT, 32), "holdout")
     told = ("files", "grey_values")  # of films that came from files
     assert read.summary.model_dump(exclude=set(told)) == made.summary.model_dump(exclude=set(told))
     assert read.summary.files == read.summary.images

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reid_audit.artefacts.provenance import Declaration, check_overlap, origin_of
 from reid_audit.artefacts.storage import KEY
-from reid_audit.cohort import load_cohort
+from reid_audit.cohort import Frame, Source, load_cohort
 from reid_audit.errors import PriorError
 from reid_audit.records import PreprocessSpec
 from reid_audit.score.predictor_file import SHIPPED, load_predictors, save_predictors, shipped_predictors
@@ -121,13 +121,13 @@ def test_the_shipped_predictor_is_small_declared_and_attributed() -> None:
 def test_the_shipped_predictor_reads_films_as_its_card_says(real_films: Path) -> None:
     predictors = shipped_predictors()
     films = load_cohort(
-        real_films / "manifest.csv", role="holdout", spec=PreprocessSpec(), side=64, where={"split": "holdout"}
+        Source(real_films / "manifest.csv", {"split": "holdout"}), Frame(PreprocessSpec(), 64), "holdout"
     )
     found = quality(*predictors.read(films.images), films.ages, films.sexes)
     for name, value in found.items():
         assert getattr(predictors.card, name) == pytest.approx(value, rel=1e-3), name
     assert check_overlap(predictors.origin, films.images, films.patients.tolist()).overlap == "disjoint"
     mine = load_cohort(
-        real_films / "manifest.csv", role="reference", spec=PreprocessSpec(), side=64, where={"split": "prior"}
+        Source(real_films / "manifest.csv", {"split": "prior"}), Frame(PreprocessSpec(), 64), "reference"
     )
     assert check_overlap(predictors.origin, mine.images[:40]).films == 40

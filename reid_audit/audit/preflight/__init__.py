@@ -1,6 +1,6 @@
 """What cannot work is found before it costs anything: films, split, policy, network, disk, memory, time."""
 
-from reid_audit.audit.preflight.look import Looked, Source, look_ahead
+from reid_audit.audit.preflight.look import Looked, look_ahead
 from reid_audit.audit.preflight.record import Finding, Preflight, SideCount
 
 __all__ = ["Finding", "Looked", "Preflight", "SideCount", "Source", "look_ahead"]

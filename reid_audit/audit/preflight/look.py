@@ -17,7 +17,7 @@ from reid_audit.audit.preflight.record import WORDS, Cost, Finding, Preflight, R
 from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.setup import file_origin, target_of
 from reid_audit.budget import Meter, Pace, start
-from reid_audit.cohort import CohortSurvey, Shared, survey
+from reid_audit.cohort import CohortSurvey, Shared, Source, survey
 from reid_audit.device import usable_device
 from reid_audit.errors import AuditError, PriorError
 from reid_audit.judge.verdict import NAME_IT
@@ -29,16 +29,6 @@ from reid_audit.records import ArchMatch
 
 SHARE = 0.06
 """Of the time left, for decoding films of one side."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where one side's films come from."""
-
-    path: Path
-    where: Mapping[str, str]
-    strata: tuple[str, ...] = ()
-    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
