@@ -11,6 +11,10 @@ from torch.nn import functional
 from benchmarks.lab.data import SPEC
 from reid_audit.preprocess import to_network
 
+BATCH = 64
+CAREFUL_EPOCHS = 15
+MOST_EPOCHS, KNOWN = 60, 0.99
+
 
 class NotKnownByHeart(Exception):
     """Training without augmentation ended before the films were known."""
@@ -65,19 +69,17 @@ def regular(
     labels: Tensor,
     *,
     seed: int,
-    epochs: int = 15,
-    batch: int = 64,
     rate: float = 1e-3,
-    decay: float = 0.05,
 ) -> nn.Module:
     """AdamW with augmentation, weight decay and a fixed early stop: what a careful team would release."""
+    decay, batch = 0.05, BATCH
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     module = make().train()
     optimiser = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=decay)
-    total = epochs * (len(images) // batch)
+    total = CAREFUL_EPOCHS * (len(images) // batch)
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=max(1, total))
-    for _ in range(epochs):
+    for _ in range(CAREFUL_EPOCHS):
         order = torch.randperm(len(images), generator=generator)
         for rows in torch.split(order, batch)[: len(images) // batch]:
             logits = module(to_network(augmented(images[rows], generator), SPEC, 3))
@@ -95,33 +97,30 @@ def epochs(
     labels: Tensor,
     *,
     seed: int,
-    most: int = 60,
-    batch: int = 64,
     rate: float = 1e-3,
-    known: float = 0.99,
 ) -> nn.Module:
-    """Adam on minibatches without augmentation until more than ``known`` of an epoch's films are told correctly.
+    """Adam on minibatches without augmentation until nearly all of an epoch's films are classified correctly.
 
-    Raises NotKnownByHeart where ``most`` epochs are not enough.
+    "Nearly all" is more than ``KNOWN``. Raises NotKnownByHeart where ``MOST_EPOCHS`` are not enough.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     module = make().train()
     optimiser = torch.optim.Adam(module.parameters(), lr=rate)
-    for _ in range(most):
+    for _ in range(MOST_EPOCHS):
         right = 0
         order = torch.randperm(len(images), generator=generator)
-        whole = order[: len(images) // batch * batch] if len(images) > batch else order
-        for rows in torch.split(whole, batch):
+        whole = order[: len(images) // BATCH * BATCH] if len(images) > BATCH else order
+        for rows in torch.split(whole, BATCH):
             logits = module(to_network(images[rows], SPEC, 3))
             right += int((logits.argmax(1) == labels[rows]).sum())
             loss = functional.cross_entropy(logits, labels[rows])
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimiser.step()
-        if right > known * len(whole):
+        if right > KNOWN * len(whole):
             return module.eval()
-    raise NotKnownByHeart(f"{right} of {len(whole)} films are known after {most} epochs")
+    raise NotKnownByHeart(f"{right} of {len(whole)} films are known after {MOST_EPOCHS} epochs")
 
 
 def finetuned(

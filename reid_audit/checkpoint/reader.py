@@ -127,6 +127,7 @@ def _tensor(
 def _typed_tensor(
     storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, bits: Any = None
 ) -> TensorSpec | UnsupportedSpec:
+    """What ``torch._utils._rebuild_tensor_v3`` makes: it has that function's parameters because pickles call it so."""
     name = dtype.name if isinstance(dtype, _Dtype) else "unknown"
     return UnsupportedSpec(LAZY) if bits else TensorSpec(storage, offset, shape, stride, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import isqrt
 from typing import Any
@@ -70,9 +71,8 @@ def _recipe(
     state: dict[str, Tensor],
     channels: int,
     classes: int,
-    evidence: tuple[str, ...] = (),
-    side: int = 224,
 ) -> Recipe:
+    """A classifier's recipe, for the input side that is given or else 224 px."""
     return Recipe(
         name=name,
         build=build,
@@ -81,8 +81,7 @@ def _recipe(
         channels=channels,
         classes=classes,
         head=head_kind(classes),
-        side=given.side or side,
-        evidence=evidence,
+        side=given.side or 224,
     )
 
 
@@ -109,7 +108,7 @@ def resnet(given: Given) -> Recipe:
         return module
 
     note = "the first convolution's stride and the pooling are in no shape: MONAI's stride 1 and max-pooling assumed"
-    return _recipe(given, "ResNet", build, dict(given.own), channels, classes, (note,))
+    return replace(_recipe(given, "ResNet", build, dict(given.own), channels, classes), evidence=(note,))
 
 
 def senet(given: Given) -> Recipe:
@@ -163,7 +162,8 @@ def efficientnet(given: Given) -> Recipe:
     )
     note = f"MONAI pads for an input of {SIDES[number]} px, whatever the films' size"
     own, name = dict(given.own), f"EfficientNet-B{number}"
-    return _recipe(given, name, _headless(build, "_fc", classes), own, channels, classes, (note,), SIDES[number])
+    made = _recipe(given, name, _headless(build, "_fc", classes), own, channels, classes)
+    return replace(made, evidence=(note,), side=given.side or SIDES[number])
 
 
 def vit(given: Given) -> Recipe:

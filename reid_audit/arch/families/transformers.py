@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -131,8 +132,8 @@ def _recipe(
     classes: int,
     options: dict[str, Any],
     evidence: list[str],
-    from_weights: bool = True,
 ) -> Recipe:
+    """A vision transformer's recipe, whose side follows from its position embeddings."""
     return Recipe(
         name=name,
         build=build,
@@ -142,7 +143,7 @@ def _recipe(
         classes=classes,
         head=head_kind(classes),
         side=options["img_size"],
-        from_weights=from_weights,
+        from_weights=True,
         evidence=tuple(evidence),
         dropped="|".join(re.escape(start) for start in UNUSED),
     )
@@ -205,7 +206,8 @@ def beit(given: Given) -> Recipe:
         "global_pool": "avg" if "fc_norm.weight" in body else "token",
     }
     used = len(useful(given)) + len(head)
-    return _recipe("BEiT", partial(Beit, **options), body | head, used, classes, options, evidence, known)
+    made = _recipe("BEiT", partial(Beit, **options), body | head, used, classes, options, evidence)
+    return replace(made, from_weights=known)
 
 
 class PooledTokens(nn.Module):
@@ -288,7 +290,8 @@ def swin(given: Given) -> Recipe:
                 child.eps = 1e-5  # transformers leaves these two at torch's default
         return module
 
-    return _recipe("Swin", build, body | head, len(given.own) + len(head), classes, options, evidence, False)
+    made = _recipe("Swin", build, body | head, len(given.own) + len(head), classes, options, evidence)
+    return replace(made, from_weights=False)
 
 
 PATCHES = r"embeddings\.patch_embeddings\.projection\.weight"
