@@ -1,4 +1,4 @@
-"""Tensors -> Target: which network a state_dict is, and a module that runs it."""
+"""Identification: which network a state_dict is, and a module that runs it."""
 
 from reid_audit.arch.identify import identify, match
 from reid_audit.arch.target import Target

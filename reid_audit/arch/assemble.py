@@ -157,7 +157,7 @@ def _construct(fit: Fit, wanted: Plan, side: int | None) -> tuple[nn.Module, int
 
 
 def _sized(fit: Fit, plain: Build, side: int, *, required: bool) -> nn.Module | None:
-    """Built for another input size; None where the library has no such option and the weights do not need it."""
+    """The module built for another input size; None where its library has no such option and no weight needs it."""
     sized = Build(plain.library, plain.name, plain.classes, plain.channels, side)
     try:
         module = catalogue.unfilled(lambda: fit.construct(sized))
@@ -199,7 +199,7 @@ def _adapt_stem(fit: Fit, module: nn.Module) -> None:
 
 
 def _load(fit: Fit, module: nn.Module, loaded: str | None) -> None:
-    """Strict but for integer buffers and the module at ``loaded``, which has its weights already."""
+    """Load every weight; only integer buffers and the module at ``loaded``, which has its weights, may be missing."""
     own = {k: v for k, v in module.state_dict().items() if loaded is None or not k.startswith(loaded + ".")}
     state: dict[str, Any] = {k: v for k, v in fit.state.items() if k in own}
     try:

@@ -33,7 +33,7 @@ class Shaped:
     """A network described by the file itself."""
 
     index: Index
-    """Of this one network."""
+    """An index of this one network."""
     given: Canonical
     """The file in timm's spelling."""
     prefix: str
@@ -90,7 +90,10 @@ def _row(built: nn.Module, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _options(own: Mapping[str, Tensor], notes: list[str]) -> dict[str, Any]:
-    """Raises KeyError where a part is missing, ValueError where shapes are not those of a ViT over square patches."""
+    """timm's options for these shapes.
+
+    Raises KeyError where a part is missing, ValueError where shapes are not those of a ViT over square patches.
+    """
     from timm.layers.mlp import Mlp, SwiGLUPacked
 
     width, _, patch, other = own["patch_embed.proj.weight"].shape

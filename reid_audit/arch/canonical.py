@@ -53,7 +53,7 @@ def canonical(tensors: Mapping[str, Tensor]) -> Canonical:
 
 
 def _spelled(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Plain spelling where it is no other entry's."""
+    """Keys in their plain spelling, unless that is another entry's name."""
     taken = Counter(plain(key) for key in tensors)
     return {plain(k) if taken[plain(k)] == 1 else k: v for k, v in tensors.items()}
 

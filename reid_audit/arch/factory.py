@@ -59,7 +59,7 @@ def _import(spec: str) -> Callable[..., Any]:
 
 
 def _arguments(function: Callable[..., Any], state: Mapping[str, Tensor]) -> dict[str, int]:
-    """num_classes and in_channels for a constructor that takes them, read off the last and first weights."""
+    """The constructor's num_classes and in_channels, where it takes them, read off the last and first weights."""
     try:
         accepted = inspect.signature(function).parameters
     except (TypeError, ValueError):

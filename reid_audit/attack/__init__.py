@@ -1,1 +1,1 @@
-"""Target + prior -> images, one file per method."""
+"""Reconstruction: from a network and a prior to images, one file for each method."""

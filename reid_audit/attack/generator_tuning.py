@@ -26,7 +26,7 @@ STAGE = "stage 1: generator"
 
 @dataclass(frozen=True, slots=True)
 class TuningSettings:
-    """Knobs of stage 1."""
+    """How stage 1 optimises, and when it stops."""
 
     steps: int = 150
     batch: int = 32
@@ -55,7 +55,10 @@ def tune_generator(
     observer: Observer,
     settings: TuningSettings,
 ) -> Tuned:
-    """Fine-tune a copy of the generator's last blocks; rolled back to its best state at the end."""
+    """Fine-tune a copy of the generator's last blocks, and return it in the state whose loss was the lowest.
+
+    It ends when the meter does, or when the loss has stalled.
+    """
     tuned = prior.tuned(copy.deepcopy(prior.network))
     moving = unfreeze_last(tuned.network, settings.blocks)
     anchor = [weight.detach().clone() for weight in moving]
@@ -87,7 +90,7 @@ def tune_generator(
 
 
 def sample_loss(task: AttackTask, prior: PgganPrior, objective: Objective | None, latents: Tensor) -> Tensor:
-    """The loss of one batch of samples, without the anchor."""
+    """The loss (scalar) of one batch of latents [N, D], without the term that holds the weights near their start."""
     images = prior.decode(latents)
     inputs = task.inputs(images)
     loss = 1e-5 * total_variation(images) + 0.1 * diversity(images, latents)
@@ -102,27 +105,33 @@ def sample_loss(task: AttackTask, prior: PgganPrior, objective: Objective | None
 
 
 def class_balance(logits: Tensor) -> Tensor:
-    """KL(mean predicted distribution || uniform); logits [N, K]."""
+    """Divergence KL(mean of the predicted distributions || uniform) of logits [N, K]; a scalar, 0 where balanced."""
     mean = logits.softmax(1).mean(0).clamp_min(1e-8)
     return (mean * (mean.log() + torch.log(mean.new_tensor(float(len(mean)))))).sum()
 
 
 def diversity(images: Tensor, latents: Tensor) -> Tensor:
-    """mean relu(0.05 - |x_i - x_j| / |z_i - z_j|) over neighbours in the batch (mean absolute differences)."""
+    """Penalty on samples that are more alike than their latents: mean of relu(0.05 - |x_i - x_j| / |z_i - z_j|).
+
+    It is taken over neighbours in the batch, images [N, C, H, W] and latents [N, D], by mean absolute differences.
+    """
     apart = (images - images.roll(1, 0)).abs().flatten(1).mean(1)
     distance = (latents - latents.roll(1, 0)).abs().mean(1).clamp_min(1e-6)
     return functional.relu(0.05 - apart / distance).mean()
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Mean over images of the summed absolute differences of neighbouring pixels."""
+    """Summed absolute differences of neighbouring pixels of images [N, C, H, W], mean over the images."""
     rows = (images[..., 1:, :] - images[..., :-1, :]).abs().sum()
     columns = (images[..., :, 1:] - images[..., :, :-1]).abs().sum()
     return (rows + columns) / len(images)
 
 
 def unfreeze_last(network: nn.Module, blocks: int) -> list[nn.Parameter]:
-    """Parameters of the last ``blocks`` children of every module list (and what follows them) that will move."""
+    """Freeze the network but for the last ``blocks`` children of every module list, and return what may still move.
+
+    A network without module lists moves as a whole.
+    """
     network.requires_grad_(False)
     lists = [list(child)[-blocks:] for child in network.children() if isinstance(child, nn.ModuleList)]
     moving = [weight for parts in lists for part in parts for weight in part.parameters()] or list(network.parameters())

@@ -1,10 +1,10 @@
 """`gradient`: images whose own gradients span the way from a public base to the audited weights.
 
-Fine-tuning moves the weights by a sum over films of c_i J_i, J_i the gradient of a film's answer and c_i what its
-residuals came to over all steps. Neither the number of steps, nor rates, nor labels need to be known where c is free:
-it is solved for. Every image's gradient has much in common with every other's, so displacement and gradients are
-compared in what gradients of ordinary images, drawn from the prior, do not explain. Gradients change along the path;
-they are taken a quarter of the way, where those of members explained most (docs/power.md).
+Fine-tuning moves the weights by a sum of c_i J_i over the training images i, where J_i is the gradient of the network's
+answer for image i and c_i is the sum of its residuals over all steps. The attack solves for c, so it needs to know
+neither the number of steps, nor the rates, nor the labels. The gradients of all images have much in common, so only the
+part that gradients of ordinary images, drawn from the prior, do not explain is compared. Gradients change along the way
+from base to network; they are taken a quarter of the way, where those of members explained most (docs/power.md).
 
 Related work: Geiping et al. 2020, who match the one gradient of a known step by its cosine.
 """
@@ -29,22 +29,23 @@ from reid_audit.network.layers import inputs_of, matrix_layers, outputs_of, watc
 from reid_audit.observer import Observer
 
 PRECISION = 1e4
-"""Energy of a batch that explains nothing."""
+"""Energy of a batch of images whose gradients explain none of the displacement."""
 SHARE = 0.25
-"""How far from the base to the network gradients are taken."""
+"""Where gradients are taken on the way from the base (0) to the network (1)."""
 WEIGHTS = 300_000
 """Gradients are compared in the first layers that moved, up to this many weights (never fewer than one layer)."""
 ORDINARY = 256
-"""Images of the prior whose gradients are ordinary."""
+"""Images of the prior whose gradients count as ordinary."""
 RIDGE = 1e-3
-"""Noise of an ordinary gradient, in the mean squared length of one."""
+"""Ridge on the Gram matrix of the ordinary gradients, as a share of their mean squared length."""
 DOUBT = 0.3
-"""Ridge on the coefficients of a batch, its gradients of length one: films explain, not small differences of films."""
+"""Ridge on the coefficients c of a batch, whose gradients have length one: it keeps the difference of two nearly equal
+images from explaining anything."""
 SETTINGS = RefineSettings(start_scale=1.0, hottest=3.0, coldest=0.3, jitter=0.5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FilmGradients:
+class ImageGradients:
     """Gradients of single images' answers with respect to the weights of some layers, at one point of the path."""
 
     module: nn.Module
@@ -52,10 +53,13 @@ class FilmGradients:
     layers: tuple[str, ...]
     kind: HeadKind
     width: int
-    """Outputs of the network."""
+    """How many outputs the network has."""
 
     def of(self, inputs: Tensor, labels: Tensor, *, differentiable: bool = False) -> Tensor:
-        """[N, P] gradients of inputs [N, C, H, W] along the residuals, of length one, of ``labels`` [N] (heads.py)."""
+        """[N, P] gradients of the answers for inputs [N, C, H, W], each along its residual, scaled to length one.
+
+        The residual is the wanted answer for ``labels`` [N] less the network's own (heads.py).
+        """
         calls: dict[str, tuple[nn.Module, Tensor, Tensor]] = {}
 
         def keep(name: str, layer: nn.Module, given: Tensor, made: Tensor) -> None:
@@ -82,18 +86,21 @@ class FilmGradients:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beyond:
-    """Inner products of what ordinary gradients leave unexplained (the Schur complement of their Gram matrix)."""
+    """Compares gradients with the displacement in what ordinary gradients leave unexplained of both.
+
+    What is left is the Schur complement of the ordinary gradients' Gram matrix.
+    """
 
     ordinary: Tensor
     """[M, P] gradients of ordinary images."""
     factor: Tensor
     """[M, M] Cholesky factor of their Gram matrix with ``RIDGE``."""
     goal: Tensor
-    """[P] the displacement."""
+    """[P] the displacement of the weights."""
     known: Tensor
-    """[M] how ordinary gradients explain it."""
+    """[M] coefficients with which the ordinary gradients explain the goal."""
     left: Tensor
-    """Squared length of the goal that they leave."""
+    """Squared length of the part of the goal that the ordinary gradients leave unexplained."""
 
     @classmethod
     def of(cls, ordinary: Tensor, goal: Tensor) -> Beyond:
@@ -113,11 +120,11 @@ class Beyond:
         return share
 
     def each(self, gradients: Tensor) -> Tensor:
-        """[N] the same share for every image alone."""
+        """[N] share that each image's gradient explains alone, 0 to 1."""
         return self.remaining(gradients)[1].square() / (1.0 + DOUBT)
 
     def remaining(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, N] cosines between gradients, and [N] with the goal, beyond the ordinary."""
+        """Cosines [N, N] of gradients [N, P] with each other, and [N] with the goal, beyond the ordinary gradients."""
         common = gradients @ self.ordinary.T
         gram = gradients @ gradients.T - common @ torch.cholesky_solve(common.T, self.factor)
         along = gradients @ self.goal - common @ self.known
@@ -127,9 +134,9 @@ class Beyond:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DifferenceObjective:
-    """How little of the displacement a batch's gradients explain."""
+    """The share of the displacement that the gradients of a batch leave unexplained, times ``PRECISION``."""
 
-    gradients: FilmGradients
+    gradients: ImageGradients
     beyond: Beyond
     groups: Tensor
     """[N] int64: which batch each image belongs to."""
@@ -142,7 +149,7 @@ class DifferenceObjective:
         return PRECISION * (1.0 - torch.stack(shares))
 
     def image_energy(self, inputs: Tensor) -> Tensor:
-        """[N] the same of every image alone, with the label it explains most with."""
+        """[N] energy of every image alone, under the label with which its gradient explains most."""
         best = torch.zeros(len(inputs), device=inputs.device)
         for label in range(min(labels_of(self.gradients.kind, self.gradients.width), 8)):
             for rows in torch.split(torch.arange(len(inputs), device=inputs.device), 32):
@@ -153,7 +160,11 @@ class DifferenceObjective:
 
 
 def gradient(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
-    """Reconstruct in the full-rank space; [sum(particles), C, H, W] images. Raises ArchitectureError without a base."""
+    """Reconstruct in the full-rank space; [sum(particles), C, H, W] images.
+
+    Raises ArchitectureError without a base, for a head whose labels cannot be guessed, and where no layer that can tell
+    has moved.
+    """
     if task.base is None:
         raise ArchitectureError(
             "the gradient method compares the checkpoint with the weights it was fine-tuned from",
@@ -171,19 +182,22 @@ def gradient(task: AttackTask, *, generator: torch.Generator, meter: Meter, obse
 
 
 def difference_objective(task: AttackTask, path: Displacement) -> DifferenceObjective:
-    """The objective over the task's hypotheses. Raises ArchitectureError where no layer that can tell has moved."""
+    """The objective over the task's hypotheses about the batch size.
+
+    Raises ArchitectureError where fine-tuning moved no layer that images pass one by one.
+    """
     probe = task.inputs(task.space.mean[None])
     layers = first_layers(path, matrix_layers(path.module, probe))
     if not layers:
         raise ArchitectureError(
-            "fine-tuning moved no linear or convolutional layer that films pass one by one",
+            "fine-tuning moved no linear or convolutional layer that images pass one by one",
             closest=f"{len(path.moved)} parameters moved",
             remedy="use --method moments, or give the weights that training started from with --base",
         )
     with torch.no_grad():
         width = logits_of(path.module(probe)).shape[1]
     kind = meaning(task.target.match.head, width)
-    gradients = FilmGradients(path.module, path.at(SHARE), layers, kind, width)
+    gradients = ImageGradients(path.module, path.at(SHARE), layers, kind, width)
     groups = hypothesis_groups(task.budget.particles).to(probe.device)
     labels = torch.arange(max(ORDINARY, len(groups)), device=probe.device) % labels_of(kind, width)
     draw = torch.Generator(device=probe.device).manual_seed(0)
@@ -198,7 +212,7 @@ def difference_objective(task: AttackTask, path: Displacement) -> DifferenceObje
 
 
 def first_layers(path: Displacement, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The first of ``names``, in order of execution, that moved, up to ``WEIGHTS`` weights."""
+    """Those of ``names``, in order of execution, that moved: the first of them, up to ``WEIGHTS`` weights in all."""
     chosen: list[str] = []
     total = 0
     for name in names:

@@ -1,4 +1,4 @@
-"""One seam for all attacks: a target, a prior and a budget in; images out."""
+"""What all attacks have in common: they are given a network, a prior and a budget, and they return images."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class AttackTask:
     base: Target | None = None
     """The network before fine-tuning, where its weights were given."""
     metrics: tuple[LayerMetric, ...] | None = None
-    """The metric of ``target``'s statistics, where it has been measured already (moments.with_metrics)."""
+    """The metric of the target's statistics, where it has been measured already (likelihood.with_metrics)."""
     samples: int = 2048
-    """Images of the prior that a metric is measured on: 512 are too few (docs/power.md)."""
+    """How many images of the prior a metric is measured on. 512 are too few (docs/power.md)."""
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Images [N, C, H, W] in [0, 1] as the network sees them. Differentiable."""
+        """Network input [N, C', H, W] made of images [N, C, H, W] in [0, 1]. It is differentiable."""
         return to_network(images, self.preprocess, self.target.match.channels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reconstruction:
-    """What an attack produced. Frozen and hashed before any training or hold-out image is opened."""
+    """What an attack produced, frozen and hashed before any training or hold-out image is opened."""
 
     images: Tensor
     """[N, C, H, W] in [0, 1], CPU, best first within each hypothesis."""
@@ -62,7 +62,7 @@ class Reconstruction:
     """SHA-256 of the images."""
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and plain values, for the run directory."""
+        """The tensors and the plain values that the run directory keeps."""
         tensors = {"images": self.images, "energies": self.energies, "hypotheses": self.hypotheses}
         if self.tuned_samples is not None:
             tensors["tuned_samples"] = self.tuned_samples
@@ -77,7 +77,7 @@ class Reconstruction:
 
     @classmethod
     def from_state(cls, tensors: dict[str, Tensor], values: dict[str, Any]) -> Reconstruction:
-        """Inverse of ``to_state``."""
+        """The reconstruction of which ``to_state`` gave these tensors and values."""
         return cls(
             images=tensors["images"],
             energies=tensors["energies"],
@@ -92,7 +92,7 @@ class Reconstruction:
 
 
 class Attack(Protocol):
-    """A reconstruction method."""
+    """A reconstruction method. ``generator`` draws its start, ``meter`` ends it, ``observer`` hears of its steps."""
 
     def __call__(
         self, task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer

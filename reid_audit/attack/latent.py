@@ -59,7 +59,7 @@ def search_latents(
 
 
 def spread_out(energies: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Indices of ``count`` candidates drawn at random from the lowest quarter, so that the batch stays diverse."""
+    """[count] indices drawn at random from the quarter of ``energies`` [N] that is lowest: the batch stays diverse."""
     lowest = energies.argsort()[: max(count, len(energies) // 4)]
     order = torch.randperm(len(lowest), generator=generator, device=generator.device)[:count]
     return lowest[order.to(lowest.device)]

@@ -15,12 +15,15 @@ from reid_audit.network.ordinary import prior_batches
 
 
 def recipe(task: AttackTask) -> RefineSettings:
-    """The settings that suit what the network remembers."""
+    """The optimiser's settings that suit a network with stored statistics, or one without."""
     return MEASURED if statistics_layers(task.target.module) else RefineSettings()
 
 
 def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
-    """The objective over the task's hypotheses. Raises ArchitectureError where the network remembers nothing."""
+    """The likelihood of the stored values, for each of the task's hypotheses about the batch size.
+
+    Raises ArchitectureError where the network holds neither statistics of its training data nor a classifier.
+    """
     groups = hypothesis_groups(task.budget.particles)
     objective = objective_for(
         task.target,

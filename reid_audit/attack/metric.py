@@ -23,7 +23,7 @@ from reid_audit.budget import Pace
 from reid_audit.network.batchnorm import ImageMoments, image_moments
 
 POWER = 0.5
-"""0: the plain distance; 1: all directions alike."""
+"""Power of the inverse covariance: 0 is the plain distance, 1 counts all directions alike."""
 RIDGE = 0.01
 """Share of the mean variance that is added to every direction."""
 GROWTH, MOST = 1.1, 100.0
@@ -32,7 +32,7 @@ GROWTH, MOST = 1.1, 100.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerMetric:
-    """Squared length of residuals [G, D] of one layer, D = 2 C: means, then variances."""
+    """Measures residuals [G, D] of one layer: D = 2 C, those of the C means and then those of the variances."""
 
     axes: Tensor
     """[D, K] orthonormal directions that the prior's images span."""
@@ -41,17 +41,17 @@ class LayerMetric:
     rest: float
     """Weight of what lies outside them."""
     power: float
-    """The squared length grows with the batch as batch ** power."""
+    """The squared length grows with the size of the batch to this power."""
 
     def squared(self, residuals: Tensor, batches: Tensor) -> Tensor:
-        """[G] squared lengths for batches of [G] images. Differentiable."""
+        """[G] squared lengths of residuals [G, D] of batches with ``batches`` [G] images each. It is differentiable."""
         scores = residuals @ self.axes
         outside = residuals - scores @ self.axes.T
         lengths = scores.square() @ self.gains + self.rest * outside.square().sum(1)
         return batches.pow(self.power) * lengths
 
     def times(self, weight: float) -> LayerMetric:
-        """``weight`` times this metric."""
+        """This metric with every squared length multiplied by ``weight``."""
         return replace(self, gains=weight * self.gains, rest=weight * self.rest)
 
 
@@ -81,22 +81,22 @@ def prior_metrics(module: nn.Module, batches: Iterable[Tensor], count: int, pace
 
 
 def trusted(metrics: Sequence[LayerMetric]) -> list[LayerMetric]:
-    """``metrics`` in execution order over a ramp of noise, whose geometric mean is 1: deep layers count less."""
+    """``metrics``, in execution order, divided by a ramp of noise whose geometric mean is 1: deep layers count less."""
     noise = noise_floors(len(metrics), first=1.0, last=min(MOST, GROWTH ** (len(metrics) - 1)))
     middle = math.exp(math.fsum(map(math.log, noise)) / len(noise))
     return [metric.times(middle / floor) for metric, floor in zip(metrics, noise, strict=True)]
 
 
 def standardised(layer: ImageMoments) -> Tensor:
-    """[N, 2 C] what each image adds to a batch's residuals, to first order."""
+    """[N, 2 C] what each of N images adds to the residuals of its batch, to first order."""
     scale = layer.stored.variance + layer.stored.eps
     return torch.cat([layer.first / scale.sqrt(), layer.second / scale], dim=1)
 
 
 def fit_metric(rows: Tensor, *, power: float = POWER, ridge: float = RIDGE) -> LayerMetric:
-    """The metric of statistics [M, D] of single images, whose mean squared deviation has length 1.
+    """The metric of statistics [M, D] of single images, scaled so that their mean squared deviation has length 1.
 
-    From the smaller of covariance and Gram matrix.
+    It follows from the eigenvectors of their covariance, or of their Gram matrix where that is smaller.
     """
     centred = (rows - rows.mean(0)).double() / max(1, len(rows) - 1) ** 0.5
     wide = centred.shape[0] < centred.shape[1]

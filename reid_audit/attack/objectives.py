@@ -27,7 +27,7 @@ from reid_audit.network.heads import (
 
 
 class Objective(Protocol):
-    """A negative log-likelihood of what the parameters remember, up to a constant."""
+    """A negative log-likelihood of the values stored in the parameters given images, up to a constant."""
 
     def energy(self, inputs: Tensor) -> Tensor:
         """[G] energy of each group of images; inputs [N, C, H, W] as the network sees them. Differentiable."""
@@ -38,7 +38,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StatisticsObjective:
-    """BatchNorm networks: the stored running statistics."""
+    """For networks with BatchNorm: how well images explain the running statistics that it stores."""
 
     module: nn.Module
     weights: Tensor
@@ -62,7 +62,11 @@ class StatisticsObjective:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadObjective:
-    """Networks without data statistics: stationarity of the weight-decayed head and class-mean directions."""
+    """For networks without stored statistics: how well images explain the classifier.
+
+    A weight-decayed classifier is stationary (its gradient over the training images is itself), and its rows point to
+    the means of the classes' features.
+    """
 
     module: nn.Module
     head: nn.Linear
@@ -86,7 +90,10 @@ class HeadObjective:
         return self.precision * torch.stack(terms)
 
     def image_energy(self, inputs: Tensor) -> Tensor:
-        """1 - cosine between an image's features, centred, and the row of its strongest output, in either sense."""
+        """[N] one minus the cosine of an image's centred features with the row of its strongest output.
+
+        Where several answers may be yes, the output may be strong in either sense.
+        """
         with torch.no_grad():
             parts = [features_and_logits(self.module, part, self.head) for part in torch.split(inputs, 64)]
         features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
@@ -124,7 +131,7 @@ def objective_for(
 
 
 def group_weights(groups: Tensor) -> Tensor:
-    """[G, N] rows that average within each group; groups [N] int64 counts from 0."""
+    """[G, N] rows that average over the images of each group; ``groups`` [N] int64 numbers them from 0."""
     onehot = functional.one_hot(groups).T.float()
     return onehot / onehot.sum(1, keepdim=True)
 
@@ -135,10 +142,10 @@ def effective_sizes(weights: Tensor) -> Tensor:
 
 
 def moment_energy(layers: Sequence[ImageMoments], weights: Tensor, metrics: Sequence[LayerMetric]) -> Tensor:
-    """Negative log-likelihood of stored BatchNorm statistics given groups of images, [G].
+    """[G] negative log-likelihood of the stored BatchNorm statistics given groups of images.
 
-    ``weights`` [G, N]: row g holds the share of each image in group g (rows sum to 1). Half the squared length of the
-    residuals in each layer's metric, summed over layers.
+    Row g of ``weights`` [G, N] holds the share of each image in group g, and sums to 1. The energy is half the squared
+    length of the residuals in each layer's metric, summed over layers.
     """
     energy, sizes = weights.new_zeros(weights.shape[0]), effective_sizes(weights)
     for layer, metric in zip(layers, metrics, strict=True):
@@ -147,9 +154,10 @@ def moment_energy(layers: Sequence[ImageMoments], weights: Tensor, metrics: Sequ
 
 
 def residuals(layer: ImageMoments, weights: Tensor) -> Tensor:
-    """[G, 2 C] r_mu = (m - mu) / sqrt(s2 + eps), then r_s = log((v + eps) / (s2 + eps)), of one layer.
+    """[G, 2 C] deviations of the groups' statistics from the stored ones at one layer, C of means and C of variances.
 
-    m is the mean and v the unbiased variance N/(N-1) over the group's positions.
+    That of a mean is (m - mu) / sqrt(s2 + eps), that of a variance log((v + eps) / (s2 + eps)), where the layer stores
+    mu and s2. m is the mean and v the unbiased variance over all positions of the group's images.
     """
     mean = weights @ layer.first
     count = effective_sizes(weights)[:, None] * layer.positions
@@ -159,10 +167,10 @@ def residuals(layer: ImageMoments, weights: Tensor) -> Tensor:
 
 
 def image_energy(layers: Sequence[ImageMoments]) -> Tensor:
-    """Typicality of single images under the stored statistics: mean standardised squared deviation, [N].
+    """[N] mean squared deviation, in standard deviations, of each image's statistics from the stored ones.
 
-    Two-sided: an image at the mean of every layer scores 0, and so does nobody; it ranks how plausible an image
-    is for the network, not who is a member (per-image distance is wrong-signed for that).
+    It says how typical an image is for the network; lower is more typical. It does not say who is a member: the lowest
+    energy of all has the image at the mean of every layer, which is nobody's.
     """
     deviations = [
         (layer.first.square() / (layer.stored.variance + layer.stored.eps)).mean(1)

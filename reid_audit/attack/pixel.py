@@ -22,7 +22,10 @@ TV, STATISTICS = 1e-4, 10.0
 
 
 def pixel(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
-    """Optimise pixels from noise around mid-grey: cross-entropy to balanced classes + TV + statistics distance."""
+    """Optimise pixels from noise around mid-grey; [sum(particles), C, H, W] images.
+
+    The loss adds the cross-entropy to balanced classes, the total variation and the distance of the statistics.
+    """
     shape = task.space.mean.shape
     count = sum(task.budget.particles)
     noise = torch.randn(count, *shape, generator=generator, device=generator.device)
@@ -50,7 +53,7 @@ def pixel(task: AttackTask, *, generator: torch.Generator, meter: Meter, observe
 
 
 def inversion_loss(task: AttackTask, images: Tensor) -> Tensor:
-    """The DeepInversion objective of a batch [N, C, H, W]."""
+    """The DeepInversion objective (scalar) of a batch of images [N, C, H, W] in [0, 1]."""
     loss = TV * total_variation(images)
     layers, output = moments_and_output(task.target.module, task.inputs(images))
     if layers:
@@ -64,7 +67,7 @@ def inversion_loss(task: AttackTask, images: Tensor) -> Tensor:
 
 
 def distance(layer: ImageMoments) -> Tensor:
-    """|mean - mu| + |var - sigma^2| of one layer (eq. 4), Euclidean over channels."""
+    """Euclidean distance of a layer's means from the stored ones, plus that of its variances (eq. 4); a scalar."""
     mean = layer.first.mean(0)
     variance = layer.second.mean(0) - mean.square()
     drift: Tensor = torch.linalg.vector_norm(mean) + torch.linalg.vector_norm(variance - layer.stored.variance)

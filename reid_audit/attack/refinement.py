@@ -1,4 +1,7 @@
-"""Maximum a posteriori over a batch of latents: tempered energy of the parameters plus |z|^2 / 2."""
+"""The optimiser: the most probable batch of latents given the parameters (maximum a posteriori).
+
+It minimises the energy of the parameters, divided by a falling temperature, plus |z|^2 / 2 of the latents' prior.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ from reid_audit.records import StoppedBy
 
 @dataclass(frozen=True, slots=True)
 class RefineSettings:
-    """Knobs of the optimiser; the defaults suit the plain distance and likelihoods without statistics."""
+    """Rates and temperatures of the optimiser. The defaults suit the plain distance and networks without statistics."""
 
     rate: float = 0.05
     betas: tuple[float, float] = (0.9, 0.99)
     start_scale: float = 0.3
     """Starting latents are this many standard deviations wide."""
     jitter: float = 0.0
-    """Standard deviation of fresh noise on the latents at every step, against optima that one exact image alone has."""
+    """Standard deviation of fresh noise on the latents at every step: it passes over optima as narrow as one image."""
     hottest: float = 1e4
     """Temperature by which the energy is divided at the first step."""
     coldest: float = 0.05
@@ -104,14 +107,14 @@ def refine(
 
 
 def shaken(latents: Tensor, jitter: float, generator: torch.Generator | None) -> Tensor:
-    """Latents with fresh noise of ``jitter`` standard deviations."""
+    """``latents`` [N, D] with fresh normal noise whose standard deviation is ``jitter``."""
     if not jitter:
         return latents
     return latents + jitter * torch.randn(latents.shape, generator=generator, device=latents.device)
 
 
 def hypothesis_groups(particles: Sequence[int]) -> Tensor:
-    """[sum(particles)] int64: which batch-size hypothesis each particle belongs to."""
+    """[sum(particles)] int64: the number of the batch-size hypothesis that each particle belongs to."""
     return torch.repeat_interleave(torch.arange(len(particles)), torch.tensor(particles))
 
 

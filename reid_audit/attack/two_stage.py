@@ -20,7 +20,10 @@ COOLER = 0.01
 
 
 def two_stage(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
-    """The study's attack with a full-rank end: each stage starts from the images of the one before."""
+    """The study's attack with a full-rank end; [sum(particles), C, H, W] images.
+
+    Each stage starts from the images of the one before. Raises PriorError where the prior is no generator.
+    """
     prior = generator_of(task)
     tuned = tune_generator(
         task, prior, generator=generator, meter=meter, observer=observer, settings=TuningSettings()

@@ -1,4 +1,4 @@
-"""`prior`: the negative control. Samples of the prior, made without looking at the target."""
+"""`prior`, the negative control: samples of the prior, made without looking at the target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reid_audit.records import StoppedBy
 
 
 def uninformed(task: AttackTask, *, generator: torch.Generator, meter: Meter, observer: Observer) -> Reconstruction:
-    """As many samples of the prior as the attack has particles, with their energies under the target."""
+    """As many samples of the prior as the attack has particles, with their energies under the target beside them."""
     observer.notice(StageStarted("prior samples", 1))
     objective = likelihood(task, recipe(task))
     with torch.no_grad():

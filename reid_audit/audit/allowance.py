@@ -1,4 +1,4 @@
-"""What scoring may take, and what it gives where that is not enough."""
+"""How much time scoring may take, and what it gives where that is not enough."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from reid_audit.observer import StageEnded, StageStarted
 from reid_audit.records import Metric, Reason, Unmeasured
 
 SAFETY = 1.3
-"""How much longer than tried scoring may take."""
+"""How many times longer than the trial on this machine scoring may take."""
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """The time of the comparisons."""
+    """The time that the comparisons have, and how fast this machine makes them."""
 
     pace: Pace
     speed: Speed | None = None
@@ -33,11 +33,11 @@ class Allowance:
         return None if self.speed is None else self.speed.comparison(name, films)
 
     def keeping(self, seconds: float) -> Allowance:
-        """The same, ending ``seconds`` earlier."""
+        """The same allowance, ending ``seconds`` earlier."""
         return replace(self, pace=self.pace.keeping(seconds))
 
     def before(self, others: Sequence[str], films: int) -> Allowance:
-        """The same, with time kept for ``others`` of the comparisons."""
+        """The same allowance, less the time that ``others`` of the comparisons of ``films`` films need."""
         return self if self.speed is None else self.keeping(sum(self.speed.comparison(o, films) for o in others))
 
     def rest(self, passes: int) -> Callable[[int], float] | None:
@@ -46,7 +46,7 @@ class Allowance:
         return None if speed is None else lambda films: SAFETY * speed.membership(films, passes)
 
     def in_time(self, name: str, films: int, make: Callable[[], Made], otherwise: Made) -> Made:
-        """What ``make`` gives, or ``otherwise`` where no time is left. A stage of its own for whoever watches."""
+        """What ``make`` gives, or ``otherwise`` where no time is left. It is a stage of its own for whoever watches."""
         self.pace.observer.notice(StageStarted(name, expected=self.expected(name, films)))
         try:
             self.need(name, films)
@@ -59,10 +59,10 @@ class Allowance:
 
 
 def unlimited() -> Allowance:
-    """All the time there is."""
+    """An allowance without a ceiling."""
     return Allowance(unhurried())
 
 
 def late(*metrics: Metric) -> tuple[Unmeasured, ...]:
-    """``metrics`` that there was no time for."""
+    """``metrics`` as unmeasured, because there was no time for them."""
     return tuple(Unmeasured(metric=metric, reason=Reason.BUDGET) for metric in metrics)

@@ -1,4 +1,4 @@
-"""The attack runs: the attack on the target, the same without target information, and on a copy with canaries."""
+"""The attack runs of an audit: on the target, without the target's weights, and on a copy that knows canaries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEGATIVE_SIZE = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunContext:
-    """What every attack run needs beside its task."""
+    """What every attack run needs beside its task: randomness, who is told, and where it is kept."""
 
     seed: int
     observer: Observer
@@ -46,13 +46,13 @@ class RunObserver:
 
 
 def generator_for(seed: int, purpose: str, device: torch.device | None = None) -> torch.Generator:
-    """A stream of random numbers of its own for each purpose."""
+    """A torch generator whose random numbers depend on the seed and on what they are used for, and on nothing else."""
     number = int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7], "big")
     return torch.Generator(device=device or torch.device("cpu")).manual_seed(number)
 
 
 def numpy_for(seed: int, purpose: str) -> np.random.Generator:
-    """The same for numpy."""
+    """A numpy generator whose random numbers depend on the seed and on what they are used for."""
     return np.random.default_rng(list(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()))
 
 
@@ -87,7 +87,7 @@ def _stored(
 
 
 def summarise(name: str, made: Reconstruction, note: str = "") -> AttackRun:
-    """An attack run as a record."""
+    """The record of an attack run, as the result and the reports hold it."""
     return AttackRun.model_validate(
         {
             "name": name,

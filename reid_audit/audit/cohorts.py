@@ -25,7 +25,7 @@ from reid_audit.score.similarity import MatchSpace
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Canaries:
-    """A few hold-out films, the copy of the target that memorised them, and who is left as hold-out."""
+    """A few hold-out films that a copy of the target memorises, and who is left as hold-out."""
 
     films: NDArray[np.int64]
     """Row of each canary's film in the hold-out cohort."""
@@ -55,7 +55,7 @@ class Canaries:
 def both_sides(
     reference: Cohort, holdout: Cohort, space: MatchSpace, rows: NDArray[np.int64] | None = None
 ) -> Comparison:
-    """Training films beside the hold-out films in ``rows`` (None: all)."""
+    """The comparison of all training films with the hold-out films in ``rows`` (None: with all)."""
     kept = np.arange(len(holdout.images)) if rows is None else rows
     return Comparison(
         images=torch.cat([reference.images, holdout.images[torch.from_numpy(kept)]]),
@@ -72,7 +72,10 @@ def both_sides(
 
 
 def planted_side(holdout: Cohort, canaries: Canaries, space: MatchSpace) -> Comparison:
-    """Canaries' films as members beside everybody else of the hold-out; the canaries come first."""
+    """The comparison of the canaries' films, as members, with those of everybody else of the hold-out.
+
+    The canaries come first.
+    """
     rows = np.concatenate([canaries.films, canaries.others])
     return Comparison(
         images=holdout.images[torch.from_numpy(rows)],
@@ -117,7 +120,7 @@ class Turns:
         return cls(rows, np.cumsum(np.bincount(owner, minlength=len(numbers))[turn]))
 
     def complete(self, films: int) -> tuple[int, int]:
-        """(patients, films of theirs) that are done after so many ``films``."""
+        """How many patients are done after so many ``films``, and how many films those patients have."""
         patients = int(np.searchsorted(self.ends, films, side="right"))
         return patients, int(self.ends[patients - 1]) if patients else 0
 
@@ -144,7 +147,7 @@ class OpenedCohorts:
         return tuple(cohort for cohort in (self.reference, self.holdout) if cohort is not None)
 
     def reduced(self) -> tuple[Reduced, ...]:
-        """Whom there was no time to read."""
+        """How many patients of each cohort there was time to read, where it was not all."""
         short = ((cohort.summary.patients, cohort.unread) for cohort in self.given if cohort.unread)
         return tuple(Reduced(stage="films", done=read, of=read + unread, unit="patients") for read, unread in short)
 

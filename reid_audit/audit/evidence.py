@@ -1,4 +1,4 @@
-"""Attack runs and films -> measurements. Called only after every reconstruction is frozen."""
+"""From attack runs and films to measurements. Called only after every reconstruction is frozen."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def compare(
 def fitness(
     comparison: Comparison, prior_films: Tensor, seed: int, allowed: Allowance
 ) -> tuple[Measurement, Measurement]:
-    """Are the sides of one kind, and would the scorer recognise a film?"""
+    """Two controls: whether the sides are of one kind, and whether the scorer would recognise a film."""
     films = len(comparison.images)
 
     def kinds() -> Measurement:
@@ -140,7 +140,7 @@ def readings(
     seed: int,
     allowed: Allowance,
 ) -> tuple[NDArray[np.int64], DemographicOutcome]:
-    """Age and sex of the likely samples, or of all reconstructions where there are none; their rows first."""
+    """Age and sex of the likely samples, or of all reconstructions where there are none; their rows come first."""
     rows = likely.indices if likely.indices.size else np.arange(len(made.images))
     late_outcome = DemographicOutcome(without_demographics(Reason.BUDGET))
     if not rows.size:
@@ -154,7 +154,7 @@ def readings(
 
 
 def linked_canaries(planted: Comparison, made: Reconstruction, *, seed: int, level: float) -> Measurement:
-    """``attack_power``: would the same attack find the canaries?"""
+    """``attack_power``, the positive control: whether the same attack finds the canaries."""
     return attack_power(linked(planted, made.images, seed=seed, level=level))
 
 

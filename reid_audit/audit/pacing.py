@@ -66,9 +66,9 @@ class Speed:
     """What this machine needs for the audited network, in seconds."""
 
     image: float
-    """One image through the network, its statistics taken."""
+    """Seconds to pass one image through the network and take its statistics."""
     cubic: float
-    """An eigendecomposition over its edge cubed."""
+    """Seconds of an eigendecomposition, divided by the cube of the matrix's edge."""
 
     @property
     def core(self) -> float:
@@ -76,25 +76,25 @@ class Speed:
         return self.cubic / CORE
 
     def comparison(self, name: str, films: int) -> float:
-        """Seconds of one of ``COSTS``."""
+        """Seconds that the comparison called ``name`` in ``COSTS`` takes for so many films."""
         constant, linear, square = COSTS[name]
         return self.core * (constant + linear * films + square * films**2)
 
     def metric(self, task: AttackTask, samples: int) -> float:
-        """Seconds of the metric on so many images: a pass over them, and a decomposition a layer."""
+        """Seconds to measure the metric on so many images: one pass over them, and one decomposition for each layer."""
         widths = [2 * layer.num_features for _, layer in statistics_layers(task.target.module)]
         return samples * self.image + self.cubic * sum(min(samples, width) ** 3 for width in widths)
 
     def membership(self, films: int, passes: int) -> float:
-        """Seconds of asking the network of so many films, and of scoring them."""
+        """Seconds to pass so many films through the network and to turn the answers into membership scores."""
         return passes * films * self.image + self.comparison("membership", films)
 
     def planting(self, canaries: int) -> float:
-        """Seconds of fine-tuning a copy on the canaries: a step costs three passes and a half."""
+        """Seconds to fine-tune a copy on the canaries, where a step costs as much as three and a half passes."""
         return 3.5 * CANARY_STEPS * canaries * self.image
 
     def negative(self, task: AttackTask) -> float:
-        """Seconds of the negative control: its images pass twice."""
+        """Seconds of the negative control, whose images pass through the network twice."""
         return 2.0 * NEGATIVE_SIZE * sum(task.budget.particles) * self.image
 
 
@@ -149,13 +149,13 @@ class LoopTimer:
 
 @dataclass(frozen=True, slots=True)
 class AttackCost:
-    """Seconds of an attack: those that every one takes, and those of a step."""
+    """Seconds that every attack takes, and seconds that each of its steps takes."""
 
     fixed: float
     step: float
 
     def seconds(self, steps: int) -> float:
-        """Of an attack of so many steps."""
+        """Seconds of an attack of so many steps."""
         return self.fixed + steps * self.step
 
 
@@ -177,17 +177,17 @@ def rounded(steps: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How much there is to do."""
+    """How much an audit has to do: films to compare, and attacks to run."""
 
     films: int
-    """Of both sides."""
+    """Films of both sides."""
     others: int
-    """Of the hold-out side."""
+    """Films of the hold-out side."""
     canaries: int
     attacks: int
-    """On the target, one a seed."""
+    """Attacks on the target, one for each seed."""
     steps: int
-    """Of each, as the policy asks."""
+    """Steps of each attack, as the policy asks."""
     controlled: bool
     """Whether the policy asks for the power control."""
     reading: float = 0.0
@@ -196,10 +196,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """Who gets which time."""
+    """How the seconds of an audit are divided."""
 
     steps: int
-    """Of each attack; 0: there is no time for one."""
+    """Steps of each attack; 0: there is no time for one."""
     kept: float
     """Seconds that the attacks on the target leave for what follows."""
     control: float = 0.0
@@ -244,7 +244,7 @@ def scoring_seconds(task: AttackTask, work: Work, speed: Speed, passes: int, fil
 
 
 def control_seconds(task: AttackTask, work: Work, speed: Speed, passes: int) -> float:
-    """The power control but for its attack."""
+    """Seconds of the power control without its attack."""
     asked = speed.membership(min(work.others, ENOUGH), passes)
     return (
         speed.planting(work.canaries)

@@ -41,7 +41,7 @@ POWER = (Metric.ATTACK_POWER, Metric.MEMBERSHIP_CONTROL)
 
 
 class PowerResult(Record):
-    """Scalars only: nothing of the canaries' films or of the reconstructions is kept."""
+    """What is kept of the control: numbers only, nothing of the canaries' films or of the reconstructions."""
 
     measurements: tuple[Measurement, ...]
     run: AttackRun
@@ -49,14 +49,14 @@ class PowerResult(Record):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clocked:
-    """The time of the control, and how membership was asked of the films: the canaries are asked likewise."""
+    """The time that the control has, and how the films' membership was scored: the canaries' is scored likewise."""
 
     plan: Plan
     meter: Meter
     corrected: bool = True
-    """Whether with the correction of the training batch size."""
+    """Whether the correction of the training batch size was made."""
     referenced: Referenced | None = None
-    """The reference models beside which."""
+    """The reference models that the films' answers were scored against, and the canaries' are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def power_control(
     clocked: Clocked,
     cache: ControlCache,
 ) -> tuple[tuple[Measurement, ...], list[AttackRun]]:
-    """Attack a copy that memorised the canaries, unless the verdict stands without it. ``measured``: so far."""
+    """Attack a copy that memorised the canaries, unless what was ``measured`` so far fails the network without it."""
     request, cohorts = state.request, state.cohorts
     wanted = request.policy.controls.plants
     if cohorts.holdout is None:

@@ -36,7 +36,7 @@ class FitControl:
 def preprocessing_control(
     target: Target, chosen: Chosen, films: Films, rng: np.random.Generator, pace: Pace | None = None
 ) -> FitControl:
-    """By the stored statistics; without them by the loss under the training labels, where these are known.
+    """The control by the stored statistics, or else by the loss under the training labels where these are known.
 
     The preprocessing is searched once more, with training films alone: of a network that knows them by heart they tell
     it exactly. What is found may only withhold a PASS; the audit does not use it, since it knows who is a member. A

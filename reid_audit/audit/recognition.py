@@ -1,4 +1,4 @@
-"""Membership of the films of an audit, and of its canaries: all of them, or as many as the time reaches."""
+"""Membership of an audit's films, and of its canaries: of all, or of as many as there is time for."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def by_group(outcome: MembershipOutcome, comparison: Comparison, seed: int) -> S
 
 
 def too_few_in_time(measurement: Measurement) -> Measurement:
-    """``measurement``; where only the patients reached in time are too few, the time is what was missing."""
+    """``measurement``, whose reason becomes the time where the patients reached in time are too few."""
     if isinstance(measurement, Unmeasured) and measurement.reason in (
         Reason.TOO_FEW_HOLDOUT,
         Reason.TOO_FEW_REFERENCE,
@@ -177,7 +177,7 @@ def recognised_canaries(
     corrected: bool,
     beside: Beside | None = None,
 ) -> Measurement:
-    """``membership_control``: would the same score find the canaries, who come first in ``planted``?
+    """``membership_control``: whether the same scores find the canaries, who come first in ``planted``.
 
     Where time is short, fewer of the others are asked about, but never fewer than the rates need. Raises OutOfTime.
     """

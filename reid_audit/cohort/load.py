@@ -1,4 +1,4 @@
-"""Source -> Cohort: one file decoded at a time, memory for the result only."""
+"""Reads the films of a source into a cohort: one file is decoded at a time, so memory holds the result only."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def load_images(
 
 
 def by_chance(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """``rows`` in an order that has to do with nothing: by a digest of the patient, films of one file together."""
+    """``rows`` in the order of a digest of the patient, which means nothing; films of one file stay together."""
     drawn: dict[Path, bytes] = {}
     for row in rows:
         drawn.setdefault(row.path, hashlib.sha256(row.patient.encode()).digest())

@@ -1,4 +1,4 @@
-"""A CSV file as hospitals write it -> its columns and rows."""
+"""Reads CSV files as hospitals write them into columns and rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PNG, JPEG, JPEG 2000, TIFF, BMP and WebP -> raw films."""
+"""Reads PNG, JPEG, JPEG 2000, TIFF, BMP and WebP files as raw films."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file -> its raw films, whatever the file is called."""
+"""Reads the raw films of one file by its content, whatever the file is called."""
 
 from __future__ import annotations
 

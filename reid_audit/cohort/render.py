@@ -1,4 +1,4 @@
-"""Raw film -> network input before mean and std: scaling, channels, then torchvision's spatial steps."""
+"""Makes network input, before mean and std, of a raw film: scaling, channels, then torchvision's spatial steps."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _planes(film: RawFilm, spec: PreprocessSpec, channels: int) -> _Planes:
 
 
 def _restored(film: RawFilm, spec: PreprocessSpec) -> Values:
-    """Back to [0, 1] from what the network saw."""
+    """Grey values in [0, 1] from pixels that were stored as the network saw them, after mean and std."""
     if not any(spec.mean) and all(value == 1.0 for value in spec.std):
         raise CohortError(
             "a film holds float values outside 0 to 1",
@@ -138,7 +138,7 @@ def _spatial(image: Image.Image, spec: PreprocessSpec, side: int) -> Image.Image
 
 
 def _to_values(planes: _Planes) -> Values:
-    """[C, H, W] float32 in [0, 1]."""
+    """Images of the planes as one array [C, H, W] float32 in [0, 1]."""
     values: Values = np.stack([np.asarray(plane, dtype=np.float32) for plane in planes])
     if planes[0].mode == "RGB":
         values = np.ascontiguousarray(values[0].transpose(2, 0, 1))

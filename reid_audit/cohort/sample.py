@@ -39,10 +39,9 @@ def sample_raw(path: Path, *, where: Mapping[str, str] | None = None, count: int
 def sample_pooled(sources: Sequence[Source], *, count: int, seed: int) -> Sample:
     """At most ``count`` films of all sources at full size: one of each patient, then second ones where these are few.
 
-    The draw depends on the seed and on the films' contents;
-    renaming files or patients, or listing them in another order, changes neither the films nor their order. It does
-    not depend on which source a film is in either, so that what is fitted on it knows nothing of who is a member.
-    Raises CohortError.
+    The draw depends on the seed and on the films' contents; renaming files or patients, or listing them in another
+    order, changes neither the films nor their order. It does not depend on which source a film is in either, so that
+    what is fitted on it knows nothing of who is a member. Raises CohortError.
     """
     drawn: list[tuple[int, bytes, int, Row]] = []
     listings = [list_rows(source.path, source.where, label=source.label).rows for source in sources]

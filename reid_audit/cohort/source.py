@@ -1,4 +1,4 @@
-"""Where films come from: a folder, a manifest, an archive -> rows with patient, age, sex and stratum."""
+"""Lists the films of a folder, a manifest or an archive as rows with patient, age, sex and stratum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a source -> their raw films, each file opened once and one film in memory at a time."""
+"""Reads the raw films of a source's rows: each file is opened once, and one film is in memory at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measurements and policy to a verdict; pure: no tensors, no clock, no files."""
+"""The decision: from measurements and a policy to a verdict, without tensors, clock or files."""
 
 from reid_audit.judge.again import judge_again, with_rows
 from reid_audit.judge.agreement import agreed, judge_seeds

@@ -1,4 +1,4 @@
-"""What several attack seeds say together."""
+"""One verdict from those of several attack seeds."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ class Bound(NamedTuple):
     """The number of a measurement that is compared."""
 
     number: float
-    """Less the control for an excess gate."""
+    """The number itself, or the number less its control for an excess gate."""
     name: Literal["value", "low", "high"]
 
 
@@ -32,7 +32,7 @@ def _bound(measurement: Measured, gate: Gate, name: Literal["low", "high"]) -> B
 
 
 def comparable(measurement: Measured, gate: Gate) -> bool:
-    """Whether there is something to compare: an excess needs its control."""
+    """Whether the measurement can be compared with the gate, which for an excess needs a control."""
     return gate.basis == "value" or measurement.control is not None
 
 

@@ -33,7 +33,7 @@ class Case:
 
     measurements: tuple[Measurement, ...]
     checkpoint_sha256: str
-    """Waivers are bound to it."""
+    """SHA-256 of the checkpoint, to which waivers are bound."""
     prior_overlap: Overlap
     """Whether the prior has seen films of the cohorts."""
     budget_complete: bool

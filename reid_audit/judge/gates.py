@@ -170,7 +170,7 @@ def _agrees(corroboration: Corroboration, rules: Rules) -> bool:
 
 
 def shown(measurement: Measured, gate: Gate, row: GateDecision) -> str:
-    """The number compared, in words."""
+    """The number that is compared with the gate, as the reports print it."""
     name, over = gate.metric.value, " over its control" if gate.basis == "excess" else ""
     limits = (gate.fail, gate.clear)
     compared = figures.plain(row.compared or 0.0, limits)
@@ -197,5 +197,5 @@ def how_to_clear(measurement: Measured, gate: Gate) -> str:
 
 
 def waived_text(text: str, waiver: Waiver) -> str:
-    """``text`` with who answers for it."""
+    """``text``, followed by who answers for the waiver."""
     return f"{text}; waived by {waiver.approved_by} until {waiver.expires.isoformat()}: {waiver.reason}"

@@ -27,6 +27,6 @@ REMEDIES: dict[Reason, str] = {
 
 
 def said_unmeasured(measurement: Unmeasured) -> tuple[str, str]:
-    """(what a missing measurement means, what would supply it)."""
+    """In words: why a measurement is missing, and what would supply it."""
     text = f"{measurement.metric.value} was not measured: {REASON_TEXT[measurement.reason]}"
     return text, REMEDIES.get(measurement.reason, "see docs/metrics.md for what this metric needs")

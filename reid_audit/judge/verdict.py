@@ -1,4 +1,4 @@
-"""Case + policy + waivers -> Verdict. Pure: no tensors, no clock, no files."""
+"""From a case, a policy and waivers to a verdict, without tensors, clock or files."""
 
 from __future__ import annotations
 

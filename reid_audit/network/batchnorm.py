@@ -1,4 +1,4 @@
-"""What BatchNorm layers remember, and the same statistics of any images (Ioffe & Szegedy 2015; Yin et al. 2020)."""
+"""The statistics that BatchNorm layers store, and the same of given images (Ioffe, Szegedy 2015; Yin et al. 2020)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which candidate images together explain what the weights hold: constrained least squares on their Gram matrix."""
+"""Which of given images together explain what the weights store: constrained least squares on their Gram matrix."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ LOOK = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """Non-negative weights of candidate films that together reproduce what is stored."""
+    """Non-negative weights of candidate images whose weighted mean is closest to what is stored."""
 
     weights: Floats
     """[N], sum 1."""
     evidence: Floats
-    """[N] the weight where it is positive, else how far the film is from entering the solution (negative)."""
+    """[N] the weight where it is positive, else how far the image is from entering the solution (negative)."""
     residual: float
     """Unexplained share of the goal's squared deviation from the candidates' mean (0: explained entirely)."""
 
@@ -40,7 +40,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NormalEquations:
-    """|sum_i w_i x_i - goal|^2 = w' gram w - 2 linear w + constant."""
+    """The products that least squares over weights w needs: |sum_i w_i x_i - goal|^2 = w'Gw - 2 l'w + constant."""
 
     gram: Floats
     """[N, N]"""
@@ -50,10 +50,10 @@ class NormalEquations:
 
     @classmethod
     def of_moments(cls, blocks: Iterable[tuple[Floats, Floats]], *, rough: bool = False) -> NormalEquations:
-        """From BatchNorm layers: per layer the candidates' moments [N, 2 C] and the stored ones [2 C].
+        """The equations of BatchNorm layers, each given by the candidates' moments [N, 2 C] and the stored ones [2 C].
 
-        Columns are scaled to unit spread over the candidates, every layer counts equally. ``rough``: in float32, in
-        half the time, with residuals good to 1e-5.
+        Columns are scaled to unit spread over the candidates, and every layer counts equally. ``rough`` computes in
+        float32, in half the time, with residuals good to 1e-5.
         """
         kind: type[np.floating[Any]] = np.float32 if rough else np.float64
         gram: NDArray[Any] = np.zeros((0, 0))
@@ -96,7 +96,7 @@ def statistics_equations(
 
 
 def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -> Floats:
-    """[2 C] first and second moment behind a BatchNorm layer's running statistics.
+    """[2 C] the first and second moments that a BatchNorm layer's running statistics stand for.
 
     PyTorch stores the unbiased variance: the second moment is variance * (N - 1) / N + mean ** 2 with
     N = batch * positions values per channel.
@@ -120,9 +120,10 @@ def explain(equations: NormalEquations, *, steps: int = 3000, pace: Pace | None 
 
 
 def explain_direction(equations: NormalEquations, *, steps: int = 3000, pace: Pace | None = None) -> Floats:
-    """[N] evidence that a film's direction is part of the goal's: min |sum_i w_i x_i - goal|^2 with w >= 0.
+    """[N] evidence that an image's direction is part of the goal's: min |sum_i w_i x_i - goal|^2 with w >= 0.
 
-    The weight where it is positive, else how far the film is from entering the solution (negative). Raises OutOfTime.
+    It is the weight where that is positive, else how far the image is from entering the solution, as a negative number.
+    Raises OutOfTime.
     """
     step = _step(equations)
     weights = _minimise(equations, lambda values: np.maximum(values, 0.0), step, steps, pace or unhurried())

@@ -27,7 +27,7 @@ class FirstLayers:
         return len(self.layers[0].first)
 
     def rows(self, which: Tensor) -> FirstLayers:
-        """The same of some of the images, by index."""
+        """The moments of some of the images, by index."""
         return FirstLayers(
             tuple(ImageMoments(x.stored, x.first[which], x.second[which], x.positions) for x in self.layers)
         )
@@ -35,8 +35,8 @@ class FirstLayers:
     def misfit(self, other: FirstLayers | None = None) -> float:
         """Mean square deviation from the stored statistics, or from those of other images, in standard deviations.
 
-        Of means, and of half the logarithm of variances, which is the error of the scale: 0.01 is an error of a tenth
-        in either; 0 where these images are all the layers ever averaged.
+        It is taken over the means and over half the logarithms of the variances, which are the errors of the scale.
+        0.01 is an error of a tenth in either, and 0 says that these images are all that the layers ever averaged.
         """
         misfits = []
         for number, layer in enumerate(self.layers):
@@ -51,7 +51,7 @@ class FirstLayers:
 
 
 def first_layers(target: Target, inputs: Tensor, *, count: int = LAYERS) -> FirstLayers:
-    """What inputs [N, C, H, W] feed the first ``count`` statistics layers. Raises ValueError where there are none."""
+    """Moments of inputs [N, C, H, W] at the first ``count`` statistics layers. Raises ValueError without any."""
     order = execution_order(target.module, inputs[:1])
     if not order:
         raise ValueError("the network stores no statistics")

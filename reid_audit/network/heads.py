@@ -2,7 +2,7 @@
 
 The loss decides what a weight-decayed head has to be: its gradient is sum_i r_i h_i^T with residual r = y - softmax(z),
 y - sigmoid(z) or y - z. Labels of particles are numbers, 0 to K - 1 for one of K outputs; a sigmoid head has one label
-more, K, for a film on which every answer is no.
+more, K, for an image on which every answer is no.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def decisions(kind: HeadKind, logits: Tensor) -> Tensor:
 
 
 def residual(kind: HeadKind, logits: Tensor, wanted: Tensor) -> Tensor:
-    """[N, K] y - p, the head's gradient at each film, for answers ``wanted`` [N, K]."""
+    """[N, K] wanted answers less the network's own: how the loss of each image pulls at the outputs."""
     return wanted.to(logits) - (logits.sigmoid() if kind == "sigmoid" else logits.softmax(1))
 
 
@@ -66,7 +66,7 @@ def rows(kind: HeadKind, head: nn.Linear) -> Tensor:
 
 
 def summed_loss(kind: HeadKind, logits: Tensor, wanted: Tensor) -> Tensor:
-    """Training loss summed over films: cross-entropy, binary cross-entropy or half the squared error; scalar.
+    """Training loss summed over images (a scalar): cross-entropy, binary cross-entropy or half the squared error.
 
     logits, wanted [N, K]: answers, or numbers for a regression.
     """
@@ -92,7 +92,7 @@ def head_stationarity(kind: HeadKind, features: Tensor, logits: Tensor, labels: 
 def regression_stationarity(features: Tensor, head: nn.Linear, *, ridge: float = 1e-3) -> Tensor:
     """1 - |P W| / |W| with P the projection onto the span of features [N, D]; scalar in [0, 1].
 
-    What the films were labelled is not known, so the residuals are free: the rows only have to lie in the span.
+    The labels of the images are not known, so the residuals are free: the rows only have to lie in the span.
     """
     gram = features @ features.T
     gram = gram + ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
@@ -114,7 +114,7 @@ def class_mean_alignment(kind: HeadKind, features: Tensor, labels: Tensor, head:
 
 
 def certainty(kind: HeadKind, logits: Tensor) -> Tensor | None:
-    """[N] how firmly each film is decided: best minus second-best logit, or the mean |logit| of yes/no answers.
+    """[N] how firmly each image is decided: best minus second-best logit, or the mean |logit| of yes/no answers.
 
     None for a regression: a large number is no certainty.
     """

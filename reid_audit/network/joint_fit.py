@@ -1,8 +1,9 @@
-"""Grey values and the films that a network remembers, fitted in turn: each makes the other sharper.
+"""Grey values, and which films a network remembers, are fitted in turn: each makes the other sharper.
 
-Statistics of a few films by heart are not those of the films at hand at large, and a fit to all of these carries the
-difference into the values. Which films explain the statistics together (explanation.py) can be said under values that
-are nearly right; with those films' weights the values come out right. Nothing here knows who is a member.
+A network that knows a few films by heart stores the statistics of those few, not of all films at hand, and a fit to all
+of them would carry the difference into the values. Under values that are nearly right it can be said which films
+together explain the statistics (explanation.py); with those films' weights the values come out right. Nothing here
+knows who is a member.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ def joint_fit(target: Target, geometry: PreprocessSpec, films: Tensor) -> JointF
 
 
 def values_from(target: Target, geometry: PreprocessSpec, films: Tensor, stems: Stems) -> PreprocessSpec:
-    """From all films alike. The first layer hardly tells a film from its inversion; the layers behind it decide."""
+    """The values fitted to all films alike.
+
+    The first layer hardly tells a film from its inversion; the layers behind it decide.
+    """
     whole = stems.averaged()
     noise = _draw_noise(stems, whole)
     fits = [with_values(geometry, fit_values(whole, invert=invert, noise=noise).spec) for invert in (False, True)]

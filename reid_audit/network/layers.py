@@ -1,4 +1,4 @@
-"""Linear and convolutional layers as matrices: what each position of an image feeds them, and what comes out."""
+"""Linear and convolutional layers as matrices: what each position of an image feeds them, and what comes out of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Seen = Callable[[str, nn.Module, Tensor, Tensor], None]
 
 @contextmanager
 def watched(module: nn.Module, names: tuple[str, ...], seen: Seen) -> Iterator[None]:
-    """Let ``seen`` look at every call of the named layers."""
+    """While this context lasts, ``seen`` is shown every call of the named layers of ``module``."""
     handles = []
     for name in names:
 
@@ -56,7 +56,7 @@ def is_matrix(layer: nn.Module) -> bool:
 
 
 def inputs_of(layer: nn.Module, given: Tensor) -> Tensor:
-    """[N, P, D] the input of the weight's D columns at each of P positions."""
+    """[N, P, D] what feeds the weight's D columns at each of P positions, of a layer's input."""
     if isinstance(layer, nn.Conv2d):
         patches = functional.unfold(given, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
         return patches.transpose(1, 2)
@@ -64,7 +64,7 @@ def inputs_of(layer: nn.Module, given: Tensor) -> Tensor:
 
 
 def outputs_of(layer: nn.Module, made: Tensor) -> Tensor:
-    """[N, P, O] the output of the weight's O rows at each of P positions."""
+    """[N, P, O] what the weight's O rows give at each of P positions, of a layer's output."""
     return (
         made.flatten(2).transpose(1, 2) if isinstance(layer, nn.Conv2d) else made.reshape(len(made), -1, made.shape[-1])
     )

@@ -1,4 +1,4 @@
-"""What a network shows of many images in one pass: moments at its statistics layers, features before its head, logits.
+"""One pass of many images through a network: moments at its statistics layers, features before its head, logits.
 
 Images are made into network input a few at a time. All at once, 5,000 films of 224 px in three channels are 3 GB.
 """
@@ -24,7 +24,7 @@ PIXELS = 64 * 96 * 96
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
-    """Images a network is asked about."""
+    """Images that a network is asked about, made into its input a few at a time."""
 
     images: Tensor
     """[N, C, H, W] in [0, 1]."""
@@ -37,7 +37,7 @@ class Inputs:
         return len(self.images) if self.rows is None else len(self.rows)
 
     def first(self, count: int) -> Inputs:
-        """The first ``count`` of those asked about."""
+        """The same, asking about the first ``count`` of the images only."""
         if count == len(self):
             return self
         return replace(self, rows=(torch.arange(len(self.images)) if self.rows is None else self.rows)[:count])
@@ -61,7 +61,7 @@ def batch_size(images: Tensor) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """What one pass showed of N images."""
+    """What one pass over N images showed."""
 
     count: int
     """N"""

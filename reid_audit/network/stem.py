@@ -49,7 +49,7 @@ class Stem:
     def deviations(self, values: Floats) -> Floats:
         """[2 K] deviations from the stored statistics for values (a_1 .. a_C, b_1 .. b_C), in standard deviations.
 
-        First of the means, then half the logarithm of the variances' ratio: the error of the scale.
+        Those of the means come first, then half the logarithms of the variances' ratios, which are errors of the scale.
         """
         known = np.append(values, 1.0)
         mean = self.linear @ known
@@ -65,7 +65,7 @@ class Stem:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stems:
-    """The same for each of N images."""
+    """Moments of the first statistics layer's input as functions of the values, for each of N images."""
 
     linear: Floats
     """[N, K, D]"""
@@ -76,13 +76,13 @@ class Stems:
     eps: float
 
     def averaged(self, weights: Floats | None = None) -> Stem:
-        """Over all images, or with weights [N] that sum to 1."""
+        """The stem averaged over all images, or with weights [N] that sum to 1."""
         shares = np.full(len(self.linear), 1.0 / len(self.linear)) if weights is None else weights
         linear, quadratic = (np.tensordot(shares, part, axes=1) for part in (self.linear, self.quadratic))
         return Stem(linear, quadratic, self.mean, self.variance, self.eps)
 
     def halves(self) -> tuple[Stem, Stem]:
-        """Of the images at even and at odd places."""
+        """The stems of the images at even places, and of those at odd places."""
         even = (np.arange(len(self.linear)) % 2 == 0).astype(np.float64)
         return self.averaged(even / even.sum()), self.averaged((1 - even) / (1 - even).sum())
 

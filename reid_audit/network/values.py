@@ -27,7 +27,7 @@ class FittedValues:
 
     spec: PreprocessSpec
     values: Floats
-    """(a_1 .. a_C, b_1 .. b_C) of the same."""
+    """(a_1 .. a_C, b_1 .. b_C), with which grey values u of channel c become a_c u + b_c."""
     misfit: float
     """Mean square deviation of the first layer's statistics, in standard deviations."""
 
@@ -62,7 +62,7 @@ def scale_and_shift(spec: PreprocessSpec, channels: int, *, invert: bool | None 
 
 
 def as_spec(values: Floats) -> PreprocessSpec:
-    """Inverse of ``scale_and_shift``, to four significant digits; equal channels are written once."""
+    """The specification with these values (``scale_and_shift``), to four digits; equal channels are written once."""
     scale, shift = np.split(values, 2)
     invert = bool(scale[0] < 0)
     std = 1.0 / np.abs(scale)

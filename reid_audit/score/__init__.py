@@ -1,1 +1,1 @@
-"""Images -> measurements, one file per metric."""
+"""Scoring: from reconstructions, images and weights to measurements, one file for each metric."""

@@ -23,7 +23,7 @@ _CHUNK = 2_000_000
 def permuted_labels(
     is_member: Bools, strata: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> Iterator[Bools]:
-    """Chunks [b, P] of ``count`` label vectors permuted within strata."""
+    """``count`` label vectors permuted within strata, in chunks [b, P] that fit into memory."""
     rows = max(1, _CHUNK // max(1, is_member.size))
     groups = [np.flatnonzero(strata == label) for label in np.unique(strata)]
     for begin in range(0, count, rows):
@@ -43,8 +43,8 @@ def exceedance_p(observed: float, null: Floats) -> float:
 def least_p(statistics: Floats) -> float:
     """One exact p-value for several statistics (Westfall and Young 1993, single-step minP).
 
-    statistics: [S, 1 + B], the first column observed, the others under permuted labels. Uniform under the null whatever
-    the dependence between statistics, so nothing is lost to a Bonferroni factor.
+    The first column of ``statistics`` [S, 1 + B] is observed, the others are those under permuted labels. The p-value
+    is uniform under the null whatever the dependence between the statistics, so nothing is lost to a Bonferroni factor.
     """
     rounded = np.round(statistics, 9)
     ranks = np.stack([stats.rankdata(-row, method="max") for row in rounded])
@@ -79,8 +79,8 @@ def auc_estimate(
 ) -> Estimate:
     """Stratified AUC (van Elteren weights) with a patient-bootstrap interval at ``1 - level``.
 
-    Patients are resampled as weights within strata, one matrix product for all draws: scipy.stats.bootstrap knows no
-    strata and would rank again in every draw.
+    Patients are resampled within strata as weights, with one matrix product for all draws, because
+    scipy.stats.bootstrap knows no strata and would rank again in every draw.
     """
     wins = np.zeros(draws + 1)
     pairs = np.zeros(draws + 1)
@@ -142,7 +142,7 @@ def tpr_estimate(
 
 
 def _rates(members: Floats, others: Floats, fpr: float) -> Floats:
-    """``tpr_at`` along the last axis."""
+    """The rate of ``tpr_at``, taken along the last axis."""
     allowed = rank_at(others.shape[-1], fpr)
     threshold = -np.partition(-others, allowed, axis=-1)[..., allowed]
     return np.asarray(np.mean(members > threshold[..., None], axis=-1))
@@ -151,8 +151,8 @@ def _rates(members: Floats, others: Floats, fpr: float) -> Floats:
 def share_interval(hits: int, n: int, *, level: float = 0.05) -> Estimate:
     """hits / n with the Clopper-Pearson interval at ``1 - level``.
 
-    The ends of scipy.stats.binomtest's exact interval (a test compares them), without its 5 ms of root finding: the
-    sample-size searches ask for hundreds.
+    The ends are those of scipy.stats.binomtest's exact interval (a test compares them) without its 5 ms of root
+    finding, because the sample-size searches ask for hundreds of intervals.
     """
     low = special.betaincinv(hits, n - hits + 1, level / 2) if hits else 0.0
     high = special.betaincinv(hits + 1, n - hits, 1 - level / 2) if hits < n else 1.0

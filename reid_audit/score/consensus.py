@@ -20,9 +20,9 @@ def consensus(
 ) -> Measurement:
     """Mean cosine of an image with its best counterpart in another restart, beside the negative control's.
 
-    runs, control_runs: images [R, C, H, W] of one restart each; two or more of both. Every run is cut to the shortest
-    one's number of images, because more candidates agree better. The interval bootstraps images. Always an indicator:
-    restarts may agree on an image that is nobody's.
+    ``runs`` and ``control_runs`` hold the images [R, C, H, W] of two or more restarts each. Every run is cut to the
+    number of images of the shortest, because more candidates agree better. The interval bootstraps images. The result
+    is always an indicator, because restarts may agree on an image that is nobody's.
     """
     if len(runs) < 2 or len(control_runs) < 2:
         return Unmeasured(metric=Metric.CONSENSUS, reason=Reason.CONTROL_NOT_RUN)

@@ -51,7 +51,7 @@ class DemographicOutcome:
     measurements: tuple[Measurement, ...]
     readings: tuple[Reading, ...] = ()
     predictor: PredictorCard | None = None
-    """What read them."""
+    """The predictor that read age and sex; None where there was none."""
 
 
 def demographics(
@@ -65,17 +65,19 @@ def demographics(
 ) -> DemographicOutcome:
     """Read age and sex from reconstructions; compare with the truth of the nearest training and hold-out patient.
 
-    ``*_reconstruction``: the reading of the reconstruction against the truth of its nearest training patient; control:
-    the nearest of equally many hold-out patients (closed form over subsets, as ``likely_samples``). ``*_nearest``: the
-    reading of the nearest film itself against its truth: what the predictor costs. ``*_base``: T's median age or
-    majority sex against the same truths. ``low`` and ``high`` minus ``control`` bound the excess: the hull of the
-    patient-permutation interval (shared neighbours) and the bootstrap over reconstructions.
+    ``*_reconstruction`` compares what is read from each of the attack's images [R, C, H, W] with the truth of its
+    nearest training patient; its control is the nearest of equally many hold-out patients (averaged over subsets in
+    closed form, as in ``likely_samples``). ``*_nearest`` compares what is read from the nearest film itself with its
+    truth, which is the predictor's own error. ``*_base`` compares the training patients' median age, or majority sex,
+    with the same truths. One film of each patient takes part.
 
-    images [R, C, H, W] of the attack. One film per patient.
-    ``p`` of ``*_reconstruction``: the excess over the control against labels permuted over patients.
-    n: the smaller of reconstructions and distinct patients nearest to them, so that no published figure is about
-    fewer than 10 people. An indicator below ``SMALL`` reconstructions, or where nobody knows whether the predictor
-    has seen T or H; unmeasured where it has, because it would favour that side.
+    ``low`` and ``high`` minus ``control`` bound the excess over the control: they are the hull of the interval from
+    permuting patients (who share neighbours) and of the bootstrap over reconstructions. ``p`` of ``*_reconstruction``
+    holds that excess against labels permuted over patients. ``n`` is the number of reconstructions, or of distinct
+    patients nearest to them where that is smaller, so that no published figure is about fewer than 10 people.
+
+    Figures are indicators below ``SMALL`` reconstructions, or where nobody knows whether the predictor has seen the
+    cohorts. They are unmeasured where it has, because it would favour that side.
     """
     films, is_member = comparison.images, comparison.is_member
     card = None if predictors is None else predictors.card

@@ -32,7 +32,7 @@ FEWEST = 20
 
 
 def pixel_entropy(images: Tensor) -> float:
-    """Shannon entropy in bits (0 to 8) of the 256-bin grey-level histogram pooled over images in [0, 1]."""
+    """Shannon entropy, 0 to 8 bits, of the 256-bin grey-level histogram of all images [N, C, H, W] in [0, 1]."""
     counts = torch.zeros(256, dtype=torch.int64)
     for part in torch.split(images.detach(), 256):
         levels = (part.cpu().clamp(0, 1) * 255).round().to(torch.int64).flatten()
@@ -60,7 +60,7 @@ class Components:
         return cls(side, base.mean(dim=0), *principal(base - base.mean(dim=0)), count=len(base))
 
     def scores(self, images: Tensor, keep: int) -> Tensor:
-        """[N, keep]"""
+        """[N, keep] scores of images [N, C, H, W] on the first ``keep`` components."""
         return (resized(images, self.side).flatten(1) - self.mean) @ self.axes[:keep].T
 
 
@@ -108,8 +108,8 @@ def distribution(
     """Entropy, kurtosis and distances of the untuned samples, the tuned ones and the reference films.
 
     Each tensor is [n, C, H, W] in [0, 1]. ``prior_images`` define the feature space. Distances use equal numbers on
-    both sides; their control is the floor: two halves of one set, the reference films where given, the untuned samples
-    otherwise, at the number of images a half has.
+    both sides. Their control is the smallest distance that can be expected: that between two halves of one set (the
+    reference films where they are given, else the untuned samples), at the number of images a half has.
     """
     sets: dict[str, Tensor | None] = {"prior": prior_samples, "tuned": tuned, "reference": reference}
     given = {name: images for name, images in sets.items() if images is not None and images.shape[0] >= FEWEST}

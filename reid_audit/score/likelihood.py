@@ -103,7 +103,7 @@ def likely_samples(
     the nearest of m hold-out patients, m = min(n_T, n_H), averaged in closed form over all subsets of the larger side.
     One film per patient. ``low`` and ``high`` minus ``control`` bound the excess (permutation interval, inverted).
 
-    ``made`` by the attack on the target; ``control`` without the weights.
+    The attack on the target made ``made``; ``control`` was made without the weights.
     """
     images, films, space = made.images, comparison.images, comparison.space
     indices = likely_indices(images, made.energies, control.energies)[:SHOWN]

@@ -1,7 +1,7 @@
 """Do reconstructions single out training patients among hold-out patients?
 
-Four tests, in the words of the reports: ``linkage_p`` (T1), ``reidentified_patients`` (T2), ``single_hit`` (T3) and
-``linkage_tpr_at_1pct_fpr`` (T4); each has its page in docs/metrics.
+There are four tests, named as in the reports: ``linkage_p`` (T1), ``reidentified_patients`` (T2), ``single_hit`` (T3)
+and ``linkage_tpr_at_1pct_fpr`` (T4); each has its page in docs/metrics.
 """
 
 from __future__ import annotations
@@ -93,10 +93,10 @@ def link(
 ) -> LinkageOutcome:
     """Test whether training patients match the frozen reconstructions better than hold-out patients.
 
-    scores: [R, N] match scores of R reconstructions with N pooled films (larger is more alike); second: the same from
-    the second scorer, for ``single_hit``. level: false-discovery rate.
-    draws: bootstrap draws of the intervals.
-    Raises CohortError where a patient is on both sides.
+    ``scores`` [R, N] are the match scores of R reconstructions with N pooled films (larger is more alike), and
+    ``second`` those of the second scorer, which ``single_hit`` asks too. ``level`` is the false-discovery rate of
+    ``reidentified_patients``, ``draws`` the number of bootstrap draws of the intervals. Raises CohortError where a
+    patient is on both sides.
     """
     scores = np.asarray(scores, dtype=np.float64)
     people = pool(owners, scores, rng)

@@ -89,7 +89,7 @@ class Pool:
         return np.asarray(np.maximum.reduceat(scores[..., self.films], self.starts, axis=-1))
 
     def levelled(self, values: Floats) -> Floats:
-        """[P] values with each film class shifted and scaled to one pooled median and quartile range (label-free)."""
+        """[P] values with each film class brought to the pooled median and quartile range, blind to membership."""
         result = np.empty(values.shape, dtype=np.float64)
         for label in np.unique(self.classes):
             here = self.classes == label

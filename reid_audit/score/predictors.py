@@ -1,4 +1,4 @@
-"""Age and sex read from one image: ridge regression on fixed wavelet features. No downloaded network."""
+"""Age and sex read from one image by ridge regression on fixed wavelet features, without a downloaded network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Copies = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearModel:
-    """weights * features + intercept, kept within the range seen in fitting."""
+    """Predicts weights * features + intercept, kept within the range seen in fitting."""
 
     weights: Floats
     """[F]"""
@@ -67,19 +67,19 @@ class Predictors:
     """The films it was fitted on, where they are known."""
 
     def read(self, images: Tensor) -> tuple[Floats | None, Floats | None]:
-        """[N, C, H, W] in [0, 1], of any side -> age in years and score of M, [N] each."""
+        """Age in years and score of M, [N] each, of images [N, C, H, W] in [0, 1] of any side; None without a model."""
         seen = (features(images, self.card.side) - self.centre) / self.spread
         return tuple(None if model is None else model.predict(seen) for model in (self.age, self.sex))  # type: ignore[return-value]
 
 
 def features(images: Tensor, side: int) -> Floats:
-    """[N, C, H, W] in [0, 1] -> [N, F] local means of Gabor moduli at ``side`` (imaging/features.py)."""
+    """[N, F] local means of Gabor moduli, at ``side``, of images [N, C, H, W] in [0, 1] (imaging/features.py)."""
     parts = [wavelet_moduli(resized(part, side)).double().numpy() for part in torch.split(images, BATCH)]
     return np.concatenate(parts) if parts else np.zeros((0, feature_count(side)))
 
 
 def feature_count(side: int) -> int:
-    """F at ``side``."""
+    """How many features an image has at ``side``."""
     return wavelet_moduli(torch.zeros(1, 1, side, side)).shape[1]
 
 
@@ -126,7 +126,7 @@ def fit_predictors(
 
 
 def degraded(films: Tensor, generator: torch.Generator) -> list[Tensor]:
-    """``films`` [N, C, S, S]; mirrored; softened to half the side; mirrored and noisy."""
+    """Four versions of ``films`` [N, C, S, S]: as they are, mirrored, softened to half the side, mirrored and noisy."""
     mirrored, side = films.flip(-1), films.shape[-1]
     soft = resized(resized(films, max(8, side // 2)), side)
     noisy = (mirrored + NOISE * torch.randn(films.shape, generator=generator)).clamp(0, 1)

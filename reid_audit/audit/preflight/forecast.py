@@ -33,9 +33,9 @@ TRAINING = 1.5
 EPOCHS = 0.5
 """Share of the epochs allowed that the training of a reference model is thought to take."""
 RUNTIME_BYTES = 700 * 2**20
-"""What torch and the libraries around it hold."""
+"""Bytes of memory that torch and the libraries around it hold."""
 REPORT_BYTES = 64 * 2**20
-"""Reports and the evidence page."""
+"""Bytes of disk for reports and the evidence page."""
 KEPT = 8
 """Images of full size that are kept for each particle: attack, negative control, power control."""
 FLOAT = 4
@@ -47,7 +47,7 @@ class Speed:
 
     forward: float
     gradient: float
-    """Forward pass and gradient with respect to the image."""
+    """Seconds of a forward pass and of the gradient with respect to the image."""
     activations: int
     """Bytes kept for the gradient of one image."""
     cubic: float
@@ -56,7 +56,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much there is to read and to compare."""
+    """How many films and patients there are to read and to compare."""
 
     films: int
     """Training and hold-out films."""
@@ -136,7 +136,7 @@ def _references(speed: Speed, policy: Policy, load: Load) -> float:
 
 
 def _metric(target: Target, speed: Speed) -> float:
-    """The metric of the stored statistics: a pass over the prior's images, and a decomposition a layer."""
+    """Seconds to measure the metric: a pass over the prior's images, and a decomposition for each layer."""
     layers = [2 * layer.num_features for _, layer in statistics_layers(target.module)]
     if not layers:
         return 0.0

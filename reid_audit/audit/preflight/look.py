@@ -28,7 +28,7 @@ from reid_audit.prior.pggan import PgganPrior
 from reid_audit.records import ArchMatch
 
 SHARE = 0.06
-"""Of the time left, for decoding films of one side."""
+"""Share of the time left that decoding the films of one side may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +161,14 @@ def of_prior_file(request: AuditRequest) -> tuple[bool, tuple[AuditError, ...]]:
 
 
 def topic_of(error: AuditError) -> Topic:
-    """What a refusal is about."""
+    """The topic under which the preflight shows a refusal."""
     return "prior" if isinstance(error, PriorError) else "network"
 
 
 def in_the_way(
     request: AuditRequest, shared: Mapping[tuple[Role, Role], Shared], origin: bool, match: ArchMatch | None
 ) -> Iterator[Hindrance]:
-    """What prior and network leave of a PASS."""
+    """What the prior and the network have against a PASS."""
     wanted = request.policy.controls
     for first, second in shared:
         if second == "prior" and wanted.prior_disjoint:
@@ -205,7 +205,7 @@ def load_of(surveys: Mapping[Role, CohortSurvey], per_film: float) -> Load:
 
 
 def of_policy(within: Reach) -> Iterator[Finding]:
-    """What keeps the policy from a verdict."""
+    """Findings on what keeps the policy from a verdict."""
     for found in within.hindrances:
         chance = "PASS depends on luck" if found.by_luck else "PASS is out of reach"
         lead = chance if within.verdict_possible else "only INCONCLUSIVE is possible"
@@ -213,7 +213,7 @@ def of_policy(within: Reach) -> Iterator[Finding]:
 
 
 def of_cost(cost: Cost, request: AuditRequest) -> Iterator[Finding]:
-    """What the machine has too little of."""
+    """Findings on time, memory or disk that the machine has too little of."""
     if cost.disk_free is not None and cost.disk_free < cost.disk_bytes:
         text = f"about {size(cost.disk_bytes)} are written below --out, {size(cost.disk_free)} are free"
         yield Finding(kind="fault", topic="disk", text=text, remedy="make room, or give another --out")

@@ -1,4 +1,4 @@
-"""Every score family a network offers, of given images; larger is more member-like."""
+"""All membership scores that a network offers for given images; a larger score is more member-like."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from reid_audit.score.membership.stationarity import stationarity
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MembershipScores:
-    """What the weights say of given images."""
+    """The membership scores of N given images, and how they came about."""
 
     scores: dict[str, Floats]
-    """Score families, [N] each, larger is more member-like."""
+    """Name of the score family -> [N] scores; larger is more member-like."""
     explaining: float | None = None
     """How many images, effectively, share the explanation of the stored statistics; None without BatchNorm."""
     count: int = 0

@@ -1,4 +1,4 @@
-"""Membership inference: how well the weights tell training patients from hold-out patients, images in hand.
+"""Membership inference: given their images, how well the weights tell training patients from hold-out patients.
 
 The figures are those of the field: the area under the ROC curve, and the true-positive rate at 1 % false positives
 (Carlini et al., Membership Inference Attacks From First Principles, IEEE S&P 2022), both over patients.
