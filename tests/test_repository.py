@@ -64,6 +64,15 @@ def test_coverage_has_a_floor() -> None:
     assert PROJECT["tool"]["coverage"]["report"]["fail_under"] >= 80
 
 
+def test_the_changelog_says_each_kind_of_change_once_for_a_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for version in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        kinds = re.findall(r"^### (.+)$", version, flags=re.MULTILINE)
+        assert kinds
+        assert len(set(kinds)) == len(kinds), version.partition("\n")[0]
+        assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
 @pytest.mark.parametrize("path", ["fault.yml", "network.yml"])
 def test_issue_forms_are_forms(path: str) -> None:
     form = read(f".github/ISSUE_TEMPLATE/{path}")
