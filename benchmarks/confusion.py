@@ -22,6 +22,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from benchmarks.lab.command import carry_out, run_and_table
 from benchmarks.lab.data import SPEC, accuracy
 from benchmarks.lab.pages import Row, markdown, publish
 from benchmarks.lab.rows import rows_of
@@ -151,20 +152,10 @@ def write(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/confusion.jsonl"))
-    commands = parser.add_subparsers(required=True)
-    running = commands.add_parser("run")
-    running.add_argument("--data", type=Path, required=True)
+    parser, running = run_and_table(__doc__, "confusion.jsonl", run, write)
     running.add_argument("--steps", type=int, default=300)
     running.add_argument("--only", nargs="+", default=[""], metavar="TARGET-PREFIX")
-    running.set_defaults(action=run)
-    writing = commands.add_parser("table")
-    writing.add_argument("--doc", type=Path)
-    writing.set_defaults(action=write)
-    options = parser.parse_args()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.action(options)
+    carry_out(parser)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 from benchmarks.lab.attacks import task_of
+from benchmarks.lab.command import carry_out, run_and_table
 from benchmarks.lab.flops import Flops
 from benchmarks.lab.pages import Row, publish
 from benchmarks.lab.rows import budget_of, measured, rows_of
@@ -225,28 +226,18 @@ def write(options: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line; ``action`` is what it asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/power.jsonl"))
-    commands = parser.add_subparsers(required=True)
-    running = commands.add_parser("run")
-    running.add_argument("--data", type=Path, required=True)
+    parser, running = run_and_table(__doc__, "power.jsonl", run, write)
     running.add_argument("--grid", choices=sorted(GRIDS), default="core")
     running.add_argument("--steps", type=int, default=Budget().steps)
     running.add_argument("--particles", type=int, nargs="+", default=list(Budget().particles))
     running.add_argument("--only", nargs="+", default=[""], metavar="TARGET-PREFIX")
     running.add_argument("--methods", nargs="+", choices=sorted(NAMES))
     running.add_argument("--device", default="cpu")
-    running.set_defaults(action=run)
-    writing = commands.add_parser("table")
-    writing.add_argument("--doc", type=Path)
-    writing.set_defaults(action=write)
     return parser
 
 
 def main() -> None:
-    options = parser().parse_args()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.action(options)
+    carry_out(parser())
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.lab.command import carry_out, run_and_table
 from benchmarks.lab.pages import Row, publish
 from benchmarks.lab.rows import rows_of
 from benchmarks.lab.traps import ARCHITECTURES, WITHOUT_STATISTICS, FilmSet, Trap, images_of, library, trained
@@ -225,21 +226,11 @@ def write(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/preprocessing.jsonl"))
-    commands = parser.add_subparsers(required=True)
-    running = commands.add_parser("run")
-    running.add_argument("--data", type=Path, required=True)
+    parser, running = run_and_table(__doc__, "preprocessing.jsonl", run, write)
     running.add_argument("--device", default="cpu")
     running.add_argument("--workers", type=int, default=1)
     running.add_argument("--only", nargs="+", default=[""], metavar="TRAP-PREFIX", help=", ".join(ARCHITECTURES))
-    running.set_defaults(action=run)
-    writing = commands.add_parser("table")
-    writing.add_argument("--doc", type=Path)
-    writing.set_defaults(action=write)
-    options = parser.parse_args()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.action(options)
+    carry_out(parser)
 
 
 if __name__ == "__main__":

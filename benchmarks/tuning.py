@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmarks.lab.attacks import task_of
+from benchmarks.lab.command import carry_out, run_and_table
 from benchmarks.lab.data import SPEC, few, sex_labels
 from benchmarks.lab.pages import publish
 from benchmarks.lab.rows import budget_of, measured, rows_of
@@ -242,11 +243,7 @@ def write(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/tuning.jsonl"))
-    commands = parser.add_subparsers(required=True)
-    running = commands.add_parser("run")
-    running.add_argument("--data", type=Path, required=True)
+    parser, running = run_and_table(__doc__, "tuning.jsonl", run, write)
     running.add_argument("--sides", type=int, nargs="+", default=[32, 64])
     running.add_argument("--seeds", type=int, nargs="+", default=[0])
     running.add_argument("--members", type=int, default=16)
@@ -254,13 +251,7 @@ def main() -> None:
     running.add_argument("--particles", type=int, nargs="+", default=[16, 32])
     running.add_argument("--only", nargs="+", choices=sorted(VARIANTS | HEAD_VARIANTS))
     running.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="resnet18")
-    running.set_defaults(action=run)
-    writing = commands.add_parser("table")
-    writing.add_argument("--doc", type=Path)
-    writing.set_defaults(action=write)
-    options = parser.parse_args()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.action(options)
+    carry_out(parser)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,42 +23,18 @@ from PIL import Image
 from scipy import ndimage, stats
 from torch import Tensor
 
+from benchmarks.lab.draws import Drawn, People
 from reid_audit.judge import Case, judge
 from reid_audit.records import Measured, Measurement, Metric, Outcome, Policy, find
 from reid_audit.score.calibration import holdout_needed, tpr_estimate
-from reid_audit.score.comparison import Comparison
 from reid_audit.score.likelihood import likely_samples
 from reid_audit.score.linkage import LinkageOutcome, linkage
 from reid_audit.score.membership.inference import membership
 from reid_audit.score.needs import clean_chance, needs, smallest
-from reid_audit.score.patients import Owners
 from reid_audit.score.similarity import MatchSpace, fit_match_space, match_scores
 
 SIDE = 16
 RECONSTRUCTIONS = 24
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Cohorts:
-    """Pooled films of one draw."""
-
-    films: Tensor
-    patients: NDArray[np.str_]
-    is_member: NDArray[np.bool_]
-
-    @property
-    def owners(self) -> Owners:
-        return Owners(self.patients, self.is_member)
-
-    def beside(self, space: MatchSpace) -> Comparison:
-        return Comparison.unlabelled(self.films, self.owners, space)
-
-
-class Drawn(NamedTuple):
-    """Reconstructions and their energies."""
-
-    images: Tensor
-    energies: Tensor
 
 
 class Source(Protocol):
@@ -66,7 +42,7 @@ class Source(Protocol):
 
     space: MatchSpace
 
-    def people(self, members: int, others: int, rng: np.random.Generator) -> Cohorts: ...
+    def people(self, members: int, others: int, rng: np.random.Generator) -> People: ...
 
     def images(self, n: int, rng: np.random.Generator) -> Tensor: ...
 
@@ -83,11 +59,11 @@ class Synthetic:
     def __init__(self) -> None:
         self.space = fit_match_space(smooth(400, np.random.default_rng(0)), components=64)
 
-    def people(self, members: int, others: int, rng: np.random.Generator) -> Cohorts:
+    def people(self, members: int, others: int, rng: np.random.Generator) -> People:
         counts = np.r_[rng.integers(1, 5, members), rng.integers(1, 3, others)]
         owner = np.repeat(np.arange(members + others), counts)
         films = 0.7 * smooth(members + others, rng)[torch.from_numpy(owner)] + 0.3 * smooth(owner.size, rng)
-        return Cohorts(films, owner.astype(np.str_), owner < members)
+        return People(films, owner.astype(np.str_), owner < members)
 
     def images(self, n: int, rng: np.random.Generator) -> Tensor:
         return smooth(n, rng)
@@ -110,11 +86,11 @@ class RealFilms:
         self._films = films[torch.from_numpy(split != "prior")]
         self._patients = np.array([row["patient_id"] for row in rows])[split != "prior"]
 
-    def people(self, members: int, others: int, rng: np.random.Generator) -> Cohorts:
+    def people(self, members: int, others: int, rng: np.random.Generator) -> People:
         drawn = rng.permutation(np.unique(self._patients))[: members + others]
         keep = np.flatnonzero(np.isin(self._patients, drawn))
         patients = self._patients[keep]
-        return Cohorts(self._films[torch.from_numpy(keep)], patients, np.isin(patients, drawn[:members]))
+        return People(self._films[torch.from_numpy(keep)], patients, np.isin(patients, drawn[:members]))
 
     def images(self, n: int, rng: np.random.Generator) -> Tensor:
         latents = torch.from_numpy(rng.standard_normal((n, self._axes.shape[0]), dtype=np.float32))
@@ -129,13 +105,13 @@ def _film(folder: Path, name: str, side: int) -> Tensor:
 
 
 def scored(
-    source: Source, cohorts: Cohorts, images: Tensor, rng: np.random.Generator, permutations: int
+    source: Source, cohorts: People, images: Tensor, rng: np.random.Generator, permutations: int
 ) -> LinkageOutcome:
     """One pass through both scorers and every linkage test."""
     return linkage(cohorts.beside(source.space), images, rng, permutations=permutations, draws=100, shift=1)
 
 
-def naive_p(source: Source, cohorts: Cohorts, images: Tensor) -> float:
+def naive_p(source: Source, cohorts: People, images: Tensor) -> float:
     """The rule to avoid: every reconstruction an independent coin, heads if its nearest film is a training film."""
     nearest = match_scores(source.space, images, cohorts.films).argmax(dim=1).numpy()
     hits = int(cohorts.is_member[nearest].sum())
@@ -176,7 +152,7 @@ def null_draws(source: Source, draws: int, seed: int, members: int, others: int)
     return tally
 
 
-def _rest(source: Source, cohorts: Cohorts, images: Tensor, rng: np.random.Generator) -> tuple[Measurement, ...]:
+def _rest(source: Source, cohorts: People, images: Tensor, rng: np.random.Generator) -> tuple[Measurement, ...]:
     """Likely samples of an optimiser that lowers its energy, membership scores that know nothing, controls met."""
     n = cohorts.patients.size
     made, control = (Drawn(images, torch.full((len(images),), energy)) for energy in (-1.0, 0.0))

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from reid_audit.score.comparison import Comparison
-from reid_audit.score.patients import Owners
-from reid_audit.score.similarity import MatchSpace
+from benchmarks.lab.draws import People
 
 SIDE = 16
 
@@ -22,29 +16,6 @@ def smooth_images(n: int, rng: np.random.Generator, side: int = SIDE) -> Tensor:
     """[n, 1, side, side] draws from one Gaussian prior, in [0, 1]."""
     noise = ndimage.gaussian_filter(rng.standard_normal((n, 1, side, side)), (0, 0, 1.5, 1.5), mode="wrap")
     return torch.from_numpy(np.clip(0.5 + 0.9 * noise, 0, 1).astype(np.float32))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class People:
-    """Pooled films of both sides."""
-
-    films: Tensor
-    patients: NDArray[np.str_]
-    is_member: NDArray[np.bool_]
-
-    @property
-    def owners(self) -> Owners:
-        return Owners(self.patients, self.is_member)
-
-    def beside(self, space: MatchSpace) -> Comparison:
-        return Comparison.unlabelled(self.films, self.owners, space)
-
-
-class Drawn(NamedTuple):
-    """Images and their energies."""
-
-    images: Tensor
-    energies: Tensor
 
 
 def people(

@@ -7,8 +7,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from phantom_cohorts import Drawn, people, smooth_images
+from phantom_cohorts import people, smooth_images
 
+from benchmarks.lab.draws import Drawn
 from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
 from reid_audit.score.likelihood import (
     LIKELY,

@@ -7,9 +7,10 @@ import time
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from phantom_cohorts import People, people, smooth_images
+from phantom_cohorts import people, smooth_images
 from scipy import stats
 
+from benchmarks.lab.draws import People
 from reid_audit.errors import CohortError
 from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
 from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, link, linkage, negative_control
