@@ -28,7 +28,7 @@ from benchmarks.lab.pages import Row, markdown, publish
 from benchmarks.lab.rows import rows_of
 from benchmarks.lab.targets import Bench, Target, base_of, weights_of
 from reid_audit.arch.identify import identify
-from reid_audit.audit import AuditRequest, Films, PriorFilms, run_audit
+from reid_audit.audit import AuditRequest, Environment, Films, PriorFilms, run_audit
 from reid_audit.policy import policy_sha256
 from reid_audit.records import Budget, Measured, Metric, Policy, PreprocessPolicy, find
 
@@ -73,7 +73,7 @@ def audited(target: Target, path: Path, base: Path | None, bench: Bench, steps: 
         prior=lambda _: PriorFilms(bench.prior, declared="NIH ChestX-ray14, split prior"),
     )
     began = time.process_time()
-    result = run_audit(request, films, now=datetime.now(UTC), clock=time.monotonic).result
+    result = run_audit(request, films, Environment(datetime.now(UTC), time.monotonic)).result
     row: dict[str, Any] = {
         "target": target.name,
         "architecture": target.architecture,

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks import power, step
 from benchmarks.lab.rows import rows_of
-from reid_audit.audit import AuditRequest, run_audit
+from reid_audit.audit import AuditRequest, Environment, run_audit
 from reid_audit.cli.demo import EXPECTED, POLICY, films_of
 from reid_audit.demo.targets import demo_case
 from reid_audit.policy import policy_sha256
@@ -58,7 +58,7 @@ def demo_verdicts(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
             checkpoint=case.checkpoint, policy=policy, policy_sha256=policy_sha256(policy), device=options.device
         )
         began = time.monotonic()
-        audited = run_audit(request, films_of(case), now=datetime.now(UTC), clock=time.monotonic)
+        audited = run_audit(request, films_of(case), Environment(datetime.now(UTC), time.monotonic))
         code = audited.result.verdict.exit_code
         found[name] = {"exit_code": code, "expected": expected, "seconds": time.monotonic() - began}
     return found

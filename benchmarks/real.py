@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from benchmarks.lab.data import SPEC, accuracy, few, sex_labels, splits
 from benchmarks.lab.pages import Row, publish
 from benchmarks.lab.training import overfit, regular
-from reid_audit.audit import AuditedFile, AuditRequest, Films, PriorFilms, audit_file
+from reid_audit.audit import AuditedFile, AuditRequest, Environment, Films, PriorFilms, audit_file
 from reid_audit.cli.check import deliver
 from reid_audit.cohort import Cohort
 from reid_audit.console import ConsoleObserver, console_for, show_result
@@ -60,7 +60,7 @@ def audit(checkpoint: Path, reference: Cohort, holdout: Cohort, prior: Cohort, o
     )
     console = console_for(quiet=False)
     with ConsoleObserver(console) as observer:
-        found = audit_file(request, films, now=datetime.now(UTC), clock=time.monotonic, observer=observer)
+        found = audit_file(request, films, Environment(datetime.now(UTC), time.monotonic, observer=observer))
     deliver(found, out, FORMATS)
     show_result(console, found.result)
     return found

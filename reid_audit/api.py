@@ -28,7 +28,7 @@ from torch import nn
 
 from reid_audit.arch.beside import config_beside
 from reid_audit.arch.networks import Network, find_networks
-from reid_audit.audit import AuditRequest, ControlCache, audit_file
+from reid_audit.audit import AuditRequest, ControlCache, Environment, audit_file
 from reid_audit.audit.preflight import Preflight, look_ahead
 from reid_audit.checkpoint import load_checkpoint, screen
 from reid_audit.cli.ahead import counted, no_verdict, refusal
@@ -116,9 +116,7 @@ def check(
         runs = Path(place) / "runs" if out is None else Path(out)
         films = counted(films, _ahead(request, asked, seen.sha256, runs, told))
         with begun(runs, datetime.now(UTC), seen.sha256) as folder:
-            audited = audit_file(
-                request,
-                films,
+            environment = Environment(
                 now=datetime.now(UTC),
                 clock=time.monotonic,
                 began=began,
@@ -126,6 +124,7 @@ def check(
                 store=RunStore(folder / ATTACK_RUNS),
                 cache=ControlCache(asked.cache),
             )
+            audited = audit_file(request, films, environment)
             deliver(audited, folder)
             finish(folder)
     return audited.result

@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset
 
 import reid_audit
 from reid_audit.api import Options
-from reid_audit.cohort import load_cohort
+from reid_audit.cohort import Frame, Source, load_cohort
 from reid_audit.cohort.memory import Images, write_source
 from reid_audit.errors import AuditError, CheckpointError, CohortError, PolicyError
 from reid_audit.observer import Event, StageStarted
@@ -117,7 +117,7 @@ def test_what_the_command_refuses_is_raised_before_the_attack(here: Path, networ
 
 
 def loaded(source: Path) -> Any:
-    return load_cohort(source, role="reference", spec=PreprocessSpec(side=SIDE), side=SIDE, label=None)
+    return load_cohort(Source(source), Frame(PreprocessSpec(side=SIDE), SIDE), "reference")
 
 
 def test_columns_reach_the_cohort(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_columns_reach_the_cohort(tmp_path: Path) -> None:
         labels=torch.eye(3)[0].tolist(),
     )
     source = write_source(given, tmp_path / "given")
-    found = load_cohort(source, role="reference", spec=PreprocessSpec(side=SIDE), side=SIDE, label="label")
+    found = load_cohort(Source(source, label="label"), Frame(PreprocessSpec(side=SIDE), SIDE), "reference")
     assert sorted(found.patients.tolist()) == ["a", "a", "b"]
     assert sorted(found.sexes.tolist()) == ["", "F", "F"]
     assert np.nansum(found.ages) == 120

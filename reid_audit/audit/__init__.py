@@ -1,5 +1,6 @@
 """The one place that knows the order of the stages."""
 
+from reid_audit.audit.environment import Environment
 from reid_audit.audit.file import AuditedFile, audit_file
 from reid_audit.audit.power_control import ControlCache
 from reid_audit.audit.request import AuditRequest, Films, PriorFilms
@@ -10,6 +11,7 @@ __all__ = [
     "Audited",
     "AuditedFile",
     "ControlCache",
+    "Environment",
     "Films",
     "PriorFilms",
     "audit_file",

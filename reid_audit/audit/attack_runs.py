@@ -11,6 +11,7 @@ import torch
 from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
 from reid_audit.attack.methods import METHODS
 from reid_audit.attack.uninformed import uninformed
+from reid_audit.audit.request import AttackChoice
 from reid_audit.budget import Meter
 from reid_audit.observer import Event, Noted, Observer
 from reid_audit.records import AttackRun
@@ -24,7 +25,7 @@ NEGATIVE_SIZE = 4
 class RunContext:
     """What every attack run needs beside its task: randomness, who is told, and where it is kept."""
 
-    seed: int
+    attack: AttackChoice
     observer: Observer
     store: RunStore
     inputs: str
@@ -56,11 +57,9 @@ def numpy_for(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng(list(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()))
 
 
-def attack_target(
-    task: AttackTask, method: str, meter: Meter, context: RunContext, *, name: str = "target"
-) -> Reconstruction:
+def attack_target(task: AttackTask, meter: Meter, context: RunContext, *, name: str = "target") -> Reconstruction:
     """Run (or resume) an attack. The start is the same in every run, only the weights differ."""
-    return _stored(METHODS[method], task, meter, context, name, purpose="attack")
+    return _stored(METHODS[context.attack.method], task, meter, context, name, purpose="attack")
 
 
 def attack_nothing(task: AttackTask, meter: Meter, context: RunContext) -> Reconstruction:
@@ -81,7 +80,7 @@ def _stored(
         context.observer.notice(Noted(f"{name.replace('_', ' ')}: no earlier run finished it from the same inputs"))
     device = task.space.mean.device
     watching = RunObserver(name, context.observer)
-    made = attack(task, generator=generator_for(context.seed, purpose, device), meter=meter, observer=watching)
+    made = attack(task, generator=generator_for(context.attack.seed, purpose, device), meter=meter, observer=watching)
     context.store.save(name, context.inputs, *made.to_state())
     return made
 

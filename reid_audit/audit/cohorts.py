@@ -14,7 +14,7 @@ from reid_audit.artefacts.provenance import Origin, Overlap, check_overlap
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.attack_runs import generator_for, numpy_for
 from reid_audit.audit.canary import with_canaries
-from reid_audit.audit.request import AuditRequest, Films
+from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, Pace
 from reid_audit.cohort import Cohort, Frame, require_disjoint
 from reid_audit.records import Reduced
@@ -170,13 +170,12 @@ READING = 0.6
 """Share of the time for scoring that reading both sides may take."""
 
 
-def open_cohorts(films: Films, frame: Frame, request: AuditRequest) -> OpenedCohorts:
-    """Open both cohorts. Raises CohortError where they share a patient."""
+def open_cohorts(films: Films, frame: Frame, canaries: int, seed: int) -> OpenedCohorts:
+    """Open both cohorts and choose so many ``canaries``. Raises CohortError where they share a patient."""
     meter = frame.meter or Meter(None, None)
     reference = films.reference(replace(frame, meter=meter.share(READING / 2))) if films.reference else None
     holdout = films.holdout(replace(frame, meter=meter.share(READING / 2))) if films.holdout else None
     if reference is not None and holdout is not None:
         require_disjoint(reference, holdout)
-    count = request.policy.controls.canaries
-    canaries = None if holdout is None else Canaries.choose(holdout, count, request.seed)
-    return OpenedCohorts(reference, holdout, canaries)
+    chosen = None if holdout is None else Canaries.choose(holdout, canaries, seed)
+    return OpenedCohorts(reference, holdout, chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
@@ -52,6 +52,21 @@ def linked(comparison: Comparison, images: Tensor, *, seed: int, level: float) -
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """What every comparison of an audit is made with."""
+
+    seed: int
+    level: float
+    """False-discovery rate and significance level of the linkage tests."""
+    allowed: Allowance = field(default_factory=unlimited)
+    """The time that comparisons have."""
+    predictors: Callable[[], Predictors | None] = lambda: None
+    """What reads age and sex."""
+    beside: Beside | None = None
+    """Reference models for the films compared."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """Measurements of the main comparison, and the restricted outcomes behind them."""
 
@@ -73,31 +88,26 @@ def compare(
     prior_films: Tensor,
     made: Reconstruction,
     control: Reconstruction,
-    *,
-    seed: int,
-    level: float,
-    predictors: Callable[[], Predictors | None] = lambda: None,
-    allowed: Allowance | None = None,
-    beside: Beside | None = None,
+    terms: Terms,
 ) -> Found:
     """Everything that compares frozen reconstructions, or the weights, with films of both sides.
 
     What a PASS needs comes first; what there is no time for is unmeasured.
     """
-    allowed, films = allowed or unlimited(), len(comparison.images)
+    seed, allowed, films = terms.seed, terms.allowed, len(comparison.images)
 
     def linked_in_time(images: Tensor) -> LinkageOutcome:
-        make = partial(linked, comparison, images, seed=seed, level=level)
+        make = partial(linked, comparison, images, seed=seed, level=terms.level)
         return allowed.in_time("linkage", films, make, LinkageOutcome(late(*LINKAGE)))
 
     first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
     checks = fitness(comparison, prior_films, seed, allowed)
-    recognised = recognition(task, comparison, allowed.before(OPTIONAL, films), seed, beside, level=level)
+    recognised = recognition(task, comparison, allowed.before(OPTIONAL, films), seed, terms.beside, level=terms.level)
     likely = LikelyOutcome(late(*LIKELY), np.zeros(0, np.int64), np.zeros(0, np.int64))
     if len(made.images):
         resembled = partial(likely_samples, comparison, made, control, numpy_for(seed, "likely"))
         likely = allowed.in_time("likely samples", films, resembled, likely)
-    read, shown = readings(predictors, comparison, made, likely, seed=seed, allowed=allowed)
+    read, shown = readings(comparison, made, likely, terms)
     measured = (first.measurements, likely.measurements, recognised.measurements, shown.measurements)
     return Found(
         measurements=(*chain.from_iterable(measured), negative_control(null), *checks),
@@ -132,13 +142,7 @@ def fitness(
 
 
 def readings(
-    predictors: Callable[[], Predictors | None],
-    comparison: Comparison,
-    made: Reconstruction,
-    likely: LikelyOutcome,
-    *,
-    seed: int,
-    allowed: Allowance,
+    comparison: Comparison, made: Reconstruction, likely: LikelyOutcome, terms: Terms
 ) -> tuple[NDArray[np.int64], DemographicOutcome]:
     """Age and sex of the likely samples, or of all reconstructions where there are none; their rows come first."""
     rows = likely.indices if likely.indices.size else np.arange(len(made.images))
@@ -148,9 +152,9 @@ def readings(
 
     def read() -> DemographicOutcome:
         images = made.images[torch.from_numpy(rows)]
-        return demographics(comparison, images, predictors(), numpy_for(seed, "demographics"))
+        return demographics(comparison, images, terms.predictors(), numpy_for(terms.seed, "demographics"))
 
-    return rows, allowed.in_time("age and sex", len(comparison.images), read, late_outcome)
+    return rows, terms.allowed.in_time("age and sex", len(comparison.images), read, late_outcome)
 
 
 def linked_canaries(planted: Comparison, made: Reconstruction, *, seed: int, level: float) -> Measurement:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TypeVar
 
 from reid_audit.arch.networks import Network
+from reid_audit.audit.environment import Environment
 from reid_audit.audit.networks import alone, asked_of, networks_of, record_of
-from reid_audit.audit.power_control import ControlCache
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.run import Audited, run_audit
-from reid_audit.budget import Clock, Meter, start
+from reid_audit.budget import Meter, start
 from reid_audit.checkpoint import Checkpoint
 from reid_audit.cohort import Frame
 from reid_audit.errors import ArchitectureError, AuditError, CohortError
 from reid_audit.judge import united
-from reid_audit.observer import Noted, Observer, SilentObserver
+from reid_audit.observer import Noted
 from reid_audit.records import AuditResult, NetworkRecord
 from reid_audit.report.evidence import Evidence
 from reid_audit.store import RunStore
@@ -45,34 +44,18 @@ class Bench:
 
     request: AuditRequest
     films: Films
-    now: datetime
-    clock: Clock
-    observer: Observer
-    store: RunStore
-    cache: ControlCache
+    environment: Environment
 
 
-def audit_file(
-    request: AuditRequest,
-    films: Films,
-    *,
-    now: datetime,
-    clock: Clock,
-    began: float | None = None,
-    observer: Observer | None = None,
-    store: RunStore | None = None,
-    cache: ControlCache | None = None,
-) -> AuditedFile:
+def audit_file(request: AuditRequest, films: Films, environment: Environment) -> AuditedFile:
     """Audit every network of a checkpoint. Raises AuditError where no verdict can exist.
 
     Networks share the time: each gets an equal part of what is left when its turn comes, and its attack makes do with
     that. A network that is not known, that cannot be audited, or whose turn does not come is named, and the file does
-    not PASS. began: reading of ``clock`` from which on the budget counts; now, without.
+    not PASS.
     """
-    meter = start(request.policy.budget, clock, began=began)
-    bench = Bench(
-        request, kept(films), now, clock, observer or SilentObserver(), store or RunStore(), cache or ControlCache()
-    )
+    meter = start(request.policy.budget, environment.clock, began=environment.began)
+    bench = Bench(request, kept(films), environment)
     checkpoint, networks = networks_of(request)
     rows, evidence = _each(bench, checkpoint, networks, meter)
     result = united(rows)
@@ -118,22 +101,14 @@ def _one(bench: Bench, checkpoint: Checkpoint, networks: tuple[Network, ...], nu
     network = networks[number]
     if len(networks) > 1:
         name = network.match.name if network.match else "not known"
-        bench.observer.notice(Noted(f"network {number + 1} of {len(networks)}: {network.place} ({name})"))
+        bench.environment.observer.notice(Noted(f"network {number + 1} of {len(networks)}: {network.place} ({name})"))
     own = alone(checkpoint, network)
     request = asked_of(network, bench.request, first=number == 0)
 
+    environment = replace(bench.environment, store=_shelf(bench.environment.store, number))
+
     def run(request: AuditRequest) -> Audited:
-        return run_audit(
-            request,
-            bench.films,
-            now=bench.now,
-            clock=bench.clock,
-            observer=bench.observer,
-            store=_shelf(bench.store, number),
-            cache=bench.cache,
-            checkpoint=own,
-            meter=meter,
-        )
+        return run_audit(request, bench.films, environment, checkpoint=own, meter=meter)
 
     try:
         return run(request)

@@ -15,12 +15,12 @@ from reid_audit.records import NetworkRecord
 def networks_of(request: AuditRequest) -> tuple[Checkpoint, tuple[Network, ...]]:
     """The file and its networks, a known one first. Raises AuditError where it cannot be read or none is known."""
     checkpoint = load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code)
-    declared = request.policy.preprocess.declared
+    naming = request.naming
     networks = find_networks(
         checkpoint.networks,
-        name=request.architecture,
-        factory=request.factory,
-        side=None if declared is None else declared.side,
+        name=naming.architecture,
+        factory=naming.factory,
+        side=naming.side,
         config=config_beside(request.checkpoint),
     )
     if networks[0].refusal is not None:

@@ -19,11 +19,11 @@ from reid_audit.audit.pacing import (
     sampled,
     speed_of,
 )
-from reid_audit.audit.request import AuditRequest, Films
+from reid_audit.audit.request import AttackChoice, Films
 from reid_audit.audit.setup import Setup
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.observer import Noted, Observer
-from reid_audit.records import Reduced
+from reid_audit.records import Policy, Reduced, References
 from reid_audit.reference.signals import VIEWS
 
 EPOCHS = 0.5
@@ -61,7 +61,7 @@ class Plan:
         return self.division is None or self.division.controlled
 
     def attack_seconds(self) -> float:
-        """Of one attack."""
+        """Seconds of one attack."""
         return 0.0 if self.cost is None or self.division is None else self.cost.seconds(self.division.steps)
 
     def for_attack(self, meter: Meter, later: int) -> Meter:
@@ -76,27 +76,28 @@ class Plan:
         return Pace(meter.keeping(kept), observer)
 
     def for_scoring(self, meter: Meter, observer: Observer) -> Allowance:
-        """Everything but the power control and the reports."""
+        """The time for scoring: all that is left, less that of the power control and of the reports."""
         return self.for_control(meter, observer).keeping(0.0 if self.division is None else self.division.control)
 
     def for_control(self, meter: Meter, observer: Observer) -> Allowance:
-        """Everything but the reports."""
+        """The time for the power control: all that is left, less that of the reports."""
         closing = 0.0 if self.speed is None else CLOSING * self.speed.core
         return Allowance(Pace(meter, observer), self.speed).keeping(closing)
 
 
-def planned(setup: Setup, request: AuditRequest, films: Films, meter: Meter, observer: Observer) -> Plan:
+def planned(setup: Setup, policy: Policy, films: Films, attack: AttackChoice, pace: Pace) -> Plan:
     """What fits into the time; all that the policy asks for where there is no ceiling."""
+    meter, observer = pace.meter, pace.observer
     observer.notice(Noted(f"architecture: {setup.task.target.match.name}, {setup.frame.side} px, {setup.device}"))
     if meter.seconds is None:
-        return Plan(replace(setup, task=with_metrics(setup.task, Pace(meter, observer))))
+        return Plan(replace(setup, task=with_metrics(setup.task, pace)))
     speed = speed_of(setup.task, meter)
-    work = work_of(request, setup, films)
-    task, cost = measured(setup.task, request, meter, observer, speed)
+    work = work_of(policy, setup, films)
+    task, cost = measured(setup.task, attack, pace, speed)
     left = meter.left() - setup.preprocessing.seconds
-    asked = references_seconds(request, work, speed)
+    asked = references_seconds(policy.references, work, speed)
     division = divide(task, work, left - asked, speed, cost)
-    if division.steps < work.steps and request.policy.references.when != "required":
+    if division.steps < work.steps and policy.references.when != "required":
         asked, division = 0.0, divide(task, work, left, speed, cost)
     division = replace(division, kept=division.kept + asked + setup.preprocessing.seconds)
     task = replace(task, budget=task.budget.model_copy(update={"steps": division.steps or work.steps}))
@@ -106,19 +107,17 @@ def planned(setup: Setup, request: AuditRequest, films: Films, meter: Meter, obs
     return Plan(replace(setup, task=task), speed, cost, division, reduced, asked)
 
 
-def references_seconds(request: AuditRequest, work: Work, speed: Speed) -> float:
-    """Of training and asking the reference models the policy asks for; 0 where they cannot be had."""
-    recipe = request.policy.references
+def references_seconds(recipe: References, work: Work, speed: Speed) -> float:
+    """Seconds to train and ask the reference models the policy asks for; 0 where they cannot be had."""
     if recipe.when == "off" or recipe.given or not work.others:
         return 0.0
     passes = TRAINING_PASSES * EPOCHS * recipe.epochs * min(0.5, 1.0 - work.others / work.films) + VIEWS
     return (1.0 + ASKING) * recipe.count * passes * work.films * speed.image
 
 
-def work_of(request: AuditRequest, setup: Setup, films: Films) -> Work:
-    """What there is to do."""
+def work_of(policy: Policy, setup: Setup, films: Films) -> Work:
+    """What the audit has to do under ``policy``."""
     members, others = films.counted or UNKNOWN
-    policy = request.policy
     both = films.reference is not None and films.holdout is not None
     return Work(
         films=(members if films.reference else 0) + (others if films.holdout else 0),
@@ -131,18 +130,17 @@ def work_of(request: AuditRequest, setup: Setup, films: Films) -> Work:
     )
 
 
-def measured(
-    task: AttackTask, request: AuditRequest, meter: Meter, observer: Observer, speed: Speed
-) -> tuple[AttackTask, AttackCost | None]:
+def measured(task: AttackTask, attack: AttackChoice, pace: Pace, speed: Speed) -> tuple[AttackTask, AttackCost | None]:
     """The task with its metric, and what an attack costs; None where there is no time for one."""
+    meter = pace.meter
     afforded = sampled(task, meter, speed)
     if afforded is None:
         return task, None
     try:
-        known = with_metrics(afforded, Pace(meter.share(2 * METRIC_MOST), observer))
+        known = with_metrics(afforded, replace(pace, meter=meter.share(2 * METRIC_MOST)))
     except OutOfTime:
         return task, None
-    return known, attack_cost(known, request.method, meter, request.seed)
+    return known, attack_cost(known, attack.method, meter, attack.seed)
 
 
 def made_smaller(asked: AttackTask, task: AttackTask, work: Work, division: Division) -> list[Reduced]:

@@ -18,7 +18,6 @@ from reid_audit.audit.evidence import linked_canaries
 from reid_audit.audit.plan import Plan
 from reid_audit.audit.recognition import recognised_canaries
 from reid_audit.audit.references import Referenced
-from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.state import AuditState
 from reid_audit.budget import Meter, OutOfTime
 from reid_audit.cohort import Cohort
@@ -34,6 +33,7 @@ from reid_audit.records import (
     StoppedBy,
     Unmeasured,
 )
+from reid_audit.score.comparison import Comparison
 from reid_audit.score.similarity import MatchSpace
 from reid_audit.store import write_private
 
@@ -95,25 +95,26 @@ def power_control(
     cache: ControlCache,
 ) -> tuple[tuple[Measurement, ...], list[AttackRun]]:
     """Attack a copy that memorised the canaries, unless what was ``measured`` so far fails the network without it."""
-    request, cohorts = state.request, state.cohorts
-    wanted = request.policy.controls.plants
+    cohorts, policy = state.cohorts, state.policy
     if cohorts.holdout is None:
         return absent(Reason.NO_HOLDOUT), []
     if cohorts.canaries is None:
         return absent(Reason.TOO_FEW_HOLDOUT), []
-    if cohorts.reference is None or not wanted:
+    if cohorts.reference is None or not policy.controls.plants:
         return absent(Reason.CONTROL_NOT_RUN), []
     if state.verdict([measured], runs).outcome is Outcome.FAIL:
         return absent(Reason.NOT_NEEDED), []
     beside = None if clocked.referenced is None else clocked.referenced.digest
-    key = digest_of(context.inputs, cohorts.holdout, request.policy.level, clocked.corrected, beside)
+    key = digest_of(context.inputs, cohorts.holdout, policy.level, clocked.corrected, beside)
     known = cache.load(key)
     if known is not None:
         context.observer.notice(Noted("attack_power: kept from an earlier audit of the same inputs"))
         return known.measurements, [known.run.model_copy(update={"note": "kept from an earlier audit"})]
     if not clocked.plan.controlled:
         return absent(Reason.BUDGET), []
-    found, run = planted(space, request, cohorts.holdout, cohorts.canaries, replace(context, inputs=key), clocked)
+    compared = planted_side(cohorts.holdout, cohorts.canaries, space)
+    context = replace(context, inputs=key)
+    found, run = planted(compared, cohorts.holdout, cohorts.canaries, policy.level, context, clocked)
     if run is None:
         return found, []
     if run.spend.stopped_by is not StoppedBy.SECONDS and all(isinstance(m, Measured) for m in found):
@@ -122,11 +123,14 @@ def power_control(
 
 
 def planted(
-    space: MatchSpace, request: AuditRequest, holdout: Cohort, canaries: Canaries, context: RunContext, clocked: Clocked
+    compared: Comparison, holdout: Cohort, canaries: Canaries, level: float, context: RunContext, clocked: Clocked
 ) -> tuple[tuple[Measurement, ...], AttackRun | None]:
-    """The control itself, as far as the time reaches: membership of the canaries first, then the attack."""
-    plan, level = clocked.plan, request.policy.level
-    allowed, compared = plan.for_control(clocked.meter, context.observer), planted_side(holdout, canaries, space)
+    """The control itself, as far as the time reaches: membership of the canaries first, then the attack.
+
+    ``compared`` holds the canaries' films, as members, beside the other hold-out films.
+    """
+    plan, seed = clocked.plan, context.attack.seed
+    allowed = plan.for_control(clocked.meter, context.observer)
     power: Measurement
     recognised: Measurement
     power, recognised = absent(Reason.BUDGET)
@@ -134,20 +138,20 @@ def planted(
     wanted = None if known is None else known.wanted(canaries.films)
     beside = None if known is None else known.planted(canaries.films, canaries.others)
     try:
-        copy = canaries.plant(plan.setup.task, holdout, request.seed, allowed.pace, wanted)
+        copy = canaries.plant(plan.setup.task, holdout, seed, allowed.pace, wanted)
         task = replace(plan.setup.task, target=copy)
         metric = 0.0 if plan.speed is None else plan.speed.metric(task, task.samples)
         asked = allowed.before(["linkage"], len(holdout.images)).keeping(metric + plan.attack_seconds())
         with suppress(OutOfTime):
             recognised = recognised_canaries(
-                task, compared, asked, seed=request.seed, corrected=clocked.corrected, beside=beside
+                task, compared, asked, seed=seed, corrected=clocked.corrected, beside=beside
             )
         task = with_metrics(task, allowed.pace)
     except OutOfTime:
         return (power, recognised), None
     left = allowed.before(["linkage"], len(holdout.images)).pace.meter
-    made = attack_target(task, request.method, left, context, name="attack_power")
-    power = linked_canaries(compared, made, seed=request.seed, level=level)
+    made = attack_target(task, left, context, name="attack_power")
+    power = linked_canaries(compared, made, seed=seed, level=level)
     return (power, recognised), summarise("attack_power", made)
 
 

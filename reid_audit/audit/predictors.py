@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import torch
 
 from reid_audit.artefacts.provenance import Declaration, Origin
 from reid_audit.audit.cohorts import OpenedCohorts
-from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.cohort import Cohort
 from reid_audit.score.predictor_file import load_predictors, shipped_predictors
 from reid_audit.score.predictors import Predictors, fit_predictors
 
+Wanted = Literal["auto", "shipped", "off"]
+"""What the policy's ``demographics`` may say."""
 
-def loaded_predictors(request: AuditRequest, films: Films) -> Predictors | None:
-    """The given file; or the shipped chest predictor where the policy asks for it or the prior is the shipped chest
-    prior too. It is never applied to another prior unasked: that may be of another modality. Raises PriorError."""
-    if request.predictor is not None:
-        return load_predictors(request.predictor)
-    wanted, chest = request.policy.demographics, request.prior is None and films.prior is None
+
+def loaded_predictors(file: Path | None, wanted: Wanted, *, chest: bool) -> Predictors | None:
+    """The predictors in ``file``; or the shipped chest predictor where the policy ``wanted`` it, or the prior is the
+    shipped chest prior too (``chest``).
+
+    The shipped one is never applied to another prior unasked, which may be of another modality. Raises PriorError.
+    """
+    if file is not None:
+        return load_predictors(file)
     return shipped_predictors() if wanted == "shipped" or (wanted == "auto" and chest) else None
 
 
@@ -28,22 +34,24 @@ def predictors_for(
     prior_cohort: Cohort | None,
     origin: Origin | None,
     cohorts: OpenedCohorts,
-    request: AuditRequest,
+    *,
+    wanted: Wanted,
+    seed: int,
 ) -> Predictors | None:
     """What reads this audit's images, with a card that says whether it has seen the cohorts.
 
-    ``loaded``, or else fitted on the prior's films ``prior_cohort``, whose origin is ``origin``; None where those tell
-    too little.
+    They are those ``loaded``, or else, where the policy ``wanted`` "auto", fitted on the prior's films
+    ``prior_cohort``, whose origin is ``origin``; None where those tell too little.
     """
     found = loaded
-    if found is None and prior_cohort is not None and request.policy.demographics == "auto":
+    if found is None and prior_cohort is not None and wanted == "auto":
         found = fit_predictors(
             prior_cohort.images,
             prior_cohort.ages,
             prior_cohort.sexes,
             prior_cohort.patients,
             Declaration("fitted on the prior's films", origin=origin),
-            torch.Generator().manual_seed(request.seed),
+            torch.Generator().manual_seed(seed),
         )
     if found is None:
         return None

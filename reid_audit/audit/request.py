@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from reid_audit.attack.methods import DEFAULT, METHODS
+from reid_audit.attack.methods import DEFAULT, METHODS, WITH_GENERATOR
 from reid_audit.cohort import Cohort, Frame, Sample
 from reid_audit.records import Policy, Record, Waiver
 
@@ -22,6 +22,44 @@ def _known(name: str) -> str:
 
 MethodName = Annotated[str, AfterValidator(_known)]
 """A name of ``METHODS``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What is said of a network that its file does not tell."""
+
+    architecture: str | None = None
+    """Name given with --arch."""
+    factory: str | None = None
+    """``package.module:function`` given with --arch-factory."""
+    side: int | None = None
+    """Pixels of the square input, where the policy declares them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriorChoice:
+    """Which prior is used where no films are given to fit one on."""
+
+    file: Path | None = None
+    """None: the shipped one."""
+    patients: Path | None = None
+    """Patient file of ``file``; None: the one beside it, where there is one."""
+    generator: bool = False
+    """Whether the method searches the latents of a generator, so that the shipped prior is one."""
+    seed: int = 0
+    """Of a fit to the films, or to samples of a generator."""
+
+    def is_shipped(self, films: Films) -> bool:
+        """Whether neither a file nor films to fit one on are given, so that the shipped prior is used."""
+        return self.file is None and films.prior is None
+
+
+@dataclass(frozen=True, slots=True)
+class AttackChoice:
+    """Which attack is run, and from which seed."""
+
+    method: str
+    seed: int
 
 
 class AuditRequest(Record):
@@ -49,6 +87,22 @@ class AuditRequest(Record):
     """The weights that fine-tuning started from, where they are public."""
     options: tuple[tuple[str, str], ...] = ()
     """The command that asks, as ``AuditResult.options``; it decides nothing."""
+
+    @property
+    def naming(self) -> Naming:
+        """What is said of the network that its file does not tell."""
+        declared = self.policy.preprocess.declared
+        return Naming(self.architecture, self.factory, None if declared is None else declared.side)
+
+    @property
+    def prior_choice(self) -> PriorChoice:
+        """Which prior is used where no films are given to fit one on."""
+        return PriorChoice(self.prior, self.prior_patients, self.method in WITH_GENERATOR, self.seed)
+
+    @property
+    def attack(self) -> AttackChoice:
+        """Which attack is run, and from which seed."""
+        return AttackChoice(self.method, self.seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 
 import torch
@@ -14,23 +13,24 @@ from torch import Tensor
 from reid_audit import __version__
 from reid_audit.attack.interface import Reconstruction
 from reid_audit.attack.outcome import untried
-from reid_audit.audit.allowance import Allowance, late
+from reid_audit.audit.allowance import late
 from reid_audit.audit.attack_runs import RunContext, attack_nothing, attack_target, numpy_for, summarise
 from reid_audit.audit.cohorts import OpenedCohorts, open_cohorts
-from reid_audit.audit.evidence import COMPARED, Found, compare, linked, shifts
+from reid_audit.audit.environment import Environment
+from reid_audit.audit.evidence import COMPARED, Found, Terms, compare, linked, shifts
 from reid_audit.audit.inputs import inputs_digest
 from reid_audit.audit.plan import Plan, planned
-from reid_audit.audit.power_control import Clocked, ControlCache, power_control
-from reid_audit.audit.predictors import predictors_for
+from reid_audit.audit.power_control import Clocked, power_control
+from reid_audit.audit.predictors import Wanted, predictors_for
 from reid_audit.audit.preprocessing_control import preprocessing_control
-from reid_audit.audit.references import Referenced, references_of
+from reid_audit.audit.references import references_of
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
 from reid_audit.audit.setup import Setup, prepare
 from reid_audit.audit.state import AuditState
-from reid_audit.budget import Clock, Meter, Pace, start
+from reid_audit.budget import Meter, Pace, start
 from reid_audit.checkpoint import Checkpoint
-from reid_audit.observer import Noted, Observer, SilentObserver, StageEnded, StageStarted
+from reid_audit.observer import Noted, Observer, StageEnded, StageStarted
 from reid_audit.records import (
     AttackRun,
     AuditResult,
@@ -52,8 +52,8 @@ from reid_audit.score.consensus import consensus
 from reid_audit.score.demographics import without_demographics
 from reid_audit.score.distribution import DISTRIBUTION
 from reid_audit.score.likelihood import LIKELY, screening_samples
+from reid_audit.score.predictors import Predictors
 from reid_audit.score.similarity import MatchSpace, fit_match_space
-from reid_audit.store import RunStore
 
 DONE = StoppedBy.COMPLETE
 
@@ -69,62 +69,95 @@ class Audited:
 def run_audit(
     request: AuditRequest,
     films: Films,
+    environment: Environment,
     *,
-    now: datetime,
-    clock: Clock,
-    began: float | None = None,
-    observer: Observer | None = None,
-    store: RunStore | None = None,
-    cache: ControlCache | None = None,
     checkpoint: Checkpoint | None = None,
     meter: Meter | None = None,
 ) -> Audited:
     """Audit one network. Raises AuditError where no verdict can exist.
 
-    began: reading of ``clock`` from which on the budget counts; now, without. ``checkpoint`` holds the network, where
-    the request's file was read before; ``meter`` is then its part of the file's budget.
+    ``checkpoint`` holds the network, where the request's file was read before; ``meter`` is then its part of the file's
+    budget.
     """
-    observer = observer or SilentObserver()
+    policy, attack, seed, observer = request.policy, request.attack, request.seed, environment.observer
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
-    meter = meter or start(request.policy.budget, clock, began=began)
-    plan = planned(prepare(request, films, Pace(meter, observer), checkpoint), request, films, meter, observer)
+    meter = meter or start(policy.budget, environment.clock, began=environment.began)
+    pace = Pace(meter, observer)
+    plan = planned(prepare(request, films, pace, checkpoint), policy, films, attack, pace)
     setup = plan.setup
-    context = RunContext(request.seed, observer, store or RunStore(), inputs_digest(request, setup))
-    frozen = reconstruct(plan, request, context, meter)
+    context = RunContext(attack, observer, environment.store, inputs_digest(request, setup))
+    frozen = reconstruct(plan, policy.repeats, context, meter)
 
     until_control = plan.for_scoring(meter, observer)
     allowed = until_control.keeping(setup.preprocessing.seconds)
-    cohorts = open_cohorts(films, replace(setup.frame, observer=observer, meter=allowed.pace.meter), request)
+    frame = replace(setup.frame, observer=observer, meter=allowed.pace.meter)
+    cohorts = open_cohorts(films, frame, policy.controls.canaries, seed)
     tell_of_films(setup, cohorts, observer)
-    cache = cache or ControlCache()
-    referenced = references_of(setup.task, cohorts, request, plan.for_references(meter, observer), Shelf(cache.folder))
-    scored = score(setup, frozen.first, frozen.control, cohorts, request, allowed, referenced)
+    shelf, spare = Shelf(environment.cache.folder), plan.for_references(meter, observer)
+    referenced = references_of(setup.task, cohorts, request, spare, shelf)
+    terms = Terms(
+        seed,
+        policy.level,
+        allowed,
+        readers_of(setup, cohorts, policy.demographics, seed),
+        None if referenced is None else referenced.compared(cohorts),
+    )
+    scored = score(setup, frozen.first, frozen.control, cohorts, terms)
     observer.notice(StageStarted(Metric.PREPROCESS_FIT.value))
-    rng = numpy_for(request.seed, "preprocessing")
+    rng = numpy_for(seed, "preprocessing")
     fitted = preprocessing_control(setup.task.target, setup.preprocessing, films, rng, until_control.pace)
     observer.notice(StageEnded(Metric.PREPROCESS_FIT.value))
     scored = replace(
         scored, measurements=(*scored.measurements, fitted.measurement), fitting_training_films=fitted.best
     )
-    state = AuditState(request, setup, cohorts, now, None if referenced is None else referenced.summary)
+    summary = None if referenced is None else referenced.summary
+    state = AuditState(policy, request.waivers, seed, setup, cohorts, environment.now, summary)
     observer.notice(Noted(f"so far: {state.verdict([scored.measurements], frozen.runs).outcome.value}"))
     clocked = Clocked(plan, meter, scored.found is None or scored.found.recognised.corrected, referenced)
-    extra, more = power_control(scored.measurements, scored.space, state, frozen.runs, context, clocked, cache)
-    runs = (*frozen.runs, *more)
-    measurements = scored.measurements + extra
-    repeats = tuple(relinked(made, scored, request) for made in frozen.repeats) if scored.found else ()
-    every = (measurements, *(replaced(measurements, found) for found in repeats))
-    verdict = state.verdict(every, runs)
-    result = recorded(state, scored, frozen, runs, measurements, repeats, verdict, context, clocked)
+    extra, more = power_control(
+        scored.measurements, scored.space, state, frozen.runs, context, clocked, environment.cache
+    )
+    judged = judged_on(
+        state, scored.measurements + extra, relinked(frozen.repeats, scored, terms), (*frozen.runs, *more)
+    )
+    result = recorded(request, state, scored, frozen, judged, context, clocked)
     if scored.found is None:
         return Audited(result, None)
-    return Audited(result, evidence_of(setup, scored.found, frozen.first, verdict, scored.space))
+    return Audited(result, evidence_of(setup, scored.found, frozen.first, judged.verdict, scored.space))
+
+
+def readers_of(setup: Setup, cohorts: OpenedCohorts, wanted: Wanted, seed: int) -> Callable[[], Predictors | None]:
+    """What gives the predictors of age and sex, once they are needed: fitting them takes time."""
+    loaded, films, origin = setup.predictors, setup.prior_cohort, setup.prior_origin
+    return partial(predictors_for, loaded, films, origin, cohorts, wanted=wanted, seed=seed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Everything that was measured, and the verdict on it."""
+
+    measurements: tuple[Measurement, ...]
+    repeats: tuple[tuple[Measurement, ...], ...]
+    """What other attack seeds measured otherwise."""
+    runs: tuple[AttackRun, ...]
+    verdict: Verdict
+
+
+def judged_on(
+    state: AuditState,
+    measurements: tuple[Measurement, ...],
+    repeats: tuple[tuple[Measurement, ...], ...],
+    runs: tuple[AttackRun, ...],
+) -> Judged:
+    """The verdict on what every attack seed measured."""
+    every = (measurements, *(replaced(measurements, found) for found in repeats))
+    return Judged(measurements, repeats, runs, state.verdict(every, runs))
 
 
 def fewer_references(state: AuditState) -> tuple[Reduced, ...]:
     """The reference models there was no time for."""
-    asked, had = state.request.policy.references, 0 if state.references is None else state.references.count
-    if asked.when == "off" or had == asked.count or state.request.policy.budget.seconds is None:
+    asked, had = state.policy.references, 0 if state.references is None else state.references.count
+    if asked.when == "off" or had == asked.count or state.policy.budget.seconds is None:
         return ()
     return (Reduced(stage="references", done=had, of=asked.count, unit="models"),)
 
@@ -148,18 +181,17 @@ class Frozen:
     runs: tuple[AttackRun, ...]
 
 
-def reconstruct(plan: Plan, request: AuditRequest, context: RunContext, meter: Meter) -> Frozen:
-    """The attack from every seed, and the negative control; nothing where there is no time for an attack."""
-    count, task = request.policy.repeats, plan.setup.task
+def reconstruct(plan: Plan, count: int, context: RunContext, meter: Meter) -> Frozen:
+    """The attack from ``count`` seeds, and the negative control; nothing where there is no time for an attack."""
+    task, attack = plan.setup.task, context.attack
     if plan.untried:
         none = untried(tuple(task.space.mean.shape), meter.spend(StoppedBy.SECONDS))
         return Frozen(none, (none,) * (count - 1), none, (summarise("target", none),))
     made = [
         attack_target(
             task,
-            request.method,
             plan.for_attack(meter, count - 1 - k),
-            replace(context, seed=request.seed + k),
+            replace(context, attack=replace(attack, seed=attack.seed + k)),
             name=f"target_{k}" if k else "target",
         )
         for k in range(count)
@@ -169,29 +201,27 @@ def reconstruct(plan: Plan, request: AuditRequest, context: RunContext, meter: M
     return Frozen(made[0], tuple(made[1:]), control, runs)
 
 
-def relinked(made: Reconstruction, scored: Scored, request: AuditRequest) -> tuple[Measurement, ...]:
-    """The linkage tests of another seed's reconstructions."""
+def relinked(repeats: Sequence[Reconstruction], scored: Scored, terms: Terms) -> tuple[tuple[Measurement, ...], ...]:
+    """The linkage tests of the reconstructions of every other attack seed; none without films of both sides."""
     if scored.found is None:
         return ()
-    found = linked(scored.found.comparison, made.images, seed=request.seed, level=request.policy.level)
-    return found.measurements
+    test = partial(linked, scored.found.comparison, seed=terms.seed, level=terms.level)
+    return tuple(test(made.images).measurements for made in repeats)
 
 
 def recorded(
+    request: AuditRequest,
     state: AuditState,
     scored: Scored,
     frozen: Frozen,
-    runs: Sequence[AttackRun],
-    measurements: tuple[Measurement, ...],
-    repeats: tuple[tuple[Measurement, ...], ...],
-    verdict: Verdict,
+    judged: Judged,
     context: RunContext,
     clocked: Clocked,
 ) -> AuditResult:
     """Everything a report may be made from."""
-    request, setup = state.request, state.setup
+    setup, runs = state.setup, judged.runs
     return AuditResult(
-        tool=tool_info(setup, request),
+        tool=tool_info(setup.device, deterministic=request.deterministic),
         started=state.now,
         method=request.method,
         checkpoint=setup.checkpoint.summary,
@@ -204,9 +234,9 @@ def recorded(
         predictor=scored.found.demographics.predictor if scored.found else None,
         references=state.references,
         cohorts=tuple(cohort.summary for cohort in state.cohorts.given),
-        attack_runs=tuple(runs),
-        measurements=measurements,
-        repeats=repeats,
+        attack_runs=runs,
+        measurements=judged.measurements,
+        repeats=judged.repeats,
         histograms=scored.found.histograms if scored.found else (),
         curves=scored.found.curves if scored.found else (),
         subgroups=scored.found.recognised.groups.groups if scored.found else (),
@@ -232,7 +262,7 @@ def recorded(
             ("inputs", context.inputs),
             *((("base", setup.base.summary.sha256),) if setup.base else ()),
         ),
-        verdict=verdict,
+        verdict=judged.verdict,
     )
 
 
@@ -247,41 +277,22 @@ class Scored:
     """The preprocessing under which the training films explain the network best."""
 
 
-def score(
-    setup: Setup,
-    made: Reconstruction,
-    control: Reconstruction,
-    cohorts: OpenedCohorts,
-    request: AuditRequest,
-    allowed: Allowance,
-    referenced: Referenced | None = None,
-) -> Scored:
+def score(setup: Setup, made: Reconstruction, control: Reconstruction, cohorts: OpenedCohorts, terms: Terms) -> Scored:
     """Every measurement but the power control's."""
     space = fit_match_space(setup.prior_films)
     reference = None if cohorts.reference is None else cohorts.reference.images
     films = sum(len(cohort.images) for cohort in cohorts.given)
 
     def moved() -> tuple[Measurement, ...]:
-        shift = partial(shifts, setup.task, setup.prior_films, made, reference, seed=request.seed)
-        return allowed.in_time("distribution", films, shift, late(*DISTRIBUTION))
+        shift = partial(shifts, setup.task, setup.prior_films, made, reference, seed=terms.seed)
+        return terms.allowed.in_time("distribution", films, shift, late(*DISTRIBUTION))
 
     comparison = cohorts.comparison(space)
     if comparison is None:
         reason = Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT
         unread = (*(Unmeasured(metric=m, reason=reason) for m in COMPARED), *without_demographics(reason))
-        return Scored(space, (*screened(space, made, control, reference, request.seed), *unread, *moved()), None)
-    found = compare(
-        setup.task,
-        comparison,
-        setup.prior_films,
-        made,
-        control,
-        seed=request.seed,
-        level=request.policy.level,
-        predictors=lambda: predictors_for(setup.predictors, setup.prior_cohort, setup.prior_origin, cohorts, request),
-        allowed=allowed,
-        beside=None if referenced is None else referenced.compared(cohorts),
-    )
+        return Scored(space, (*screened(space, made, control, reference, terms.seed), *unread, *moved()), None)
+    found = compare(setup.task, comparison, setup.prior_films, made, control, terms)
     return Scored(space, (*found.measurements, *moved()), found)
 
 
@@ -303,12 +314,12 @@ def restarts_agree(space: MatchSpace, made: Reconstruction, control: Reconstruct
     return consensus(space, runs, null, numpy_for(seed, "consensus"))
 
 
-def tool_info(setup: Setup, request: AuditRequest) -> ToolInfo:
+def tool_info(device: torch.device, *, deterministic: bool) -> ToolInfo:
     """What ran the audit."""
     return ToolInfo(
         version=__version__,
         python=platform.python_version(),
         torch=torch.__version__,
-        device=str(setup.device.type),
-        deterministic=request.deterministic,
+        device=str(device.type),
+        deterministic=deterministic,
     )

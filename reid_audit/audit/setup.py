@@ -15,10 +15,9 @@ from reid_audit.arch.leftovers import apart
 from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Declaration, Origin, origin_of
 from reid_audit.attack.interface import AttackTask
-from reid_audit.attack.methods import WITH_GENERATOR
 from reid_audit.audit.predictors import loaded_predictors
 from reid_audit.audit.preprocessing import Chosen, ask_network, choose_preprocessing
-from reid_audit.audit.request import AuditRequest, Films
+from reid_audit.audit.request import AuditRequest, Films, Naming, PriorChoice
 from reid_audit.budget import Pace
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort, Frame
@@ -33,7 +32,7 @@ from reid_audit.prior.loading import load_prior, shipped_prior
 from reid_audit.prior.patient_file import beside, read_patient_file
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.resampling import ResampledPrior, prior_at
-from reid_audit.records import ArchMatch
+from reid_audit.records import ArchMatch, PreprocessPolicy
 from reid_audit.score.predictors import Predictors
 
 SAMPLES = 1024
@@ -74,24 +73,26 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
     Raises AuditError subclasses.
     """
     checkpoint = checkpoint or load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code)
-    target = target_of(request, checkpoint)
+    target = target_of(checkpoint, request.naming, request.checkpoint)
     if request.policy.head is not None:
         target = replace(target, match=stated_head(target.match, request.policy.head))
     device = usable_device(request.device)
     target = replace(target, module=target.module.to(device))
-    chosen = _preprocessing(target, request, films, pace)
+    chosen = _preprocessing(target, request.policy.preprocess, films, pace)
     target = replace(target, match=with_side(target.match, chosen))
     side = target.match.side
-    prior, cohort, origin = _prior(request, films, Frame(chosen.spec, side, chosen.channels))
-    images = cohort.images if cohort is not None else _samples(prior, request.seed)
+    choice = request.prior_choice
+    prior, cohort, origin = _prior(choice, films, Frame(chosen.spec, side, chosen.channels))
+    images = cohort.images if cohort is not None else _samples(prior, choice.seed)
+    shipped = choice.is_shipped(films)
     base = None if request.base is None else load_checkpoint(request.base, pickled_code=request.policy.pickled_code)
     task = AttackTask(
         target=target,
         prior=prior.to(device),
-        space=_space(request, films, prior, images).to(device),
+        space=_space(prior, images, choice.seed, shipped=shipped).to(device),
         preprocess=chosen.spec,
         budget=request.policy.budget,
-        base=None if base is None else _base(base, request, target, device),
+        base=None if base is None else _base(base, replace(request.naming, side=side), request.base, target),
     )
     return Setup(
         checkpoint=checkpoint,
@@ -101,16 +102,15 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
         prior_cohort=cohort,
         prior_origin=origin,
         preprocessing=chosen,
-        predictors=loaded_predictors(request, films),
+        predictors=loaded_predictors(request.predictor, request.policy.demographics, chest=shipped),
         base=base,
     )
 
 
-def _preprocessing(target: Target, request: AuditRequest, films: Films, pace: Pace) -> Chosen:
+def _preprocessing(target: Target, policy: PreprocessPolicy, films: Films, pace: Pace) -> Chosen:
     """The preprocessing, searched in its share of the time."""
     pace.observer.notice(StageStarted(STAGE))
     share = replace(pace, meter=pace.meter.share(SEARCH))
-    policy = request.policy.preprocess
     asked = ask_network(target, policy.declared, films, share)
     chosen = replace(choose_preprocessing(target, policy, asked), seconds=share.meter.elapsed())
     pace.observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
@@ -124,16 +124,12 @@ def with_side(match: ArchMatch, chosen: Chosen) -> ArchMatch:
     return match.model_copy(update={"side": chosen.spec.side, "side_by": "statistics"})
 
 
-def target_of(request: AuditRequest, checkpoint: Checkpoint) -> Target:
-    """The network of ``checkpoint``; tensors apart from it in the file are a doubt. Raises ArchitectureError."""
-    declared = request.policy.preprocess.declared
-    target = identify(
-        checkpoint.tensors,
-        name=request.architecture,
-        factory=request.factory,
-        side=None if declared is None else declared.side,
-        config=config_beside(request.checkpoint),
-    )
+def target_of(checkpoint: Checkpoint, naming: Naming, file: Path) -> Target:
+    """The network of ``checkpoint``, read from ``file``; tensors apart from it there are a doubt.
+
+    Raises ArchitectureError.
+    """
+    target = _identified(checkpoint, naming, file)
     return replace(target, match=apart(target.match, checkpoint.summary.apart))
 
 
@@ -148,34 +144,34 @@ def stated_head(match: ArchMatch, head: Literal["softmax", "sigmoid", "regressio
     return match.model_copy(update={"head": head})
 
 
-def _base(base: Checkpoint, request: AuditRequest, target: Target, device: torch.device) -> Target:
-    """The network before fine-tuning, known to be the same architecture. Raises ArchitectureError where it is not."""
-    found = identify(
-        base.tensors,
-        name=request.architecture,
-        factory=request.factory,
-        side=target.match.side,
-        config=None if request.base is None else config_beside(request.base),
-    )
+def _identified(checkpoint: Checkpoint, naming: Naming, file: Path | None) -> Target:
+    config = None if file is None else config_beside(file)
+    name, factory = naming.architecture, naming.factory
+    return identify(checkpoint.tensors, name=name, factory=factory, side=naming.side, config=config)
+
+
+def _base(base: Checkpoint, naming: Naming, file: Path | None, target: Target) -> Target:
+    """The network before fine-tuning, on the target's device. Raises ArchitectureError where it is another one."""
+    found = _identified(base, naming, file)
     displacement(target, found)
-    return replace(found, module=found.module.to(device))
+    return replace(found, module=found.module.to(next(target.module.parameters()).device))
 
 
-def _prior(request: AuditRequest, films: Films, frame: Frame) -> tuple[Prior, Cohort | None, Origin | None]:
+def _prior(choice: PriorChoice, films: Films, frame: Frame) -> tuple[Prior, Cohort | None, Origin | None]:
     """A given file, films to fit on, or the shipped prior; with its films and its origin where they are known."""
-    if request.prior is not None:
-        prior, cohort, public = _at(load_prior(request.prior), frame.side)
+    if choice.file is not None:
+        prior, cohort, public = _at(load_prior(choice.file), frame.side)
         require_colours(prior, frame)
-        return prior, cohort, file_origin(request, request.prior, prior, public)
+        return prior, cohort, file_origin(choice.file, choice.patients, prior, public)
     if films.prior is None:
-        shipped = shipped_prior(frame.side, "pggan" if request.method in WITH_GENERATOR else "gaussian")
+        shipped = shipped_prior(frame.side, "pggan" if choice.generator else "gaussian")
         require_colours(shipped, frame)
         return _at(shipped, frame.side)
     given = films.prior(frame)
     fitted = fit_gaussian(
         given.cohort.images,
         Declaration(given.declared, (given.declared,), given.licence),
-        torch.Generator().manual_seed(request.seed),
+        torch.Generator().manual_seed(choice.seed),
         patients=given.cohort.summary.patients,
     )
     return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.named_patients())
@@ -194,10 +190,10 @@ def require_colours(prior: Prior, frame: Frame) -> None:
     )
 
 
-def file_origin(request: AuditRequest, file: Path, prior: Prior, public: Origin | None) -> Origin | None:
+def file_origin(file: Path, patients: Path | None, prior: Prior, public: Origin | None) -> Origin | None:
     """What is known of a prior file's films: by the patient file given, by itself, by a patient file beside it."""
-    private = request.prior_patients or beside(file)
-    if request.prior_patients is None and (public is not None or not private.is_file()):
+    private = patients or beside(file)
+    if patients is None and (public is not None or not private.is_file()):
         return public
     return read_patient_file(private, prior=prior.card.sha256)
 
@@ -214,20 +210,20 @@ def _samples(prior: Prior, seed: int) -> Tensor:
         return torch.cat([prior.decode(prior.sample_latents(64, generator)) for _ in range(SAMPLES // 64)]).clamp(0, 1)
 
 
-def _space(request: AuditRequest, films: Films, prior: Prior, images: Tensor) -> GaussianPrior:
+def _space(prior: Prior, images: Tensor, seed: int, *, shipped: bool) -> GaussianPrior:
     """The full-rank space: the prior where it is Gaussian, the shipped Gaussian beside the shipped generator, else a
     fit to the generator's samples."""
     if isinstance(prior, GaussianPrior):
         return prior
-    if request.prior is None and films.prior is None:
-        shipped = shipped_prior(prior.card.side)
-        if isinstance(shipped, GaussianPrior):
-            return shipped
+    if shipped:
+        gaussian = shipped_prior(prior.card.side)
+        if isinstance(gaussian, GaussianPrior):
+            return gaussian
     card = prior.card
     return fit_gaussian(
         images,
         Declaration(f"{card.id}-full-rank", card.declared_training_sets, card.licence),
-        torch.Generator().manual_seed(request.seed),
+        torch.Generator().manual_seed(seed),
         patients=card.patients,
         augment=1,
     )

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reid_audit.audit.cohorts import OpenedCohorts
-from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.setup import Setup
 from reid_audit.judge import Case, Overlap, judge_seeds
-from reid_audit.records import AttackRun, Measurement, ReferenceSummary, Verdict
+from reid_audit.records import AttackRun, Measurement, Policy, ReferenceSummary, Verdict, Waiver
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AuditState:
-    """Judges under the request's policy and waivers."""
+    """Judges under the policy and the waivers."""
 
-    request: AuditRequest
+    policy: Policy
+    waivers: tuple[Waiver, ...]
+    seed: int
     setup: Setup
     cohorts: OpenedCohorts
     now: datetime
@@ -34,5 +35,4 @@ class AuditState:
         cohorts = (cohort.summary for cohort in self.cohorts.given)
         file, network = self.setup.checkpoint.summary, self.setup.task.target.match
         case = Case.of(measured[0], file, network, self.overlap, cohorts, runs, self.references)
-        policy, waivers = self.request.policy, self.request.waivers
-        return judge_seeds(case, measured, self.request.seed, policy, waivers=waivers, today=self.now.date())
+        return judge_seeds(case, measured, self.seed, self.policy, waivers=self.waivers, today=self.now.date())

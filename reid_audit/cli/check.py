@@ -214,13 +214,11 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
 
 def audited_file(request: AuditRequest, films: Films, options: CheckOptions, folder: Path, desk: Desk) -> AuditedFile:
     """The audit itself; finished attack runs are kept in ``folder``."""
-    from reid_audit.audit import ControlCache, audit_file
+    from reid_audit.audit import ControlCache, Environment, audit_file
     from reid_audit.store import RunStore
 
     earlier = tuple(run / ATTACK_RUNS for run in runs_below(options.out) if run != folder) if options.resume else ()
-    return audit_file(
-        request,
-        films,
+    environment = Environment(
         now=datetime.now(UTC),
         clock=time.monotonic,
         began=desk.began,
@@ -228,6 +226,7 @@ def audited_file(request: AuditRequest, films: Films, options: CheckOptions, fol
         store=RunStore(folder / ATTACK_RUNS, earlier=earlier),
         cache=ControlCache(options.cache),
     )
+    return audit_file(request, films, environment)
 
 
 def deliver(audited: AuditedFile, folder: Path, formats: tuple[str, ...] = ()) -> None:

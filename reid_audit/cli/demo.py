@@ -45,7 +45,7 @@ def films_of(case: DemoCase) -> Films:
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def demo(targets: tuple[TargetName, ...], out: Path, seed: int, quiet: bool) -> int:
     """Audit TARGETS (default: overfit_cnn, which leaks, and cnn, which does not) on procedural chest films."""
-    from reid_audit.audit import AuditRequest, audit_file
+    from reid_audit.audit import AuditRequest, Environment, audit_file
     from reid_audit.cli.check import deliver
     from reid_audit.demo.targets import demo_case
     from reid_audit.policy import policy_sha256
@@ -60,7 +60,8 @@ def demo(targets: tuple[TargetName, ...], out: Path, seed: int, quiet: bool) -> 
         )
         films = films_of(case)
         with ConsoleObserver(console) as observer:
-            audited = audit_file(request, films, now=datetime.now(UTC), clock=time.monotonic, observer=observer)
+            environment = Environment(datetime.now(UTC), time.monotonic, observer=observer)
+            audited = audit_file(request, films, environment)
         deliver(audited, out / name)
         show_result(console, audited.result)
         codes[name] = audited.result.verdict.exit_code

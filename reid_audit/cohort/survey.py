@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from reid_audit.cohort.raw import RawFilm, Values
 from reid_audit.cohort.read import may_be_damaged
 from reid_audit.cohort.render import scaled
 from reid_audit.cohort.sample import fingerprints
-from reid_audit.cohort.source import Listing, Row, collect
+from reid_audit.cohort.source import Listing, Row, Source, collect
 from reid_audit.cohort.stream import films_or_faults, stored_as_seen
 from reid_audit.errors import CohortError
 from reid_audit.records import GreyValues, LeftOut, Scaling
@@ -78,25 +78,22 @@ class CohortSurvey:
 
 
 def survey(
-    path: Path,
+    source: Source,
     *,
     role: str,
-    where: Mapping[str, str] | None = None,
-    strata: tuple[str, ...] = (),
-    label: str | None = None,
     scaling: Scaling | None = None,
     decode_bytes: int = DECODED_BYTES,
     pace: Pace | None = None,
 ) -> CohortSurvey:
     """Look at one side: every row, id, age, sex, label and header, and the films themselves up to ``decode_bytes``.
 
-    path, where, strata, label: as for ``load_cohort``. scaling: as declared in the policy. pace: decoding ends with its
-    time; those that look damaged come first, then whom the films' content draws. Never raises CohortError: what cannot
-    be read is in ``faults``, all of it. Where not all films are decoded, ``decoded`` and ``notes`` say so.
+    ``scaling`` is that of the policy. Decoding ends with the time of ``pace``: films that look damaged come first, then
+    whom the films' content draws; where not all are decoded, ``decoded`` and ``notes`` say so. Never raises
+    CohortError: all that cannot be read is in ``faults``.
     """
-    pace = pace or unhurried()
+    pace, path, label, strata = pace or unhurried(), source.path, source.label, source.strata
     try:
-        listing = collect(path, where, strata, label)
+        listing = collect(path, source.where, strata, label)
     except CohortError as error:
         listing = Listing(str(path), (), False, faults=(Fault.of(error, "source"),))
     faults = list(listing.faults)

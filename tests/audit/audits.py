@@ -9,12 +9,12 @@ from typing import Literal
 
 import torch
 
-from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, run_audit
+from reid_audit.audit import Audited, AuditRequest, Environment, Films, PriorFilms, run_audit
 from reid_audit.audit.power_control import ControlCache
 from reid_audit.budget import Clock
 from reid_audit.cohort import Cohort, Subjects, assemble
 from reid_audit.demo.targets import SPEC, DemoCase
-from reid_audit.observer import Event, Noted, Observer
+from reid_audit.observer import Event, Noted, Observer, SilentObserver
 from reid_audit.policy import policy_sha256
 from reid_audit.records import Budget, Measured, Metric, Policy, PreprocessPolicy, References, find
 from reid_audit.store import RunStore
@@ -82,9 +82,14 @@ def audit(
         holdout=(lambda _: case.holdout) if "holdout" in films else None,
         prior=lambda _: PriorFilms(case.prior, declared="phantom-prior"),
     )
-    return run_audit(
-        request, sides, now=NOW, clock=clock or StoppedClock(), observer=observer, store=store, cache=cache
+    environment = Environment(
+        NOW,
+        clock or StoppedClock(),
+        observer=observer or SilentObserver(),
+        store=store or RunStore(),
+        cache=cache or ControlCache(),
     )
+    return run_audit(request, sides, environment)
 
 
 def value(found: Audited, metric: Metric) -> Measured:

@@ -11,7 +11,7 @@ import pytest
 from audits import small
 
 from reid_audit.attack.interface import AttackTask
-from reid_audit.audit import Audited, AuditRequest, Films, PriorFilms, evidence, run_audit, setup
+from reid_audit.audit import Audited, AuditRequest, Environment, Films, PriorFilms, evidence, run_audit, setup
 from reid_audit.audit.allowance import Allowance
 from reid_audit.audit.cohorts import Turns, both_sides
 from reid_audit.demo.targets import SPEC, DemoCase, demo_case
@@ -81,7 +81,7 @@ def audit(case: DemoCase, time: Time, **more: object) -> Audited:
         counted=(len(case.reference.images), len(case.holdout.images)),
     )
     request = AuditRequest(checkpoint=case.checkpoint, policy=policy, policy_sha256=policy_sha256(policy))
-    return run_audit(request, films, now=datetime(2026, 1, 1, tzinfo=UTC), clock=time, observer=time)
+    return run_audit(request, films, Environment(datetime(2026, 1, 1, tzinfo=UTC), time, observer=time))
 
 
 def late(found: Audited) -> set[Metric]:

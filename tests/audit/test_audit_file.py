@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
-from reid_audit.audit import AuditedFile, AuditRequest, Films, PriorFilms, audit_file
+from reid_audit.audit import AuditedFile, AuditRequest, Environment, Films, PriorFilms, audit_file
 from reid_audit.audit import file as audit_of_files
 from reid_audit.audit.file import kept
 from reid_audit.audit.run import Audited, run_audit
@@ -86,7 +86,7 @@ class Auditor:
         self.audited: list[str] = []
         self.error = error
 
-    def __call__(self, request: AuditRequest, films: Films, **given: Any) -> Audited:
+    def __call__(self, request: AuditRequest, films: Films, environment: Environment, **given: Any) -> Audited:
         checkpoint: Checkpoint = given["checkpoint"]
         self.audited.append(checkpoint.name)
         if self.error is not None and not holds(checkpoint.tensors, CLEAN):
@@ -129,7 +129,7 @@ def audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Au
     def run(document: Any, auditor: Auditor | None = None, **more: Any) -> AuditedFile:
         monkeypatch.setattr(audit_of_files, "run_audit", auditor or Auditor())
         torch.save(document, tmp_path / "file.pt")
-        return audit_file(request_for(tmp_path / "file.pt", **more), Films(), now=NOW, clock=lambda: 0.0)
+        return audit_file(request_for(tmp_path / "file.pt", **more), Films(), Environment(NOW, lambda: 0.0))
 
     return run
 
@@ -215,7 +215,7 @@ def test_no_renaming_turns_a_fail_into_a_pass(
     torch.save(document, path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit_of_files, "run_audit", Auditor())
-        found = audit_file(request_for(path), Films(), now=NOW, clock=lambda: 0.0)
+        found = audit_file(request_for(path), Films(), Environment(NOW, lambda: 0.0))
     assert found.result.verdict.outcome is Outcome.FAIL
 
 
@@ -248,9 +248,9 @@ def test_each_network_is_asked_what_concerns_it(audited: Callable[..., AuditedFi
     seen: list[AuditRequest] = []
 
     class Curious(Auditor):
-        def __call__(self, request: AuditRequest, films: Films, **given: Any) -> Audited:
+        def __call__(self, request: AuditRequest, films: Films, environment: Environment, **given: Any) -> Audited:
             seen.append(request)
-            return super().__call__(request, films, **given)
+            return super().__call__(request, films, environment, **given)
 
     audited({"a": CLEAN, "b": VIT}, Curious(), architecture=NAME)
     assert [request.architecture for request in seen] == [NAME, None]
@@ -273,15 +273,15 @@ def test_networks_share_the_time_and_those_that_come_too_late_are_named(
     clock, shares = Running(), list[float]()
 
     class Timed(Auditor):
-        def __call__(self, request: AuditRequest, films: Films, **given: Any) -> Audited:
+        def __call__(self, request: AuditRequest, films: Films, environment: Environment, **given: Any) -> Audited:
             shares.append(given["meter"].seconds)
             clock.now += 60.0
-            return super().__call__(request, films, **given)
+            return super().__call__(request, films, environment, **given)
 
     monkeypatch.setattr(audit_of_files, "run_audit", Timed())
     torch.save({"a": CLEAN, "b": weights(5), "c": weights(6)}, tmp_path / "file.pt")
     request = request_for(tmp_path / "file.pt", Policy(budget=Budget(seconds=150.0)))
-    found = audit_file(request, Films(), now=NOW, clock=clock).result
+    found = audit_file(request, Films(), Environment(NOW, clock)).result
     assert 0.0 < shares[0] <= 50.0
     assert [n.verdict is None for n in found.networks] == [False, False, True]
     assert found.verdict.outcome is Outcome.INCONCLUSIVE
@@ -295,9 +295,9 @@ def test_the_real_audit_of_a_network_beside_another(tmp_path: Path, monkeypatch:
     torch.save({"fold_0": clean, "fold_1": load_file(case.checkpoint)}, tmp_path / "f.pt")
     real, stand_in = run_audit, Auditor()
 
-    def run(request: AuditRequest, films: Films, **given: Any) -> Audited:
+    def run(request: AuditRequest, films: Films, environment: Environment, **given: Any) -> Audited:
         chosen = stand_in if given["checkpoint"].name == "fold_0" else real
-        return chosen(request, films, **given)
+        return chosen(request, films, environment, **given)
 
     monkeypatch.setattr(audit_of_files, "run_audit", run)
     policy = Policy(
@@ -308,7 +308,7 @@ def test_the_real_audit_of_a_network_beside_another(tmp_path: Path, monkeypatch:
         holdout=lambda _: few(case.holdout, 130),
         prior=lambda _: PriorFilms(few(case.prior, 150), declared="phantom-prior"),
     )
-    found = audit_file(request_for(tmp_path / "f.pt", policy), films, now=NOW, clock=lambda: 0.0)
+    found = audit_file(request_for(tmp_path / "f.pt", policy), films, Environment(NOW, lambda: 0.0))
     assert outcomes(found) == {"fold_0": PASS, "fold_1": FAIL}
     assert found.result.verdict.outcome is Outcome.FAIL
     assert found.evidence is not None

@@ -207,28 +207,24 @@ def test_time_grows_with_what_there_is_to_do() -> None:
 
 
 def test_a_network_of_another_input_has_no_forecast(tmp_path: Path) -> None:
-    request = AuditRequest(checkpoint=Path("m.pt"), policy=POLICY, policy_sha256=SHA)
-    assert cost_of(small(torch.nn.Linear(7, 2)), request, Load(0, 0), tmp_path) is None
+    assert cost_of(small(torch.nn.Linear(7, 2)), POLICY, Load(0, 0), tmp_path) is None
 
 
 def test_too_little_disk_is_a_fault_and_too_little_memory_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = AuditRequest(
-        checkpoint=Path("m.pt"), policy=POLICY.model_copy(update={"budget": Budget(seconds=1.0)}), policy_sha256=SHA
-    )
-    cost = cost_of(small(CONVOLUTION), request, Load(0, 0), tmp_path / "not" / "yet", Ticking())
+    cost = cost_of(small(CONVOLUTION), POLICY, Load(0, 0), tmp_path / "not" / "yet", Ticking())
     assert cost is not None
     assert cost.disk_free is not None
-    assert [f.topic for f in of_cost(cost, request)] == ["time"]
+    assert [f.topic for f in of_cost(cost, 1.0)] == ["time"]
     full = cost.model_copy(update={"disk_free": 10, "memory_free": 10})
-    assert [(f.kind, f.topic) for f in of_cost(full, request)] == [
+    assert [(f.kind, f.topic) for f in of_cost(full, 1.0)] == [
         ("fault", "disk"),
         ("limit", "memory"),
         ("note", "time"),
     ]
     unknown = cost.model_copy(update={"disk_free": None, "memory_free": None})
-    assert [f.topic for f in of_cost(unknown, request)] == ["time"]
+    assert [f.topic for f in of_cost(unknown, 1.0)] == ["time"]
 
 
 def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,9 +262,8 @@ def test_a_network_without_statistics_seldom_passes(good: dict[Role, Path], tmp_
 
 
 def test_a_doubt_about_the_network_withholds_the_pass() -> None:
-    request = AuditRequest(checkpoint=Path("m.pt"), policy=POLICY, policy_sha256=SHA)
     match = small(CONVOLUTION).match.model_copy(update={"doubts": ("two layers were left out",), "data_statistics": 8})
-    (why,) = in_the_way(request, {}, True, match)
+    (why,) = in_the_way(POLICY.controls, {}, True, match)
     assert "two layers were left out" in why.text
     assert not why.by_luck
 

@@ -11,7 +11,7 @@ import pytest
 from film_writers import WAYS, Film, dicom, smooth_film, widened
 from PIL import Image
 
-from reid_audit.cohort import read_raw, scaled, survey
+from reid_audit.cohort import Source, read_raw, scaled, survey
 from reid_audit.cohort.read import count_films, may_be_damaged
 from reid_audit.errors import CohortError
 
@@ -74,4 +74,4 @@ def test_damage_ends_in_a_film_or_a_refusal(tmp_path: Path, kind: str) -> None:
                 look(path)
             except CohortError as error:
                 assert all(error.lines())  # noqa: PT017
-        survey(path, role="reference")
+        survey(Source(path), role="reference")

@@ -10,7 +10,7 @@ from film_writers import Film, dicom, smooth_film, widened
 from PIL import Image
 
 from reid_audit.budget import Meter, Pace
-from reid_audit.cohort import CohortSurvey, counted, shared, survey
+from reid_audit.cohort import CohortSurvey, Source, counted, shared, survey
 from reid_audit.errors import CohortError
 from reid_audit.records import GreyValues, LeftOut, Scaling
 
@@ -21,7 +21,8 @@ def png(path: Path, film: Film) -> Path:
 
 
 def side(path: Path, **options: object) -> CohortSurvey:
-    return survey(path, **{"role": "reference", **options})  # type: ignore[arg-type]
+    said = {name: options.pop(name) for name in ("where", "strata", "label") if name in options}
+    return survey(Source(path, **said), **{"role": "reference", **options})  # type: ignore[arg-type]
 
 
 def manifest(folder: Path, rows: list[str], head: str = "path,patient_id,age,sex") -> Path:

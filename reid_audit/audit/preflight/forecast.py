@@ -16,7 +16,6 @@ from reid_audit.audit.attack_runs import NEGATIVE_SIZE
 from reid_audit.audit.canary import STEPS as CANARY_STEPS
 from reid_audit.audit.preflight.machine import free_disk, free_memory
 from reid_audit.audit.preflight.record import Cost
-from reid_audit.audit.request import AuditRequest
 from reid_audit.budget import Clock
 from reid_audit.network.batchnorm import statistics_layers
 from reid_audit.records import Policy
@@ -81,7 +80,7 @@ def speed_of(target: Target, side: int, device: torch.device, clock: Clock = tim
     )
 
 
-def cost_of(target: Target, request: AuditRequest, load: Load, out: Path, clock: Clock = time.monotonic) -> Cost | None:
+def cost_of(target: Target, policy: Policy, load: Load, out: Path, clock: Clock = time.monotonic) -> Cost | None:
     """What the audit costs on this machine; None where the network does not take an input of its side.
 
     out: the folder of all runs, for the disk.
@@ -92,12 +91,12 @@ def cost_of(target: Target, request: AuditRequest, load: Load, out: Path, clock:
         speed = speed_of(target, side, device, clock)
     except (RuntimeError, ValueError, TypeError):  # another input than images of this side: the audit itself will say
         return None
-    particles = sum(request.policy.budget.particles)
+    particles = sum(policy.budget.particles)
     return Cost(
         network=target.match.name,
         side=side,
         side_by=target.match.side_by,
-        stages=stages(target, speed, request.policy, load),
+        stages=stages(target, speed, policy, load),
         memory_bytes=_bytes(target, side, speed, particles, load),
         memory_free=free_memory(device),
         disk_bytes=REPORT_BYTES + KEPT * particles * side**2 * FLOAT,

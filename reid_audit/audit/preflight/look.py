@@ -14,7 +14,7 @@ from reid_audit.audit.preflight import films
 from reid_audit.audit.preflight.forecast import Load, cost_of
 from reid_audit.audit.preflight.reach import Hindrance, Reach, hindered, reach
 from reid_audit.audit.preflight.record import WORDS, Cost, Finding, Preflight, Role, Topic
-from reid_audit.audit.request import AuditRequest
+from reid_audit.audit.request import AuditRequest, PriorChoice
 from reid_audit.audit.setup import file_origin, target_of
 from reid_audit.budget import Meter, Pace, start
 from reid_audit.cohort import CohortSurvey, Shared, Source, survey
@@ -25,7 +25,7 @@ from reid_audit.observer import Observer, SilentObserver, StageEnded, StageStart
 from reid_audit.prior.gaussian import GaussianPrior
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import PgganPrior
-from reid_audit.records import ArchMatch
+from reid_audit.records import ArchMatch, Controls, Metric, Policy, Scaling
 
 SHARE = 0.06
 """Share of the time left that decoding the films of one side may take."""
@@ -57,9 +57,14 @@ def look_ahead(
     out: the folder of all runs. meter: of the whole command; decoding films takes ``SHARE`` of it a side. Raises no
     AuditError: one that is met on the way is among the findings.
     """
-    told, meter = observer or SilentObserver(), meter or start(request.policy.budget)
+    policy, told = request.policy, observer or SilentObserver()
+    meter, declared = meter or start(policy.budget), policy.preprocess.declared
+    scaling = None if declared is None else declared.scaling
+    waived = frozenset(
+        w.gate for w in request.waivers if w.checkpoint_sha256 == checkpoint_sha256 and w.expires >= today
+    )
     surveys = {
-        role: surveyed(request, role, source, Pace(meter.share(SHARE), told)) for role, source in sources.items()
+        role: surveyed(scaling, role, source, Pace(meter.share(SHARE), told)) for role, source in sources.items()
     }
     decoded = sum(found.decoded for found in surveys.values())
     per_film = sum(found.seconds for found in surveys.values()) / max(1, decoded)
@@ -67,15 +72,15 @@ def look_ahead(
     told.notice(StageStarted("preflight: network"))
     target, networks, wrong = network(request)
     match = None if target is None else target.match
-    origin, errors = of_prior_file(request)
+    origin, errors = of_prior_file(request.prior_choice)
     errors = (*wrong, *errors)
     within = hindered(
-        reachable(request, surveys, checkpoint_sha256, today),
-        *in_the_way(request, shared, origin, match),
+        reachable(policy, surveys, waived),
+        *in_the_way(policy.controls, shared, origin, match, based=request.base is not None),
         *of_networks(networks),
     )
     known = sum(found.match is not None for found in networks)
-    cost = None if target is None else for_each(cost_of(target, request, load_of(surveys, per_film), out), known)
+    cost = None if target is None else for_each(cost_of(target, policy, load_of(surveys, per_film), out), known)
     told.notice(StageEnded("preflight: network", "unknown" if match is None else match.name))
     findings = (
         *films.of_each_side(surveys),
@@ -83,40 +88,31 @@ def look_ahead(
         *films.of_labels(surveys, match),
         *(Finding(kind="fault", topic=topic_of(e), text=e.what, remedy=e.remedy) for e in errors),
         *of_policy(within),
-        *(of_cost(cost, request) if cost is not None else ()),
+        *(of_cost(cost, policy.budget.seconds) if cost is not None else ()),
     )
     report = Preflight(
         sides=tuple(films.count_of(role, found) for role, found in surveys.items()),
         findings=findings,
         possible=within.possible,
         cost=cost,
-        budget=request.policy.budget.seconds,
+        budget=policy.budget.seconds,
     )
     return Looked(report, tuple(films.named(surveys, shared)), errors)
 
 
-def surveyed(request: AuditRequest, role: Role, source: Source, pace: Pace) -> CohortSurvey:
+def surveyed(scaling: Scaling | None, role: Role, source: Source, pace: Pace) -> CohortSurvey:
     """One side, with grey values scaled as the policy declares."""
-    spec, stage, told = request.policy.preprocess.declared, f"preflight: {WORDS[role]} films", pace.observer
+    stage, told = f"preflight: {WORDS[role]} films", pace.observer
     told.notice(StageStarted(stage))
-    found = survey(
-        source.path,
-        role=WORDS[role],
-        where=source.where,
-        strata=source.strata,
-        label=source.label,
-        scaling=None if spec is None else spec.scaling,
-        pace=pace,
-    )
+    found = survey(source, role=WORDS[role], scaling=scaling, pace=pace)
     told.notice(StageEnded(stage, f"{found.films} films, {len(found.faults)} faults"))
     return found
 
 
-def reachable(request: AuditRequest, surveys: Mapping[Role, CohortSurvey], sha256: str, today: date) -> Reach:
-    """Which verdicts are possible with so many patients, gates that are waived for this file left out."""
+def reachable(policy: Policy, surveys: Mapping[Role, CohortSurvey], waived: frozenset[Metric]) -> Reach:
+    """Which verdicts are possible with so many patients, gates that are ``waived`` for this file left out."""
     people = {role: found.patients for role, found in surveys.items()}
-    waived = frozenset(w.gate for w in request.waivers if w.checkpoint_sha256 == sha256 and w.expires >= today)
-    return reach(request.policy, people.get("reference"), people.get("holdout"), waived=waived)
+    return reach(policy, people.get("reference"), people.get("holdout"), waived=waived)
 
 
 def network(request: AuditRequest) -> tuple[Target | None, tuple[Network, ...], tuple[AuditError, ...]]:
@@ -125,7 +121,7 @@ def network(request: AuditRequest) -> tuple[Target | None, tuple[Network, ...], 
     try:
         checkpoint, networks = networks_of(request)
         own, asked = alone(checkpoint, networks[0]), asked_of(networks[0], request, first=True)
-        target = target_of(asked, own)
+        target = target_of(own, asked.naming, asked.checkpoint)
         return replace(target, module=target.module.to(usable_device(request.device))), networks, ()
     except AuditError as error:
         return None, networks, (error,)
@@ -148,14 +144,14 @@ def of_networks(networks: tuple[Network, ...]) -> Iterator[Hindrance]:
             yield Hindrance(text=said, remedy=found.refusal.remedy)
 
 
-def of_prior_file(request: AuditRequest) -> tuple[bool, tuple[AuditError, ...]]:
+def of_prior_file(choice: PriorChoice) -> tuple[bool, tuple[AuditError, ...]]:
     """Whether a given prior file says what it was made of, and what is wrong with it or its patient file."""
-    if request.prior is None:
+    if choice.file is None:
         return True, ()
     try:
-        prior = load_prior(request.prior)
+        prior = load_prior(choice.file)
         public = prior.origin if isinstance(prior, GaussianPrior | PgganPrior) else None
-        return file_origin(request, request.prior, prior, public) is not None, ()
+        return file_origin(choice.file, choice.patients, prior, public) is not None, ()
     except AuditError as error:
         return False, (error,)
 
@@ -166,10 +162,17 @@ def topic_of(error: AuditError) -> Topic:
 
 
 def in_the_way(
-    request: AuditRequest, shared: Mapping[tuple[Role, Role], Shared], origin: bool, match: ArchMatch | None
+    wanted: Controls,
+    shared: Mapping[tuple[Role, Role], Shared],
+    origin: bool,
+    match: ArchMatch | None,
+    *,
+    based: bool = False,
 ) -> Iterator[Hindrance]:
-    """What the prior and the network have against a PASS."""
-    wanted = request.policy.controls
+    """What the prior and the network have against a PASS.
+
+    The prior file says whose films it was made of where ``origin``; the public base is given where ``based``.
+    """
     for first, second in shared:
         if second == "prior" and wanted.prior_disjoint:
             yield Hindrance(
@@ -183,7 +186,7 @@ def in_the_way(
         )
     for doubt in () if match is None else match.doubts:
         yield Hindrance(text=f"the network is in doubt: {doubt}", remedy=NAME_IT)
-    if match is not None and not match.data_statistics and wanted.attack_power and request.base is None:
+    if match is not None and not match.data_statistics and wanted.attack_power and not based:
         yield Hindrance(
             text=f"{match.name} stores no statistics of its training films, and for such networks no attack is known "
             "that finds planted patients (attack_power)",
@@ -212,8 +215,8 @@ def of_policy(within: Reach) -> Iterator[Finding]:
         yield Finding(kind="limit", topic="policy", text=f"{lead}: {found.text}", remedy=found.remedy)
 
 
-def of_cost(cost: Cost, request: AuditRequest) -> Iterator[Finding]:
-    """Findings on time, memory or disk that the machine has too little of."""
+def of_cost(cost: Cost, seconds: float | None) -> Iterator[Finding]:
+    """Findings on disk and memory that the machine, and on time that a budget of ``seconds``, has too little of."""
     if cost.disk_free is not None and cost.disk_free < cost.disk_bytes:
         text = f"about {size(cost.disk_bytes)} are written below --out, {size(cost.disk_free)} are free"
         yield Finding(kind="fault", topic="disk", text=text, remedy="make room, or give another --out")
@@ -221,7 +224,6 @@ def of_cost(cost: Cost, request: AuditRequest) -> Iterator[Finding]:
         text = f"about {size(cost.memory_bytes)} of memory are needed, {size(cost.memory_free)} are free"
         remedy = "end other programs, give fewer films or a smaller --side, or use another machine"
         yield Finding(kind="limit", topic="memory", text=text, remedy=remedy)
-    seconds = request.policy.budget.seconds
     if seconds is not None and cost.seconds > seconds:
         text = "the attack would take longer than the budget: it runs fewer steps, and may miss its planted patients"
         remedy = "raise --budget, or use a GPU; without enough steps the audit ends INCONCLUSIVE (attack_power)"
