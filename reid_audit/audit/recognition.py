@@ -21,7 +21,7 @@ from reid_audit.network.ordinary import prior_batches
 from reid_audit.network.reading import Inputs
 from reid_audit.records import Measurement, Metric, Reason, Reduced, Unmeasured
 from reid_audit.score.comparison import Comparison
-from reid_audit.score.membership.families import MembershipScores, membership_scores
+from reid_audit.score.membership.families import Change, MembershipScores, membership_scores
 from reid_audit.score.membership.generalisation import generalisation_gap
 from reid_audit.score.membership.inference import (
     FEWEST_HOLDOUT,
@@ -72,7 +72,7 @@ def membership_of(
         known = ask()
     else:
         ordinary = prior_batches(task.space, task.inputs, ORDINARY)
-        known = ask(path=displacement(task.target, task.base), ordinary=ordinary)
+        known = ask(change=Change(displacement(task.target, task.base), ordinary))
     return known if beside is None else against(known, task, beside, allowed, rows)
 
 

@@ -19,7 +19,7 @@ from reid_audit.network.answers import outputs_of, own_answers, taught_answers
 from reid_audit.observer import Noted
 from reid_audit.records import ReferenceSummary, TaughtBy
 from reid_audit.reference.lesson import PASS, Lesson
-from reid_audit.reference.models import ReferenceModels, pool_of, reference_models
+from reid_audit.reference.models import Original, ReferenceModels, pool_of, reference_models
 from reid_audit.reference.shelf import Shelf
 from reid_audit.reference.signals import signals
 from reid_audit.score.calibration import Floats
@@ -121,9 +121,8 @@ def references_of(
             models = given_models(task, request, lesson, names, pace)
             return Referenced(lesson, models, taught_by, len(reference.images), given=len(recipe.given))
         pool = pool_of(lesson, patients.tolist(), is_member)
-        models = reference_models(
-            task.target, base, pool, task.preprocess, recipe, seed=request.seed, pace=pace, shelf=shelf
-        )
+        original = Original(task.target, base, task.preprocess)
+        models = reference_models(original, pool, recipe, seed=request.seed, pace=pace, shelf=shelf)
     except OutOfTime:
         return None
     return Referenced(lesson, models, taught_by, len(reference.images)) if models.count else None

@@ -22,7 +22,7 @@ from reid_audit.reference.parts import parts
 from reid_audit.reference.recipe import Bearing, bearing, settled
 from reid_audit.reference.shelf import Shelf, key_of
 from reid_audit.reference.signals import Floats, signals
-from reid_audit.reference.training import Goal, trained
+from reid_audit.reference.training import Course, Goal, trained
 
 STEP = 1.25
 """Factor between two levels of sureness that references are trained to."""
@@ -90,35 +90,39 @@ class ReferenceModels:
         return replace(self, inside=self.inside[:, rows], signals=self.signals[:, rows])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Original:
+    """The network that the references stand beside, and what they start from."""
+
+    target: Target
+    base: nn.Module | None
+    """The network before fine-tuning, where its weights are known: references start from it too."""
+    spec: PreprocessSpec
+    """The preprocessing of the films."""
+
+
 def reference_models(
-    target: Target,
-    base: nn.Module | None,
-    pool: Pool,
-    spec: PreprocessSpec,
-    recipe: References,
-    *,
-    seed: int,
-    pace: Pace,
-    shelf: Shelf,
+    original: Original, pool: Pool, recipe: References, *, seed: int, pace: Pace, shelf: Shelf
 ) -> ReferenceModels:
     """As many reference models as the recipe asks for, or as the time reaches; an even number of them.
 
     Which patients a model learns is drawn from ``seed`` blind to the sides, so that the tests on its scores stay exact.
     Raises OutOfTime where there is no time to look at the audited network.
     """
-    people = int(pool.patients.max()) + 1
+    target, people = original.target, int(pool.patients.max()) + 1
     inside = parts(people, recipe.count, pool.share, np.random.default_rng([seed, people]))[:, pool.patients]
     seen = bearing(target.module, pool.lesson, pace, "bearing on the pooled films")
     recipe, goal = settled(recipe, seen), None if seen is None else goal_of(seen)
+    course = Course(recipe, goal)
     mirrored = recipe.augmentation == "moved"
     every = np.arange(len(pool.patients))
     found: list[Floats] = []
     epochs: list[int] = []
     for number in range(recipe.count):
         name = f"reference {number + 1} of {recipe.count}"
-        key = key_of(target, spec, recipe, films=pool.digest, goal=goal, seed=seed, number=number)
+        key = key_of(target, original.spec, recipe, films=pool.digest, goal=goal, seed=seed, number=number)
         try:
-            module, took = _one(target, base, pool, recipe, goal, inside[number], key, pace, shelf, name)
+            module, took = _kept_or_trained(original, pool.lesson, inside[number], course, Slot(shelf, key), pace, name)
             found.append(signals(module, pool.lesson, every, pace, f"{name}: films", mirrored=mirrored))
         except OutOfTime:
             break
@@ -129,28 +133,28 @@ def reference_models(
     return ReferenceModels(inside[:kept], values, tuple(epochs[:kept]), mirrored)
 
 
-def _one(
-    target: Target,
-    base: nn.Module | None,
-    pool: Pool,
-    recipe: References,
-    goal: Goal | None,
-    inside: NDArray[np.bool_],
-    key: str,
-    pace: Pace,
-    shelf: Shelf,
-    name: str,
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where one reference is kept."""
+
+    shelf: Shelf
+    key: str
+    """Digest of all that the reference depends on; its random numbers follow from it."""
+
+
+def _kept_or_trained(
+    original: Original, lesson: Lesson, inside: NDArray[np.bool_], course: Course, slot: Slot, pace: Pace, name: str
 ) -> tuple[nn.Module, int]:
     """A reference in evaluation mode, and the epochs it was trained for (0: it was kept)."""
-    with torch.random.fork_rng(devices=_devices(target.module)):
-        number = int(key[:12], 16)
+    with torch.random.fork_rng(devices=_devices(original.target.module)):
+        number = int(slot.key[:12], 16)
         torch.manual_seed(number)
-        module = fresh(target.module, base)
-        if shelf.load(key, module):
+        module = fresh(original.target.module, original.base)
+        if slot.shelf.load(slot.key, module):
             return module.eval().requires_grad_(False), 0
         rows = torch.from_numpy(np.flatnonzero(inside))
-        took = trained(module, pool.lesson, rows, recipe, goal, seed=number, pace=pace, name=name)
-    shelf.save(key, module)
+        took = trained(module, lesson, rows, course, seed=number, pace=pace, name=name)
+    slot.shelf.save(slot.key, module)
     return module, took
 
 

@@ -34,23 +34,25 @@ class Goal:
     """Share of the taught answers that it does not give; 1 where there are none but its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How references are trained, and when it is enough."""
+
+    recipe: References
+    goal: Goal | None
+    """None: after all epochs of the recipe."""
+
+
 def trained(
-    module: nn.Module,
-    lesson: Lesson,
-    rows: Tensor,
-    recipe: References,
-    goal: Goal | None,
-    *,
-    seed: int,
-    pace: Pace,
-    name: str,
+    module: nn.Module, lesson: Lesson, rows: Tensor, course: Course, *, seed: int, pace: Pace, name: str
 ) -> int:
     """Train ``module`` in place on the films in ``rows``; returns the epochs it took. Raises OutOfTime.
 
-    Training ends after the first epoch at which the reference is as sure of the pooled films as ``goal`` says and errs
-    no more often there, ``PATIENCE`` later at the latest, or after ``recipe.epochs`` (None: all of them). Whoever is in
+    Training ends after the first epoch at which the reference is as sure of the pooled films as its goal says and errs
+    no more often there, ``PATIENCE`` later at the latest, or after all epochs of the recipe. Whoever is in
     training plays no role for that; the loss at the training films would make the references depend on it.
     """
+    recipe, goal = course.recipe, course.goal
     generator = torch.Generator().manual_seed(seed)
     asked = torch.randperm(len(lesson.images), generator=generator)[:CHECKED]
     module.requires_grad_(True)

@@ -23,7 +23,7 @@ from reid_audit.preprocess import to_network
 from reid_audit.records import References
 from reid_audit.reference.fresh import fresh
 from reid_audit.reference.lesson import Lesson
-from reid_audit.reference.models import Pool, ReferenceModels, goal_of, level_of, pool_of, reference_models
+from reid_audit.reference.models import Original, Pool, ReferenceModels, goal_of, level_of, pool_of, reference_models
 from reid_audit.reference.recipe import Bearing, bearing, settled
 from reid_audit.reference.shelf import Shelf
 from reid_audit.reference.signals import signals
@@ -81,7 +81,9 @@ def made(
     first: bool = True,
 ) -> ReferenceModels:
     pool, _ = pooled(first)
-    return reference_models(target, None, pool, SPEC, recipe, seed=0, pace=pace or unhurried(), shelf=shelf or Shelf())
+    return reference_models(
+        Original(target, None, SPEC), pool, recipe, seed=0, pace=pace or unhurried(), shelf=shelf or Shelf()
+    )
 
 
 def test_a_reference_knows_its_part_and_no_other(models: ReferenceModels) -> None:

@@ -61,7 +61,9 @@ def look_ahead(
     meter, declared = meter or start(policy.budget), policy.preprocess.declared
     scaling = None if declared is None else declared.scaling
     waived = frozenset(
-        w.gate for w in request.waivers if w.checkpoint_sha256 == checkpoint_sha256 and w.expires >= today
+        waiver.gate
+        for waiver in request.waivers
+        if waiver.checkpoint_sha256 == checkpoint_sha256 and waiver.expires >= today
     )
     surveys = {
         role: surveyed(scaling, role, source, Pace(meter.share(SHARE), told)) for role, source in sources.items()

@@ -40,13 +40,21 @@ class MembershipScores:
     """[N] share of the training labels of an image that the network answers; None where they are not known."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """How the network came from a known base, and ordinary images to compare with."""
+
+    path: Displacement
+    ordinary: Iterable[Tensor] = ()
+    """Batches [B, C, H, W] of the prior as network input."""
+
+
 def membership_scores(
     target: Target,
     inputs: Inputs,
     labels: NDArray[np.str_],
     *,
-    path: Displacement | None = None,
-    ordinary: Iterable[Tensor] = (),
+    change: Change | None = None,
     pace: Pace | None = None,
     rest: Callable[[int], float] | None = None,
     corrected: bool = True,
@@ -55,12 +63,12 @@ def membership_scores(
 
     Statistics of BatchNorm layers where there are any, the classifier's stationarity where there are none, the margin
     of every classifier, the loss where training labels [N] are given ("" where unknown), the weight difference where
-    ``path`` leads from a known base; ``ordinary`` are then batches [B, C, H, W] of the prior to compare with.
-    Everything but the difference comes from one pass, and from a second one for the correction of the training batch
-    size (``corrected``).
+    the ``change`` from a known base is given. Everything but the difference comes from one pass, and from a second one
+    for the correction of the training batch size (``corrected``).
 
-    rest: seconds that scoring so many images takes once they have been seen. Where it is given, the pass ends in time
-    for it, and there is no second one without time. Raises OutOfTime: what is not finished says nothing of anybody.
+    ``rest`` tells how many seconds the scoring of so many images takes once they have been seen. Where it is given, the
+    pass ends in time for it, and there is no second one without time. Raises OutOfTime: what is not finished says
+    nothing of anybody.
     """
     pace = pace or unhurried()
     has_statistics, began = bool(statistics_layers(target.module)), pace.meter.elapsed()
@@ -78,7 +86,7 @@ def membership_scores(
         scores["moments"], explaining = explanation.evidence, explanation.explaining
     elif (directions := directions_of(target, found, pace)) is not None:
         scores["stationarity"] = directions
-    if path is not None and (within := spans(path, inputs, ordinary, pace)) is not None:
+    if change is not None and (within := spans(change.path, inputs, change.ordinary, pace)) is not None:
         scores["difference"] = within.double().cpu().numpy()
     if found.logits is not None:
         scores |= of_answers(target, found.logits, labels[: found.count])
