@@ -107,8 +107,8 @@ def side_of(network: Network, bench: Bench) -> Cohort:
     return few(bench.target, 64, network.seed) if network.kind == "few" else bench.target
 
 
-def told(cohort: Cohort) -> Cohort:
-    """With the sex as the training label."""
+def with_labels(cohort: Cohort) -> Cohort:
+    """``cohort`` with the sex as the training label."""
     return replace(cohort, labels=cohort.sexes)
 
 
@@ -119,8 +119,8 @@ def cells(network: Network, bench: Bench, options: argparse.Namespace) -> Iterat
     target.module.to(memory_format=torch.channels_last)
     task = AttackTask(target, bench.space, bench.space, SPEC, Budget())
     members = bench.target if network.kind == "null" else side_of(network, bench)
-    holdout = told(bench.holdout)
-    cohorts = OpenedCohorts(told(members), holdout, Canaries.choose(holdout, 8, network.seed))
+    holdout = with_labels(bench.holdout)
+    cohorts = OpenedCohorts(with_labels(members), holdout, Canaries.choose(holdout, 8, network.seed))
     recipe = References(when="required", count=options.count, augmentation=options.augmentation)
     policy = Policy(references=recipe)
     request = AuditRequest(checkpoint=path, policy=policy, policy_sha256=policy_sha256(policy), seed=network.seed)

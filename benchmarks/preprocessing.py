@@ -63,7 +63,7 @@ def declared(trap: Trap, how: str) -> PreprocessPolicy:
     return PreprocessPolicy(declared=PreprocessSpec(**spec.model_dump()))
 
 
-def told(target: Target, films: FilmSet, spec: PreprocessSpec) -> dict[str, float]:
+def membership_under(target: Target, films: FilmSet, spec: PreprocessSpec) -> dict[str, float]:
     """Membership of all films under ``spec``."""
     device = next(target.module.parameters()).device
     pooled = torch.cat([images_of(side, spec) for side in (films.members, films.others)])
@@ -110,7 +110,7 @@ def asked(target: Target, trap: Trap, films: FilmSet, searched: Searched, how: s
     control = control_of(target, chosen, searched)
     value = control.value if isinstance(control, Measured) else None
     met = value is not None and value <= Controls().preprocess_fit_excess
-    membership = told(target, films, chosen.spec)
+    membership = membership_under(target, films, chosen.spec)
     return {
         **membership,
         "spec": chosen.spec.model_dump(mode="json"),

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.lab.data import films
 from benchmarks.lab.pages import put
-from benchmarks.prior_curve import Yardstick
+from benchmarks.lab.yardstick import Yardstick
 from reid_audit.artefacts.provenance import Declaration
 from reid_audit.budget import Meter
 from reid_audit.prior.pggan import WIDTHS, PgganPrior, forward_flops

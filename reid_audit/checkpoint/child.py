@@ -38,7 +38,7 @@ def restrict(memory: int, seconds: int, file_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def told(layout: Layout) -> dict[str, Any]:
+def as_answer(layout: Layout) -> dict[str, Any]:
     """What was read, as JSON: names and places, no values."""
     return {
         "entries": layout.entries,
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     try:
         with os.fdopen(int(descriptor), "rb") as file:
             data = mmap.mmap(file.fileno(), int(size), access=mmap.ACCESS_READ)
-            result = told(read_layout(file, data, Container(container), DEFAULT, pickled_code))
+            result = as_answer(read_layout(file, data, Container(container), DEFAULT, pickled_code))
     except AuditError as error:
         result = refusal(error)
     except MemoryError:

@@ -119,7 +119,7 @@ def check(options: CheckOptions, began: float | None) -> int:
     console.print(first_line(options, digest), highlight=False, markup=False)
     ceiling = policy.budget.seconds if options.budget is None else options.budget
     with earlier_run_named(options.out, console), ConsoleObserver(console, ceiling=ceiling, began=began) as observer:
-        finished = carried_out(options, policy, digest, Desk(console, observer, began))
+        finished = carried_out(options, policy, digest, Terminal(console, observer, began))
     if finished is None:
         return 0
     verdict = finished.audited.result.verdict
@@ -131,8 +131,8 @@ def check(options: CheckOptions, began: float | None) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """Whom a check tells, and since when it runs."""
+class Terminal:
+    """Where a check shows its progress, and since when it runs."""
 
     console: Console
     observer: ConsoleObserver
@@ -150,18 +150,18 @@ class Finished:
     """Whether ``latest`` leads to it."""
 
 
-def carried_out(options: CheckOptions, policy: Policy, digest: str, desk: Desk) -> Finished | None:
+def carried_out(options: CheckOptions, policy: Policy, digest: str, terminal: Terminal) -> Finished | None:
     """Everything from the file to the reports; None where it ends with the preflight."""
-    with stage(desk.observer, "reading the checkpoint", brief=True):
+    with stage(terminal.observer, "reading the checkpoint", brief=True):
         seen = screen(options.checkpoint, pickled_code=policy.pickled_code)
-    with stage(desk.observer, "loading libraries", brief=True):  # torch among them: not before the file has passed
+    with stage(terminal.observer, "loading libraries", brief=True):  # torch among them: not before the file has passed
         request, films = plan(options, policy, digest)
-    films = counted(films, ahead(request, options, seen.sha256, desk.console, desk.observer, desk.began))
+    films = counted(films, ahead(request, options, seen.sha256, terminal.console, terminal.observer, terminal.began))
     if options.dry_run:
         return None
     with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
-        audited = audited_file(request, films, options, folder, desk)
-        with stage(desk.observer, "writing reports", brief=True):
+        audited = audited_file(request, films, options, folder, terminal)
+        with stage(terminal.observer, "writing reports", brief=True):
             deliver(audited, folder, options.formats)
         return Finished(audited, folder, finish(folder))
 
@@ -212,7 +212,9 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
     return request, films
 
 
-def audited_file(request: AuditRequest, films: Films, options: CheckOptions, folder: Path, desk: Desk) -> AuditedFile:
+def audited_file(
+    request: AuditRequest, films: Films, options: CheckOptions, folder: Path, terminal: Terminal
+) -> AuditedFile:
     """The audit itself; finished attack runs are kept in ``folder``."""
     from reid_audit.audit import ControlCache, Environment, audit_file
     from reid_audit.store import RunStore
@@ -221,8 +223,8 @@ def audited_file(request: AuditRequest, films: Films, options: CheckOptions, fol
     environment = Environment(
         now=datetime.now(UTC),
         clock=time.monotonic,
-        began=desk.began,
-        observer=desk.observer,
+        began=terminal.began,
+        observer=terminal.observer,
         store=RunStore(folder / ATTACK_RUNS, earlier=earlier),
         cache=ControlCache(options.cache),
     )

@@ -66,7 +66,7 @@ WRAP: tuple[Callable[[bytes], bytes], ...] = (bytes, as_zip, as_legacy, as_safet
 
 def one_input(data: bytes) -> None:
     """Read one file. The first byte says what the rest is: a file, a pickle in a zip or a legacy file, a header."""
-    from reid_audit.checkpoint.child import told
+    from reid_audit.checkpoint.child import as_answer
     from reid_audit.checkpoint.limits import DEFAULT
     from reid_audit.checkpoint.read import read_layout
     from reid_audit.checkpoint.sniff import HEAD_BYTES, sniff
@@ -89,7 +89,7 @@ def one_input(data: bytes) -> None:
     except MemoryError:
         pass
     else:
-        if believed(json.loads(json.dumps(told(layout))), len(file)) != layout:
+        if believed(json.loads(json.dumps(as_answer(layout))), len(file)) != layout:
             raise Finding("the parent would see something else than the child")
         load(file, layout)
     finally:
