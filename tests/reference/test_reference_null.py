@@ -19,7 +19,7 @@ from reid_audit.budget import unhurried
 from reid_audit.preprocess import to_network
 from reid_audit.records import References
 from reid_audit.reference.lesson import Lesson
-from reid_audit.reference.models import pool_of, reference_models
+from reid_audit.reference.models import Original, pool_of, reference_models
 from reid_audit.reference.shelf import Shelf
 from reid_audit.reference.signals import signals
 from reid_audit.score.membership.against_references import against_references
@@ -45,7 +45,8 @@ def null_p(seed: int) -> float:
     lesson = Lesson(films, wanted, "softmax", lambda part: to_network(part, SPEC, 1))
     member = rng.permutation(PEOPLE) < PEOPLE // 2
     pool = pool_of(lesson, [str(number) for number in range(PEOPLE)], member)
-    models = reference_models(target, None, pool, SPEC, RECIPE, seed=seed, pace=unhurried(), shelf=Shelf())
+    original = Original(target, None, SPEC)
+    models = reference_models(original, pool, RECIPE, seed=seed, pace=unhurried(), shelf=Shelf())
     own = signals(module, lesson, np.arange(PEOPLE), unhurried(), "films", mirrored=models.mirrored)
     scores = against_references(Observed(own, models.signals, models.inside))
     return float(stats.mannwhitneyu(scores[member], scores[~member], alternative="greater", method="asymptotic").pvalue)
