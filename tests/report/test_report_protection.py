@@ -13,6 +13,7 @@ import results
 from click.testing import CliRunner
 from conftest import missing
 from demo_pages import declared
+from pdf_text import pages_of
 
 from reid_audit.cli import exit_code, main
 from reid_audit.errors import RunStateError
@@ -101,7 +102,16 @@ def test_prints_a_pdf(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["data-protection.pdf"]
     written = (tmp_path / "data-protection.pdf").read_bytes()
     assert written.startswith(b"%PDF-")
-    assert len(re.findall(rb"/Type\s*/Page\b", written)) >= 3
+    pages = pages_of(written)
+    assert len(pages) >= 3
+    for number, text in enumerate(pages, start=1):
+        assert f"Page {number} of {len(pages)}" in text, "page numbers need Chromium 131"
+    for caption, row in (
+        ("Controls: what has to work", "The attack can find patients"),
+        ("Signed for this file", "Role"),
+    ):
+        (holding,) = [text for text in pages if caption in text]
+        assert row in holding.partition(caption)[2], "a table stays with its caption"
 
 
 def test_refuses_in_three_lines_where_nothing_prints(
