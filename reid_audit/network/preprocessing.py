@@ -44,6 +44,8 @@ PIXELS = 2**22
 """Pixels of all films of one estimate."""
 ALL, LIKELY = 512, 6
 """Films, and geometries, of the joint fit: it needs those that the network remembers among the films."""
+LIKELY_EACH = 3
+"""Geometries of the joint fit for each scaling, where there are several."""
 WORSE = 8.0
 """A coarse search over growing sides ends where the misfit is this many times the best so far."""
 CLEARLY = 0.8
@@ -156,15 +158,18 @@ def fit_preprocess(
 def _geometry(
     search: _Search, side: int | None, scalings: Sequence[Scaling | None]
 ) -> tuple[PreprocessSpec, Augmentation]:
-    """Side, scaling, framing, interpolation and augmentation, one after the other."""
-    start = PreprocessSpec(side=side or 224, scaling=scalings[0])
+    """Side, framing and interpolation for each scaling, one after the other: under a wrong scaling a wrong side fits
+    best. Then the augmentation."""
+    found = [_of_scaling(search, PreprocessSpec(side=side or 224, scaling=scaling), side) for scaling in scalings]
+    geometry = search.better(found[0], found[1:])
+    return _augmented(search, geometry, (geometry.side,) if side else USUAL)
+
+
+def _of_scaling(search: _Search, start: PreprocessSpec, side: int | None) -> PreprocessSpec:
     geometry = start if side is not None else _best_side(search, start)
-    geometry = search.better(geometry, [_with(geometry, scaling=scaling) for scaling in scalings[1:]])
     geometry = search.better(geometry, _framings(geometry))
     geometry = search.better(geometry, [_with(geometry, interpolation=name) for name in INTERPOLATIONS[1:]])
-    if side is None:
-        geometry = _climb(search, geometry)
-    return _augmented(search, geometry, (geometry.side,) if side else USUAL)
+    return geometry if side is not None else _climb(search, geometry)
 
 
 def _best(search: _Search, geometry: PreprocessSpec, augmentation: Augmentation, *, complete: bool) -> Fitted:
@@ -214,10 +219,9 @@ def _joint(search: _Search, geometry: PreprocessSpec) -> tuple[JointFit | None, 
     """
     limit = WORSE * search.misfit(geometry)
     likely = [found for found in search.candidates() if found.augmentation == "none" and found.misfit <= limit]
-    distinct = [found for i, found in enumerate(likely) if i == 0 or found.misfit != likely[i - 1].misfit]
     best: JointFit | None = None
     number = 0
-    for found in distinct[:LIKELY]:
+    for found in _likeliest(likely):
         if search.pace.meter.exhausted() is not None:
             return best, number, False
         images = search.films_at(found.spec, _count(found.spec, ALL))
@@ -226,6 +230,15 @@ def _joint(search: _Search, geometry: PreprocessSpec) -> tuple[JointFit | None, 
             best, number = fit, len(images)
         search.advanced()
     return best, number, True
+
+
+def _likeliest(likely: Sequence[Candidate]) -> list[Candidate]:
+    """The first of those that differ, some of every scaling, best first."""
+    distinct = [found for i, found in enumerate(likely) if i == 0 or found.misfit != likely[i - 1].misfit]
+    scalings = {found.spec.scaling for found in distinct}
+    most = LIKELY if len(scalings) == 1 else LIKELY_EACH
+    own = [[found for found in distinct if found.spec.scaling == scaling][:most] for scaling in scalings]
+    return sorted((found for each in own for found in each), key=lambda found: found.misfit)
 
 
 def _augmented(
@@ -244,13 +257,13 @@ def _augmented(
 
 def _best_side(search: _Search, start: PreprocessSpec) -> PreprocessSpec:
     """Growing sides until they are clearly worse, then uphill from the best."""
-    best = float("inf")
-    for side in COARSE:
-        misfit = search.misfit(_with(start, side=side))
-        best = min(best, misfit)
-        if misfit > WORSE * best:
+    best = _with(start, side=COARSE[0])
+    for side in COARSE[1:]:
+        larger = _with(start, side=side)
+        best = min(best, larger, key=search.misfit)
+        if search.misfit(larger) > WORSE * search.misfit(best):
             break
-    return _climb(search, min((geometry for geometry, _ in search.tried), key=search.misfit))
+    return _climb(search, best)
 
 
 def _climb(search: _Search, start: PreprocessSpec) -> PreprocessSpec:
