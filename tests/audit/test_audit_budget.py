@@ -25,6 +25,7 @@ from reid_audit.records import (
     Policy,
     PreprocessPolicy,
     Reason,
+    References,
     StoppedBy,
     Unmeasured,
     find,
@@ -72,6 +73,7 @@ def audit(case: DemoCase, time: Time, **more: object) -> Audited:
     policy = Policy(
         budget=Budget(steps=3, particles=(4, 4), seconds=SECONDS),
         preprocess=PreprocessPolicy(declared=SPEC),
+        references=References(when="off"),
         **more,  # type: ignore[arg-type]
     )
     films = Films(

@@ -37,6 +37,7 @@ from reid_audit.records import (
     PreprocessPolicy,
     PreprocessSpec,
     PriorCard,
+    References,
     Spend,
     StoppedBy,
     ToolInfo,
@@ -301,7 +302,10 @@ def test_the_real_audit_of_a_network_beside_another(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(audit_of_files, "run_audit", run)
     policy = Policy(
-        budget=Budget(steps=2, particles=(16,)), preprocess=PreprocessPolicy(declared=SPEC), demographics="off"
+        budget=Budget(steps=2, particles=(16,)),
+        preprocess=PreprocessPolicy(declared=SPEC),
+        references=References(when="off"),
+        demographics="off",
     )
     films = Films(
         reference=lambda _: case.reference,

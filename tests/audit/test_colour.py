@@ -16,12 +16,17 @@ import reid_audit
 from reid_audit.api import Options
 from reid_audit.cohort import RawFilm
 from reid_audit.errors import PriorError
-from reid_audit.records import Budget, Controls, Measured, Metric, Policy, find
+from reid_audit.records import Budget, Controls, Measured, Metric, Policy, References, find
 
 SIDE, MEMBERS, OTHERS = 48, 12, 108
 MEAN, STD = (0.7, 0.5, 0.45), (0.16, 0.14, 0.15)
 """Values a dermoscopy classifier may have been trained with."""
-POLICY = Policy(budget=Budget(steps=4, particles=(4,)), demographics="off", controls=Controls(canaries=4))
+POLICY = Policy(
+    budget=Budget(steps=4, particles=(4,)),
+    demographics="off",
+    controls=Controls(canaries=4),
+    references=References(when="off"),
+)
 OPTIONS = Options(indicators_only=True, device="cpu", side=SIDE)
 
 
