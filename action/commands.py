@@ -19,6 +19,7 @@ REPORTS = {
     "html": "report.html",
     "sarif": "report.sarif",
     "junit": "report.junit.xml",
+    "data-protection": "data-protection.html",
 }
 
 
