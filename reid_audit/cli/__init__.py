@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from reid_audit import __version__
-from reid_audit.cli.pipes import outlive_readers
+from reid_audit.cli.pipes import leave, outlive_readers
 from reid_audit.errors import AuditError
 
 NOT_AUDITED = 3
@@ -64,7 +64,7 @@ def run() -> None:
     outlive_readers()
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", category=FutureWarning)  # what libraries tell each other
-    sys.exit(exit_code(began=began))
+    leave(exit_code(began=began))
 
 
 def exit_code(args: list[str] | None = None, *, began: float | None = None) -> int:

@@ -1,10 +1,13 @@
-"""Output that nobody reads: a closed pipe must not change an exit code, which is the verdict."""
+"""Output that nobody reads must not change an exit code, which is the verdict; and the end of a process is quick."""
 
 from __future__ import annotations
 
+import atexit
 import io
+import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -42,3 +45,13 @@ def outliving(stream: TextIO) -> TextIO:
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
+
+
+def leave(code: int) -> NoReturn:
+    """End the process: what was registered for its exit runs, what was said is written, and no module is taken apart,
+    which with torch takes seconds of nobody's budget."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -256,3 +256,14 @@ def test_policy_and_inspect(tmp_path: Path) -> None:
     document = json.loads(seen.stdout)
     assert document["architecture"]["name"] == "mobilenetv2_035"
     assert document["capacity"]["statistics"] == 14080
+
+
+def test_the_end_is_quick_and_nothing_is_lost(tmp_path: Path) -> None:
+    """What is registered for the exit runs, what is buffered is written, and torn down is nothing."""
+    program = (
+        "import atexit, sys\nfrom reid_audit.cli.pipes import leave\n"
+        "class Late:\n    def __del__(self):\n        print('taken apart', flush=True)\n"
+        "late = Late()\natexit.register(print, 'registered')\nsys.stdout.write('buffered, ')\nleave(4)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (4, "buffered, registered\n", "")
