@@ -11,7 +11,6 @@ from PIL import Image
 
 from reid_audit.budget import Meter
 from reid_audit.cohort import Cohort, Frame, Source, load_cohort
-from reid_audit.errors import CohortError
 from reid_audit.observer import Event, StageAdvanced
 from reid_audit.preprocess import UNIT
 
@@ -66,7 +65,7 @@ def test_patients_are_read_whole_or_not_at_all(films: Path) -> None:
     assert set(people) <= set(read(films, 11.0).patients)
 
 
-def test_without_the_time_for_two_patients_there_is_no_cohort(films: Path) -> None:
-    with pytest.raises(CohortError, match="1 patients had been read") as refusal:
-        read(films, 1.0)
-    assert "--budget" in refusal.value.remedy
+def test_two_patients_are_read_however_little_time_there_is(films: Path) -> None:
+    for seconds in (0.0, 1.0):
+        found = read(films, seconds)
+        assert (found.summary.patients, found.unread) == (2, 8)
