@@ -16,7 +16,7 @@ from reid_audit.checkpoint import Checkpoint
 from reid_audit.cohort import Frame
 from reid_audit.errors import ArchitectureError, AuditError, CohortError
 from reid_audit.judge import united
-from reid_audit.observer import Noted
+from reid_audit.observer import Noted, stage
 from reid_audit.records import AuditResult, NetworkRecord
 from reid_audit.report.evidence import Evidence
 from reid_audit.store import RunStore
@@ -56,7 +56,8 @@ def audit_file(request: AuditRequest, films: Films, environment: Environment) ->
     """
     meter = start(request.policy.budget, environment.clock, began=environment.began)
     bench = Bench(request, kept(films), environment)
-    checkpoint, networks = networks_of(request)
+    with stage(environment.observer, "networks of the file", brief=True):
+        checkpoint, networks = networks_of(request)
     rows, evidence = _each(bench, checkpoint, networks, meter)
     result = united(rows)
     shown = next((number for number, network in enumerate(result.networks) if network.shown), 0)

@@ -7,6 +7,7 @@ nothing the permutation tests rest on depends on who is a member. Without them, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +21,7 @@ from reid_audit.audit.request import Films, Side
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame, RawFilm, render
 from reid_audit.network.heads import logits_of
-from reid_audit.network.preprocessing import ALL, MANY, Candidate, best_values, fit_preprocess
+from reid_audit.network.preprocessing import ALL, FEW, MANY, Candidate, best_values, count_at, fit_preprocess
 from reid_audit.preprocess import KNOWN_VALUES, to_network
 from reid_audit.records import (
     PreprocessCandidate,
@@ -113,19 +114,21 @@ class Asked:
 def ask_network(target: Target, declared: PreprocessSpec | None, films: Films, pace: Pace | None = None) -> Asked:
     """Ask with films of both sides pooled, or the prior's. ``declared`` frames films that come in one frame only.
 
-    The search ends with ``pace`` (None: it takes the time it needs), and tells its observer of every step.
-    Raises CohortError where films cannot be read.
+    The search ends with ``pace`` (None: it takes the time it needs), and tells its observer of every step; where no
+    time is left, nothing is asked. Raises CohortError where films cannot be read.
     """
     frame = _frame(target, declared)
+    if pace is not None and pace.meter.exhausted() is not None:
+        return Asked()
     seen = specimens(target, films, ("reference", "holdout"), frame) or specimens(target, films, ("prior",), frame)
     if seen is None:
         return Asked()
     return Asked(seen, _fit(target, seen, known_side(target) if seen.fixed is None else frame.side, pace))
 
 
-def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked) -> Chosen:
+def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked, pace: Pace | None = None) -> Chosen:
     """Declared parts as declared; the rest as the network's first statistics layers say, or its answers, or by
-    default."""
+    default. pace: where it ends, values for a declared geometry come from few films."""
     fit, side = asked.fit, known_side(target)
     channels: Channels = 1 if asked.seen is None else asked.seen.channels
     start = GUESS if fit is None else fit.best
@@ -137,8 +140,18 @@ def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked)
     if fit is None or asked.seen is None:
         return Chosen(geometry, "default", None, channels)
     if fit.by == "statistics" and geometry != fit.best:
-        geometry = best_values(target, geometry, asked.seen.at(geometry, fit.films))
+        geometry = _values_in_time(target, geometry, asked.seen, fit, pace)
     return Chosen(geometry, fit.by, fit, channels)
+
+
+def _values_in_time(
+    target: Target, geometry: PreprocessSpec, seen: Specimens, fit: PreprocessFit, pace: Pace | None
+) -> PreprocessSpec:
+    """``geometry`` with the values that explain the statistics best: of as many films as the search had, or of few."""
+    many = min(fit.films, count_at(geometry, MANY))
+    with suppress(OutOfTime):
+        return best_values(target, geometry, seen.at(geometry, many), pace)
+    return best_values(target, geometry, seen.at(geometry, min(many, count_at(geometry, FEW))))
 
 
 def known_side(target: Target) -> int | None:

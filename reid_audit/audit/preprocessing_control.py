@@ -42,6 +42,8 @@ def preprocessing_control(
     it exactly. What is found may only withhold a PASS; the audit does not use it, since it knows who is a member. A
     search that ``pace`` ends too early is no control.
     """
+    if pace is not None and pace.meter.exhausted() is not None:
+        return FitControl(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.BUDGET))
     frame = Frame(chosen.spec, chosen.spec.side or target.match.side, chosen.channels)
     seen = specimens(target, films, ("reference",), frame)
     if seen is None:
@@ -50,9 +52,10 @@ def preprocessing_control(
         return FitControl(by_answers(target, seen, chosen.spec, chosen.fit.best), chosen.fit.best)
     try:
         again = searched_again(target, seen, pace)
+        measured = held_against(target, chosen, seen, again, rng, pace)
     except OutOfTime:
         return FitControl(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.BUDGET))
-    return FitControl(held_against(target, chosen, seen, again, rng), None if again is None else again.best)
+    return FitControl(measured, None if again is None else again.best)
 
 
 def searched_again(target: Target, seen: Specimens, pace: Pace | None = None) -> Fitted | None:
@@ -68,13 +71,18 @@ def searched_again(target: Target, seen: Specimens, pace: Pace | None = None) ->
 
 
 def held_against(
-    target: Target, chosen: Chosen, seen: Specimens, again: Fitted | None, rng: np.random.Generator
+    target: Target,
+    chosen: Chosen,
+    seen: Specimens,
+    again: Fitted | None,
+    rng: np.random.Generator,
+    pace: Pace | None = None,
 ) -> Measurement:
-    """What is used, beside what the pooled films say and what the training films say again."""
+    """What is used, beside what the pooled films say and what the training films say again. Raises OutOfTime."""
     found = (None if again is None else again.best, None if chosen.fit is None else chosen.fit.best)
     others = [spec for spec in found if spec is not None and seen.fixed is None]
     kinds = AUGMENTATIONS if seen.fixed is None else ("none", "moved")
-    return preprocess_fit(target, seen.at, chosen.spec, others, count=FILMS, augmentations=kinds, rng=rng)
+    return preprocess_fit(target, seen.at, chosen.spec, others, count=FILMS, augmentations=kinds, rng=rng, pace=pace)
 
 
 def _few(seen: Specimens) -> FilmsAt:

@@ -23,6 +23,7 @@ from reid_audit.audit.plan import Plan, planned
 from reid_audit.audit.power_control import Clocked, power_control
 from reid_audit.audit.predictors import Wanted, predictors_for
 from reid_audit.audit.preprocessing_control import preprocessing_control
+from reid_audit.audit.recognition import too_few_in_time
 from reid_audit.audit.references import references_of
 from reid_audit.audit.request import AuditRequest, Films
 from reid_audit.audit.restricted import evidence_of
@@ -30,7 +31,7 @@ from reid_audit.audit.setup import Setup, prepare
 from reid_audit.audit.state import AuditState
 from reid_audit.budget import Meter, Pace, start
 from reid_audit.checkpoint import Checkpoint
-from reid_audit.observer import Noted, Observer, StageEnded, StageStarted
+from reid_audit.observer import Noted, Observer, StageEnded, StageStarted, stage
 from reid_audit.records import (
     AttackRun,
     AuditResult,
@@ -83,7 +84,10 @@ def run_audit(
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
     meter = meter or start(policy.budget, environment.clock, began=environment.began)
     pace = Pace(meter, observer)
-    plan = planned(prepare(request, films, pace, checkpoint), policy, films, attack, pace)
+    with stage(observer, "network and prior", brief=True):
+        prepared = prepare(request, films, pace, checkpoint)
+    with stage(observer, "trying the network", brief=True):
+        plan = planned(prepared, policy, films, attack, pace)
     setup = plan.setup
     context = RunContext(attack, observer, environment.store, inputs_digest(request, setup))
     frozen = reconstruct(plan, policy.repeats, context, meter)
@@ -114,12 +118,14 @@ def run_audit(
     state = AuditState(policy, request.waivers, seed, setup, cohorts, environment.now, summary)
     observer.notice(Noted(f"so far: {state.verdict([scored.measurements], frozen.runs).outcome.value}"))
     clocked = Clocked(plan, meter, scored.found is None or scored.found.recognised.corrected, referenced)
-    extra, more = power_control(
-        scored.measurements, scored.space, state, frozen.runs, context, clocked, environment.cache
-    )
-    judged = judged_on(
-        state, scored.measurements + extra, relinked(frozen.repeats, scored, terms), (*frozen.runs, *more)
-    )
+    with stage(observer, "power control", brief=True):
+        extra, more = power_control(
+            scored.measurements, scored.space, state, frozen.runs, context, clocked, environment.cache
+        )
+    measurements = scored.measurements + extra
+    if cohorts.reduced():
+        measurements = tuple(map(too_few_in_time, measurements))
+    judged = judged_on(state, measurements, relinked(frozen.repeats, scored, terms), (*frozen.runs, *more))
     result = recorded(request, state, scored, frozen, judged, context, clocked)
     if scored.found is None:
         return Audited(result, None)
@@ -279,7 +285,8 @@ class Scored:
 
 def score(setup: Setup, made: Reconstruction, control: Reconstruction, cohorts: OpenedCohorts, terms: Terms) -> Scored:
     """Every measurement but the power control's."""
-    space = fit_match_space(setup.prior_films)
+    with stage(terms.allowed.pace.observer, "match space", brief=True):
+        space = fit_match_space(setup.prior_films)
     reference = None if cohorts.reference is None else cohorts.reference.images
     films = sum(len(cohort.images) for cohort in cohorts.given)
 

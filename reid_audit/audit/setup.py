@@ -112,7 +112,7 @@ def _preprocessing(target: Target, policy: PreprocessPolicy, films: Films, pace:
     pace.observer.notice(StageStarted(STAGE))
     share = replace(pace, meter=pace.meter.share(SEARCH))
     asked = ask_network(target, policy.declared, films, share)
-    chosen = replace(choose_preprocessing(target, policy, asked), seconds=share.meter.elapsed())
+    chosen = replace(choose_preprocessing(target, policy, asked, share), seconds=share.meter.elapsed())
     pace.observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
     return chosen
 

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from reid_audit.arch.target import Target
+from reid_audit.budget import Pace, unhurried
 from reid_audit.network.batchnorm import ImageMoments, execution_order, image_moments
 
 LAYERS = 3
 """Statistics layers asked: errors of the input grow in them, and what deeper ones hold is learned and not given."""
 PART = 64
+STAGE = "first statistics layers"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,14 +52,20 @@ class FirstLayers:
         return sum(misfits) / len(misfits)
 
 
-def first_layers(target: Target, inputs: Tensor, *, count: int = LAYERS) -> FirstLayers:
-    """Moments of inputs [N, C, H, W] at the first ``count`` statistics layers. Raises ValueError without any."""
+def first_layers(target: Target, inputs: Tensor, *, count: int = LAYERS, pace: Pace | None = None) -> FirstLayers:
+    """Moments of inputs [N, C, H, W] at the first ``count`` statistics layers.
+
+    Raises ValueError without any, OutOfTime where the pace ends first.
+    """
+    parts: list[list[ImageMoments]] = []
     order = execution_order(target.module, inputs[:1])
     if not order:
         raise ValueError("the network stores no statistics")
     last = order[:count][-1]
     with torch.no_grad():
-        parts = [image_moments(target.module, few, last=last) for few in torch.split(inputs, PART)]
+        for few in torch.split(inputs, PART):
+            (pace or unhurried()).check(STAGE)
+            parts.append(image_moments(target.module, few, last=last))
     return FirstLayers(
         tuple(
             ImageMoments(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from reid_audit.arch.target import Target
+from reid_audit.budget import Pace
 from reid_audit.network.explanation import Explanation, explain, statistics_equations
 from reid_audit.network.familiarity import first_layers
 from reid_audit.network.stem import Stem, Stems, read_stems
@@ -37,18 +38,18 @@ class JointFit:
     """Share of the first layers' statistics that no weighting of the films explains."""
 
 
-def joint_fit(target: Target, geometry: PreprocessSpec, films: Tensor) -> JointFit | None:
+def joint_fit(target: Target, geometry: PreprocessSpec, films: Tensor, pace: Pace | None = None) -> JointFit | None:
     """``geometry`` with the values under which some of the films [N, C, side, side] explain the first layers best.
 
-    None where the first statistics layer cannot be asked.
+    None where the first statistics layer cannot be asked. Raises OutOfTime where the pace ends first.
     """
-    stems = read_stems(target, films)
+    stems = read_stems(target, films, pace)
     if stems is None:
         return None
-    spec = values_from(target, geometry, films, stems)
+    spec = values_from(target, geometry, films, stems, pace)
     best: JointFit | None = None
     for _ in range(ROUNDS):
-        found = _explained(target, films, spec)
+        found = _explained(target, films, spec, pace)
         if best is not None and found.residual >= best.residual:
             break
         best = JointFit(spec, found.residual)
@@ -57,15 +58,17 @@ def joint_fit(target: Target, geometry: PreprocessSpec, films: Tensor) -> JointF
     return best
 
 
-def values_from(target: Target, geometry: PreprocessSpec, films: Tensor, stems: Stems) -> PreprocessSpec:
-    """The values fitted to all films alike.
+def values_from(
+    target: Target, geometry: PreprocessSpec, films: Tensor, stems: Stems, pace: Pace | None = None
+) -> PreprocessSpec:
+    """The values fitted to all films alike. Raises OutOfTime.
 
     The first layer hardly tells a film from its inversion; the layers behind it decide.
     """
     whole = stems.averaged()
     noise = _draw_noise(stems, whole)
     fits = [with_values(geometry, fit_values(whole, invert=invert, noise=noise).spec) for invert in (False, True)]
-    return min(fits, key=lambda spec: first_layers(target, _inputs(target, films, spec)).misfit())
+    return min(fits, key=lambda spec: first_layers(target, _inputs(target, films, spec), pace=pace).misfit())
 
 
 def _draw_noise(stems: Stems, whole: Stem) -> float:
@@ -75,9 +78,9 @@ def _draw_noise(stems: Stems, whole: Stem) -> float:
     return float(((one - two) ** 2).mean()) / 4.0
 
 
-def _explained(target: Target, films: Tensor, spec: PreprocessSpec) -> Explanation:
-    layers = first_layers(target, _inputs(target, films, spec), count=LAYERS).layers
-    return explain(statistics_equations(layers, BATCH, rough=True), steps=STEPS)
+def _explained(target: Target, films: Tensor, spec: PreprocessSpec, pace: Pace | None) -> Explanation:
+    layers = first_layers(target, _inputs(target, films, spec), count=LAYERS, pace=pace).layers
+    return explain(statistics_equations(layers, BATCH, rough=True, pace=pace), steps=STEPS, pace=pace)
 
 
 def _inputs(target: Target, films: Tensor, spec: PreprocessSpec) -> Tensor:

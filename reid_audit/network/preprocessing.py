@@ -98,7 +98,8 @@ class _Search:
         key = (geometry, augmentation)
         if key not in self.tried:
             self.pace.check(self.stage)
-            stems = read_stems(self.target, as_trained(self.films_at, geometry, augmentation, _count(geometry, FEW)))
+            films = as_trained(self.films_at, geometry, augmentation, count_at(geometry, FEW))
+            stems = read_stems(self.target, films, self.pace)
             if stems is None:
                 raise _NoStem
             stem = stems.averaged()
@@ -173,10 +174,14 @@ def _of_scaling(search: _Search, start: PreprocessSpec, side: int | None) -> Pre
 
 
 def _best(search: _Search, geometry: PreprocessSpec, augmentation: Augmentation, *, complete: bool) -> Fitted:
-    """The geometry, or of the likeliest ones the one that a joint fit prefers, with its values."""
+    """The geometry, or of the likeliest ones the one that a joint fit prefers, with its values.
+
+    Where the time is over, the values come from few films: without any the audit could not go on.
+    """
     joint, number, ended = _joint(search, geometry) if augmentation == "none" else (None, 0, True)
     if joint is None:
-        images = as_trained(search.films_at, geometry, augmentation, _count(geometry, MANY))
+        most = MANY if complete and ended else FEW
+        images = as_trained(search.films_at, geometry, augmentation, count_at(geometry, most))
         best, number = best_values(search.target, geometry, images), len(images)
     return Fitted(
         best=best if joint is None else joint.spec,
@@ -199,16 +204,16 @@ def as_trained(films_at: FilmsAt, geometry: PreprocessSpec, augmentation: Augmen
     return augmented(films_at(_with(geometry, side=2 * side, resize_to=larger), count), augmentation, side, generator)
 
 
-def best_values(target: Target, geometry: PreprocessSpec, films: Tensor) -> PreprocessSpec:
+def best_values(target: Target, geometry: PreprocessSpec, films: Tensor, pace: Pace | None = None) -> PreprocessSpec:
     """``geometry`` with the values that explain the first statistics layer best for films [N, C, side, side] in [0, 1].
 
     The first layer hardly tells a film from its inversion; the layers behind it decide. Raises ValueError where the
-    first layer cannot be asked.
+    first layer cannot be asked, OutOfTime where the pace ends first.
     """
-    stems = read_stems(target, films)
+    stems = read_stems(target, films, pace)
     if stems is None:
         raise ValueError("the first statistics layer is not an affine function of the input")
-    return values_from(target, geometry, films, stems)
+    return values_from(target, geometry, films, stems, pace)
 
 
 def _joint(search: _Search, geometry: PreprocessSpec) -> tuple[JointFit | None, int, bool]:
@@ -224,8 +229,11 @@ def _joint(search: _Search, geometry: PreprocessSpec) -> tuple[JointFit | None, 
     for found in _likeliest(likely):
         if search.pace.meter.exhausted() is not None:
             return best, number, False
-        images = search.films_at(found.spec, _count(found.spec, ALL))
-        fit = joint_fit(search.target, found.spec, images)
+        images = search.films_at(found.spec, count_at(found.spec, ALL))
+        try:
+            fit = joint_fit(search.target, found.spec, images, search.pace)
+        except OutOfTime:
+            return best, number, False
         if fit is not None and (best is None or fit.residual < best.residual):
             best, number = fit, len(images)
         search.advanced()
@@ -288,7 +296,7 @@ def _framings(geometry: PreprocessSpec) -> list[PreprocessSpec]:
     ]
 
 
-def _count(geometry: PreprocessSpec, most: int) -> int:
+def count_at(geometry: PreprocessSpec, most: int) -> int:
     """Films that are rendered at this side."""
     pixels = PIXELS * most // MANY
     return max(FEWEST, min(most, pixels // (geometry.side or 224) ** 2))

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reid_audit.arch.target import Target
+from reid_audit.budget import Pace, unhurried
 from reid_audit.network.batchnorm import execution_order, statistics_layers
 
 Floats = NDArray[np.float64]
+STAGE = "stem"
 MAPS = 2**25
 """Numbers of feature maps held at a time."""
 AFFINE = 1e-3
@@ -87,10 +89,11 @@ class Stems:
         return self.averaged(even / even.sum()), self.averaged((1 - even) / (1 - even).sum())
 
 
-def read_stems(target: Target, images: Tensor) -> Stems | None:
+def read_stems(target: Target, images: Tensor, pace: Pace | None = None) -> Stems | None:
     """Stems of images [N, 1 or C, H, W] in [0, 1]; None where no layer stores statistics or the stem is not affine.
 
     Layers whose input is not a map of positions, or that come after a non-linearity, have no stem of this kind.
+    Raises OutOfTime where the pace ends first.
     """
     module = target.module
     device = next(module.parameters()).device
@@ -100,7 +103,7 @@ def read_stems(target: Target, images: Tensor) -> Stems | None:
     basis = _Basis(module, layer, target.match.channels, images.shape[-2:], device)
     if not basis.is_affine():
         return None
-    linear, quadratic = basis.moments(images)
+    linear, quadratic = basis.moments(images, pace or unhurried())
     mean, variance = (stored.double().cpu().numpy() for stored in (layer.running_mean, layer.running_var))
     return Stems(linear, quadratic, mean, variance, layer.eps)
 
@@ -132,7 +135,7 @@ class _Basis:
         apart = self._reach(one) + self._reach(two) - self.zero
         return bool((self._reach(one + two) - apart).norm() <= AFFINE * (apart - self.zero).norm())
 
-    def moments(self, images: Tensor) -> tuple[Floats, Floats]:
+    def moments(self, images: Tensor, pace: Pace) -> tuple[Floats, Floats]:
         """The features' means [N, K, D] and those of their products [N, K, D, D], of images [N, 1 or C, H, W]."""
         lone = [self._alone(torch.ones(1, 1, *self.size, device=self.device), c) for c in range(self.channels)]
         fixed = torch.stack([*lone, self.zero], dim=2).flatten(3)
@@ -140,6 +143,7 @@ class _Basis:
         linear: list[Tensor] = []
         quadratic: list[Tensor] = []
         for few in torch.split(images, part):
+            pace.check(STAGE)
             moved = few.to(self.device)
             maps = [self._alone(moved[:, c : c + 1] if moved.shape[1] > 1 else moved, c) for c in range(self.channels)]
             features = torch.cat([torch.stack(maps, dim=2).flatten(3), fixed.expand(len(few), -1, -1, -1)], dim=2)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from reid_audit.arch.target import Target
+from reid_audit.budget import Pace
 from reid_audit.imaging.augmentation import AUGMENTATIONS, Augmentation
 from reid_audit.network.familiarity import FirstLayers, first_layers
 from reid_audit.network.preprocessing import FilmsAt, as_trained, best_values
@@ -40,6 +41,7 @@ def preprocess_fit(
     count: int,
     augmentations: tuple[Augmentation, ...] = AUGMENTATIONS,
     rng: np.random.Generator,
+    pace: Pace | None = None,
 ) -> Measurement:
     """How much worse the preprocessing ``used`` explains the first statistics layers than the best one known.
 
@@ -48,40 +50,40 @@ def preprocess_fit(
     deviations over what is allowed: 0 where nothing fits better, 1 at the limit. The control is the least misfit.
     Unmeasured where that is more than films of this kind, in random halves, leave to each other (the 99th percentile
     of ``DRAWS``) and more than ``UNEXPLAINED``: then these are not the films the network was trained on, or their way
-    into it is not among those tried.
+    into it is not among those tried. Raises OutOfTime where the pace ends first.
     """
     films = films_at(used, count)
     if len(films) < FEWEST:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE)
     try:
-        refitted = best_values(target, used, films)
+        refitted = best_values(target, used, films, pace)
     except ValueError:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS)
 
     def misfit(spec: PreprocessSpec) -> float:
         kinds = (as_trained(films_at, spec, kind, count) for kind in augmentations)
-        return min(_seen(target, images, spec).misfit() for images in kinds)
+        return min(_seen(target, images, spec, pace).misfit() for images in kinds)
 
     found = misfit(used)
     least = min([found, *(misfit(spec) for spec in {refitted, *others} - {used})])
-    if least > max(UNEXPLAINED, _between_halves(target, films_at, refitted, count, rng)):
+    if least > max(UNEXPLAINED, _between_halves(target, films_at, refitted, count, rng, pace)):
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.PREPROCESS_UNEXPLAINED)
     allowed = min(CEILING, FLOOR + TIMES * least)
     return Measured(metric=Metric.PREPROCESS_FIT, value=(found - least) / allowed, control=least, n=len(films))
 
 
-def _seen(target: Target, images: Tensor, spec: PreprocessSpec) -> FirstLayers:
+def _seen(target: Target, images: Tensor, spec: PreprocessSpec, pace: Pace | None) -> FirstLayers:
     device = next(target.module.parameters()).device
     with torch.no_grad():
-        return first_layers(target, to_network(images.to(device), spec, target.match.channels))
+        return first_layers(target, to_network(images.to(device), spec, target.match.channels), pace=pace)
 
 
 def _between_halves(
-    target: Target, films_at: FilmsAt, spec: PreprocessSpec, count: int, rng: np.random.Generator
+    target: Target, films_at: FilmsAt, spec: PreprocessSpec, count: int, rng: np.random.Generator, pace: Pace | None
 ) -> float:
     """99th percentile of the misfit of one random half of the films, augmented, to the statistics of the other."""
-    plain = _seen(target, films_at(spec, count), spec)
-    moved = _seen(target, as_trained(films_at, spec, "moved", count), spec)
+    plain = _seen(target, films_at(spec, count), spec, pace)
+    moved = _seen(target, as_trained(films_at, spec, "moved", count), spec, pace)
     draws = []
     for _ in range(DRAWS):
         order = torch.from_numpy(rng.permutation(plain.count))
