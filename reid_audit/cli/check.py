@@ -19,11 +19,12 @@ from reid_audit.cli.ahead import ahead, counted
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
 from reid_audit.console import ConsoleObserver, console_for, show_result
-from reid_audit.errors import one_line
+from reid_audit.errors import AuditError, one_line
 from reid_audit.observer import stage
 from reid_audit.policy import find_waivers, load_policy, load_waivers
 from reid_audit.records import Outcome, Policy
-from reid_audit.report import FORMATS
+from reid_audit.report import FORMATS, words
+
 from reid_audit.runs import ATTACK_RUNS, LATEST, RESTRICTED, RESULT, begun, chosen, finish, runs_below
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def carried_out(options: CheckOptions, policy: Policy, digest: str, terminal: Te
     films = counted(films, ahead(request, options, seen.sha256, terminal.console, terminal.observer, terminal.began))
     if options.dry_run:
         return None
+    refuse_late(request, terminal)
     with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
         audited = audited_file(request, films, options, folder, terminal)
         with stage(terminal.observer, "writing reports", brief=True):
@@ -210,6 +212,19 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
         options=options.given(),
     )
     return request, films
+
+
+def refuse_late(request: AuditRequest, terminal: Terminal) -> None:
+    """Raise AuditError where nothing of the budget is left for the audit itself: a report would hold nothing."""
+    from reid_audit.budget import start
+
+    meter = start(request.policy.budget, began=terminal.began)
+    if meter.exhausted() is not None:
+        raise AuditError(
+            f"the budget was over when the preflight ended, after {words.duration(meter.elapsed())}",
+            closest="nothing was attacked, nothing was measured",
+            remedy="raise --budget, or use a machine that does less beside this",
+        )
 
 
 def audited_file(

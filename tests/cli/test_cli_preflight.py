@@ -76,6 +76,17 @@ def test_the_budget_counts_from_the_start_of_the_process(
     assert "films were decoded" not in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_budget_that_the_preflight_used_up_is_a_refusal(
+    given: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(*given, "--budget", "1h", began=time.monotonic() - 7200.0) == 3
+    said = capsys.readouterr().err.splitlines()[-3:]
+    assert said[0].startswith("not audited: the budget was over when the preflight ended, after 2 h")
+    assert said[1] == "closest: nothing was attacked, nothing was measured"
+    assert "--budget" in said[2]
+    assert not (tmp_path / "reid-audit-report").exists()
+
+
 def test_a_dry_run_as_json_is_one_document(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert check(*given, "--dry-run", "--json") == 0
     document = json.loads(capsys.readouterr().out)
@@ -165,6 +176,6 @@ def test_the_audit_knows_how_many_films_it_will_read(given: tuple[str, ...], mon
 
     monkeypatch.setattr(reid_audit.audit, "audit_file", keep)
     with pytest.raises(AttackedError):
-        check(*given, "--budget", "60s")
+        check(*given, "--budget", "1h")
     assert asked[0].counted == (60, 110)
     assert asked[0].reading > 0
