@@ -59,8 +59,8 @@ LATE = Reason.BUDGET.value
 ALLOWED, RATIO = 10.0, 0.05
 """Seconds, or share of the budget, that a command may take beyond it: the larger of the two."""
 HEAD = (
-    "films", "px", "budget", "took", "over", "holds", "first line", "longest silence", "clock", "load", "verdict (exit)",
-    "made smaller", "no time for",
+    "films", "px", "budget", "took", "over", "holds", "first line", "longest silence", "clock", "load",
+    "verdict (exit)", "made smaller", "no time for",
 )  # fmt: skip
 
 

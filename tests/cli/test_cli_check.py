@@ -54,13 +54,13 @@ def test_every_option_that_matters_is_in_the_reports_command_and_no_other() -> N
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90.0), ("1.5m", 90.0), (" 2h ", 7200.0)])
 def test_durations_have_a_unit(text: str, seconds: float) -> None:
-    assert duration(click.Context(check), check.params[0], text) == seconds
+    assert seconds_of(click.Context(check), check.params[0], text) == seconds
 
 
 @pytest.mark.parametrize("text", ["3", "600", "0m", "-1m", "3 minutes", "soon", ""])
 def test_durations_without_a_unit_are_usage_errors(text: str) -> None:
     with pytest.raises(click.BadParameter) as refused:
-        duration(click.Context(check), check.params[0], text)
+        seconds_of(click.Context(check), check.params[0], text)
     assert ("has no unit" in refused.value.message) is text.isdigit()
 
 
