@@ -24,7 +24,6 @@ from reid_audit.observer import stage
 from reid_audit.policy import find_waivers, load_policy, load_waivers
 from reid_audit.records import Outcome, Policy
 from reid_audit.report import FORMATS, words
-
 from reid_audit.runs import ATTACK_RUNS, LATEST, RESTRICTED, RESULT, begun, chosen, finish, runs_below
 
 if TYPE_CHECKING:
