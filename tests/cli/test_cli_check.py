@@ -9,7 +9,7 @@ import pytest
 
 from reid_audit.audit.setup import stated_head
 from reid_audit.cli.check import check
-from reid_audit.cli.options import NO_MATTER, PROFILES, CheckOptions, override, preprocessing
+from reid_audit.cli.options import NO_MATTER, PROFILES, CheckOptions, duration, override, preprocessing
 from reid_audit.errors import ArchitectureError
 from reid_audit.preprocess import HALF, NAMED
 from reid_audit.records import ArchMatch, Policy, PreprocessPolicy, PreprocessSpec
@@ -54,13 +54,13 @@ def test_every_option_that_matters_is_in_the_reports_command_and_no_other() -> N
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90.0), ("1.5m", 90.0), (" 2h ", 7200.0)])
 def test_durations_have_a_unit(text: str, seconds: float) -> None:
-    assert seconds_of(click.Context(check), check.params[0], text) == seconds
+    assert duration(click.Context(check), check.params[0], text) == seconds
 
 
 @pytest.mark.parametrize("text", ["3", "600", "0m", "-1m", "3 minutes", "soon", ""])
 def test_durations_without_a_unit_are_usage_errors(text: str) -> None:
     with pytest.raises(click.BadParameter) as refused:
-        seconds_of(click.Context(check), check.params[0], text)
+        duration(click.Context(check), check.params[0], text)
     assert ("has no unit" in refused.value.message) is text.isdigit()
 
 
