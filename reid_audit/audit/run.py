@@ -107,7 +107,7 @@ def run_audit(
         None if referenced is None else referenced.compared(cohorts),
     )
     scored = score(setup, frozen.first, frozen.control, cohorts, terms)
-    observer.notice(StageStarted(Metric.PREPROCESS_FIT.value))
+    observer.notice(StageStarted(Metric.PREPROCESS_FIT.value, expected=setup.preprocessing.seconds))
     rng = numpy_for(seed, "preprocessing")
     fitted = preprocessing_control(setup.task.target, setup.preprocessing, films, rng, until_control.pace)
     observer.notice(StageEnded(Metric.PREPROCESS_FIT.value))

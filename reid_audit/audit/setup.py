@@ -109,8 +109,8 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
 
 def _preprocessing(target: Target, policy: PreprocessPolicy, films: Films, pace: Pace) -> Chosen:
     """The preprocessing, searched in its share of the time."""
-    pace.observer.notice(StageStarted(STAGE))
     share = replace(pace, meter=pace.meter.share(SEARCH))
+    pace.observer.notice(StageStarted(STAGE, expected=share.meter.seconds))
     asked = ask_network(target, policy.declared, films, share)
     chosen = replace(choose_preprocessing(target, policy, asked, share), seconds=share.meter.elapsed())
     pace.observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
