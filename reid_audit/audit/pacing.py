@@ -99,25 +99,21 @@ class Speed:
 
 
 def speed_of(task: AttackTask, meter: Meter) -> Speed:
-    """Batches of the prior's images, and decompositions of one matrix: the middle of ``TRIALS`` times each, of one
-    where the time is over."""
+    """Batches of the prior's images, and decompositions of one matrix: the middle of ``TRIALS`` times each."""
     count = batch_size(task.space.mean[None])
     batch = next(iter(prior_batches(task.space, task.inputs, count)))
     matrix = torch.randn(EDGE, EDGE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     square = matrix @ matrix.T
 
-    def middle(work: Callable[[], object]) -> float:
-        times: list[float] = []
-        while len(times) < TRIALS and (not times or meter.exhausted() is None):
-            began = meter.elapsed()
-            work()
-            times.append(meter.elapsed() - began)
-        return median(times)
+    def once(work: Callable[[], object]) -> float:
+        began = meter.elapsed()
+        work()
+        return meter.elapsed() - began
 
     with torch.no_grad():
         image_moments(task.target.module, batch[:1])  # the first pass allocates and plans
-        image = middle(lambda: image_moments(task.target.module, batch)) / count
-    cubic = middle(lambda: torch.linalg.eigh(square)) / EDGE**3
+        image = median(once(lambda: image_moments(task.target.module, batch)) for _ in range(TRIALS)) / count
+    cubic = median(once(lambda: torch.linalg.eigh(square)) for _ in range(TRIALS)) / EDGE**3
     return Speed(image, min(cubic, SLOWEST * CORE))
 
 
