@@ -185,7 +185,7 @@ class ConsoleObserver:
         self._running[event.stage] = Running(self._clock(), event.total, event.expected, task, not event.brief)
         if self._console.is_terminal or event.brief:
             return
-        expected = f", about {duration(event.expected)}" if (event.expected or 0.0) >= 1.0 else ""
+        expected = f", about {duration(event.expected)}" if event.expected is not None and event.expected >= 1.0 else ""
         self._say(f"{event.stage}: started" + (f", {event.total} steps" if event.total else "") + expected)
 
     def _advance(self, event: StageAdvanced) -> None:
