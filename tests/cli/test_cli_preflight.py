@@ -170,7 +170,7 @@ def test_few_training_patients_do_not_stop_an_audit_that_can_fail(
 def test_the_audit_knows_how_many_films_it_will_read(given: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Films] = []
 
-    def keep(_: object, sides: Films, **__: object) -> None:
+    def keep(_: object, sides: Films, *__: object) -> None:
         asked.append(sides)
         raise AttackedError
 
