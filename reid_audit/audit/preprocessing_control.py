@@ -82,7 +82,8 @@ def held_against(
     found = (None if again is None else again.best, None if chosen.fit is None else chosen.fit.best)
     others = [spec for spec in found if spec is not None and seen.fixed is None]
     kinds = AUGMENTATIONS if seen.fixed is None else ("none", "moved")
-    return preprocess_fit(target, seen.at, chosen.spec, others, count=FILMS, augmentations=kinds, rng=rng, pace=pace)
+    ways = (chosen.spec, *others)
+    return preprocess_fit(target, seen.at, ways, count=FILMS, augmentations=kinds, rng=rng, pace=pace)
 
 
 def _few(seen: Specimens) -> FilmsAt:

@@ -35,23 +35,23 @@ FEWEST = 4
 def preprocess_fit(
     target: Target,
     films_at: FilmsAt,
-    used: PreprocessSpec,
-    others: Sequence[PreprocessSpec],
+    ways: Sequence[PreprocessSpec],
     *,
     count: int,
     augmentations: tuple[Augmentation, ...] = AUGMENTATIONS,
     rng: np.random.Generator,
     pace: Pace | None = None,
 ) -> Measurement:
-    """How much worse the preprocessing ``used`` explains the first statistics layers than the best one known.
+    """How much worse the preprocessing in use explains the first statistics layers than the best one known.
 
-    films_at renders at most ``count`` training films, each of which may have been augmented; others are ways that may
-    explain them better, beside ``used`` with its values fitted to them. The value is the difference of mean square
-    deviations over what is allowed: 0 where nothing fits better, 1 at the limit. The control is the least misfit.
-    Unmeasured where that is more than films of this kind, in random halves, leave to each other (the 99th percentile
-    of ``DRAWS``) and more than ``UNEXPLAINED``: then these are not the films the network was trained on, or their way
-    into it is not among those tried. Raises OutOfTime where the pace ends first.
+    films_at renders at most ``count`` training films, each of which may have been augmented. ways: the preprocessing in
+    use, then those that may explain the films better, beside the one in use with its values fitted to them. The value
+    is the difference of mean square deviations over what is allowed: 0 where nothing fits better, 1 at the limit. The
+    control is the least misfit. Unmeasured where that is more than films of this kind, in random halves, leave to each
+    other (the 99th percentile of ``DRAWS``) and more than ``UNEXPLAINED``: then these are not the films the network was
+    trained on, or their way into it is not among those tried. Raises OutOfTime where the pace ends first.
     """
+    used, *others = ways
     films = films_at(used, count)
     if len(films) < FEWEST:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE)

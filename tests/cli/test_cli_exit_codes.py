@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 from reid_audit.demo.phantom import write_phantom
 from reid_audit.demo.targets import checkpoint_path
+from reid_audit.report import FILES
 
 _SPEC = importlib.util.spec_from_file_location(
     "leak_needles", Path(__file__).resolve().parents[1] / "report" / "needles.py"
@@ -216,7 +217,7 @@ def test_no_public_file_holds_a_film_or_names_a_patient(
         pictures += [np.asarray(Image.open(path)) for path in sorted((films / side).rglob("*.png"))[:8]]
     sought = needles.of_films(pictures) | needles.of_patients(names)
     public = {path.name: path.read_bytes() for path in (folder / "out" / "latest").iterdir() if path.is_file()}
-    assert len(public) == 5
+    assert set(public) == set(FILES.values())
     for name, content in {**public, "terminal": (done.stdout + done.stderr).encode()}.items():
         assert needles.found_in(content, sought) == set(), name
     assert needles.found_in((folder / "out" / "latest" / "restricted" / "evidence.html").read_bytes(), sought)

@@ -200,7 +200,7 @@ def test_without_statistics_or_an_affine_stem_nothing_is_fitted() -> None:
 def control(target: Target, films: Sequence[RawFilm], used: PreprocessSpec, side: int) -> Measured | Unmeasured:
     again = fit_preprocess(target, films_at(films), side=side)
     others = [] if again is None else [again.best]
-    return preprocess_fit(target, films_at(films), used, others, count=len(films), rng=np.random.default_rng(0))
+    return preprocess_fit(target, films_at(films), [used, *others], count=len(films), rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
