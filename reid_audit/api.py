@@ -13,7 +13,6 @@ it. Both folders are removed at the end, whatever happens.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 import time
@@ -32,7 +31,7 @@ from reid_audit.audit import AuditRequest, ControlCache, Environment, audit_file
 from reid_audit.audit.preflight import Preflight, look_ahead
 from reid_audit.checkpoint import load_checkpoint, screen
 from reid_audit.cli.ahead import counted, no_verdict, refusal
-from reid_audit.cli.check import deliver, plan
+from reid_audit.cli.check import deliver, plan, refuse_late
 from reid_audit.cli.options import CheckOptions, seconds
 from reid_audit.cli.sources import surveyed
 from reid_audit.cohort import parse_source
@@ -41,7 +40,7 @@ from reid_audit.cohort.manifest import read_manifest
 from reid_audit.cohort.memory import Images, write_source
 from reid_audit.errors import CheckpointError, PolicyError
 from reid_audit.observer import Observer, SilentObserver
-from reid_audit.policy import find_waivers, load_policy
+from reid_audit.policy import find_waivers, load_policy, policy_sha256
 from reid_audit.records import AuditResult, CheckpointSummary, Policy
 from reid_audit.report import FORMATS, Format, publish
 from reid_audit.report import render as rendered
@@ -115,6 +114,7 @@ def check(
         request = request.model_copy(update={"options": shown})
         runs = Path(place) / "runs" if out is None else Path(out)
         films = counted(films, _ahead(request, asked, seen.sha256, runs, told))
+        refuse_late(request, began)
         with begun(runs, datetime.now(UTC), seen.sha256) as folder:
             environment = Environment(
                 now=datetime.now(UTC),
@@ -144,7 +144,7 @@ def inspect(checkpoint: str | os.PathLike[str] | nn.Module, *, side: int | None 
 
 
 def render(result: AuditResult, format: Format = "html") -> str:
-    """The public report of ``result``: html, json, markdown, sarif or junit. It shows no patient."""
+    """The public report of ``result``: one of ``FORMATS``. It shows no patient."""
     if format not in FORMATS:
         raise ValueError(f"no format is called {format}: {', '.join(FORMATS)}")
     return rendered(publish(result), format)
@@ -161,8 +161,8 @@ def _asked(
             budget = seconds(budget)
         except ValueError as error:
             raise PolicyError(str(error), closest="budget", remedy="give seconds, or a text such as 10m") from error
-    labelled = all(_has_label(text) for side, text in texts.items() if side != "prior" and text is not None)
-    if _in_memory(texts, place) and labelled:
+    sides = [text for side, text in texts.items() if side != "prior" and text is not None]
+    if any(text.startswith(str(place)) for text in sides) and all(map(_has_label, sides)):
         given.setdefault("label", LABEL)
     given.setdefault("waivers", find_waivers(Path.cwd()))
     try:
@@ -186,14 +186,10 @@ def _source(given: Any, folder: Path) -> str | None:
     return str(write_source(given, folder))
 
 
-def _in_memory(texts: dict[str, str | None], place: Path) -> bool:
-    return any(text is not None and text.startswith(str(place)) for text in texts.values())
-
-
 def _has_label(text: str) -> bool:
     """Whether a source is a table with a column of that name."""
     path, _ = parse_source(text)
-    return path.suffix == ".csv" and LABEL in {column(name) for name in read_manifest(path)[0]}
+    return path.suffix == ".csv" and path.is_file() and LABEL in {column(name) for name in read_manifest(path)[0]}
 
 
 def _file_of(checkpoint: str | os.PathLike[str] | nn.Module, place: Path) -> Path:
@@ -212,9 +208,9 @@ def _file_of(checkpoint: str | os.PathLike[str] | nn.Module, place: Path) -> Pat
 
 
 def _rules(policy: Policy | str | os.PathLike[str] | None) -> tuple[Policy, str]:
-    """The policy and its SHA-256: of the file, or of a ``Policy``'s own JSON. Raises PolicyError."""
+    """The policy and its SHA-256. Raises PolicyError."""
     if isinstance(policy, Policy):
-        return policy, hashlib.sha256(policy.model_dump_json().encode()).hexdigest()
+        return policy, policy_sha256(policy)
     found, _, digest = load_policy(None if policy is None else Path(policy), Path.cwd())
     return found, digest
 

@@ -150,6 +150,33 @@ def _preprocess(table: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+PREPROCESS_LINES = (
+    "# Declare the training preprocessing exactly: wrong values hide leaks. What this table leaves out is fitted to",
+    "# the first statistics layers of the network.",
+    "# [preprocess]",
+    "# side = 224",
+    '# resize = "shorter"          # squash | shorter | none',
+    '# crop = "center"             # center | none',
+    '# interpolation = "bilinear"  # nearest | bilinear | bicubic | lanczos | box',
+    "# mean = [0.485, 0.456, 0.406]",
+    "# std = [0.229, 0.224, 0.225]",
+    "# invert = false",
+    '# scaling = "bits"            # bits | window | minmax | { range = [0, 4095] } | { percentiles = [1, 99] }',
+)
+REPORT_LINES = (
+    "# What the reader of a report needs and an audit cannot know; published as written, nothing of it is checked.",
+    "# [report]",
+    '# model = "Chest triage 2"',
+    '# weights = "triage.safetensors"',
+    '# controller = "University hospital"',
+    '# purpose = "published with the paper, for research"',
+    '# training_data = "Chest 2019 to 2023"',
+    '# holdout_data = "Chest 2024"',
+    '# auditor = "A. Muster, privacy team"',
+    '# sign_off = ["Data protection officer"]',
+)
+
+
 def policy_template() -> str:
     """A commented reid-audit.toml that means exactly the defaults."""
     policy = Policy()
@@ -176,17 +203,7 @@ def policy_template() -> str:
     lines += [f"{key} = {_toml(value)}" for key, value in policy.controls.model_dump().items()]
     lines += [
         "",
-        "# Declare the training preprocessing exactly: wrong values hide leaks. Without this table, or without mean,",
-        "# std and invert in it, known conventions are tried against the first layers.",
-        "# [preprocess]",
-        "# side = 224",
-        '# resize = "shorter"          # squash | shorter | none',
-        '# crop = "center"             # center | none',
-        '# interpolation = "bilinear"  # nearest | bilinear | bicubic | lanczos | box',
-        "# mean = [0.485, 0.456, 0.406]",
-        "# std = [0.229, 0.224, 0.225]",
-        "# invert = false",
-        '# scaling = "bits"            # bits | window | minmax | { range = [0, 4095] } | { percentiles = [1, 99] }',
+        *PREPROCESS_LINES,
         "",
         "[budget]",
         "# Seconds of the whole command; false: no ceiling, which makes a run reproducible.",
@@ -200,16 +217,7 @@ def policy_template() -> str:
         "[references]",
         *_reference_lines(policy.references),
         "",
-        "# What the reader of a report needs and an audit cannot know; published as written, nothing of it is checked.",
-        "# [report]",
-        '# model = "Chest triage 2"',
-        '# weights = "triage.safetensors"',
-        '# controller = "University hospital"',
-        '# purpose = "published with the paper, for research"',
-        '# training_data = "Chest 2019 to 2023"',
-        '# holdout_data = "Chest 2024"',
-        '# auditor = "A. Muster, privacy team"',
-        '# sign_off = ["Data protection officer"]',
+        *REPORT_LINES,
     ]
     return "\n".join(lines) + "\n"
 

@@ -92,7 +92,7 @@ MEANING: dict[str, str] = {
     "network seems to have been trained",
     "references.epochs": "at most; training ends where a reference is as sure of the pooled films as the network is",
     "references.stands_in": "on a network without BatchNorm, membership with references, its control met, stands "
-    "in for `attack_power`",
+    "in for `attack_power` where the generalisation gap is known and small",
     "references.given.checkpoint": "weights of the audited architecture",
     "references.given.trained_on": "who was in its training: a CSV with filter, such as `folds.csv?fold=1,2,3,4`",
     "references.given.splits": "the same from nnU-Net's `splits_final.json`, whose cases are named as the patients are",

@@ -22,7 +22,7 @@ from reid_audit.cohort import Frame, Source, load_cohort
 from reid_audit.cohort.memory import Images, write_source
 from reid_audit.errors import AuditError, CheckpointError, CohortError, PolicyError
 from reid_audit.observer import Event, StageStarted
-from reid_audit.records import Budget, Controls, Metric, Policy, PreprocessPolicy, PreprocessSpec
+from reid_audit.records import Budget, Controls, Metric, Policy, PreprocessPolicy, PreprocessSpec, References
 
 SIDE = 32
 POLICY = Policy(
@@ -30,8 +30,8 @@ POLICY = Policy(
     preprocess=PreprocessPolicy(declared=PreprocessSpec(side=SIDE)),
     demographics="off",
     controls=Controls(canaries=4),
+    references=References(when="off"),
 )
-RNG = np.random.default_rng(0)
 
 
 def films(count: int, seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

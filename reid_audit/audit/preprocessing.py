@@ -35,8 +35,6 @@ from reid_audit.score.membership.loss import losses
 Channels = Literal[1, 3]
 PreprocessBy = Literal["policy", "statistics", "answers", "default"]
 GEOMETRY = ("side", "resize", "crop", "resize_to", "interpolation", "scaling")
-CONTROL = 128
-"""Training films that the control looks at."""
 SHOWN = 8
 """Candidates a report lists."""
 GUESS = PreprocessSpec(mean=(0.5,), std=(0.5,))

@@ -107,13 +107,7 @@ def run_audit(
         None if referenced is None else referenced.compared(cohorts),
     )
     scored = score(setup, frozen.first, frozen.control, cohorts, terms)
-    observer.notice(StageStarted(Metric.PREPROCESS_FIT.value, expected=setup.preprocessing.seconds))
-    rng = numpy_for(seed, "preprocessing")
-    fitted = preprocessing_control(setup.task.target, setup.preprocessing, films, rng, until_control.pace)
-    observer.notice(StageEnded(Metric.PREPROCESS_FIT.value))
-    scored = replace(
-        scored, measurements=(*scored.measurements, fitted.measurement), fitting_training_films=fitted.best
-    )
+    scored = with_preprocess_fit(scored, setup, films, seed, until_control.pace)
     summary = None if referenced is None else referenced.summary
     state = AuditState(policy, request.waivers, seed, setup, cohorts, environment.now, summary)
     observer.notice(Noted(f"so far: {state.verdict([scored.measurements], frozen.runs).outcome.value}"))
@@ -130,6 +124,17 @@ def run_audit(
     if scored.found is None:
         return Audited(result, None)
     return Audited(result, evidence_of(setup, scored.found, frozen.first, judged.verdict, scored.space))
+
+
+def with_preprocess_fit(scored: Scored, setup: Setup, films: Films, seed: int, pace: Pace) -> Scored:
+    """``scored`` with the control of the preprocessing, and what the training films say of it."""
+    name, expected = Metric.PREPROCESS_FIT.value, setup.preprocessing.seconds
+    pace.observer.notice(StageStarted(name, expected=expected))
+    rng = numpy_for(seed, "preprocessing")
+    fitted = preprocessing_control(setup.task.target, setup.preprocessing, films, rng, pace)
+    pace.observer.notice(StageEnded(name))
+    measurements = (*scored.measurements, fitted.measurement)
+    return replace(scored, measurements=measurements, fitting_training_films=fitted.best)
 
 
 def readers_of(setup: Setup, cohorts: OpenedCohorts, wanted: Wanted, seed: int) -> Callable[[], Predictors | None]:

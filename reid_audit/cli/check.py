@@ -159,7 +159,7 @@ def carried_out(options: CheckOptions, policy: Policy, digest: str, terminal: Te
     films = counted(films, ahead(request, options, seen.sha256, terminal.console, terminal.observer, terminal.began))
     if options.dry_run:
         return None
-    refuse_late(request, terminal)
+    refuse_late(request, terminal.began)
     with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
         audited = audited_file(request, films, options, folder, terminal)
         with stage(terminal.observer, "writing reports", brief=True):
@@ -213,11 +213,14 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
     return request, films
 
 
-def refuse_late(request: AuditRequest, terminal: Terminal) -> None:
-    """Raise AuditError where nothing of the budget is left for the audit itself: a report would hold nothing."""
+def refuse_late(request: AuditRequest, began: float) -> None:
+    """Raise AuditError where nothing of the budget is left for the audit itself: a report would hold nothing.
+
+    began: reading of the monotonic clock from which on the budget counts.
+    """
     from reid_audit.budget import start
 
-    meter = start(request.policy.budget, began=terminal.began)
+    meter = start(request.policy.budget, began=began)
     if meter.exhausted() is not None:
         raise AuditError(
             f"the budget was over when the preflight ended, after {words.duration(meter.elapsed())}",

@@ -11,6 +11,7 @@ from reid_audit.records import (
     REASON_TEXT,
     ArchMatch,
     AuditResult,
+    CohortSummary,
     Curve,
     Family,
     GreyValues,
@@ -104,31 +105,9 @@ def _published(result: AuditResult) -> PublicReport:
         histograms=tuple(_histogram(h) for h in result.histograms if h.id not in DEMOGRAPHIC and h.counts),
         curves=tuple(_curve(c) for c in result.curves if c.id == "membership_roc" and c.x),
         subgroups=_subgroups(result),
-        cohorts=tuple(
-            PublicCohort(
-                role=c.role,
-                patients=c.patients,
-                images=c.images,
-                strata=tuple(word(s, "other column") for s in c.strata),
-                known_patients=c.known_patients,
-                read_from=c.files,
-                left_out=tuple((scrub(one.why, 120), one.count) for one in c.left_out),
-                grey_values=tuple(_grey(one) for one in c.grey_values[:12]),
-            )
-            for c in result.cohorts
-        ),
+        cohorts=tuple(_cohort(c) for c in result.cohorts),
         attack_runs=_attack_runs(result),
-        budget=PublicBudget(
-            seconds=result.budget.seconds,
-            spent_seconds=round(result.spend.seconds, 3),
-            steps=result.budget.steps,
-            spent_steps=result.spend.steps,
-            stopped_by=result.spend.stopped_by,
-            particles=result.budget.particles,
-            reduced=tuple(
-                PublicReduced(stage=one.stage, done=one.done, of=one.of, unit=one.unit) for one in result.reduced
-            ),
-        ),
+        budget=_budget(result),
         tool=PublicTool(
             version=result.tool.version,
             python=result.tool.python,
@@ -156,6 +135,33 @@ def _published(result: AuditResult) -> PublicReport:
         digests=tuple((name, sha) for name, sha in result.digests if name in PUBLISHED_DIGESTS),
         networks=tuple(_network(network, result) for network in result.networks),
         declared=_declared(result.policy.report),
+    )
+
+
+def _cohort(c: CohortSummary) -> PublicCohort:
+    return PublicCohort(
+        role=c.role,
+        patients=c.patients,
+        images=c.images,
+        strata=tuple(word(s, "other column") for s in c.strata),
+        known_patients=c.known_patients,
+        read_from=c.files,
+        left_out=tuple((scrub(one.why, 120), one.count) for one in c.left_out),
+        grey_values=tuple(_grey(one) for one in c.grey_values[:12]),
+    )
+
+
+def _budget(result: AuditResult) -> PublicBudget:
+    return PublicBudget(
+        seconds=result.budget.seconds,
+        spent_seconds=round(result.spend.seconds, 3),
+        steps=result.budget.steps,
+        spent_steps=result.spend.steps,
+        stopped_by=result.spend.stopped_by,
+        particles=result.budget.particles,
+        reduced=tuple(
+            PublicReduced(stage=one.stage, done=one.done, of=one.of, unit=one.unit) for one in result.reduced
+        ),
     )
 
 
