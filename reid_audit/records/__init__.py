@@ -1,8 +1,11 @@
 """The values that cross floors."""
 
 from reid_audit.records.base import Fraction, Record, Sha256
+from reid_audit.records.cards import PredictorCard, PriorCard
+from reid_audit.records.cohorts import CohortSummary, GreyValues, LeftOut
 from reid_audit.records.controls import CONTROLS, Comparison, Control, ControlEntry, Controls
 from reid_audit.records.entry import Family, MetricEntry, Unit
+from reid_audit.records.findings import AttackRun, Curve, GroupedBy, Histogram, Subgroup
 from reid_audit.records.gates import Corroboration, Direction, Gate
 from reid_audit.records.metrics import (
     REASON_TEXT,
@@ -26,38 +29,9 @@ from reid_audit.records.policy import (
     Waiver,
 )
 from reid_audit.records.references import GivenReference, References, ReferenceSummary, TaughtBy
-from reid_audit.records.result import (
-    EXIT_CODES,
-    ArchMatch,
-    AttackRun,
-    AuditResult,
-    Breach,
-    Candidate,
-    CheckpointSummary,
-    CohortSummary,
-    ControlDecision,
-    ControlStatus,
-    Curve,
-    Demotion,
-    Gap,
-    GateDecision,
-    GateStatus,
-    GreyValues,
-    GroupedBy,
-    Histogram,
-    LeftOut,
-    NetworkRecord,
-    Outcome,
-    PredictorCard,
-    PriorCard,
-    Reduced,
-    ReducedStage,
-    Spend,
-    StoppedBy,
-    Subgroup,
-    ToolInfo,
-    Verdict,
-)
+from reid_audit.records.result import AuditResult, NetworkRecord, ToolInfo
+from reid_audit.records.spend import Reduced, ReducedStage, Spend, StoppedBy
+from reid_audit.records.subject import ArchMatch, Candidate, CheckpointSummary
 from reid_audit.records.table import (
     METRICS,
     RATE_HOLDOUT,
@@ -65,6 +39,18 @@ from reid_audit.records.table import (
     direction_of,
     family,
     unevaluable,
+)
+from reid_audit.records.verdict import (
+    EXIT_CODES,
+    Breach,
+    ControlDecision,
+    ControlStatus,
+    Demotion,
+    Gap,
+    GateDecision,
+    GateStatus,
+    Outcome,
+    Verdict,
 )
 
 __all__ = [

@@ -9,9 +9,9 @@ from pathlib import Path
 from reid_audit.report.html import render_html
 from reid_audit.report.json import dumps, loads
 from reid_audit.report.junit import render_junit
-from reid_audit.report.mapping import publish
 from reid_audit.report.markdown import render_markdown
 from reid_audit.report.protection import render_protection
+from reid_audit.report.publication import publish
 from reid_audit.report.sarif import render_sarif
 from reid_audit.report.wire import PublicReport
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, StringConstraints, ValidationError
 
 from reid_audit.records import Breach, Control, Gap, Measured, Metric, Outcome, Reason, replaced
 from reid_audit.report import FORMATS, dumps, loads, publish, render
-from reid_audit.report.mapping import ROC_GRID, scrub
+from reid_audit.report.publication import ROC_GRID, scrub
 from reid_audit.report.schema import schema_text
 from reid_audit.report.wire import MAX_POINTS, Digests, PublicReport, Tally
 

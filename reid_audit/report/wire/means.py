@@ -1,0 +1,82 @@
+"""What the audit was made with: the tool, the prior, the predictor, reference models, cohorts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat, NonNegativeInt
+
+from reid_audit.records import Sha256, TaughtBy
+from reid_audit.report.wire.base import Label, Tally, Wire
+
+
+class PublicTool(Wire):
+    """What ran the audit."""
+
+    version: Label
+    python: Label
+    torch: Label
+    device: Label
+    deterministic: bool = False
+
+
+class PublicPrior(Wire):
+    """What the attacker was given to draw images from."""
+
+    id: Label
+    kind: Literal["gaussian", "pggan"]
+    sha256: Sha256
+    side: NonNegativeInt
+    channels: NonNegativeInt
+    declared_training_sets: tuple[Label, ...] = ()
+    images: NonNegativeInt = 0
+    patients: NonNegativeInt = 0
+    licence: Label = ""
+    overlap: Literal["disjoint", "overlap", "unknown"]
+
+
+class PublicPredictor(Wire):
+    """What read age and sex, and how well it reads films of people it had not seen."""
+
+    id: Label
+    source: Literal["shipped", "given", "fitted"]
+    sha256: Sha256
+    side: NonNegativeInt
+    declared_training_sets: tuple[Label, ...] = ()
+    images: NonNegativeInt = 0
+    patients: NonNegativeInt = 0
+    licence: Label = ""
+    measured_on: Label = ""
+    age_mae: FiniteFloat | None = None
+    age_mae_base: FiniteFloat | None = None
+    sex_auc: FiniteFloat | None = None
+    sex_accuracy: FiniteFloat | None = None
+    overlap: Literal["disjoint", "overlap", "unknown"]
+
+
+class PublicReferences(Wire):
+    """The reference models that membership was scored against."""
+
+    count: NonNegativeInt
+    taught_by: TaughtBy
+    given: bool = False
+    """Whether they were there already, such as the folds of a cross-validation."""
+    epochs: Annotated[tuple[NonNegativeInt, ...], Field(max_length=64)] = ()
+    """How long each was trained; 0 for one kept from an earlier audit."""
+
+
+class PublicCohort(Wire):
+    """How many people stood on one side. Its digest stays private: it would confirm a guessed member."""
+
+    role: Literal["reference", "holdout"]
+    patients: NonNegativeInt
+    images: NonNegativeInt
+    strata: tuple[Label, ...] = ()
+    known_patients: bool = True
+    """False where nobody named the patients and each file counted as a person."""
+    read_from: NonNegativeInt = 0
+    """Number of files; 0 where the films came from none."""
+    left_out: Tally = ()
+    """Files or rows that hold no film of this side, by the reason."""
+    grey_values: Annotated[tuple[Label, ...], Field(max_length=12)] = ()
+    """How stored values became 0 to 1, one line for each kind of film."""
