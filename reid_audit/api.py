@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -32,6 +33,7 @@ from reid_audit.audit.preflight import Preflight, look_ahead
 from reid_audit.checkpoint import load_checkpoint, screen
 from reid_audit.cli.ahead import counted, no_verdict, refusal
 from reid_audit.cli.check import deliver, plan, refuse_late
+from reid_audit.cli.files import at_hand, with_declared_side
 from reid_audit.cli.options import CheckOptions, seconds
 from reid_audit.cli.sources import surveyed
 from reid_audit.cohort import parse_source
@@ -40,6 +42,7 @@ from reid_audit.cohort.manifest import read_manifest
 from reid_audit.cohort.memory import Images, write_source
 from reid_audit.errors import CheckpointError, PolicyError
 from reid_audit.observer import Observer, SilentObserver
+from reid_audit.origins import fetched
 from reid_audit.policy import find_waivers, load_policy, policy_sha256
 from reid_audit.records import AuditResult, CheckpointSummary, Policy
 from reid_audit.report import FORMATS, Format, publish
@@ -64,7 +67,7 @@ class Options(TypedDict, total=False):
     """``"10m"``, or seconds."""
     profile: Literal["ci", "standard", "deep"]
     method: str
-    base: Path
+    base: str | Path
     repeats: int
     cache: Path
     side: int
@@ -99,19 +102,23 @@ def check(
 ) -> AuditResult:
     """Audit a model; the same answer that ``reid-audit check`` gives, as a record.
 
-    checkpoint: a file, or a module whose weights are to be released. reference, holdout: the training images and those
-    of other patients from the same source: a path as for ``--reference``, ``Images``, an array or tensor, a data set,
-    or a data frame. policy: a ``Policy``, a policy file, or None for the nearest ``reid-audit.toml``. out: the folder
-    of runs in which reports and restricted evidence are kept; None: nothing is written. observer: told of every stage.
+    checkpoint: a file, a MONAI bundle, a URI such as ``hf://OWNER/MODEL@REVISION``, or a module whose weights are to be
+    released. reference, holdout: the training images and those of other patients from the same source: a path as for
+    ``--reference``, ``Images``, an array or tensor, a data set, or a data frame. policy: a ``Policy``, a policy file,
+    or None for the nearest ``reid-audit.toml``. out: the folder of runs in which reports and restricted evidence are
+    kept; None: nothing is written. observer: told of every stage.
     Raises AuditError subclasses (their ``exit_code`` is that of the command) where no verdict can exist.
     """
     began, told = time.monotonic(), observer or SilentObserver()
-    with tempfile.TemporaryDirectory(prefix="reid-audit-") as place:
-        asked, shown = _asked(checkpoint, {"reference": reference, "holdout": holdout, **options}, Path(place))
+    with ExitStack() as stack:
+        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="reid-audit-"))
+        asked = _asked(checkpoint, {"reference": reference, "holdout": holdout, **options}, Path(place))
         rules, digest = _rules(policy)
-        seen = screen(asked.checkpoint, pickled_code=rules.pickled_code)
-        request, films = plan(asked, rules, digest)
-        request = request.model_copy(update={"options": shown})
+        files = stack.enter_context(at_hand(asked))
+        asked = with_declared_side(asked, rules, files)
+        seen = screen(files.model.file, pickled_code=rules.pickled_code)
+        request, films = plan(asked, rules, digest, files)
+        request = request.model_copy(update={"options": _shown(request.options, place)})
         runs = Path(place) / "runs" if out is None else Path(out)
         films = counted(films, _ahead(request, asked, seen.sha256, runs, told))
         refuse_late(request, began)
@@ -135,8 +142,9 @@ def inspect(checkpoint: str | os.PathLike[str] | nn.Module, *, side: int | None 
 
     A network that is not known is among the networks, with its ``refusal``.
     """
-    with tempfile.TemporaryDirectory(prefix="reid-audit-") as place:
-        path = _file_of(checkpoint, Path(place))
+    with ExitStack() as stack:
+        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="reid-audit-"))
+        path = stack.enter_context(fetched(_file_of(checkpoint, Path(place)))).file
         screen(path)
         loaded = load_checkpoint(path)
         networks = find_networks(loaded.networks, side=side, config=config_beside(path))
@@ -150,11 +158,11 @@ def render(result: AuditResult, format: Format = "html") -> str:
     return rendered(publish(result), format)
 
 
-def _asked(
-    checkpoint: str | os.PathLike[str] | nn.Module, given: dict[str, Any], place: Path
-) -> tuple[CheckOptions, tuple[tuple[str, str], ...]]:
-    """The options of the command that this call is, what is in memory written below ``place``; and how a report shows
-    them. Raises PolicyError for options that the command refuses too."""
+def _asked(checkpoint: str | os.PathLike[str] | nn.Module, given: dict[str, Any], place: Path) -> CheckOptions:
+    """The options of the command that this call is, what is in memory written below ``place``.
+
+    Raises PolicyError for options that the command refuses too.
+    """
     texts = {side: _source(given.pop(side, None), place / side) for side in SIDES}
     if isinstance(budget := given.pop("budget", None), str):
         try:
@@ -166,7 +174,7 @@ def _asked(
         given.setdefault("label", LABEL)
     given.setdefault("waivers", find_waivers(Path.cwd()))
     try:
-        options = CheckOptions.model_validate(
+        return CheckOptions.model_validate(
             {**given, **texts, "budget": budget, "checkpoint": _file_of(checkpoint, place)}
         )
     except ValidationError as error:
@@ -175,8 +183,11 @@ def _asked(
         raise PolicyError(
             f"the option {name}: {first['msg']}", closest=name, remedy="see reid-audit check --help"
         ) from error
-    shown = tuple((name, IN_MEMORY if text.startswith(str(place)) else text) for name, text in options.given())
-    return options, shown
+
+
+def _shown(options: tuple[tuple[str, str], ...], place: str) -> tuple[tuple[str, str], ...]:
+    """Options as a record keeps them: what was in memory has no path."""
+    return tuple((name, IN_MEMORY if text.startswith(place) else text) for name, text in options)
 
 
 def _source(given: Any, folder: Path) -> str | None:
@@ -192,19 +203,19 @@ def _has_label(text: str) -> bool:
     return path.suffix == ".csv" and path.is_file() and LABEL in {column(name) for name in read_manifest(path)[0]}
 
 
-def _file_of(checkpoint: str | os.PathLike[str] | nn.Module, place: Path) -> Path:
-    """The file itself, or a module's weights as one. Raises CheckpointError for anything else."""
+def _file_of(checkpoint: str | os.PathLike[str] | nn.Module, place: Path) -> str:
+    """The file or URI itself, or a module's weights as one. Raises CheckpointError for anything else."""
     if isinstance(checkpoint, str | os.PathLike):
-        return Path(checkpoint)
+        return os.fspath(checkpoint)
     if not isinstance(checkpoint, torch.nn.Module):
         raise CheckpointError(
             f"a checkpoint of type {type(checkpoint).__name__}",
-            closest="a path or a torch.nn.Module",
+            closest="a path, a URI or a torch.nn.Module",
             remedy="give the file that is to be released, or the module",
         )
     path = place / f"{type(checkpoint).__name__}.safetensors"
     save_file({key: value.detach().cpu().clone() for key, value in checkpoint.state_dict().items()}, path)
-    return path
+    return str(path)
 
 
 def _rules(policy: Policy | str | os.PathLike[str] | None) -> tuple[Policy, str]:

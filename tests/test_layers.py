@@ -22,6 +22,7 @@ FLOORS: dict[str, int] = {
     "policy": 1,
     "imaging": 1,
     "artefacts": 2,
+    "origins": 2,
     "arch": 3,
     "prior": 3,
     "cohort": 3,

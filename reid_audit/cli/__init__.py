@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("reid_audit.cli.compare", "What changed between two finished runs, and what of it is beyond chance."),
     "verify": ("reid_audit.cli.results", "Does this report belong to these weights?"),
     "card": ("reid_audit.cli.card", "Put the verdict into a Hugging Face model card."),
+    "log": ("reid_audit.cli.log", "Put a finished run into an MLflow run: reports, figures, tags."),
     "policy": ("reid_audit.cli.policy", "Write or check a reid-audit.toml."),
     "prior": ("reid_audit.cli.prior", "Fit, train, describe and sample priors."),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from reid_audit import __version__
 from reid_audit.attack.methods import DEFAULT, METHODS
 from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import ahead, counted
+from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
 from reid_audit.console import ConsoleObserver, console_for, show_result
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=click.Path())
 @click.option(
     "--policy",
     type=click.Path(path_type=Path),
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Reconstruction method.",
 )
-@click.option("--base", type=click.Path(path_type=Path), help="Public weights this checkpoint was fine-tuned from.")
+@click.option("--base", type=click.Path(), help="Public weights this checkpoint was fine-tuned from: a file or a URI.")
 @click.option("--repeats", type=click.IntRange(1, 20), help="Attack seeds that must agree, overriding the policy.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps control results between audits.")
 @click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input, overriding the policy.")
@@ -109,7 +110,11 @@ if TYPE_CHECKING:
 @click.pass_obj
 @given_as(CheckOptions)
 def check(options: CheckOptions, began: float | None) -> int:
-    """Audit CHECKPOINT: attack it within the budget, score patient re-identification, judge, report, exit."""
+    """Audit CHECKPOINT: attack it within the budget, score patient re-identification, judge, report, exit.
+
+    CHECKPOINT is a file, the folder or zip of a MONAI bundle, or hf://OWNER/MODEL@REVISION, runs:/RUN/ARTIFACT,
+    models:/NAME/VERSION, wandb://ENTITY/PROJECT/ARTIFACT:VERSION.
+    """
     began = time.monotonic() if began is None else began
     if options.as_json and not options.dry_run:
         raise click.UsageError("--json goes with --dry-run")
@@ -152,10 +157,22 @@ class Finished:
 
 def carried_out(options: CheckOptions, policy: Policy, digest: str, terminal: Terminal) -> Finished | None:
     """Everything from the file to the reports; None where it ends with the preflight."""
+    with ExitStack() as stack:
+        with stage(terminal.observer, "fetching the checkpoint", brief=True):
+            files = stack.enter_context(at_hand(options))
+        for line in files.told():
+            terminal.console.print(one_line(line), highlight=False, markup=False)
+        return audited_and_written(with_declared_side(options, policy, files), policy, digest, files, terminal)
+
+
+def audited_and_written(
+    options: CheckOptions, policy: Policy, digest: str, files: Files, terminal: Terminal
+) -> Finished | None:
+    """``carried_out`` once the files are on this machine."""
     with stage(terminal.observer, "reading the checkpoint", brief=True):
-        seen = screen(options.checkpoint, pickled_code=policy.pickled_code)
+        seen = screen(files.model.file, pickled_code=policy.pickled_code)
     with stage(terminal.observer, "loading libraries", brief=True):  # torch among them: not before the file has passed
-        request, films = plan(options, policy, digest)
+        request, films = plan(options, policy, digest, files)
     films = counted(films, ahead(request, options, seen.sha256, terminal.console, terminal.observer, terminal.began))
     if options.dry_run:
         return None
@@ -185,7 +202,7 @@ def first_line(options: CheckOptions, digest: str) -> str:
     return one_line(f"reid-audit {__version__}: {options.checkpoint} under {rules}")
 
 
-def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditRequest, Films]:
+def plan(options: CheckOptions, policy: Policy, digest: str, files: Files) -> tuple[AuditRequest, Films]:
     """Options and policy file as a request. Precedence: flag, environment, file, default."""
     from reid_audit.audit import AuditRequest
     from reid_audit.cli.sources import sources
@@ -194,7 +211,7 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
     films, prior_file = sources(options)
     read = options.demographics
     request = AuditRequest(
-        checkpoint=options.checkpoint,
+        checkpoint=files.model.file,
         policy=override(policy, options),
         policy_sha256=digest,
         waivers=waivers,
@@ -207,8 +224,8 @@ def plan(options: CheckOptions, policy: Policy, digest: str) -> tuple[AuditReque
         prior=prior_file,
         prior_patients=options.prior_patients,
         predictor=None if read is None or read in READERS else Path(read),
-        base=options.base,
-        options=options.given(),
+        base=files.base,
+        options=(*options.given(), *files.origin()),
     )
     return request, films
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from reid_audit.arch.networks import Network
     from reid_audit.errors import ArchitectureError
+    from reid_audit.origins import Fetched
     from reid_audit.records import ArchMatch, CheckpointSummary
 
 STRONG, DETECTABLE = 1.2, 0.15
@@ -27,40 +28,77 @@ CARRIED = {
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=click.Path())
 @click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input.")
 @click.option("--arch", help="Architecture by name (NAME+groupnorm16 where BatchNorm was replaced).")
 @click.option("--arch-factory", "factory", help="package.module:function that builds the network. Runs that code.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def inspect(checkpoint: Path, side: int | None, arch: str | None, factory: str | None, as_json: bool) -> int:
+def inspect(checkpoint: str, side: int | None, arch: str | None, factory: str | None, as_json: bool) -> int:
     """What CHECKPOINT is, how it was identified, and how much its stored statistics could give away.
 
     Every network of the file is listed. A file without a known one is still described; the exit code is 3 then.
     """
+    from reid_audit.origins import fetched
+
+    with fetched(checkpoint) as model:
+        return inspected(model, Asked(side, arch, factory), as_json=as_json)
+
+
+def inspected(model: Fetched, asked: Asked, *, as_json: bool) -> int:
+    """``inspect`` of a file that is here."""
     from reid_audit.checkpoint import load_checkpoint, screen
     from reid_audit.errors import ArchitectureError
 
-    screen(checkpoint)
+    screen(model.file)
     from reid_audit.arch.beside import config_beside  # torch, timm, torchvision: not before the file has passed
     from reid_audit.arch.networks import find_networks
 
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_checkpoint(model.file)
     networks: tuple[Network, ...] = ()
     try:
         networks = find_networks(
-            loaded.networks, name=arch, factory=factory, side=side, config=config_beside(checkpoint)
+            loaded.networks, name=asked.arch, factory=asked.factory, side=asked.side, config=config_beside(model.file)
         )
         refusal = networks[0].refusal
     except ArchitectureError as error:
         refusal = error
     if as_json:
-        click.echo(json.dumps(document(loaded.summary, networks, refusal), indent=1))
+        said = {**document(loaded.summary, networks, refusal), **origin_document(model)}
+        click.echo(json.dumps(said, indent=1))
     else:
-        for name, text in described(loaded.summary, networks):
+        for name, text in (*origin_lines(model, networks), *described(loaded.summary, networks)):
             click.echo(f"{name:16} {text}")
     if refusal is not None:
         raise refusal
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is said of a network that its file does not tell."""
+
+    side: int | None
+    arch: str | None
+    factory: str | None
+
+
+def origin_document(model: Fetched) -> dict[str, object]:
+    """Where the file came from and what its bundle declares, where there is something to say."""
+    found: dict[str, object] = {"origin": model.uri} if model.uri else {}
+    return found if model.declared is None else {**found, "declared": asdict(model.declared)}
+
+
+def origin_lines(model: Fetched, networks: tuple[Network, ...]) -> list[tuple[str, str]]:
+    """Where the file came from, what its bundle declares, and where the weights say otherwise."""
+    lines = [("origin", model.uri)] if model.uri else []
+    declared = model.declared
+    if declared is None or not declared.phrases():
+        return lines
+    lines.append(("declared", ", ".join(declared.phrases())))
+    match = networks[0].match if networks else None
+    if match is not None and declared.channels not in (None, match.channels):
+        lines.append(("doubt", f"{declared.channels} channels are declared, the weights take {match.channels}"))
+    return lines
 
 
 def described(summary: CheckpointSummary, networks: tuple[Network, ...]) -> list[tuple[str, str]]:

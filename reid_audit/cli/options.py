@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import click
+from pydantic import BeforeValidator
 
 from reid_audit.attack.methods import DEFAULT
 from reid_audit.records import Budget, Policy, PreprocessPolicy, PreprocessSpec, Record
@@ -19,13 +21,21 @@ PROFILES: dict[str, Budget] = {
 }
 READERS = ("auto", "shipped", "off")
 """Words of the policy's ``demographics``; anything else is a file."""
+
+
+def _as_text(given: Any) -> Any:
+    return os.fspath(given) if isinstance(given, os.PathLike) else given
+
+
+Named = Annotated[str, BeforeValidator(_as_text)]
+"""A file, a bundle or a URI of ``origins``, as it was given."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class CheckOptions(Record):
     """Everything given to one ``check``; None or empty: not given."""
 
-    checkpoint: Path
+    checkpoint: Named
     policy: Path | None = None
     waivers: Path | None = None
     reference: str | None = None
@@ -40,7 +50,7 @@ class CheckOptions(Record):
     """Seconds."""
     profile: Literal["ci", "standard", "deep"] | None = None
     method: str = DEFAULT
-    base: Path | None = None
+    base: Named | None = None
     repeats: int | None = None
     cache: Path | None = None
     side: int | None = None

@@ -95,10 +95,14 @@ def render(result: Path, names: tuple[str, ...], out: Path | None) -> int:
 
 @click.command()
 @click.argument("result", type=click.Path(path_type=Path))
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-def verify(result: Path, checkpoint: Path) -> int:
-    """Exit 0 if the report in RESULT belongs to the weights in CHECKPOINT, else 3."""
-    report, digest = load_report(result), sha256_of(checkpoint)
+@click.argument("checkpoint", type=click.Path())
+def verify(result: Path, checkpoint: str) -> int:
+    """Exit 0 if the report in RESULT belongs to the weights in CHECKPOINT (named as for check), else 3."""
+    from reid_audit.origins import fetched
+
+    report = load_report(result)
+    with fetched(checkpoint) as model:
+        digest = sha256_of(model.file)
     if digest != report.checkpoint.sha256:
         raise RunStateError(
             "the report belongs to other weights",

@@ -10,6 +10,8 @@ from reid_audit.report import words
 from reid_audit.report.wire import PublicOption, PublicReport
 
 READERS = ("auto", "shipped", "off")
+ORIGIN, MODEL = "origin", "MODEL"
+"""What ``AuditRequest.options`` keeps of a model that was fetched; and the word for a model that is a file."""
 Rule = Callable[[str], str]
 
 
@@ -19,6 +21,12 @@ def _matching(pattern: str, otherwise: str) -> Rule:
 
 def _standing_for(word: str) -> Rule:
     return lambda _: word
+
+
+def _pinned(value: str) -> str:
+    """A model of a hub by its commit, which names nobody; its own name may."""
+    found = re.fullmatch(r"hf://[^@]+@([0-9a-f]{40})(?:/.*)?", value)
+    return MODEL if found is None else f"hf://OWNER/MODEL@{found[1]}"
 
 
 _COLUMN = _matching(r"[A-Za-z_. -]{1,40}", "COLUMN")  # without digits, so that no identifier fits
@@ -36,6 +44,7 @@ PUBLIC: dict[str, Rule] = {
     "strata": _COLUMN,
     "label": _COLUMN,
     "budget": _matching(r"\d[\d.e+]{0,20}s", "TIME"),
+    ORIGIN: _pinned,
     **dict.fromkeys(("repeats", "side", "seed"), _NUMBER),
     **dict.fromkeys(("profile", "method", "preprocess", "head", "device", "deterministic", "indicators-only"), _WORD),
 }
@@ -55,12 +64,14 @@ def published(options: Iterable[tuple[str, str]], architecture: str) -> tuple[Pu
 def command(report: PublicReport) -> str:
     """The command line that would repeat this audit; words in capitals stand for files and columns."""
     given = [(option.flag, option.value) for option in report.options] or _derived(report)
+    model = next((value for flag, value in given if flag == ORIGIN), MODEL)
+    given = [(flag, value) for flag, value in given if flag != ORIGIN]
     stated = {flag for flag, _ in given}
     given += [
         pair for pair in (("method", _WORD(report.method)), ("seed", str(report.seeds.master))) if pair[0] not in stated
     ]
     flags = (f"--{flag} {shlex.quote(value)}" if value else f"--{flag}" for flag, value in given)
-    return " ".join(("reid-audit check MODEL", *flags))
+    return " ".join((f"reid-audit check {model}", *flags))
 
 
 def _derived(report: PublicReport) -> list[tuple[str, str]]:
