@@ -16,7 +16,7 @@ import torchvision
 from safetensors.torch import save
 
 from reid_audit.cli import exit_code
-from reid_audit.records import Metric, find
+from reid_audit.records import Measured, Metric, find
 from reid_audit.report import publish
 from reid_audit.report.command import command
 from reid_audit.runs import RESULT
@@ -85,8 +85,8 @@ def test_a_run_gets_reports_and_figures_and_nothing_restricted(
     assert written.tags["reid-audit.verdict"] == "fail"
     assert written.tags["reid-audit.checkpoint_sha256"] == result.checkpoint.sha256
     measured = find(result.measurements, Metric.LINKAGE_AUC)
-    assert measured is not None
-    assert written.metrics["reid-audit.linkage_auc"] == pytest.approx(
+    assert isinstance(measured, Measured)
+    assert written.metrics["reid-audit.linkage_auc"] == pytest.approx(round(measured.value, 4), abs=1e-3)
         publish(result).measured(Metric.LINKAGE_AUC).value
     )
     names = {file.path for file in client.list_artifacts(run, "reid-audit")}
