@@ -32,8 +32,15 @@ from benchmarks.lab.rows import rows_of
 from benchmarks.lab.traps import ARCHITECTURES, WITHOUT_STATISTICS, FilmSet, Trap, images_of, library, trained
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
-from reid_audit.audit.preprocessing import Asked, Chosen, Specimens, ask_network, choose_preprocessing
-from reid_audit.audit.preprocessing_control import by_answers, held_against, searched_again
+from reid_audit.audit.preprocessing import (
+    Asked,
+    Chosen,
+    Specimens,
+    ask_network,
+    choose_preprocessing,
+    known_side,
+)
+from reid_audit.audit.preprocessing_control import answered_again, by_answers, held_against, searched_again
 from reid_audit.audit.request import Films
 from reid_audit.network.preprocessing import Fitted
 from reid_audit.network.reading import Inputs
@@ -98,13 +105,14 @@ class Searched:
         seconds = time.perf_counter() - began
         training = Specimens(films.members.films, labels=films.members.labels)
         by_answers = pooled.fit is not None and pooled.fit.by == "answers"
-        return cls(pooled, training, None if by_answers else searched_again(target, training), seconds)
+        again = answered_again if by_answers else searched_again
+        return cls(pooled, training, again(target, training), seconds)
 
 
 def asked(target: Target, trap: Trap, films: FilmSet, searched: Searched, how: str) -> dict[str, Any]:
     """What an audit makes of the network with so much declared."""
     policy = declared(trap, how)
-    if policy.declared is not None:
+    if policy.declared is not None and known_side(target) is None:
         target = replace(target, match=target.match.model_copy(update={"side": policy.declared.side}))
     chosen = choose_preprocessing(target, policy, searched.pooled)
     control = control_of(target, chosen, searched)
@@ -127,7 +135,7 @@ def control_of(target: Target, chosen: Chosen, searched: Searched) -> Measuremen
     """``preprocess_fit`` as an audit has it."""
     fit, rng = chosen.fit, np.random.default_rng(0)
     if fit is not None and fit.by == "answers":
-        return by_answers(target, searched.training, chosen.spec, fit.best)
+        return by_answers(target, chosen, searched.training, searched.again, rng)
     return held_against(target, chosen, searched.training, searched.again, rng)
 
 

@@ -20,9 +20,18 @@ from reid_audit.arch.target import Target
 from reid_audit.audit.request import Films, Side
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame, RawFilm, render
-from reid_audit.network.heads import logits_of
-from reid_audit.network.preprocessing import ALL, FEW, MANY, Candidate, best_values, count_at, fit_preprocess
-from reid_audit.preprocess import KNOWN_VALUES, to_network
+from reid_audit.network.answer_fit import fit_by_answers
+from reid_audit.network.preprocessing import (
+    ALL,
+    FEW,
+    MANY,
+    STAGE,
+    Candidate,
+    Fitted,
+    best_values,
+    count_at,
+    fit_preprocess,
+)
 from reid_audit.records import (
     PreprocessCandidate,
     PreprocessFit,
@@ -30,7 +39,6 @@ from reid_audit.records import (
     PreprocessSpec,
     Scaling,
 )
-from reid_audit.score.membership.loss import losses
 
 Channels = Literal[1, 3]
 PreprocessBy = Literal["policy", "statistics", "answers", "default"]
@@ -165,22 +173,41 @@ def _frame(target: Target, declared: PreprocessSpec | None) -> Frame:
 def _fit(target: Target, seen: Specimens, side: int | None, pace: Pace | None) -> PreprocessFit | None:
     """By the statistics; by the answers under the training labels where there are no statistics to ask. None where
     neither can be asked or there is no time."""
-    if seen.fixed is not None:
-        return _fit_values(target, seen, side or 0) or _fit_answers(target, seen, side or 0)
     try:
-        found = fit_preprocess(target, seen.at, side=side, scalings=seen.scalings(), pace=pace)
+        if seen.fixed is not None:
+            found = None
+            by_values = _fit_values(target, seen, side or 0)
+            if by_values is not None:
+                return by_values
+        else:
+            found = fit_preprocess(target, seen.at, side=side, scalings=seen.scalings(), pace=pace)
+        by: Literal["statistics", "answers"] = "answers" if found is None else "statistics"
+        found = answers_fit(target, seen, side, pace) if found is None else found
     except OutOfTime:
         return None
     if found is None:
-        return _fit_answers(target, seen, side or target.match.side)
+        return None
     return PreprocessFit(
         best=found.best,
-        by="statistics",
+        by=by,
         augmentation=found.augmentation,
         films=found.films,
         complete=found.complete,
         candidates=_listed(found.candidates),
     )
+
+
+def answers_fit(
+    target: Target, seen: Specimens, side: int | None, pace: Pace | None, stage: str = STAGE
+) -> Fitted | None:
+    """What the answers of the network say under the labels of ``seen``; None where they say nothing. Films that come
+    in one frame only are asked in it. Raises OutOfTime where there was no time to ask anything."""
+    if seen.labels is None:
+        return None
+    if seen.fixed is not None:
+        frame = side or target.match.side
+        return fit_by_answers(target, seen.at, seen.labels, side=frame, scalings=(), pace=pace, stage=stage)
+    return fit_by_answers(target, seen.at, seen.labels, side=side, scalings=seen.scalings(), pace=pace, stage=stage)
 
 
 def _fit_values(target: Target, seen: Specimens, side: int) -> PreprocessFit | None:
@@ -191,33 +218,6 @@ def _fit_values(target: Target, seen: Specimens, side: int) -> PreprocessFit | N
     except ValueError:
         return None
     return PreprocessFit(best=best, by="statistics", augmentation="none", films=len(films), candidates=())
-
-
-def _fit_answers(target: Target, seen: Specimens, side: int) -> PreprocessFit | None:
-    """Known values, plain and inverted, by the mean loss under the training labels; None where that cannot be said."""
-    if seen.labels is None or target.match.head == "features":
-        return None
-    tried: list[Candidate] = []
-    films = seen.at(PreprocessSpec(side=side), MANY)
-    for values in KNOWN_VALUES:
-        if len(values.mean) not in (1, target.match.channels):
-            continue
-        for invert in (False, True):
-            spec = values.model_copy(update={"side": side, "invert": invert})
-            lost = answered(target, films, seen.labels, spec)
-            if lost is None:
-                return None
-            tried.append(Candidate(spec, float(lost.mean())))
-    best = min(tried, key=lambda candidate: candidate.misfit)
-    return PreprocessFit(best=best.spec, by="answers", augmentation="none", films=len(films), candidates=_listed(tried))
-
-
-def answered(target: Target, films: Tensor, labels: NDArray[np.str_], spec: PreprocessSpec) -> Tensor | None:
-    """[N] loss of films [N, 1, side, side] in [0, 1] under their training labels; None where that cannot be said."""
-    device, channels = next(target.module.parameters()).device, target.match.channels
-    with torch.no_grad():
-        parts = [logits_of(target.module(to_network(few.to(device), spec, channels))) for few in torch.split(films, 32)]
-    return losses(target.match.head, torch.cat(parts), labels)
 
 
 def _listed(candidates: Sequence[Candidate]) -> tuple[PreprocessCandidate, ...]:

@@ -5,22 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from reid_audit.arch.target import Target
-from reid_audit.audit.preprocessing import Chosen, Specimens, answered, known_side, specimens
+from reid_audit.audit.preprocessing import Chosen, Specimens, answers_fit, known_side, specimens
 from reid_audit.audit.request import Films
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Frame
 from reid_audit.imaging.augmentation import AUGMENTATIONS
+from reid_audit.network.answer_fit import chances_of_error, outputs_under
+from reid_audit.network.heads import HeadKind
 from reid_audit.network.preprocessing import FilmsAt, Fitted, fit_preprocess
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
-from reid_audit.score.calibration import Floats
 from reid_audit.score.preprocess_fit import preprocess_fit
 
 FILMS = 128
 """Training films that the control looks at."""
-NATS = 0.01
-"""Loss per film that another preprocessing may spare them."""
+ERRORS = 0.01
+"""Chance of error that another preprocessing may spare them, where it is judged by answers."""
+DRAWS, LEVEL = 199, 0.01
+"""Shuffled labels, and the p up to which the answers are taken to tell the labels."""
 ONE_SIDED = 1.645
 """Standard errors below the mean where its one-sided 95 % interval ends."""
 
@@ -48,9 +53,10 @@ def preprocessing_control(
     seen = specimens(target, films, ("reference",), frame)
     if seen is None:
         return FitControl(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_REFERENCE))
-    if chosen.fit is not None and chosen.fit.by == "answers":
-        return FitControl(by_answers(target, seen, chosen.spec, chosen.fit.best), chosen.fit.best)
     try:
+        if chosen.fit is not None and chosen.fit.by == "answers":
+            again = answered_again(target, seen, pace)
+            return FitControl(by_answers(target, chosen, seen, again, rng), None if again is None else again.best)
         again = searched_again(target, seen, pace)
         measured = held_against(target, chosen, seen, again, rng, pace)
     except OutOfTime:
@@ -90,22 +96,53 @@ def _few(seen: Specimens) -> FilmsAt:
     return lambda spec, count: seen.at(spec, min(count, FILMS))
 
 
-def by_answers(target: Target, seen: Specimens, used: PreprocessSpec, best: PreprocessSpec) -> Measurement:
-    """Loss that the preprocessing in use costs the training films, over ``NATS``: lower end of the one-sided 95 %
-    interval."""
-    lost, least = _losses(target, seen, used), _losses(target, seen, best)
-    if lost is None or least is None:
+def answered_again(target: Target, seen: Specimens, pace: Pace | None = None) -> Fitted | None:
+    """The whole search by answers with ``seen``, training films alone; None where they have no labels. Raises OutOfTime
+    where it does not end."""
+    name = Metric.PREPROCESS_FIT.value
+    again = answers_fit(target, seen, known_side(target), pace, name)
+    if again is not None and not again.complete:
+        raise OutOfTime(name)
+    return again
+
+
+def by_answers(
+    target: Target, chosen: Chosen, seen: Specimens, again: Fitted | None, rng: np.random.Generator
+) -> Measurement:
+    """How much less well the training films are answered under the preprocessing in use than under the best known.
+
+    The value is the difference of the mean chances of error over ``ERRORS``, at the lower end of its one-sided 95 %
+    interval; the control is the least mean. Unmeasured where the answers do not tell the labels at all: a permutation
+    test of the mean over ``DRAWS`` shuffled labels, at ``LEVEL``. Then nothing shows that the preprocessing is right.
+    """
+    if seen.labels is None:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS)
-    more = lost - least
+    head, labels = target.match.head, seen.labels[:FILMS]
+    outputs = [outputs_under(target, seen.at(spec, FILMS), spec) for spec in _ways(chosen, again)]
+    found = [None if each is None else chances_of_error(head, each, labels) for each in outputs]
+    known = [each.double().numpy() for each in found if each is not None]
+    if found[0] is None or outputs[0] is None:
+        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS)
+    if _by_chance(head, outputs[0], labels, rng) > LEVEL:
+        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.PREPROCESS_UNEXPLAINED)
+    used, least = known[0], min(known, key=lambda errors: float(errors.mean()))
+    more = used - least
     low = float(more.mean() - ONE_SIDED * more.std() / np.sqrt(more.size))
     return Measured(
-        metric=Metric.PREPROCESS_FIT, value=max(0.0, low) / NATS, control=float(least.mean()), n=int(more.size)
+        metric=Metric.PREPROCESS_FIT, value=max(0.0, low) / ERRORS, control=float(least.mean()), n=int(more.size)
     )
 
 
-def _losses(target: Target, seen: Specimens, spec: PreprocessSpec) -> Floats | None:
-    if seen.labels is None:
-        return None
-    films = seen.at(spec, FILMS)
-    found = answered(target, films, seen.labels[: len(films)], spec)
-    return None if found is None else found.double().cpu().numpy()
+def _ways(chosen: Chosen, again: Fitted | None) -> tuple[PreprocessSpec, ...]:
+    """The preprocessing in use, then those that may be better."""
+    others = (None if chosen.fit is None else chosen.fit.best, None if again is None else again.best)
+    return (chosen.spec, *(spec for spec in others if spec is not None))
+
+
+def _by_chance(head: HeadKind, outputs: Tensor, labels: NDArray[np.str_], rng: np.random.Generator) -> float:
+    """p of answering the labels this well by chance: each draw shuffles them and assigns them to outputs anew."""
+    means = []
+    for words in (labels, *(rng.permutation(labels) for _ in range(DRAWS))):
+        errors = chances_of_error(head, outputs, words)
+        means.append(np.inf if errors is None else float(errors.mean()))
+    return float(np.mean(np.asarray(means) <= means[0]))

@@ -168,7 +168,7 @@ def _geometry(
 
 def _of_scaling(search: _Search, start: PreprocessSpec, side: int | None) -> PreprocessSpec:
     geometry = start if side is not None else _best_side(search, start)
-    geometry = search.better(geometry, _framings(geometry))
+    geometry = search.better(geometry, framings(geometry))
     geometry = search.better(geometry, [_with(geometry, interpolation=name) for name in INTERPOLATIONS[1:]])
     return geometry if side is not None else _climb(search, geometry)
 
@@ -286,7 +286,7 @@ def _climb(search: _Search, start: PreprocessSpec) -> PreprocessSpec:
         here = moved
 
 
-def _framings(geometry: PreprocessSpec) -> list[PreprocessSpec]:
+def framings(geometry: PreprocessSpec) -> list[PreprocessSpec]:
     """The other ways to make films square."""
     larger = round((geometry.side or 0) * CROP_FROM)
     return [

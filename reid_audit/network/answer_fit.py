@@ -1,0 +1,228 @@
+"""How films became network input in training, asked of the answers: for networks that store no statistics of films.
+
+Under the preprocessing of the training a network answers the labels that it was taught; under another one it does so
+less well. What is compared is the mean probability of a wrong answer, 1 - p(label): unlike the cross entropy it is
+bounded, so that the confident errors of an overfitted network on films it never saw do not outweigh everything else
+(the mean absolute error of Ghosh et al., AAAI 2017).
+
+Known values, plain and inverted, are tried at every side and scaling; then neighbouring sides, framings and
+interpolations of the best; at last one scale and one shift of its values are fitted by gradient descent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid_audit.arch.target import Target
+from reid_audit.budget import OutOfTime, Pace, unhurried
+from reid_audit.network.answers import log_odds, taught_answers
+from reid_audit.network.heads import HeadKind, logits_of
+from reid_audit.network.preprocessing import (
+    COARSE,
+    FEW,
+    INTERPOLATIONS,
+    MANY,
+    SIDES,
+    STAGE,
+    Candidate,
+    FilmsAt,
+    Fitted,
+    count_at,
+    framings,
+)
+from reid_audit.observer import StageAdvanced
+from reid_audit.preprocess import KNOWN_VALUES, to_network
+from reid_audit.records import PreprocessSpec, Scaling
+
+BATCH = 32
+FINALISTS = 4
+"""Ways that are asked about with all films once a few films have ranked them."""
+STEPS, RATE = 24, 0.08
+"""Of the gradient descent on scale and shift."""
+
+
+def outputs_under(target: Target, films: Tensor, spec: PreprocessSpec) -> Tensor | None:
+    """[N, K] the network's outputs for films [N, C, side, side] in [0, 1] preprocessed as ``spec`` says.
+
+    None where its head does not answer with one of several words.
+    """
+    if target.match.head not in ("softmax", "sigmoid"):
+        return None
+    device, channels = next(target.module.parameters()).device, target.match.channels
+    with torch.no_grad():
+        parts = [logits_of(target.module(to_network(b.to(device), spec, channels))) for b in torch.split(films, BATCH)]
+    return torch.cat(parts)
+
+
+def chances_of_error(head: HeadKind, outputs: Tensor, labels: NDArray[np.str_]) -> Tensor | None:
+    """[N] 1 - p(label), on the CPU, from outputs [N, K] and the manifest's words [N].
+
+    Words are assigned to outputs as ``taught_answers`` does; None where that cannot be said.
+    """
+    wanted = taught_answers(head, outputs, labels)
+    return None if wanted is None else torch.sigmoid(-log_odds(head, outputs, wanted)).cpu()
+
+
+@dataclass(slots=True)
+class _Search:
+    """Ways asked about so far; the films of each are the first of the same sequence."""
+
+    target: Target
+    films_at: FilmsAt
+    labels: NDArray[np.str_]
+    pace: Pace
+    stage: str
+    found: dict[tuple[PreprocessSpec, int], Tensor] = field(default_factory=dict)
+
+    def errors(self, spec: PreprocessSpec, most: int) -> Tensor:
+        """[N] chances of error. Raises OutOfTime, and _NoAnswers where the answers cannot be compared with labels."""
+        if (spec, most) not in self.found:
+            self.pace.check(self.stage)
+            films = self.films_at(spec, count_at(spec, most))
+            outputs, head = outputs_under(self.target, films, spec), self.target.match.head
+            found = None if outputs is None else chances_of_error(head, outputs, self.labels[: len(films)])
+            if found is None:
+                raise _NoAnswers
+            self.found[spec, most] = found
+            self.pace.observer.notice(StageAdvanced(self.stage, len(self.found)))
+        return self.found[spec, most]
+
+    def mean(self, spec: PreprocessSpec, most: int) -> float:
+        """Mean chance of error."""
+        return float(self.errors(spec, most).mean())
+
+    def better(self, current: PreprocessSpec, others: Sequence[PreprocessSpec]) -> PreprocessSpec:
+        """The best of ``others`` where the films prefer it by more than a standard error, else ``current``."""
+        best = min(others, key=lambda spec: self.mean(spec, MANY), default=current)
+        ours, theirs = self.errors(current, MANY), self.errors(best, MANY)
+        gain = (ours - theirs).double() if len(ours) == len(theirs) else (ours.mean() - theirs).double()
+        return best if float(gain.mean()) > float(gain.std()) / len(gain) ** 0.5 else current
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Everything tried, by the films most were asked with, best first."""
+        most: dict[PreprocessSpec, float] = {}
+        for (spec, _), errors in sorted(self.found.items(), key=lambda item: item[0][1]):
+            most[spec] = float(errors.mean())
+        return tuple(sorted((Candidate(spec, mean) for spec, mean in most.items()), key=lambda c: c.misfit))
+
+
+class _NoAnswers(Exception):
+    """The network's answers cannot be compared with the labels."""
+
+
+def fit_by_answers(
+    target: Target,
+    films_at: FilmsAt,
+    labels: NDArray[np.str_],
+    *,
+    side: int | None,
+    scalings: Sequence[Scaling | None] = (None,),
+    pace: Pace | None = None,
+    stage: str = STAGE,
+) -> Fitted | None:
+    """The preprocessing under which the films are answered best; None where answers and labels cannot be compared.
+
+    labels [N] are those of the films that ``films_at`` renders, in their order. side: pixels where they are known,
+    None: searched. scalings: ways from stored values to [0, 1] that the films allow; none of films that come in one frame
+    only. Where the pace ends the search the best so
+    far is returned as not complete. Deterministic but for that. Raises OutOfTime where there was no time to try
+    anything.
+    """
+    search = _Search(target, films_at, labels, pace or unhurried(), stage)
+    complete = True
+    try:
+        best = _valued(search, side, scalings)
+        if scalings:
+            best = _framed(search, best, side)
+        best = search.better(
+            best, [refined(target, best, films_at(best, count_at(best, 2 * FEW)), labels, search.pace)]
+        )
+    except _NoAnswers:
+        return None
+    except OutOfTime:
+        if not search.found:
+            raise
+        best, complete = search.candidates()[0].spec, False
+    asked = max(len(errors) for (spec, _), errors in search.found.items() if spec == best)
+    return Fitted(best=best, candidates=search.candidates(), augmentation="none", films=asked, complete=complete)
+
+
+def _valued(search: _Search, side: int | None, scalings: Sequence[Scaling | None]) -> PreprocessSpec:
+    """Side, scaling and known values: of a few films, then the best of them again of all."""
+    channels = search.target.match.channels
+    known = [values for values in KNOWN_VALUES if len(values.mean) in (1, channels)]
+    ways = [
+        values.model_copy(update={"side": pixels, "scaling": scaling, "invert": invert})
+        for pixels in ((side,) if side else COARSE)
+        for scaling in scalings or (None,)
+        for values in known
+        for invert in (False, True)
+    ]
+    likeliest = sorted(ways, key=lambda spec: search.mean(spec, FEW))[:FINALISTS]
+    return min(likeliest, key=lambda spec: search.mean(spec, MANY))
+
+
+def _framed(search: _Search, best: PreprocessSpec, side: int | None) -> PreprocessSpec:
+    """Neighbouring sides where the side is not known, framings and interpolations."""
+    while side is None:
+        place = min(range(len(SIDES)), key=lambda i: abs(SIDES[i] - (best.side or 0)))
+        near = [SIDES[i] for i in (place - 2, place - 1, place + 1, place + 2) if 0 <= i < len(SIDES)]
+        moved = search.better(best, [best.model_copy(update={"side": pixels}) for pixels in near])
+        if moved == best:
+            break
+        best = moved
+    best = search.better(best, framings(best))
+    return search.better(best, [best.model_copy(update={"interpolation": name}) for name in INTERPOLATIONS[1:]])
+
+
+def refined(
+    target: Target, start: PreprocessSpec, films: Tensor, labels: NDArray[np.str_], pace: Pace
+) -> PreprocessSpec:
+    """``start`` with one scale and one shift of its values fitted to films [N, C, side, side] in [0, 1].
+
+    Adam on the mean chance of error. The pace may end it early; the smallest mean that was seen counts.
+    """
+    device, head = next(target.module.parameters()).device, target.match.head
+    outputs = outputs_under(target, films, start)
+    wanted = None if outputs is None else taught_answers(head, outputs, labels[: len(films)])
+    if wanted is None:
+        return start
+    batches = [to_network(b.to(device), start, target.match.channels) for b in torch.split(films, BATCH)]
+
+    change = torch.zeros(2, device=device, requires_grad=True)
+    optimiser = torch.optim.Adam([change], lr=RATE)
+    least, kept = float("inf"), (0.0, 0.0)
+    for _ in range(STEPS):
+        if pace.meter.exhausted() is not None:
+            break
+        optimiser.zero_grad()
+        mean = 0.0
+        for batch, answers in zip(batches, torch.split(wanted, BATCH), strict=True):
+            found = logits_of(target.module(batch * change[0].exp() + change[1]))
+            part = torch.sigmoid(-log_odds(head, found, answers)).sum() / len(films)
+            part.backward()  # type: ignore[no-untyped-call]
+            mean += float(part.detach())
+        if mean < least:
+            least, kept = mean, (float(change[0].detach()), float(change[1].detach()))
+        optimiser.step()
+    return _changed(start, *kept)
+
+
+def _changed(spec: PreprocessSpec, scale: float, shift: float) -> PreprocessSpec:
+    """Values with which network input x becomes x exp(scale) + shift, to four digits."""
+    std = tuple(float(f"{value * np.exp(-scale):.4g}") for value in spec.std)
+    wide = spec.std * len(spec.mean) if len(spec.std) == 1 else spec.std
+    mean = tuple(
+        float(f"{m - shift * s * np.exp(-scale):.4g}") for m, s in zip(_widened(spec.mean, wide), wide, strict=True)
+    )
+    return spec.model_copy(update={"mean": mean, "std": std})
+
+
+def _widened(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float, ...]:
+    return mean * len(std) if len(mean) == 1 else mean

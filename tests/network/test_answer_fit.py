@@ -1,0 +1,137 @@
+"""Preprocessing asked of the answers: a network without statistics that knows its films by heart."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from test_network_preprocessing import at, films_at, raw_films
+from torch import nn
+
+from reid_audit.arch.target import Target
+from reid_audit.audit.preprocessing import ask_network, choose_preprocessing
+from reid_audit.audit.preprocessing_control import preprocessing_control
+from reid_audit.audit.request import Films
+from reid_audit.budget import Meter, OutOfTime, Pace
+from reid_audit.cohort.sample import Sample
+from reid_audit.network.answer_fit import chances_of_error, fit_by_answers, outputs_under
+from reid_audit.network.preprocessing import MANY
+from reid_audit.observer import SilentObserver
+from reid_audit.preprocess import to_network
+from reid_audit.records import ArchMatch, Measured, PreprocessPolicy, PreprocessSpec, Reason, Unmeasured
+
+TRUTH = PreprocessSpec(mean=(0.7,), std=(0.06,), side=32)
+"""Steep, so that other values change the answers."""
+MEMBERS = 48
+
+
+def words(count: int) -> NDArray[np.str_]:
+    return np.array(["F", "M"] * (count // 2 + 1), dtype=np.str_)[:count]
+
+
+@cache
+def by_heart() -> Target:
+    """A convolutional network without normalisation that has learned ``MEMBERS`` films under ``TRUTH``."""
+    torch.manual_seed(1)
+    layers: list[nn.Module] = []
+    for inside, outside in ((1, 24), (24, 32), (32, 48)):
+        layers += [nn.Conv2d(inside, outside, 3, 2, 1), nn.Tanh()]
+    module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(192, 2))
+    inputs = to_network(films_at(raw_films(MEMBERS, 0))(TRUTH, MEMBERS), TRUTH, 1)
+    labels = torch.from_numpy((words(MEMBERS) == "M").astype(np.int64))
+    optimiser = torch.optim.Adam(module.parameters(), lr=5e-3)
+    for _ in range(150):
+        optimiser.zero_grad()
+        torch.autograd.backward(nn.functional.cross_entropy(module(inputs), labels))
+        optimiser.step()
+    match = ArchMatch(name="small", library="tests", family="convnet", coverage=1.0, classes=2, channels=1, side=224)
+    return Target(module.eval().requires_grad_(False), match)
+
+
+def cohorts(others: int, labels: NDArray[np.str_] | None = None) -> Films:
+    """Films of both sides: the members and ``others`` films that the network never saw."""
+    members, strangers = raw_films(MEMBERS, 0), raw_films(others, 9)
+    told = words(MEMBERS) if labels is None else labels
+
+    def raw(sides: tuple[str, ...], count: int) -> Sample:
+        films = (*(members if "reference" in sides else ()), *(strangers if "holdout" in sides else ()))
+        said = np.concatenate([told if "reference" in sides else told[:0], words(others if "holdout" in sides else 0)])
+        order = np.random.default_rng(0).permutation(len(films))[:count]
+        return Sample(tuple(films[i] for i in order), said[order])
+
+    return Films(reference=_framed, holdout=_framed, raw=raw)
+
+
+def _framed(_: object) -> None:
+    raise AssertionError("these films are read raw")
+
+
+def mean_error(spec: PreprocessSpec) -> float:
+    target = by_heart()
+    outputs = outputs_under(target, films_at(raw_films(MEMBERS, 0))(spec, MEMBERS), spec)
+    assert outputs is not None
+    found = chances_of_error("softmax", outputs, words(MEMBERS))
+    assert found is not None
+    return float(found.mean())
+
+
+def test_the_network_was_taught_under_the_truth_and_fails_under_other_values() -> None:
+    assert mean_error(TRUTH) < 0.05
+    assert mean_error(TRUTH.model_copy(update={"invert": True})) > 0.3
+
+
+def test_the_members_tell_odd_values_and_the_side() -> None:
+    films = films_at(raw_films(MEMBERS, 0))
+    found = fit_by_answers(by_heart(), films, words(MEMBERS), side=None)
+    assert found is not None and found.complete
+    assert mean_error(found.best) < mean_error(TRUTH) + 0.05
+    assert found.best.side == pytest.approx(32, abs=8)
+
+
+def test_more_films_than_are_asked_are_no_hindrance() -> None:
+    asked = ask_network(by_heart(), None, cohorts(MANY))
+    assert asked.fit is not None and asked.fit.by == "answers" and asked.fit.films <= MANY
+
+
+def test_without_labels_there_is_nothing_to_ask() -> None:
+    films = films_at(raw_films(MEMBERS, 0))
+    assert fit_by_answers(by_heart(), films, np.full(MEMBERS, "", dtype=np.str_), side=32) is None
+
+
+def control(declared: PreprocessSpec | None, labels: NDArray[np.str_] | None = None) -> Measured | Unmeasured:
+    target, films = by_heart(), cohorts(16, labels)
+    chosen = choose_preprocessing(target, PreprocessPolicy(declared=declared), ask_network(target, declared, films))
+    return preprocessing_control(target, chosen, films, np.random.default_rng(0)).measurement
+
+
+def test_the_control_is_met_under_the_truth() -> None:
+    found = control(TRUTH)
+    assert isinstance(found, Measured) and found.value <= 1.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"invert": True}, {"std": (0.6,)}, {"mean": (0.2,)}], ids=["inverted", "deviation", "mean"]
+)
+def test_a_wrong_declaration_does_not_meet_the_control(wrong: dict[str, object]) -> None:
+    found = control(at(TRUTH, 32, **wrong))
+    assert isinstance(found, Unmeasured) or found.value > 1.0
+
+
+def test_answers_that_do_not_tell_the_labels_show_nothing() -> None:
+    shuffled = np.random.default_rng(3).permutation(words(MEMBERS))
+    found = control(TRUTH, shuffled)
+    assert isinstance(found, Unmeasured) and found.reason is Reason.PREPROCESS_UNEXPLAINED
+
+
+def test_a_search_that_the_time_ends_is_not_complete() -> None:
+    clock = iter(range(10**6))
+    films = films_at(raw_films(MEMBERS, 0))
+    pace = Pace(Meter(seconds=20, steps=None, clock=lambda: float(next(clock))), SilentObserver())
+    found = fit_by_answers(by_heart(), films, words(MEMBERS), side=32, pace=pace)
+    assert found is not None and not found.complete
+    with pytest.raises(OutOfTime):
+        late = Pace(Meter(seconds=0, steps=None, clock=lambda: 0.0), SilentObserver())
+        fit_by_answers(by_heart(), films, words(MEMBERS), side=32, pace=late)
