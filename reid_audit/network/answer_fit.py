@@ -129,10 +129,9 @@ def fit_by_answers(
     """The preprocessing under which the films are answered best; None where answers and labels cannot be compared.
 
     labels [N] are those of the films that ``films_at`` renders, in their order. side: pixels where they are known,
-    None: searched. scalings: ways from stored values to [0, 1] that the films allow; none of films that come in one frame
-    only. Where the pace ends the search the best so
-    far is returned as not complete. Deterministic but for that. Raises OutOfTime where there was no time to try
-    anything.
+    None: searched. scalings: ways from stored values to [0, 1] that the films allow; none of films that come in one
+    frame only. Where the pace ends the search the best so far is returned as not complete. Deterministic but for that.
+    Raises OutOfTime where there was no time to try anything.
     """
     search = _Search(target, films_at, labels, pace or unhurried(), stage)
     complete = True

@@ -16,6 +16,7 @@ from reid_audit.audit.preprocessing import ask_network, choose_preprocessing
 from reid_audit.audit.preprocessing_control import preprocessing_control
 from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
+from reid_audit.cohort import Cohort, Frame
 from reid_audit.cohort.sample import Sample
 from reid_audit.network.answer_fit import chances_of_error, fit_by_answers, outputs_under
 from reid_audit.network.preprocessing import MANY
@@ -65,7 +66,7 @@ def cohorts(others: int, labels: NDArray[np.str_] | None = None) -> Films:
     return Films(reference=_framed, holdout=_framed, raw=raw)
 
 
-def _framed(_: object) -> None:
+def _framed(_: Frame) -> Cohort:
     raise AssertionError("these films are read raw")
 
 
@@ -86,14 +87,17 @@ def test_the_network_was_taught_under_the_truth_and_fails_under_other_values() -
 def test_the_members_tell_odd_values_and_the_side() -> None:
     films = films_at(raw_films(MEMBERS, 0))
     found = fit_by_answers(by_heart(), films, words(MEMBERS), side=None)
-    assert found is not None and found.complete
+    assert found is not None
+    assert found.complete
     assert mean_error(found.best) < mean_error(TRUTH) + 0.05
     assert found.best.side == pytest.approx(32, abs=8)
 
 
 def test_more_films_than_are_asked_are_no_hindrance() -> None:
     asked = ask_network(by_heart(), None, cohorts(MANY))
-    assert asked.fit is not None and asked.fit.by == "answers" and asked.fit.films <= MANY
+    assert asked.fit is not None
+    assert asked.fit.by == "answers"
+    assert asked.fit.films <= MANY
 
 
 def test_without_labels_there_is_nothing_to_ask() -> None:
@@ -109,7 +113,8 @@ def control(declared: PreprocessSpec | None, labels: NDArray[np.str_] | None = N
 
 def test_the_control_is_met_under_the_truth() -> None:
     found = control(TRUTH)
-    assert isinstance(found, Measured) and found.value <= 1.0
+    assert isinstance(found, Measured)
+    assert found.value <= 1.0
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,8 @@ def test_a_wrong_declaration_does_not_meet_the_control(wrong: dict[str, object])
 def test_answers_that_do_not_tell_the_labels_show_nothing() -> None:
     shuffled = np.random.default_rng(3).permutation(words(MEMBERS))
     found = control(TRUTH, shuffled)
-    assert isinstance(found, Unmeasured) and found.reason is Reason.PREPROCESS_UNEXPLAINED
+    assert isinstance(found, Unmeasured)
+    assert found.reason is Reason.PREPROCESS_UNEXPLAINED
 
 
 def test_a_search_that_the_time_ends_is_not_complete() -> None:
@@ -131,7 +137,8 @@ def test_a_search_that_the_time_ends_is_not_complete() -> None:
     films = films_at(raw_films(MEMBERS, 0))
     pace = Pace(Meter(seconds=20, steps=None, clock=lambda: float(next(clock))), SilentObserver())
     found = fit_by_answers(by_heart(), films, words(MEMBERS), side=32, pace=pace)
-    assert found is not None and not found.complete
+    assert found is not None
+    assert not found.complete
+    late = Pace(Meter(seconds=0, steps=None, clock=lambda: 0.0), SilentObserver())
     with pytest.raises(OutOfTime):
-        late = Pace(Meter(seconds=0, steps=None, clock=lambda: 0.0), SilentObserver())
         fit_by_answers(by_heart(), films, words(MEMBERS), side=32, pace=late)
