@@ -136,6 +136,7 @@ def patient_scores(found: Found) -> tuple[PatientScore, ...]:
     certain = _by_name(known.ids, known.patient_p)
     p = _by_name(linked.ids, linked.patient_p)
     reported = set() if linked.reported is None else set(linked.ids[linked.reported].tolist())
+    named = set() if known.ids is None or known.recognised is None else set(known.ids[known.recognised].tolist())
     return tuple(
         PatientScore(
             patient_id=name,
@@ -144,6 +145,7 @@ def patient_scores(found: Found) -> tuple[PatientScore, ...]:
             linkage_p=p.get(name),
             membership=seen.get(name),
             reidentified=name in reported,
+            recognised=name in named,
             membership_p=certain.get(name),
         )
         for name, member, value in zip(linked.ids.tolist(), linked.is_member, linked.scores, strict=True)

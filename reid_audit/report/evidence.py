@@ -11,7 +11,6 @@ from pathlib import Path
 from reid_audit.records import METRICS, Family, Metric
 from reid_audit.report.templating import page
 
-FALSE_ALARMS = 0.01
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -93,13 +92,11 @@ class PatientScore:
     linkage_p: float | None = None
     membership: float | None = None
     reidentified: bool = False
+    """Whether a reconstruction is reported as this patient's, as ``reidentified_patients`` counts."""
+    recognised: bool = False
+    """Whether the weights name this patient one by one, as ``recognised_patients`` counts."""
     membership_p: float | None = None
     """Conformal p of the membership score among the hold-out patients; one minus it is the certainty."""
-
-    @property
-    def recognised(self) -> bool:
-        """Whether the weights name this training patient at 1 % false alarms."""
-        return self.member and self.membership_p is not None and self.membership_p <= FALSE_ALARMS
 
     @property
     def exposed(self) -> str:

@@ -55,6 +55,7 @@ def test_the_overfit_network_fails_and_the_power_arm_is_spared(baseline: Audited
     rows = found.evidence.patients
     assert {p.patient_id[:2] for p in rows} == {"T:", "H:"}
     assert sum(p.reidentified for p in rows) == value(found, Metric.REIDENTIFIED_PATIENTS).value
+    assert sum(p.recognised for p in rows) == value(found, Metric.RECOGNISED_PATIENTS).value
     assert all((p.membership_p is not None) == p.member == (p.linkage_p is not None) for p in rows)
     assert found.evidence.family == "moments"
     assert found.evidence.explaining is not None

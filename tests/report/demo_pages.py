@@ -73,7 +73,16 @@ def phantom_evidence(count: int = 8) -> Evidence:
         for i, name in enumerate(names)
     )
     scores = tuple(
-        PatientScore(name, i % 4 != 3, 0.41 - 0.03 * i, 0.003 + 0.02 * i**2, 0.93 - 0.1 * i, i < 2, 0.0026 * (1 + i**2))
+        PatientScore(
+            name,
+            i % 4 != 3,
+            linkage=0.41 - 0.03 * i,
+            linkage_p=0.003 + 0.02 * i**2,
+            membership=0.93 - 0.1 * i,
+            reidentified=i < 2,
+            recognised=i == 0,
+            membership_p=0.0026 * (1 + i**2),
+        )
         for i, name in enumerate(names)
     )
     failed = (Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR)

@@ -46,6 +46,6 @@ def evidence() -> Evidence:
     rows = (DemographicRow("r0", PATIENTS[0], 61.2, 59.0, 63, "F", "F", "F"), DemographicRow("r1", PATIENTS[1]))
     scores = (
         PatientScore(PATIENTS[1], False, 0.12, 0.6, 0.01),
-        PatientScore(PATIENTS[0], True, 0.41, 0.003, 0.93, True, 0.4),
+        PatientScore(PATIENTS[0], True, 0.41, 0.003, 0.93, reidentified=True, membership_p=0.4),
     )
     return Evidence("4f9a1c" * 10 + "4f9a", "fail", pairs, grid, rows, scores)

@@ -40,10 +40,10 @@ def test_shows_pairs_grids_and_tables() -> None:
 def scored(*breaches: Metric) -> list[str]:
     """The order of four patients: one drawn, one recognised, one with a high membership score, one of the hold-out."""
     patients = (
-        PatientScore("other", False, 0.9, 0.5, 0.99, False, 0.002),
-        PatientScore("near", True, 0.5, 0.3, 0.6, False, 0.02),
-        PatientScore("known", True, 0.1, 0.9, 0.8, False, 0.01),
-        PatientScore("drawn", True, 0.4, 0.003, 0.1, True, 0.7),
+        PatientScore("other", False, 0.9, 0.5, 0.99, membership_p=0.002),
+        PatientScore("near", True, 0.5, 0.3, 0.6, membership_p=0.01),
+        PatientScore("known", True, 0.1, 0.9, 0.8, recognised=True, membership_p=0.001),
+        PatientScore("drawn", True, 0.4, 0.003, 0.1, reidentified=True, membership_p=0.7),
     )
     text = render_evidence(replace(evidence(), patients=patients, breaches=breaches))
     table = text[text.index('<h2 id="patients"') :]

@@ -10,7 +10,7 @@ from phantom_cohorts import smooth_images
 from reid_audit.audit.attributes import attributes_of, band, films
 from reid_audit.records import GroupedBy, Measured, Metric, Reason, Unmeasured, find
 from reid_audit.score.comparison import Comparison
-from reid_audit.score.membership.subgroups import SubgroupOutcome, subgroups, told_patients
+from reid_audit.score.membership.subgroups import SubgroupOutcome, recognised, recognised_patients, subgroups
 from reid_audit.score.patients import Owners
 from reid_audit.score.similarity import fit_match_space
 
@@ -59,18 +59,17 @@ def test_small_groups_are_not_shown() -> None:
     assert all(isinstance(m, Unmeasured) and m.reason is Reason.NO_GROUPS for m in found.measurements)
 
 
-def test_patients_are_told_one_by_one() -> None:
+def test_patients_are_recognised_one_by_one() -> None:
     rng = np.random.default_rng(0)
     is_member = np.arange(2 * PEOPLE) < PEOPLE
     blind = rng.standard_normal((3, 2 * PEOPLE))
-    nobody = told_patients(blind, is_member, 0.1)
-    assert isinstance(nobody, Measured)
-    assert nobody.value == 0
+    assert not recognised(blind, is_member, 0.1).any()
     known = blind.copy()
     known[1, :60] += 10.0
-    found = told_patients(known, is_member, 0.1)
-    assert isinstance(found, Measured)
-    assert found.value >= 60
+    found = recognised(known, is_member, 0.1)
+    assert found[:60].all()
+    assert not found[~is_member].any()
+    assert recognised_patients(found, is_member).value == found.sum()
 
 
 @pytest.mark.parametrize(("age", "words"), [(0.0, "0 to 19"), (39.9, "20 to 39"), (80.0, "80 to 99"), (np.nan, "")])

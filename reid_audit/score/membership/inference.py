@@ -23,7 +23,7 @@ from reid_audit.score.calibration import (
     tpr_at,
     tpr_estimate,
 )
-from reid_audit.score.membership.subgroups import told_patients
+from reid_audit.score.membership.subgroups import recognised, recognised_patients
 from reid_audit.score.patients import Owners, Pool, evidence_by_patient, pool
 
 REFERENCES = "references"
@@ -55,6 +55,8 @@ class MembershipOutcome:
     patient_p: Floats | None = None
     """[P] conformal p of each training patient under ``family``: one minus it is how certainly this patient looks
     like a member. NaN for hold-out patients."""
+    recognised: Bools | None = None
+    """[P] training patients who stand out one by one, over all families."""
 
 
 def membership(
@@ -84,12 +86,13 @@ def membership(
     ranks = [_corrected_auc(table[i], people, rng, len(names), draws) for i in range(len(names))]
     tpr, auc = worst(rates), worst(ranks)
     most = max(range(len(names)), key=lambda i: (rates[i].low, rates[i].value, ranks[i].value))
+    told = recognised(table, people.is_member, level)
     return MembershipOutcome(
         measurements=(
             _measured(Metric.MEMBERSHIP_AUC, auc, 0.5, people),
             _measured(Metric.MEMBERSHIP_TPR, tpr, 0.01, people),
             _stands_out_most(table, people),
-            told_patients(table, people.is_member, level),
+            recognised_patients(told, people.is_member),
         ),
         curves=(_roc(table[most], people),),
         family=names[most],
@@ -99,6 +102,7 @@ def membership(
         scores=persons[most],
         levelled=table[most],
         patient_p=_each(table[most], people),
+        recognised=told,
     )
 
 

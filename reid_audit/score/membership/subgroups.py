@@ -96,13 +96,19 @@ def disparity_p(inside: Floats, told: Bools, rng: np.random.Generator) -> float:
     return exceedance_p(float(largest[0]), largest[1:])
 
 
-def told_patients(table: Floats, is_member: Bools, level: float) -> Measurement:
-    """Training patients that stand out from the hold-out one by one, at false-discovery rate ``level``.
+def recognised(table: Floats, is_member: Bools, level: float) -> Bools:
+    """[P] training patients that stand out from the hold-out one by one, at false-discovery rate ``level``.
 
     table [F, P]: scores of each family. Conformal p of each patient, the least over the families times their number,
     rejected by Benjamini and Hochberg (1995).
     """
     each = np.stack([conformal_p(row[is_member], row[~is_member]) for row in table])
     p = np.minimum(1.0, len(table) * each.min(axis=0))
-    count = int((stats.false_discovery_control(p, method="bh") <= level).sum())
-    return Measured(metric=Metric.RECOGNISED_PATIENTS, value=count, control=0.0, n=int(is_member.sum()))
+    found = np.zeros(is_member.size, dtype=bool)
+    found[is_member] = stats.false_discovery_control(p, method="bh") <= level
+    return found
+
+
+def recognised_patients(found: Bools, is_member: Bools) -> Measured:
+    """How many patients ``recognised`` gives."""
+    return Measured(metric=Metric.RECOGNISED_PATIENTS, value=int(found.sum()), control=0.0, n=int(is_member.sum()))
