@@ -99,7 +99,8 @@ class Running:
 class ConsoleObserver:
     """Progress bars with the time a stage still needs and the budget left; without a terminal lines, never far apart.
 
-    ceiling: seconds of the whole command. began: reading of ``clock`` from which on they count; now, without.
+    ceiling: seconds of the whole command. began: reading of ``clock`` from which on they count; now, without. verbose:
+    whether stages that are short by nature are named too.
     """
 
     def __init__(
@@ -109,8 +110,9 @@ class ConsoleObserver:
         ceiling: float | None = None,
         began: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        verbose: bool = False,
     ) -> None:
-        self._console, self._ceiling, self._clock = console, ceiling, clock
+        self._console, self._ceiling, self._clock, self._verbose = console, ceiling, clock, verbose
         self._began = clock() if began is None else began
         self._progress = Progress(
             SpinnerColumn(),
@@ -182,8 +184,9 @@ class ConsoleObserver:
 
     def _start(self, event: StageStarted) -> None:
         task = self._progress.add_task(escape(event.stage), total=event.total, detail="")
-        self._running[event.stage] = Running(self._clock(), event.total, event.expected, task, not event.brief)
-        if self._console.is_terminal or event.brief:
+        brief = event.brief and not self._verbose
+        self._running[event.stage] = Running(self._clock(), event.total, event.expected, task, not brief)
+        if self._console.is_terminal or brief:
             return
         expected = f", about {duration(event.expected)}" if event.expected is not None and event.expected >= 1.0 else ""
         self._say(f"{event.stage}: started" + (f", {event.total} steps" if event.total else "") + expected)

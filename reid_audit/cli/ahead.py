@@ -59,9 +59,10 @@ def ahead(
     )
     report = looked.report
     stopping = not report.verdict_possible and not options.indicators_only
-    if options.as_json:
+    machine = options.as_json and options.dry_run
+    if machine:
         click.echo(json.dumps(document(report), indent=1))
-    for line in () if options.as_json else lines(report, without="policy" if stopping else ""):
+    for line in () if machine else lines(report, without="policy" if stopping else ""):
         console.print(escape(line), highlight=False)
     if report.faults:
         raise refusal(looked, listed(looked, options.out, now, sha256))
@@ -90,7 +91,7 @@ def no_verdict(limits: list[Finding]) -> PolicyError:
 
 
 def document(report: Preflight) -> dict[str, object]:
-    """What ``--json`` prints."""
+    """What ``--dry-run --json`` prints."""
     return {"schema": SCHEMA, **report.model_dump(mode="json")}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +26,17 @@ from reid_audit.errors import AuditError, one_line
 from reid_audit.observer import stage
 from reid_audit.policy import find_waivers, load_policy, load_waivers
 from reid_audit.records import Outcome, Policy
-from reid_audit.report import FORMATS, words
+from reid_audit.report import FORMATS, publish, render, words
 from reid_audit.runs import ATTACK_RUNS, LATEST, RESTRICTED, RESULT, begun, chosen, finish, runs_below
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from reid_audit.audit import AuditedFile, AuditRequest, Films
+
+
+LIBRARIES = ("torch", "torchvision", "numpy", "scipy")
+"""Libraries whose versions can change a figure."""
 
 
 @click.command()
@@ -94,7 +100,12 @@ if TYPE_CHECKING:
 )
 @click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS))
 @click.option("--dry-run", is_flag=True, help="The preflight alone: faults, verdicts within reach, cost; seconds.")
-@click.option("--json", "as_json", is_flag=True, help="With --dry-run: one JSON document on stdout.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The public report on stdout, or with --dry-run the preflight.",
+)
 @click.option(
     "--indicators-only", is_flag=True, help="Run though no verdict but INCONCLUSIVE is possible: figures, no answer."
 )
@@ -107,6 +118,7 @@ if TYPE_CHECKING:
     help="Which outcomes give a non-zero code; changes only 1 and 4 to 0.",
 )
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--verbose", is_flag=True, help="Say every option and every stage with its time.")
 @click.pass_obj
 @given_as(CheckOptions)
 def check(options: CheckOptions, began: float | None) -> int:
@@ -116,18 +128,23 @@ def check(options: CheckOptions, began: float | None) -> int:
     models:/NAME/VERSION, wandb://ENTITY/PROJECT/ARTIFACT:VERSION.
     """
     began = time.monotonic() if began is None else began
-    if options.as_json and not options.dry_run:
-        raise click.UsageError("--json goes with --dry-run")
+    if options.quiet and options.verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other")
     console = console_for(quiet=options.quiet)
     policy, source, digest = load_policy(options.policy, Path.cwd())
     options = options.model_copy(update={"policy": source, "waivers": options.waivers or find_waivers(Path.cwd())})
     console.print(first_line(options, digest), highlight=False, markup=False)
+    for line in details(options) if options.verbose else ():
+        console.print(line, highlight=False, markup=False)
     ceiling = policy.budget.seconds if options.budget is None else options.budget
-    with earlier_run_named(options.out, console), ConsoleObserver(console, ceiling=ceiling, began=began) as observer:
+    watching = ConsoleObserver(console, ceiling=ceiling, began=began, verbose=options.verbose)
+    with earlier_run_named(options.out, console), watching as observer:
         finished = carried_out(options, policy, digest, Terminal(console, observer, began))
     if finished is None:
         return 0
     verdict = finished.audited.result.verdict
+    if options.as_json:
+        click.echo(render(publish(finished.audited.result), "json"), nl=False)
     show_result(console, finished.audited.result)
     console.print(f"reports: {finished.folder} (restricted/ shows patients and stays in the house)", highlight=False)
     if not finished.newest:
@@ -200,6 +217,13 @@ def first_line(options: CheckOptions, digest: str) -> str:
     """What is audited under what; said before anything that takes time."""
     rules = f"{options.policy or 'the default policy'} (sha256 {digest[:16]})"
     return one_line(f"reid-audit {__version__}: {options.checkpoint} under {rules}")
+
+
+def details(options: CheckOptions) -> Iterator[str]:
+    """What ``--verbose`` says first: every option that was given, and the versions that figures depend on."""
+    for name, value in options.given():
+        yield one_line(f"option --{name} {value}")
+    yield f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in LIBRARIES)}"
 
 
 def plan(options: CheckOptions, policy: Policy, digest: str, files: Files) -> tuple[AuditRequest, Films]:

@@ -69,6 +69,7 @@ class CheckOptions(Record):
     as_json: bool = False
     fail_on: FailOn = "inconclusive"
     quiet: bool = False
+    verbose: bool = False
 
     def given(self) -> tuple[tuple[str, str], ...]:
         """(flag without dashes, value as text) of whatever is not at its default and can change a figure.
@@ -85,7 +86,9 @@ class CheckOptions(Record):
         return tuple(found)
 
 
-NO_MATTER = frozenset({"checkpoint", "cache", "out", "formats", "resume", "dry_run", "as_json", "fail_on", "quiet"})
+NO_MATTER = frozenset(
+    {"checkpoint", "cache", "out", "formats", "resume", "dry_run", "as_json", "fail_on", "quiet", "verbose"}
+)
 """Options that leave every figure as it is, and the checkpoint, which is no option."""
 
 

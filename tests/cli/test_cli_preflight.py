@@ -93,7 +93,28 @@ def test_a_dry_run_as_json_is_one_document(given: tuple[str, ...], capsys: pytes
     assert document["schema"] == "reid-audit/preflight/1"
     assert document["possible"] == ["fail", "inconclusive", "pass"]
     assert document["cost"]["side"] == 32
-    assert check(*given, "--json") == 2
+
+
+def test_json_leaves_the_preflight_to_stderr(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AttackedError):
+        check(*given, "--json")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "verdict" in said.err
+
+
+def test_verbose_names_options_versions_and_short_stages(
+    given: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(*given, "--dry-run") == 0
+    brief = capsys.readouterr().err
+    assert check(*given, "--dry-run", "--verbose") == 0
+    said = capsys.readouterr().err
+    assert "option --reference" in said
+    assert ", torch " in said
+    assert "reading the checkpoint: done (" in said
+    assert "reading the checkpoint" not in brief
+    assert check(*given, "--quiet", "--verbose") == 2
 
 
 def test_good_films_are_attacked(given: tuple[str, ...]) -> None:

@@ -1,0 +1,49 @@
+"""Completion as the shells ask for it, in a process of its own, without torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reid_audit.cli import COMMANDS, main
+
+ENTRY = "import sys; from reid_audit.cli import run; sys.argv = ['reid-audit']; run()"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def asked(words: str, **more: str) -> list[str]:
+    """What the shell offers behind ``words``; the last one is being typed."""
+    given = {"_REID_AUDIT_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-c", ENTRY], env={**os.environ, **given, **more}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_commands_options_and_choices_are_completed() -> None:
+    assert asked("reid-audit che") == ["plain,check"]
+    assert asked("reid-audit check --profi") == ["plain,--profile"]
+    assert asked("reid-audit check --profile st") == ["plain,standard"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_script(shell: str) -> None:
+    script = "\n".join(asked("reid-audit x", _REID_AUDIT_COMPLETE=f"{shell}_source"))
+    assert "_REID_AUDIT_COMPLETE" in script
+
+
+def test_every_variable_of_the_page_is_one_that_is_read() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    own = {word for word in page.replace("`", " ").split() if word.startswith("REID_AUDIT_") and word[11:].isupper()}
+    read = {"REID_AUDIT_TRACEBACK", "REID_AUDIT_CHROMIUM"}
+    for name in COMMANDS:
+        command = main.get_command(main.make_context("reid-audit", [name], resilient_parsing=True), name)
+        assert command is not None
+        read |= {f"REID_AUDIT_{name}_{option.name}".upper() for option in command.params if option.name}
+    assert own - read == set()
+    assert {"REID_AUDIT_TRACEBACK", "REID_AUDIT_CHROMIUM", "REID_AUDIT_CHECK_BUDGET"} <= own
