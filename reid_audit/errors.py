@@ -51,6 +51,10 @@ class PriorError(AuditError):
     """A prior file or the images to fit one cannot be used."""
 
 
+class MitigationError(AuditError):
+    """A mitigation does not fit the network or its films."""
+
+
 class RunStateError(AuditError):
     """A run directory is missing, damaged, or belongs to other inputs."""
 

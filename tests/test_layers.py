@@ -29,6 +29,7 @@ FLOORS: dict[str, int] = {
     "network": 4,
     "attack": 5,
     "reference": 5,
+    "mitigate": 6,
     "score": 6,
     "judge": 7,
     "report": 8,

@@ -17,6 +17,7 @@ from reid_audit.records.metrics import (
     find,
     replaced,
 )
+from reid_audit.records.mitigation import AppliedMitigation, MitigationEffect
 from reid_audit.records.policy import (
     Budget,
     Policy,
@@ -59,6 +60,7 @@ __all__ = [
     "METRICS",
     "RATE_HOLDOUT",
     "REASON_TEXT",
+    "AppliedMitigation",
     "ArchMatch",
     "AttackRun",
     "AuditResult",
@@ -92,6 +94,7 @@ __all__ = [
     "Measurement",
     "Metric",
     "MetricEntry",
+    "MitigationEffect",
     "NetworkRecord",
     "Outcome",
     "Policy",

@@ -1,0 +1,72 @@
+"""One picture of what networks give away beside how well they answer, as an SVG that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 460, 60, 150, 20, 50
+Scale = Callable[[float], float]
+TONES = ("#1f4e79", "#9c1c1c", "#17603a", "#7a4a00")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One network."""
+
+    label: str
+    group: str
+    """Networks of a group share a colour."""
+    utility: float
+    """Accuracy on hold-out films, 0 to 1."""
+    risk: float
+    """Membership AUC, 0.5 (nothing told) to 1."""
+    linked: bool
+    """Whether reconstructions were linked to training patients: a filled mark."""
+
+
+def pareto(points: list[Point]) -> str:
+    """An SVG: accuracy to the right, membership AUC upwards; the lower right corner is where one wants to be."""
+    groups = sorted({point.group for point in points})
+    low = min((point.utility for point in points), default=0.5)
+    low, high = int(low * 20) / 20, max([0.9, *(point.utility for point in points)])
+
+    def across(value: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (value - low) / (high - low)
+
+    def up(value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - 0.45) / 0.55
+
+    lines = [*_axes(across, up, low, high)]
+    for point in sorted(points, key=lambda one: (one.group, one.label)):
+        tone = TONES[groups.index(point.group) % len(TONES)]
+        x, y = across(point.utility), up(point.risk)
+        fill = tone if point.linked else "none"
+        lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{tone}" stroke-width="2"/>')
+        lines.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{tone}">{escape(point.label)}</text>')
+    for number, group in enumerate(groups):
+        y = TOP + 14 + 18 * number
+        lines.append(f'<text x="{LEFT + 12}" y="{y}" fill="{TONES[number % len(TONES)]}">{escape(group)}</text>')
+    body = "\n".join(lines)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+        f'font-size="12" role="img"><title>Membership AUC and accuracy</title>\n'
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fdfdfb"/>\n{body}\n</svg>\n'
+    )
+
+
+def _axes(across: Scale, up: Scale, low: float, high: float) -> list[str]:
+    lines = []
+    for tick in range(round(low * 20), int(high * 20) + 1):
+        x = across(tick / 20)
+        lines.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#d5d8dc"/>')
+        lines.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick / 20:.2f}</text>')
+    for tick in range(5, 11):
+        y = up(tick / 10)
+        lines.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#d5d8dc"/>')
+        lines.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick / 10:.1f}</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    lines.append(f'<text x="{middle:.0f}" y="{HEIGHT - 12}" text-anchor="middle">accuracy on hold-out films</text>')
+    lines.append(f'<text x="14" y="{HEIGHT / 2:.0f}" transform="rotate(-90 14 {HEIGHT / 2:.0f})" text-anchor="middle">')
+    return [*lines, "membership AUC (filled: reconstructions are linked to patients)</text>"]
