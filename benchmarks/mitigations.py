@@ -53,7 +53,9 @@ from reid_audit.score.utility import Answers, utility
 SIDE = 32
 NOTHING = "none"
 AFTER = ("heart-16", "heart-388")
-"""Networks that every mitigation after training is tried on."""
+"""Networks that mitigations after training are tried on: all of them on the first, ``REMOVING`` on the second."""
+REMOVING = ("recompute-bn", "fold-bn", "fine-tune", "distil", "noise-bn")
+"""Those that are also tried on the second network: the others changed nothing on the first."""
 ORDER = (NOTHING, *MITIGATIONS)
 
 
@@ -76,7 +78,6 @@ NETWORKS = (
     Network("heart", 388),
     *(Network(name, 388) for name in RECIPES if name != "heart"),
     Network("heart", 64),
-    Network("heart", 128),
 )
 
 
@@ -155,12 +156,11 @@ def ends(found: Measured) -> list[float]:
 def pending(options: argparse.Namespace) -> Iterator[tuple[Network, str]]:
     """Rows that are still to be measured: each network as it is, and mitigations after training on some."""
     done = {(row["network"], row["mitigation"]) for row in rows_of(options.out)}
-    for network in NETWORKS:
-        if not network.name.startswith(tuple(options.only)):
-            continue
-        for name in ORDER if network.name in AFTER else (NOTHING,):
-            if (network.name, name) not in done:
-                yield network, name
+    first, *others = (network for network in NETWORKS if network.name.startswith(tuple(options.only)))
+    copies = [(network, name) for network in others if network.name in AFTER for name in REMOVING]
+    for network, name in [*((first, name) for name in ORDER), *((network, NOTHING) for network in others), *copies]:
+        if (network.name, name) not in done and (name == NOTHING or network.name in AFTER):
+            yield network, name
 
 
 def run(options: argparse.Namespace) -> None:

@@ -177,3 +177,35 @@ def test_a_control_is_its_name_one_entry_and_its_keys(copy: Path) -> None:
         "    print(row.status, row.lacking, row.remedy)\n",
     )
     assert said.splitlines() == ["missed True set them up", "met False "]
+
+
+MITIGATION = """
+from dataclasses import replace
+from reid_audit.mitigate.interface import Copy, Given, Mitigation
+
+def dummy(found: Copy, given: Given) -> Copy:
+    return replace(found, done=(*found.done, "nothing was done"))
+
+MITIGATION = Mitigation(
+    idea="Do nothing.", source="nobody", remains=("Everything.",), effect="trims", apply=dummy
+)
+"""
+
+
+def test_a_mitigation_is_one_file_and_one_line(copy: Path) -> None:
+    (copy / "mitigate" / "dummy.py").write_text(MITIGATION)
+    register(copy / "mitigate" / "registry.py", 'Entry("round"', '    Entry("dummy", "dummy"),')
+    said = asked(
+        copy,
+        "from reid_audit.cli import exit_code\n"
+        "assert exit_code(['mitigate', '--list']) == 0\n"
+        "from click.testing import CliRunner\n"
+        "from reid_audit.cli.mitigate import mitigate\n"
+        "assert 'dummy' in CliRunner().invoke(mitigate, ['--help']).output\n"
+        "from reid_audit.budget import unhurried\n"
+        "from reid_audit.mitigate.apply import mitigated\n"
+        "from reid_audit.mitigate.interface import Given\n"
+        "print(mitigated(None, ['dummy'], Given(None, 0, unhurried()))[1][0].done)\n",
+    )
+    assert "Do nothing." in said
+    assert said.endswith("nothing was done\n")

@@ -16,7 +16,7 @@ from benchmarks.lab.training import augmented, epochs, overfit, regular
 from reid_audit.preprocess import to_network
 
 BATCH = 64
-LONG, SHORT = 20, 4
+LONG, SHORT = 12, 3
 """Epochs: until the films are known by heart, and of an early stop."""
 NOISE, CLIP, DELTA = 1.1, 1.0, 1e-3
 """Noise multiplier and clipping norm of DP-SGD, and the delta its epsilon is stated at."""

@@ -82,8 +82,8 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
     target = replace(target, match=with_side(target.match, chosen))
     side = target.match.side
     choice = request.prior_choice
-    prior, cohort, origin = _prior(choice, films, Frame(chosen.spec, side, chosen.channels))
-    images = cohort.images if cohort is not None else _samples(prior, choice.seed)
+    prior, cohort, origin = prior_of(choice, films, Frame(chosen.spec, side, chosen.channels))
+    images = cohort.images if cohort is not None else samples_of(prior, choice.seed)
     shipped = choice.is_shipped(films)
     base = None if request.base is None else load_checkpoint(request.base, pickled_code=request.policy.pickled_code)
     task = AttackTask(
@@ -157,7 +157,7 @@ def _base(base: Checkpoint, naming: Naming, file: Path | None, target: Target) -
     return replace(found, module=found.module.to(next(target.module.parameters()).device))
 
 
-def _prior(choice: PriorChoice, films: Films, frame: Frame) -> tuple[Prior, Cohort | None, Origin | None]:
+def prior_of(choice: PriorChoice, films: Films, frame: Frame) -> tuple[Prior, Cohort | None, Origin | None]:
     """A given file, films to fit on, or the shipped prior; with its films and its origin where they are known."""
     if choice.file is not None:
         prior, cohort, public = _at(load_prior(choice.file), frame.side)
@@ -204,7 +204,8 @@ def _at(prior: Prior, side: int) -> tuple[Prior, None, Origin | None]:
     return prior_at(prior, side), None, origin
 
 
-def _samples(prior: Prior, seed: int) -> Tensor:
+def samples_of(prior: Prior, seed: int) -> Tensor:
+    """[SAMPLES, C, side, side] draws from ``prior`` in [0, 1], on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         return torch.cat([prior.decode(prior.sample_latents(64, generator)) for _ in range(SAMPLES // 64)]).clamp(0, 1)

@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gate": ("reid_audit.cli.results", "Judge a finished run again, under another policy."),
     "render": ("reid_audit.cli.results", "Write any report format from a finished run."),
     "compare": ("reid_audit.cli.compare", "What changed between two finished runs, and what of it is beyond chance."),
+    "mitigate": (
+        "reid_audit.cli.mitigate",
+        "Write a copy that gives away less, and audit it beside the original.",
+    ),
     "verify": ("reid_audit.cli.results", "Does this report belong to these weights?"),
     "card": ("reid_audit.cli.card", "Put the verdict into a Hugging Face model card."),
     "log": ("reid_audit.cli.log", "Put a finished run into an MLflow run: reports, figures, tags."),

@@ -4,6 +4,7 @@ from reid_audit.judge.again import judge_again, with_rows
 from reid_audit.judge.agreement import agreed, judge_seeds
 from reid_audit.judge.bounds import exceeds_fail
 from reid_audit.judge.case import Case, Overlap
+from reid_audit.judge.mitigated import held
 from reid_audit.judge.union import judged_each, united
 from reid_audit.judge.verdict import CORE, judge
 
@@ -13,6 +14,7 @@ __all__ = [
     "Overlap",
     "agreed",
     "exceeds_fail",
+    "held",
     "judge",
     "judge_again",
     "judge_seeds",

@@ -45,7 +45,8 @@ def judge_again(found: AuditResult, policy: Policy, *, waivers: Sequence[Waiver]
     """
     seeds = found.by_seed()
     verdict = judge_seeds(case_of(found), seeds, found.seed, policy, waivers=waivers, today=today)
-    return with_gaps(verdict, (*differences(found.policy, policy, len(seeds)), *_named_code(found, policy)))
+    gaps = (*differences(found.policy, policy, len(seeds)), *_named_code(found, policy), *found.standing)
+    return with_gaps(verdict, gaps)
 
 
 def with_rows(found: AuditResult) -> AuditResult:

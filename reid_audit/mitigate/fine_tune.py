@@ -42,5 +42,6 @@ MITIGATION = Mitigation(
     ),
     effect="replaces",
     apply=fine_tune,
+    public=True,
     trains=True,
 )

@@ -81,5 +81,7 @@ class Mitigation:
     """What it does to what the audit reads."""
     apply: Callable[[Copy, Given], Copy] = field(repr=False)
     """Returns the copy, changed. Raises MitigationError where the network has no place for it, and OutOfTime."""
+    public: bool = False
+    """Whether it needs films of other people."""
     trains: bool = False
     """Whether weights are trained, so that the time it takes is worth a forecast."""

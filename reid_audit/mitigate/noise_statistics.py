@@ -102,4 +102,5 @@ MITIGATION = Mitigation(
     ),
     effect="blunts",
     apply=noise_statistics,
+    public=True,
 )

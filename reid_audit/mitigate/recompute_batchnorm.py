@@ -32,4 +32,5 @@ MITIGATION = Mitigation(
     ),
     effect="replaces",
     apply=recompute_batchnorm,
+    public=True,
 )

@@ -17,7 +17,13 @@ from reid_audit.records.metrics import (
     find,
     replaced,
 )
-from reid_audit.records.mitigation import AppliedMitigation, MitigationEffect
+from reid_audit.records.mitigation import (
+    AppliedMitigation,
+    MitigationEffect,
+    MitigationResult,
+    UtilityMissing,
+    UtilityRow,
+)
 from reid_audit.records.policy import (
     Budget,
     Policy,
@@ -95,6 +101,7 @@ __all__ = [
     "Metric",
     "MetricEntry",
     "MitigationEffect",
+    "MitigationResult",
     "NetworkRecord",
     "Outcome",
     "Policy",
@@ -120,6 +127,8 @@ __all__ = [
     "ToolInfo",
     "Unit",
     "Unmeasured",
+    "UtilityMissing",
+    "UtilityRow",
     "Verdict",
     "Waiver",
     "default_gates",

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import FiniteFloat, NonNegativeInt
+
 from reid_audit.records.base import Record
+from reid_audit.records.result import AuditResult
+from reid_audit.records.verdict import Outcome
 
 MitigationEffect = Literal["replaces", "blunts", "hides", "trims"]
 """What a mitigation does to what an audit reads.
@@ -28,3 +32,39 @@ class AppliedMitigation(Record):
     remains: tuple[str, ...]
     """What it does not protect from."""
     effect: MitigationEffect
+
+
+class UtilityRow(Record):
+    """One figure of the original and the copy on the same hold-out films, with 95 % intervals over patients."""
+
+    name: Literal["accuracy", "auc", "loss", "error"]
+    patients: NonNegativeInt
+    before: FiniteFloat
+    before_low: FiniteFloat
+    before_high: FiniteFloat
+    after: FiniteFloat
+    after_low: FiniteFloat
+    after_high: FiniteFloat
+    change: FiniteFloat
+    low: FiniteFloat
+    """Lower end of the change, over the same draws of patients on both sides."""
+    high: FiniteFloat
+
+
+UtilityMissing = Literal["", "no_labels", "no_answers"]
+"""Why there is no utility; empty where there is."""
+
+
+class MitigationResult(Record):
+    """A checkpoint before and after its mitigations, audited with the same seeds and films."""
+
+    before: AuditResult
+    after: AuditResult
+    """Its verdict is the one that counts: ``standing`` withholds a PASS where mitigations only blinded the audit."""
+    alone: Outcome
+    """What the audit of the copy says without knowing how the copy came about."""
+    applied: tuple[AppliedMitigation, ...]
+    public_films: NonNegativeInt = 0
+    """Films of other people that the mitigations used."""
+    utility: tuple[UtilityRow, ...] = ()
+    utility_missing: UtilityMissing = ""

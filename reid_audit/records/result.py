@@ -14,7 +14,7 @@ from reid_audit.records.policy import Budget, Policy, PreprocessFit, PreprocessS
 from reid_audit.records.references import ReferenceSummary
 from reid_audit.records.spend import Reduced, Spend
 from reid_audit.records.subject import ArchMatch, CheckpointSummary
-from reid_audit.records.verdict import Verdict
+from reid_audit.records.verdict import Gap, Verdict
 
 
 class ToolInfo(Record):
@@ -100,6 +100,8 @@ class AuditResult(Record):
     """Of the file; where it holds one network, of that."""
     networks: tuple[NetworkRecord, ...] = ()
     """Every network of the file, where there are several, or one with copies; else empty."""
+    standing: tuple[Gap, ...] = ()
+    """What withholds a PASS under every policy, because of what was done to the file before it was audited."""
 
     def by_seed(self) -> tuple[tuple[Measurement, ...], ...]:
         """All measurements as each attack seed has them, the first seed first."""

@@ -144,10 +144,11 @@ def conditions(found: Comparison) -> tuple[Row, ...]:
 
 def lines(found: Comparison) -> tuple[Line, ...]:
     """Every figure, in words."""
-    return tuple(_line(change) for change in found.metrics)
+    return tuple(line_of(change) for change in found.metrics)
 
 
-def _line(change: MetricChange) -> Line:
+def line_of(change: MetricChange) -> Line:
+    """One figure, in words."""
     unit, label = METRICS[change.metric].unit, METRICS[change.metric].label
     says = SIGNIFICANCE[change.significance]
     if change.significance == "beyond_chance" and change.riskier is not None:
@@ -189,7 +190,7 @@ def _figures(found: Comparison) -> tuple[str, ...]:
     rest = [line for line in lines(found) if line not in moved]
     head = ("Figure", "Before", "Now", "Change", "What it says")
     shown = _table("Figures that moved beyond chance", head, [_cells(line) for line in moved])
-    others = "\n".join(_rows(head, [_cells(line) for line in rest]))
+    others = "\n".join(table_rows(head, [_cells(line) for line in rest]))
     folded = f"<details>\n<summary>All other figures</summary>\n\n{others}\n\n</details>" if rest else ""
     return *shown, folded, AT_ONCE
 
@@ -200,9 +201,10 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    return (f"### {title}\n\n" + "\n".join(_rows(head, rows)),) if rows else ()
+    return (f"### {title}\n\n" + "\n".join(table_rows(head, rows)),) if rows else ()
 
 
-def _rows(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+def table_rows(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A table, one line a row."""
     written = ["| " + " | ".join(inert(cell) for cell in row) + " |" for row in rows]
     return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *written]

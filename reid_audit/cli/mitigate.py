@@ -1,0 +1,204 @@
+"""``reid-audit mitigate``."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from reid_audit import __version__
+from reid_audit.checkpoint import screen
+from reid_audit.cli.ahead import ahead, counted
+from reid_audit.cli.check import Terminal, deliver, plan, refuse_late
+from reid_audit.cli.given import given_as
+from reid_audit.cli.options import PROFILES, CheckOptions, duration
+from reid_audit.console import ConsoleObserver, console_for, show_result
+from reid_audit.errors import RunStateError, one_line
+from reid_audit.mitigate.registry import MITIGATIONS
+from reid_audit.observer import stage
+from reid_audit.policy import find_waivers, load_policy
+from reid_audit.records import Record
+from reid_audit.runs import ATTACK_RUNS
+
+if TYPE_CHECKING:
+    from reid_audit.audit import AuditRequest, Films
+    from reid_audit.audit.mitigation import Mitigated, MitigationRequest
+
+COPY = "mitigated.safetensors"
+BEFORE, AFTER = "before", "after"
+PRIOR = "prior"
+"""Word of --public for samples of the prior."""
+
+
+class MitigateOptions(Record):
+    """Everything given to one ``mitigate``; None or empty: not given."""
+
+    checkpoint: Path | None = None
+    names: tuple[str, ...] = ()
+    listing: bool = False
+    public: str | None = None
+    public_label: str | None = None
+    reference: str | None = None
+    holdout: str | None = None
+    prior: str | None = None
+    label: str | None = None
+    strata: tuple[str, ...] = ()
+    policy: Path | None = None
+    waivers: Path | None = None
+    budget: float | None = None
+    """Seconds."""
+    profile: Literal["ci", "standard", "deep"] | None = None
+    side: int | None = None
+    preprocess: Literal["infer", "unit", "half", "imagenet", "xrv"] | None = None
+    head: Literal["softmax", "sigmoid", "regression"] | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    arch: str | None = None
+    arch_factory: str | None = None
+    cache: Path | None = None
+    seed: int = 0
+    out: Path = Path("reid-audit-mitigated")
+    quiet: bool = False
+
+    def checked(self) -> CheckOptions:
+        """The options of the audit of the original; that of the copy has the same."""
+        own = {"names", "listing", "public", "public_label"}
+        return CheckOptions.model_validate(self.model_dump(exclude=own) | {"checkpoint": self.checkpoint})
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--apply", "names", multiple=True, type=click.Choice(list(MITIGATIONS)), help="Mitigation; repeatable, in order."
+)
+@click.option("--list", "listing", is_flag=True, help="Name every mitigation in a sentence, and end.")
+@click.option("--public", help="Films of other people for the mitigations that need some, or 'prior' for its samples.")
+@click.option("--public-label", help="Column of --public that fine-tune teaches; default: the network's own answers.")
+@click.option("--reference", help="Training films: folder, CSV, NPZ; filter with ?column=value.")
+@click.option("--holdout", help="Films of other patients from the same source; utility is measured on them.")
+@click.option("--prior", help="Prior file, or public films to fit one on; default: the shipped chest prior.")
+@click.option("--label", help="Manifest column the network was trained on: for the loss, and for utility.")
+@click.option("--strata", multiple=True, help="Manifest column the tests are stratified by; repeatable.")
+@click.option("--policy", type=click.Path(path_type=Path), help="Policy file; default: the nearest reid-audit.toml.")
+@click.option("--waivers", type=click.Path(path_type=Path), help="Waiver file; default: likewise.")
+@click.option("--budget", callback=duration, help="Ceiling of both audits and what is between, such as 1h.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="Steps and hypotheses of the attacks.")
+@click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input.")
+@click.option(
+    "--preprocess", type=click.Choice(["infer", "unit", "half", "imagenet", "xrv"]), help="Grey values in training."
+)
+@click.option("--head", type=click.Choice(["softmax", "sigmoid", "regression"]), help="What the outputs are.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--arch", help="Architecture by name (NAME+groupnorm16 where BatchNorm was replaced).")
+@click.option("--arch-factory", help="package.module:function that builds the network. Runs that code.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps control results between audits.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("reid-audit-mitigated"),
+    show_default=True,
+    help="Folder of the copy, its page, and both reports; must be new or empty.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.pass_obj
+@given_as(MitigateOptions)
+def mitigate(options: MitigateOptions, began: float | None) -> int:
+    """Write a copy of CHECKPOINT that gives away less, audit both with the same seeds and films, and compare.
+
+    The original is not touched, and nothing in it is run. The exit code is that of the verdict on the copy, which is
+    never PASS where a mitigation only hides what the audit reads.
+    """
+    if options.listing:
+        return list_mitigations()
+    if options.checkpoint is None or not options.names:
+        raise click.UsageError("give CHECKPOINT and --apply NAME (--list names them)")
+    began = time.monotonic() if began is None else began
+    require_new(options.out)
+    console = console_for(quiet=options.quiet)
+    checked = options.checked()
+    policy, source, digest = load_policy(checked.policy, Path.cwd())
+    checked = checked.model_copy(update={"policy": source, "waivers": checked.waivers or find_waivers(Path.cwd())})
+    said = one_line(f"reid-audit {__version__}: {options.checkpoint}, {', '.join(options.names)}")
+    console.print(said, highlight=False, markup=False)
+    ceiling = policy.budget.seconds if options.budget is None else options.budget
+    with ConsoleObserver(console, ceiling=ceiling, began=began) as observer:
+        terminal = Terminal(console, observer, began)
+        with stage(observer, "reading the checkpoint", brief=True):
+            seen = screen(checked.checkpoint, pickled_code=policy.pickled_code)
+        with stage(observer, "loading libraries", brief=True):
+            request, films = plan(checked, policy, digest)
+        films = counted(films, ahead(request, checked, seen.sha256, console, observer, began))
+        refuse_late(request, began)
+        found = carried_out(asked(options, request), films, options.cache, terminal)
+        with stage(observer, "writing reports", brief=True):
+            written(found, options.out)
+    show_result(console, found.result.after)
+    console.print(f"copy: {options.out / COPY}; page: {options.out / 'mitigation.html'}", highlight=False)
+    return found.result.after.verdict.exit_code
+
+
+def list_mitigations() -> int:
+    """Every mitigation with its sentence, on stdout."""
+    for name, entry in MITIGATIONS.items():
+        click.echo(f"{name:14}{entry.load().idea}")
+    return 0
+
+
+def require_new(out: Path) -> None:
+    """Raise RunStateError where ``out`` holds something: a copy must not be mixed up with an earlier one."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunStateError(f"{out} is not empty", closest="it may hold an earlier copy", remedy="give another --out")
+
+
+def asked(options: MitigateOptions, request: AuditRequest) -> MitigationRequest:
+    """The request for both audits and the copy."""
+    from reid_audit.audit.mitigation import MitigationRequest
+    from reid_audit.cohort import Source, load_cohort, parse_source
+    from reid_audit.store import RunStore
+
+    samples = options.public == PRIOR
+    public = None
+    if options.public is not None and not samples:
+        path, where = parse_source(options.public)
+        public = partial(load_cohort, Source(path, where, label=options.public_label), role="reference")
+    return MitigationRequest(
+        audit=request,
+        names=options.names,
+        copy=options.out / COPY,
+        public=public,
+        prior_samples=samples,
+        stores=(RunStore(options.out / BEFORE / ATTACK_RUNS), RunStore(options.out / AFTER / ATTACK_RUNS)),
+    )
+
+
+def carried_out(request: MitigationRequest, films: Films, cache: Path | None, terminal: Terminal) -> Mitigated:
+    """Both audits and the copy."""
+    from reid_audit.audit import ControlCache, Environment
+    from reid_audit.audit.mitigation import audit_mitigated
+
+    environment = Environment(
+        now=datetime.now(UTC),
+        clock=time.monotonic,
+        began=terminal.began,
+        observer=terminal.observer,
+        cache=ControlCache(cache),
+    )
+    return audit_mitigated(request, films, environment)
+
+
+def written(found: Mitigated, out: Path) -> None:
+    """The page in three formats, and the full reports of both audits below it."""
+    from reid_audit.report.mitigation import document
+    from reid_audit.report.mitigation_pages import RENDERERS
+
+    deliver(found.before, out / BEFORE)
+    deliver(found.after, out / AFTER)
+    shown = document(found.result)
+    for file, render in RENDERERS.values():
+        draft = out / f".{file}.part"
+        draft.write_text(render(shown), encoding="utf-8")
+        draft.replace(out / file)
