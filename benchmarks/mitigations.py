@@ -159,7 +159,8 @@ def pending(options: argparse.Namespace) -> Iterator[tuple[Network, str]]:
     first, *others = (network for network in NETWORKS if network.name.startswith(tuple(options.only)))
     copies = [(network, name) for network in others if network.name in AFTER for name in REMOVING]
     for network, name in [*((first, name) for name in ORDER), *((network, NOTHING) for network in others), *copies]:
-        if (network.name, name) not in done and (name == NOTHING or network.name in AFTER):
+        wanted = name in (options.mitigations or ORDER) and (name == NOTHING or network.name in AFTER)
+        if wanted and (network.name, name) not in done:
             yield network, name
 
 
@@ -193,7 +194,8 @@ def interval(estimate: list[float] | None, digits: int = 2) -> str:
     """``0.91 [0.80, 0.99]``; a dash where there is nothing."""
     if not estimate:
         return "–"
-    value, low, high = (f"{number:.{digits}f}" for number in estimate)
+    wide = max(map(abs, estimate)) >= 100
+    value, low, high = (f"{number:.1e}" if wide else f"{number:.{digits}f}" for number in estimate)
     return f"{value} [{low}, {high}]"
 
 
@@ -248,6 +250,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line; ``action`` is what it asks for."""
     parser, running = run_and_table(__doc__, "mitigations.jsonl", run, write)
     running.add_argument("--only", nargs="+", default=[""], metavar="NETWORK-PREFIX")
+    running.add_argument("--mitigations", nargs="+", choices=ORDER)
     running.add_argument("--steps", type=int, default=200)
     running.add_argument("--particles", type=int, nargs="+", default=[16])
     return parser
