@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from reid_audit import __version__
 from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import ahead, counted
 from reid_audit.cli.check import Terminal, deliver, plan, refuse_late
+from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import PROFILES, CheckOptions, duration
 from reid_audit.console import ConsoleObserver, console_for, show_result
@@ -21,7 +23,7 @@ from reid_audit.errors import RunStateError, one_line
 from reid_audit.mitigate.registry import MITIGATIONS
 from reid_audit.observer import stage
 from reid_audit.policy import find_waivers, load_policy
-from reid_audit.records import Record
+from reid_audit.records import Policy, Record
 from reid_audit.runs import ATTACK_RUNS
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ PRIOR = "prior"
 class MitigateOptions(Record):
     """Everything given to one ``mitigate``; None or empty: not given."""
 
-    checkpoint: Path | None = None
+    checkpoint: str | None = None
     names: tuple[str, ...] = ()
     listing: bool = False
     public: str | None = None
@@ -66,11 +68,11 @@ class MitigateOptions(Record):
     def checked(self) -> CheckOptions:
         """The options of the audit of the original; that of the copy has the same."""
         own = {"names", "listing", "public", "public_label"}
-        return CheckOptions.model_validate(self.model_dump(exclude=own) | {"checkpoint": self.checkpoint})
+        return CheckOptions.model_validate(self.model_dump(exclude=own))
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@click.argument("checkpoint", required=False)
 @click.option(
     "--apply", "names", multiple=True, type=click.Choice(list(MITIGATIONS)), help="Mitigation; repeatable, in order."
 )
@@ -125,20 +127,31 @@ def mitigate(options: MitigateOptions, began: float | None) -> int:
     said = one_line(f"reid-audit {__version__}: {options.checkpoint}, {', '.join(options.names)}")
     console.print(said, highlight=False, markup=False)
     ceiling = policy.budget.seconds if options.budget is None else options.budget
-    with ConsoleObserver(console, ceiling=ceiling, began=began) as observer:
-        terminal = Terminal(console, observer, began)
-        with stage(observer, "reading the checkpoint", brief=True):
-            seen = screen(checked.checkpoint, pickled_code=policy.pickled_code)
-        with stage(observer, "loading libraries", brief=True):
-            request, films = plan(checked, policy, digest)
-        films = counted(films, ahead(request, checked, seen.sha256, console, observer, began))
-        refuse_late(request, began)
-        found = carried_out(asked(options, request), films, options.cache, terminal)
-        with stage(observer, "writing reports", brief=True):
-            written(found, options.out)
+    with ConsoleObserver(console, ceiling=ceiling, began=began) as observer, ExitStack() as stack:
+        with stage(observer, "fetching the checkpoint", brief=True):
+            files = stack.enter_context(at_hand(checked))
+        checked = with_declared_side(checked, policy, files)
+        found = audited_and_written(options, checked, (policy, digest), files, Terminal(console, observer, began))
     show_result(console, found.result.after)
     console.print(f"copy: {options.out / COPY}; page: {options.out / 'mitigation.html'}", highlight=False)
     return found.result.after.verdict.exit_code
+
+
+def audited_and_written(
+    options: MitigateOptions, checked: CheckOptions, rules: tuple[Policy, str], files: Files, terminal: Terminal
+) -> Mitigated:
+    """Everything once the file is on this machine. rules: the policy and its digest."""
+    policy, digest = rules
+    with stage(terminal.observer, "reading the checkpoint", brief=True):
+        seen = screen(files.model.file, pickled_code=policy.pickled_code)
+    with stage(terminal.observer, "loading libraries", brief=True):
+        request, films = plan(checked, policy, digest, files)
+    films = counted(films, ahead(request, checked, seen.sha256, terminal.console, terminal.observer, terminal.began))
+    refuse_late(request, terminal.began)
+    found = carried_out(asked(options, request), films, options.cache, terminal)
+    with stage(terminal.observer, "writing reports", brief=True):
+        written(found, options.out)
+    return found
 
 
 def list_mitigations() -> int:

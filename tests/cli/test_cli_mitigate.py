@@ -43,6 +43,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def both_sides(folder: Path) -> tuple[str, ...]:
+    """Options of twenty training patients and of enough others."""
+    members, others = films.side(folder / "t", range(20)), films.side(folder / "h", range(100, 230))
+    return ("--reference", str(members), "--holdout", str(others))
+
+
 def run(*words: str) -> int:
     return exit_code(["mitigate", *words])
 
@@ -58,8 +64,8 @@ def test_the_record_holds_exactly_the_options_of_the_command_with_their_defaults
     with mitigate.make_context("mitigate", []) as context:
         assert set(context.params) == set(MitigateOptions.model_fields)
         assert MitigateOptions.model_validate(context.params) == MitigateOptions()
-    audited = MitigateOptions(checkpoint=Path("m.pt"), seed=3, label="sex", names=("fp16",), public="x").checked()
-    assert audited == CheckOptions(checkpoint=Path("m.pt"), seed=3, label="sex", out=MitigateOptions().out)
+    audited = MitigateOptions(checkpoint="m.pt", seed=3, label="sex", names=("fp16",), public="x").checked()
+    assert audited == CheckOptions(checkpoint="m.pt", seed=3, label="sex", out=MitigateOptions().out)
 
 
 @pytest.mark.parametrize("words", [("model.pt",), ("--apply", "fp16"), ("model.pt", "--apply", "magic")])
@@ -82,8 +88,7 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path, capsys: pytest
 def test_a_mitigation_that_does_not_fit_is_refused_in_three_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sides = ("--reference", str(films.side(tmp_path / "t", range(20))))
-    sides = (*sides, "--holdout", str(films.side(tmp_path / "h", range(100, 230))))
+    sides = both_sides(tmp_path)
     assert run(str(checkpoint_path("vit")), "--apply", "recompute-bn", "--public", "prior", *sides, "--out", "o") == 3
     told = capsys.readouterr().err.splitlines()[-3:]
     assert "nothing to change" in told[0]
@@ -95,8 +100,7 @@ def test_a_mitigation_that_does_not_fit_is_refused_in_three_lines(
 def test_a_mitigation_writes_the_copy_its_page_and_both_reports(tmp_path: Path) -> None:
     target = checkpoint_path("overfit_cnn")
     before = target.read_bytes()
-    sides = ("--reference", str(films.side(tmp_path / "t", range(20))))
-    sides = (*sides, "--holdout", str(films.side(tmp_path / "h", range(100, 230))))
+    sides = both_sides(tmp_path)
     public = str(films.side(tmp_path / "p", range(300, 340)))
     code = run(str(target), "--apply", "recompute-bn", "--public", public, *sides, "--out", "out", "--quiet")
     assert target.read_bytes() == before

@@ -63,10 +63,8 @@ def made(effect: MitigationEffect, after: AuditResult | None = None, **more: obj
         effect=effect,
     )
     kept = held(before, alone, [applied])
-    found = MitigationResult(
-        before=before, after=kept, alone=alone.verdict.outcome, applied=(applied,), **{"utility": (ROW,), **more}
-    )
-    return document(found)
+    found = MitigationResult(before=before, after=kept, alone=alone.verdict.outcome, applied=(applied,), utility=(ROW,))
+    return document(found.model_copy(update=more))
 
 
 def test_a_copy_that_only_hides_is_inconclusive_in_every_format() -> None:
