@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+import reid_audit
 from benchmarks.lab.command import carry_out, run_and_table
 from benchmarks.lab.data import SPEC, few, sex_labels
 from benchmarks.lab.hardened import RECIPES, NotInstalled
@@ -48,10 +49,13 @@ from reid_audit.mitigate.registry import MITIGATIONS
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
 from reid_audit.records import Budget, Measured, Metric, Policy
+from reid_audit.report.advice import MeasuredMitigation
 from reid_audit.score.utility import Answers, utility
 
 SIDE = 32
 NOTHING = "none"
+ADVICE = Path(reid_audit.__file__).parent / "report" / "data" / "mitigations.json"
+"""What reports advise by."""
 AFTER = ("heart-16", "heart-388")
 """Networks that mitigations after training are tried on: all of them on the first, ``REMOVING`` on the second."""
 REMOVING = ("recompute-bn", "fold-bn", "fine-tune", "distil", "noise-bn")
@@ -219,6 +223,17 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("CPU s", lambda r: f"{r['cpu_seconds']:.0f}"),
 )
 KEYS = 2
+BY_HEART = "heart-388"
+"""What networks that were trained otherwise are compared with."""
+IN_TRAINING = {
+    "early-stop": "Stop training after a few epochs.",
+    "weight-decay": "Train with weight decay.",
+    "augmentation": "Train with augmentation.",
+    "label-smoothing": "Train with label smoothing.",
+    "groupnorm": "Train with GroupNorm instead of BatchNorm.",
+    "care": "Train with augmentation, weight decay and an early stop.",
+    "dp-sgd": "Train with DP-SGD.",
+}
 
 
 def write(options: argparse.Namespace) -> None:
@@ -229,6 +244,42 @@ def write(options: argparse.Namespace) -> None:
     if options.doc is not None:
         picture = options.doc.with_suffix(".svg")
         picture.write_text(pareto(points(rows)), encoding="utf-8")
+        known = [row.model_dump(mode="json") for row in advised(rows)]
+        ADVICE.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def advised(rows: list[dict[str, Any]]) -> list[MeasuredMitigation]:
+    """What reports advise by: every row beside the network it has to be compared with."""
+    plain = {row["network"]: row for row in rows if row["mitigation"] == NOTHING}
+    found = []
+    for row in rows:
+        in_training = row["mitigation"] == NOTHING
+        before = plain.get(BY_HEART if in_training else row["network"])
+        if before is None or (in_training and row["network"].startswith("heart")):
+            continue
+        name = row["network"].rpartition("-")[0] if in_training else row["mitigation"]
+        loaded = None if in_training else MITIGATIONS[name].load()
+        found.append(
+            MeasuredMitigation(
+                name=name,
+                network=described(before["network"]),
+                in_training=in_training,
+                idea=IN_TRAINING[name] if loaded is None else loaded.idea,
+                effect=None if loaded is None else loaded.effect,
+                membership=row["auc"],
+                membership_before=before["auc"],
+                linkage_p=row["linkage_p"],
+                linkage_p_before=before["linkage_p"],
+                accuracy=row["utility"]["accuracy"][0] if row["utility"] else None,
+                accuracy_before=before["utility"]["accuracy"][0],
+            )
+        )
+    return found
+
+
+def described(network: str) -> str:
+    """A network of ``AFTER`` in words."""
+    return f"a ResNet-18 that knew {network.rpartition('-')[2]} patients by heart (32 px)"
 
 
 def points(rows: list[dict[str, Any]]) -> list[Point]:

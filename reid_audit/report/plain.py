@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from reid_audit.records import METRICS, Family, Metric, Outcome
 from reid_audit.report import wording, words
+from reid_audit.report.advice import Kind, advice
 from reid_audit.report.wire import Finding, PublicNetwork, PublicReport
 from reid_audit.report.wording import Wording, named, stopped
 
-_RECOMPUTE = "Recompute the BatchNorm running statistics on public films and audit the copy."
-MITIGATION: dict[str, tuple[str, ...]] = {
+GENERAL: dict[str, tuple[str, ...]] = {
     "membership": (
-        _RECOMPUTE,
         "Train on more patients, with augmentation, weight decay and early stopping; overfitting is what exposes them.",
         "Train with differential privacy (DP-SGD) where a formal bound is needed.",
         "Keep the weights on site and offer predictions only.",
     ),
     "reconstruction": (
-        _RECOMPUTE,
         "Train with GroupNorm or LayerNorm instead: this attack reads the statistics BatchNorm stores.",
         "Do not release a network fine-tuned on a handful of patients; train on more and stop early.",
         "Remove what the file carries beside the weights: optimiser state, EMA copies, names.",
@@ -26,15 +24,19 @@ MITIGATION: dict[str, tuple[str, ...]] = {
         "The measures against reconstruction apply first: what cannot be reconstructed has no age.",
     ),
 }
+"""What stands to reason, after what was measured."""
 _MITIGATED = {Family.MEMBERSHIP: "membership", Family.DEMOGRAPHICS: "demographics"}
 
 
 def mitigations(report: PublicReport) -> tuple[str, ...]:
-    """What may help against the breaches of this report, without repeats; empty where there are none."""
+    """What may help against the breaches of this report, without repeats: what was measured to help against that kind
+    of breach on such a network, then what stands to reason. Empty where there are no breaches."""
     found: list[str] = []
     for metric in (*report.verdict.breaches, *report.verdict.waived):
         kind = _MITIGATED.get(METRICS[metric].family, "reconstruction")
-        found.extend(text for text in MITIGATION[kind] if text not in found)
+        measured: Kind = "membership" if kind == "membership" else "reconstruction"
+        tried = advice(measured, statistics=report.architecture.data_statistics > 0)
+        found.extend(text for text in (*tried, *GENERAL[kind]) if text not in found)
     return tuple(found)
 
 
