@@ -18,6 +18,9 @@ Kind = Literal["membership", "reconstruction"]
 """What a breach is evidence of."""
 LINKED, CLEAR = 0.01, 0.05
 """p of the linkage test at which the default policy fails, and above which it is clear."""
+TOLD = 0.6
+"""Lower end of the membership AUC above which a network counts as one with a breach: less than the policy's 0.65, which
+is meant for scores beside reference models, and the page has none."""
 STATISTICS = "recompute-bn"
 """What does nothing on a network without statistics."""
 MOST = 3
@@ -78,7 +81,7 @@ def _fits(row: MeasuredMitigation, *, statistics: bool) -> bool:
 
 
 def _breached(row: MeasuredMitigation, kind: Kind) -> bool:
-    return row.linkage_p_before <= LINKED if kind == "reconstruction" else row.membership_before[1] > row.membership[2]
+    return row.linkage_p_before <= LINKED if kind == "reconstruction" else row.membership_before[1] > TOLD
 
 
 def _helps(row: MeasuredMitigation, kind: Kind) -> bool:
