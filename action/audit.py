@@ -1,7 +1,8 @@
-"""Third step: run ``reid-audit check``. Output: code. The step itself succeeds whatever the verdict."""
+"""Third step: run ``reid-audit check`` for each checkpoint. Output: audits. The step succeeds whatever the verdicts."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
@@ -10,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from commands import LATEST, NOT_AUDITED, annotate, load_event, say, set_outputs
+from commands import LATEST, NOT_AUDITED, annotate, load_event, out_folder, say, set_outputs
 
 DEFAULTS = {"policy": ("reid-audit.toml", "pyproject.toml"), "waivers": ("reid-audit-waivers.toml",)}
 
@@ -20,8 +21,14 @@ class BaseError(Exception):
 
 
 def main() -> int:
+    asked = checkpoints()
+    if not asked:
+        annotate("error", "checkpoint is empty and checkpoints matches no file.", "reid-audit")
+        return NOT_AUDITED
+    outs = folders(asked)
     try:
-        Path(os.environ["INPUT_OUT_DIR"], LATEST).unlink(missing_ok=True)  # a verdict may come from this run only
+        for out in outs:
+            (out / LATEST).unlink(missing_ok=True)  # a verdict may come from this run only
     except OSError:
         annotate("error", f"{LATEST} in out-dir is no link and cannot be removed; clear out-dir.", "reid-audit")
         return NOT_AUDITED
@@ -35,9 +42,33 @@ def main() -> int:
                 annotate("error", str(error), "reid-audit")
                 return NOT_AUDITED
             say(f"policy and waivers: as of the base, {base}")
-        code = run([os.environ["COMMAND"], "check", *options(files), "--", os.environ["INPUT_CHECKPOINT"]])
-    set_outputs({"code": str(code)})
+        audits = [
+            {
+                "checkpoint": checkpoint,
+                "out": str(out),
+                "code": run([os.environ["COMMAND"], "check", *options(files, out), "--", checkpoint]),
+            }
+            for checkpoint, out in zip(asked, outs, strict=True)
+        ]
+    set_outputs({"audits": json.dumps(audits)})
     return 0
+
+
+def checkpoints() -> list[str]:
+    """What is audited: the one that is named, and the files that the globs match, one glob a line, each file once."""
+    named = [os.environ["INPUT_CHECKPOINT"]] if os.environ["INPUT_CHECKPOINT"] else []
+    workspace = Path(os.environ["GITHUB_WORKSPACE"])
+    for glob in filter(None, map(str.strip, os.environ["INPUT_CHECKPOINTS"].splitlines())):
+        found = sorted(p for p in workspace.glob(glob.lstrip("/")) if p.is_file() and not p.is_symlink())
+        named += [p.relative_to(workspace).as_posix() for p in found]
+    return list(dict.fromkeys(named))
+
+
+def folders(asked: list[str]) -> list[Path]:
+    """One folder of runs for each checkpoint; for one alone that of the reports itself."""
+    if len(asked) == 1:
+        return [out_folder()]
+    return [out_folder() / f"{number:02}-{Path(name).stem}" for number, name in enumerate(asked, start=1)]
 
 
 def base_commit(payload: dict[str, Any]) -> str | None:
@@ -47,7 +78,7 @@ def base_commit(payload: dict[str, Any]) -> str | None:
     return str(payload["merge_group"]["base_sha"]) if "merge_group" in payload else None
 
 
-def options(files: dict[str, str]) -> list[str]:
+def options(files: dict[str, str], out: Path) -> list[str]:
     """Flags, each as one word, so that no input can be read as another flag. ``--fail-on`` is applied by judge.py."""
     given = dict(files)
     for name in ("reference", "holdout", "prior", "base", "budget", "profile", "device"):
@@ -56,7 +87,7 @@ def options(files: dict[str, str]) -> list[str]:
     return [
         *(f"--{name}={value}" for name, value in given.items() if value),
         *(f"--format={name}" for name in sorted(wanted)),
-        f"--out={os.environ['INPUT_OUT_DIR']}",
+        f"--out={out}",
         "--fail-on=inconclusive",
     ]
 

@@ -23,6 +23,25 @@ REPORTS = {
 }
 
 
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""What a file of Git LFS begins with where its content was not fetched."""
+
+
+def out_folder() -> Path:
+    """Where reports are written. By default outside the workspace, so that no upload of a folder of it takes what shows
+    patients along."""
+    return Path(os.environ["INPUT_OUT_DIR"] or Path(os.environ["RUNNER_TEMP"], "reid-audit-report"))
+
+
+def is_pointer(checkpoint: str) -> bool:
+    """Whether Git LFS left its pointer in place of the weights."""
+    try:
+        with Path(checkpoint).open("rb") as file:
+            return file.read(len(POINTER)) == POINTER
+    except OSError:
+        return False
+
+
 def annotate(level: Level, text: str, title: str) -> None:
     """One annotation. GitHub ends a command at a line break and a property at a comma or colon."""
     name = escape(title).replace(":", "%3A").replace(",", "%2C")

@@ -16,9 +16,19 @@ case "$INPUT_VERSION" in
     fi
     source=$GITHUB_ACTION_PATH
     [[ -z "$INPUT_VERSION" ]] || source="reid-audit==$INPUT_VERSION"
+    case "$INPUT_TORCH" in
+      "") torch=() ;;
+      cpu) torch=(torch torchvision --index-url https://download.pytorch.org/whl/cpu) ;;
+      *)
+        echo "::error title=reid-audit::torch must be empty or cpu"
+        exit 3
+        ;;
+    esac
     # -I: without it, python -m imports modules from the checked-out repository first.
     python3 -I -m venv "$RUNNER_TEMP/reid-audit"
-    "$RUNNER_TEMP/reid-audit/bin/python" -I -m pip install --quiet --disable-pip-version-check "$source"
+    pip=("$RUNNER_TEMP/reid-audit/bin/python" -I -m pip install --quiet --disable-pip-version-check)
+    [[ ${#torch[@]} -eq 0 ]] || "${pip[@]}" "${torch[@]}" # before the tool, which takes what is there
+    "${pip[@]}" "$source"
     command="$RUNNER_TEMP/reid-audit/bin/reid-audit"
     ;;
   *)

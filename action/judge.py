@@ -1,4 +1,4 @@
-"""Fourth step: accept this run's verdict or none, then outputs, annotations and summary."""
+"""Fourth step: accept the verdicts of this run or none, then outputs, annotations and summary."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from commands import NOT_AUDITED, REPORTS, Level, annotate, latest, say, set_outputs
+from commands import NOT_AUDITED, REPORTS, Level, annotate, is_pointer, latest, out_folder, say, set_outputs
 
 CODES = {"pass": 0, "fail": 1, "inconclusive": 4}
 FORGIVEN: dict[str, tuple[str, ...]] = {
@@ -18,6 +19,7 @@ FORGIVEN: dict[str, tuple[str, ...]] = {
     "fail": ("inconclusive",),
     "never": ("fail", "inconclusive"),
 }
+WORST_FIRST = ("not_audited", "fail", "inconclusive", "pass")
 MAX_ANNOTATIONS = 10  # GitHub shows no more of one level from one step.
 MAX_SUMMARY = 1_000_000  # GitHub drops a summary over 1 MiB whole.
 
@@ -104,35 +106,106 @@ def summarise(text: str) -> None:
         file.write(data)
 
 
-def main() -> int:
-    run, fail_on = latest(Path(os.environ["INPUT_OUT_DIR"])), os.environ["INPUT_FAIL_ON"]
-    digest = sha256(os.environ["INPUT_CHECKPOINT"])
-    outputs = dict.fromkeys(("report-json", "report-html", "sarif", "junit", "failed-gates", "folder"), "")
-    outputs |= {"verdict": "not_audited", "exit-code": str(NOT_AUDITED), "checkpoint-sha256": digest or ""}
+@dataclass
+class Judged:
+    """What is accepted of one audit."""
+
+    checkpoint: str
+    run: Path
+    digest: str = ""
+    verdict: str = "not_audited"
+    code: int = NOT_AUDITED
+    """After fail-on."""
+    breaches: tuple[str, ...] = ()
+    text: str = "## ⛔ reid-audit: NOT AUDITED\n\nNothing is known about these weights; the annotation says why.\n"
+
+    def path(self, kind: str) -> str:
+        """Of a report that was written and belongs to the verdict, else empty."""
+        file = self.run / REPORTS[kind]
+        return str(file) if self.verdict != "not_audited" and file.is_file() else ""
+
+
+def judge(audit: dict[str, Any], fail_on: str) -> Judged:
+    """The verdict of one audit, its findings as annotations."""
+    found = Judged(audit["checkpoint"], latest(Path(audit["out"])))
+    digest = sha256(found.checkpoint)
+    found.digest = digest or ""
     try:
         if fail_on not in FORGIVEN:
             raise NotAuditedError(f"fail-on is {fail_on!r}, not one of {', '.join(FORGIVEN)}")
-        report = accepted(os.environ["AUDIT_CODE"], run / REPORTS["json"], digest)
+        if is_pointer(found.checkpoint):
+            raise NotAuditedError("the checkpoint is a pointer of Git LFS; set lfs: true at actions/checkout")
+        report = accepted(str(audit["code"]), found.run / REPORTS["json"], digest)
     except NotAuditedError as error:
-        annotate("error", f"Not audited: {error}. Nothing is known about these weights.", "reid-audit")
-        text = "## ⛔ reid-audit: NOT AUDITED\n\nNothing is known about these weights; the annotation says why.\n"
-    else:
-        verdict = report["verdict"]
-        code = 0 if verdict["outcome"] in FORGIVEN[fail_on] else verdict["exit_code"]
-        outputs |= {
-            "verdict": verdict["outcome"],
-            "exit-code": str(code),
-            "failed-gates": ",".join(verdict["breaches"]),
-            "folder": str(run),
-        }
-        names = {"report-json": "json", "report-html": "html", "sarif": "sarif", "junit": "junit"}
-        paths = {name: run / REPORTS[kind] for name, kind in names.items()}
-        outputs |= {name: str(path) for name, path in paths.items() if path.is_file()}
-        announce(report)
-        text = (run / REPORTS["markdown"]).read_text(encoding="utf-8")
-        if earlier := os.environ["INPUT_COMPARE_WITH"]:
-            text += since(os.environ["COMMAND"], earlier, run / REPORTS["json"])
-    set_outputs(outputs)
+        named = f"{found.checkpoint}: " if found.checkpoint else ""
+        annotate("error", f"Not audited: {named}{error}. Nothing is known about these weights.", "reid-audit")
+        return found
+    verdict = report["verdict"]
+    found.verdict, found.breaches = verdict["outcome"], tuple(verdict["breaches"])
+    found.code = 0 if found.verdict in FORGIVEN[fail_on] else verdict["exit_code"]
+    announce(report)
+    found.text = (found.run / REPORTS["markdown"]).read_text(encoding="utf-8")
+    return found
+
+
+def worst(judged: list[Judged]) -> Judged:
+    """The one that decides: without a verdict before fail, inconclusive and pass."""
+    return min(judged, key=lambda one: (*WORST_FIRST, one.verdict).index(one.verdict))
+
+
+def overview(judged: list[Judged]) -> str:
+    """Several verdicts as one table, the reports folded below."""
+    rows = [f"| `{inert(one.checkpoint)}` | {one.verdict} | {', '.join(one.breaches) or '–'} |" for one in judged]
+    parts = [
+        f"<details><summary>{inert(one.checkpoint)}: {one.verdict}</summary>\n\n{one.text}\n</details>"
+        for one in judged
+    ]
+    head = f"## reid-audit: {len(judged)} checkpoints\n\n| checkpoint | verdict | breached |\n|---|---|---|"
+    return "\n".join((head, *rows, "", *parts, ""))
+
+
+def inert(name: str) -> str:
+    """A file's name as text of a table."""
+    return "".join(c for c in name if c.isalnum() or c in "/._-+ ")
+
+
+def outputs_of(judged: list[Judged]) -> dict[str, str]:
+    """What later steps read; with several checkpoints, the paths are those of the worst."""
+    first = worst(judged)
+    names = {"report-json": "json", "report-html": "html", "sarif": "sarif", "junit": "junit"}
+    each = [
+        {"checkpoint": one.checkpoint, "verdict": one.verdict, "exit-code": one.code, "report-json": one.path("json")}
+        for one in judged
+    ]
+    return {
+        **{name: first.path(kind) for name, kind in names.items()},
+        "verdict": first.verdict,
+        "exit-code": str(worst_code(judged)),
+        "checkpoint-sha256": first.digest,
+        "failed-gates": ",".join(dict.fromkeys(name for one in judged for name in one.breaches)),
+        "folder": str(first.run) if first.path("json") else "",
+        "results": json.dumps(each),
+    }
+
+
+def worst_code(judged: list[Judged]) -> int:
+    """After fail-on: what has no verdict first, then fail, then inconclusive."""
+    codes = {one.code for one in judged}
+    return next((code for code in (NOT_AUDITED, 1, 4) if code in codes), 0)
+
+
+def main() -> int:
+    nothing = [{"checkpoint": os.environ["INPUT_CHECKPOINT"], "out": str(out_folder()), "code": ""}]
+    audits = json.loads(os.environ["AUDITS"] or "[]") or nothing
+    judged = [judge(audit, os.environ["INPUT_FAIL_ON"]) for audit in audits]
+    first = worst(judged)
+    text = first.text if len(judged) == 1 else overview(judged)
+    if (earlier := os.environ["INPUT_COMPARE_WITH"]) and first.path("json"):
+        text += since(os.environ["COMMAND"], earlier, Path(first.path("json")))
+    outputs = outputs_of(judged)
+    told = Path(os.environ["RUNNER_TEMP"], "reid-audit-summary.md")
+    told.write_text(text, encoding="utf-8")
+    set_outputs({**outputs, "text": str(told)})
     if os.environ["INPUT_SUMMARY"] == "true":
         summarise(text)
     say(f"reid-audit: {outputs['verdict']}, exit code {outputs['exit-code']}")

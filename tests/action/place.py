@@ -7,7 +7,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,6 +43,8 @@ class Place:
     prepared: Path
     links: bool = True
     """False: the file system knows no links."""
+    github: dict[str, str] = field(default_factory=dict)
+    """More variables of the runner."""
 
     @staticmethod
     def make(folder: Path) -> Place:
@@ -59,7 +61,7 @@ class Place:
         runner.fake_command(self.temp, self.prepared, code, links=self.links)
         given = {name.replace("_", "-"): value for name, value in inputs.items()}
         given = {"checkpoint": "model.pt", "version": "preinstalled", **given}
-        return runner.run_action(self.workspace, self.temp, given, event, payload or {})
+        return runner.run_action(self.workspace, self.temp, given, event, payload or {}, self.github)
 
     def write(self, result: AuditResult, sha256: str = SHA) -> None:
         checkpoint = result.checkpoint.model_copy(update={"sha256": sha256})
@@ -67,7 +69,7 @@ class Place:
 
     def report(self) -> Path:
         """Where the latest run's reports are."""
-        return self.workspace / "reid-audit-report" / "latest"
+        return self.temp / "reid-audit-report" / "latest"
 
 
 def notes_of(job: Any, level: str) -> list[str]:

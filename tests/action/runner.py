@@ -28,8 +28,16 @@ class Job:
     ran: list[str] = field(default_factory=list)
 
 
-def run_action(workspace: Path, temp: Path, inputs: dict[str, str], event: str, payload: dict[str, Any]) -> Job:
-    """``workspace`` is the checked-out repository, ``temp`` an empty folder with the command in ``bin/``."""
+def run_action(
+    workspace: Path,
+    temp: Path,
+    inputs: dict[str, str],
+    event: str,
+    payload: dict[str, Any],
+    github: dict[str, str] | None = None,
+) -> Job:
+    """``workspace`` is the checked-out repository, ``temp`` a folder with the command in ``bin/``, ``github`` more
+    variables of the runner."""
     action = yaml.safe_load((REPOSITORY / "action.yml").read_text(encoding="utf-8"))
     given = {name: inputs.get(name, spec.get("default", "")) for name, spec in action["inputs"].items()}
     (temp / "event.json").write_text(json.dumps(payload), encoding="utf-8")
@@ -37,7 +45,7 @@ def run_action(workspace: Path, temp: Path, inputs: dict[str, str], event: str, 
     summary.touch()
     job, outputs = Job(), dict[str, dict[str, str]]()
     for number, step in enumerate(action["runs"]["steps"]):
-        if "run" not in step or (job.code and step.get("if") != "always()"):
+        if "run" not in step or not holds(step.get("if", ""), job.code, given, outputs):
             continue
         written = temp / f"output-{number}"
         written.touch()
@@ -51,6 +59,7 @@ def run_action(workspace: Path, temp: Path, inputs: dict[str, str], event: str, 
             "GITHUB_STEP_SUMMARY": str(summary),
             "GITHUB_WORKSPACE": str(workspace),
             "RUNNER_TEMP": str(temp),
+            **(github or {}),
             **{name: expand(value, given, outputs) for name, value in step.get("env", {}).items()},
         }
         done = subprocess.run(
@@ -69,6 +78,16 @@ def run_action(workspace: Path, temp: Path, inputs: dict[str, str], event: str, 
     job.summary = summary.read_text(encoding="utf-8")
     job.outputs = {name: expand(spec["value"], given, outputs) for name, spec in action["outputs"].items()}
     return job
+
+
+def holds(condition: str, code: int, inputs: dict[str, str], outputs: dict[str, dict[str, str]]) -> bool:
+    """Whether a step runs: comparisons of inputs and outputs, ``always()``, and, or. Anything else is an error."""
+    if code and "always()" not in condition:
+        return False
+    named = re.sub(r"(?:inputs|steps)\.[\w.-]+", r"${{ \g<0> }}", condition)
+    valued = re.sub(r"\$\{\{ .*? \}\}", lambda found: repr(expand(found[0], inputs, outputs)), named)
+    python = valued.replace("always()", "True").replace("&&", "and").replace("||", "or")
+    return bool(eval(python or "True", {"__builtins__": {}}))  # noqa: S307
 
 
 def expand(text: str, inputs: dict[str, str], outputs: dict[str, dict[str, str]]) -> str:

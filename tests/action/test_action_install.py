@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_default_install_is_the_code_of_the_action(place: Place, version: str, s
         f'''#!/bin/sh
 [ "$1 $2 $3" = "-I -m venv" ] || exec "{sys.executable}" "$@"
 mkdir -p "$4/bin"
-printf '#!/bin/sh\necho "$@" > "$RUNNER_TEMP/pip"\n' > "$4/bin/python"
+printf '#!/bin/sh\necho "$@" >> "$RUNNER_TEMP/pip"\n' > "$4/bin/python"
 chmod +x "$4/bin/python"
 ln -s "{bin_ / "prepared"}" "$4/bin/reid-audit"
 ''',
@@ -43,8 +44,40 @@ ln -s "{bin_ / "prepared"}" "$4/bin/reid-audit"
     (bin_ / "python3").chmod(0o755)
     job = runner.run_action(place.workspace, place.temp, {"checkpoint": "model.pt", "version": version}, "push", {})
     assert job.code == 0, job.log
-    pip = (place.temp / "pip").read_text(encoding="utf-8").split()
-    assert pip == ["-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", source]
+    (line,) = (place.temp / "pip").read_text(encoding="utf-8").splitlines()
+    assert line.split() == ["-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", source]
+    for earlier in ("reid-audit", "reid-audit-report"):
+        shutil.rmtree(place.temp / earlier)
+    job = runner.run_action(
+        place.workspace, place.temp, {"checkpoint": "model.pt", "version": version, "torch": "cpu"}, "push", {}
+    )
+    assert job.code == 0, job.log
+    first, second = (place.temp / "pip").read_text(encoding="utf-8").splitlines()[1:]
+    assert "torch torchvision --index-url" in first
+    assert first.endswith("/cpu")
+    assert second.endswith(source)
+
+
+def key_of(place: Place, **inputs: str) -> str:
+    job = place.run(0, **inputs)
+    assert "Key of the cache" in job.ran
+    keys = [path.read_text(encoding="utf-8") for path in place.temp.glob("output-*")]
+    (written,) = (text for text in keys if text.startswith("key="))
+    return str(written.splitlines()[-1])
+
+
+def test_the_cache_is_that_of_the_dependencies(place: Place) -> None:
+    place.write(results.passing())
+    first = key_of(place)
+    assert key_of(place) == first
+    assert key_of(place, torch="cpu") != first
+    assert "Key of the cache" not in place.run(0, cache="false").ran
+
+
+def test_a_build_of_torch_is_a_known_word(place: Place) -> None:
+    job = place.run(0, version="", torch="rocm; touch hacked")
+    assert job.code == 3
+    assert "torch must be" in notes_of(job, "error")[0]
 
 
 def test_the_real_command_on_a_broken_file(place: Place) -> None:

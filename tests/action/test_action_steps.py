@@ -23,11 +23,12 @@ def test_leaking(place: Place) -> None:
     assert job.outputs == {
         "verdict": "fail",
         "exit-code": "1",
-        "report-json": "reid-audit-report/latest/report.json",
-        "report-html": "reid-audit-report/latest/report.html",
-        "sarif": "reid-audit-report/latest/report.sarif",
-        "junit": "reid-audit-report/latest/report.junit.xml",
+        "report-json": str(place.report() / "report.json"),
+        "report-html": str(place.report() / "report.html"),
+        "sarif": str(place.report() / "report.sarif"),
+        "junit": str(place.report() / "report.junit.xml"),
         "checkpoint-sha256": SHA,
+        "results": job.outputs["results"],
         "failed-gates": "linkage_p,membership_auc,membership_tpr_at_1pct_fpr,likely_samples,nearest_ssim,nearest_nn",
     }
     assert job.ran[-1] == "Exit code"
@@ -133,7 +134,7 @@ def contradiction(place: Place) -> None:
 def report_of_an_earlier_run(place: Place) -> None:
     place.write(results.passing())
     earlier = place.report().with_name("earlier-run")
-    earlier.parent.mkdir()
+    earlier.parent.mkdir(parents=True)
     place.prepared.rename(earlier)
     place.report().symlink_to(earlier.name)
     place.prepared.mkdir()
@@ -166,7 +167,7 @@ def test_a_pointer_that_is_a_text_file_is_followed(place: Place) -> None:
     place.links = False
     place.write(results.passing())
     job = place.run(0)
-    assert (job.code, job.outputs["report-json"]) == (0, "reid-audit-report/this-run/report.json")
+    assert (job.code, job.outputs["report-json"]) == (0, str(place.report().with_name("this-run") / "report.json"))
     place.prepared.rename(place.temp / "done")
     place.prepared.mkdir()
     assert place.run(0).outputs["verdict"] == "not_audited"

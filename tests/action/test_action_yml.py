@@ -17,6 +17,7 @@ WORKFLOWS = [
 ]
 INPUTS = [
     "checkpoint",
+    "checkpoints",
     "policy",
     "waivers",
     "reference",
@@ -33,11 +34,25 @@ INPUTS = [
     "summary",
     "upload-artifact",
     "retention-days",
+    "comment",
+    "upload-sarif",
+    "token",
     "cache",
+    "torch",
     "python-version",
     "version",
 ]
-OUTPUTS = ["verdict", "exit-code", "report-json", "report-html", "sarif", "junit", "checkpoint-sha256", "failed-gates"]
+OUTPUTS = [
+    "verdict",
+    "exit-code",
+    "report-json",
+    "report-html",
+    "sarif",
+    "junit",
+    "checkpoint-sha256",
+    "results",
+    "failed-gates",
+]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -112,7 +127,7 @@ def test_workflows_may_only_read(path: Path) -> None:
 
 
 def test_gitlab_keeps_public_reports_only() -> None:
-    job = read(REPOSITORY / "examples" / "workflows" / "gitlab.yml")["reid-audit"]
+    job = read(REPOSITORY / "examples" / "ci" / "gitlab.yml")["reid-audit"]
     assert job["artifacts"]["when"] == "always"
     assert sorted(Path(path).name for path in job["artifacts"]["paths"]) == [
         "report.html",
