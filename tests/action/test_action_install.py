@@ -58,8 +58,8 @@ ln -s "{bin_ / "prepared"}" "$4/bin/reid-audit"
     assert second.endswith(source)
 
 
-def key_of(place: Place, **inputs: str) -> str:
-    job = place.run(0, **inputs)
+def key_of(place: Place, torch: str = "") -> str:
+    job = place.run(0, torch=torch)
     assert "Key of the cache" in job.ran
     keys = [path.read_text(encoding="utf-8") for path in place.temp.glob("output-*")]
     (written,) = (text for text in keys if text.startswith("key="))
