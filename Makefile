@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 60
 # Processes that share the test files, one thread each.
 JOBS ?= 2
 
-.PHONY: demo test test-portable coverage wheel wheel-test dev lint bench gpu-check report-demo fuzz clean
+.PHONY: demo test test-portable coverage wheel wheel-test dev docs lint bench gpu-check report-demo fuzz clean
 
 demo: $(VENV)/installed
 	$(BIN)/reid-audit demo
@@ -37,6 +37,10 @@ wheel-test: wheel
 	    && env/bin/reid-audit render ../../tests/report/golden/passing.json --out report && test -s report/report.html
 
 dev: $(VENV)/developer
+
+# The pages of docs/ as a site in build/site; a broken link, anchor or reference fails.
+docs: $(VENV)/developer
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # The container parsing under mutated files: guided by coverage where atheris installs, random elsewhere.
 fuzz: $(VENV)/developer

@@ -1,0 +1,125 @@
+"""The site of docs/: it builds strictly, every link in it leads somewhere, and every command it shows is one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import click
+import pytest
+
+from reid_audit.cli import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+BLOCK = re.compile(r"^ *```(?:sh|console|bash)?\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
+class Links(HTMLParser):
+    """Links and names of one page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.names: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if value and name in ("href", "src"):
+                self.links.append(value)
+            elif value and name in ("id", "name"):
+                self.names.add(value)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site. Strict: a warning is a failure."""
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    folder: Path = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:
+    pages = {path: Links(path.read_text(encoding="utf-8")) for path in site.rglob("*.html") if path.name != "404.html"}
+    broken: list[str] = []
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            known = pages.get(target)
+            if not target.exists() or (
+                known is not None and parts.fragment and unquote(parts.fragment) not in known.names
+            ):
+                broken.append(f"{path.relative_to(site)}: {link}")
+    assert len(pages) > 60
+    assert broken == []
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"<(?:script|img|iframe)[^>]+src=\"(?:https?:)?//", text), path.name
+        assert not re.search(r"<link[^>]+rel=\"(?:stylesheet|preconnect)\"[^>]+href=\"(?:https?:)?//", text), path.name
+
+
+def test_reference_pages_are_made_from_the_program(site: Path) -> None:
+    commands = (site / "reference" / "cli.html").read_text(encoding="utf-8")
+    assert [
+        name for name in COMMANDS if f'id="{name}"' not in commands and f'id="reid-audit-{name}"' not in commands
+    ] == []
+    assert "--indicators-only" in commands
+    api = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    for name in ("api.check", "api.inspect", "api.render", "cohort.memory.Images", "errors.AuditError"):
+        assert f'id="reid_audit.{name}"' in api, name
+
+
+def commands_of(page: Path) -> list[str]:
+    """Every call of reid-audit in the page's blocks of commands."""
+    found: list[str] = []
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        lines = re.sub(r"\\\n\s*", "", block).splitlines()
+        found += [line.strip() for line in lines if line.strip().startswith("reid-audit ")]
+    return found
+
+
+def parsed(line: str) -> None:
+    """Raises click's errors where a line is no command of this program."""
+    words = shlex.split(line, comments=True)[1:]
+    words = words[: next((n for n, word in enumerate(words) if word in (">", "|", "&&", "||")), len(words))]
+    command: click.Command = main
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        inside = command.get_command(click.Context(command), words[0])
+        assert inside is not None, line
+        command, words = inside, words[1:]
+    if words not in (["--help"], ["--version"]):
+        command.make_context(command.name, words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_that_is_shown_is_one(page: Path) -> None:
+    for line in commands_of(page):
+        try:
+            parsed(line)
+        except (click.exceptions.Exit, click.ClickException) as error:
+            pytest.fail(f"{line}: {getattr(error, 'message', error)}")
+
+
+def test_commands_are_found_and_mistakes_too() -> None:
+    assert sum(len(commands_of(page)) for page in PAGES) > 40
+    for wrong in ("reid-audit check model.pt --budgt 3m", "reid-audit render", "reid-audit check m --profile huge"):
+        with pytest.raises(click.ClickException):
+            parsed(wrong)
