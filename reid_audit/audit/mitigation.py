@@ -13,10 +13,11 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import check_overlap, origin_of
 from reid_audit.audit.attack_runs import numpy_for
+from reid_audit.audit.carried import carried
 from reid_audit.audit.environment import Environment
 from reid_audit.audit.file import AuditedFile, audit_file, kept
 from reid_audit.audit.networks import alone, asked_of, networks_of
-from reid_audit.audit.request import AuditRequest, Films
+from reid_audit.audit.request import AuditRequest, Films, Naming
 from reid_audit.audit.setup import prior_of, samples_of, stated_head, target_of
 from reid_audit.budget import Meter, OutOfTime, Pace, start, unhurried
 from reid_audit.cohort import Cohort, Frame
@@ -31,6 +32,7 @@ from reid_audit.observer import Noted, stage
 from reid_audit.preprocess import to_network
 from reid_audit.records import (
     AppliedMitigation,
+    CarriedPatients,
     MitigationResult,
     PreprocessPolicy,
     PreprocessSpec,
@@ -92,6 +94,7 @@ def audit_mitigated(request: MitigationRequest, films: Films, environment: Envir
     members = None if films.reference is None else len(films.reference(frame).images)
     given = Given(original.inputs, asked.seed, pace, public, members)
     copy, applied = _made(request, original, given)
+    planted = _carried(request, original, films, given)
     environment.observer.notice(Noted("audit of the copy"))
     second = Meter(None if first.seconds is None else min(first.seconds, meter.left()), None, meter.clock)
     again = within(_of_copy(asked, request.copy, before.result.preprocess), second)
@@ -104,6 +107,7 @@ def audit_mitigated(request: MitigationRequest, films: Films, environment: Envir
             after=result,
             alone=after.result.verdict.outcome,
             applied=applied,
+            carried=planted,
             public_films=0 if public is None else len(public.images),
             utility=utility,
             utility_missing=missing,
@@ -131,6 +135,8 @@ class Original:
     """The network of the file as its audit saw it."""
 
     target: Target
+    naming: Naming
+    """What was said of it, as far as it concerns this network."""
     device: torch.device
     spec: PreprocessSpec
     frame: Frame
@@ -169,7 +175,7 @@ def _original(request: AuditRequest, spec: PreprocessSpec, channels: int) -> Ori
     side = spec.side or target.match.side
     match = target.match.model_copy(update={"side": side})
     found = replace(target, module=target.module.to(device), match=match)
-    return Original(found, device, spec, Frame(spec, side, channels))
+    return Original(found, naming, device, spec, Frame(spec, side, channels))
 
 
 def _public_films(request: MitigationRequest, films: Films, frame: Frame) -> Public | None:
@@ -212,9 +218,17 @@ def _made(request: MitigationRequest, original: Original, given: Given) -> tuple
             closest="the original is audited, no copy was written",
             remedy="raise --budget, or leave out the mitigations that train (fine-tune, distil)",
         ) from None
-    write_copy(copy, request.copy, factory=request.audit.factory)
+    write_copy(copy, request.copy, name=original.naming.architecture, factory=original.naming.factory)
     module = copy.target.module.to(original.device)
     return replace(copy.target, module=module), applied
+
+
+def _carried(request: MitigationRequest, original: Original, films: Films, given: Given) -> CarriedPatients | None:
+    """What becomes of planted patients; None without hold-out films or time."""
+    if films.holdout is None:
+        return None
+    count = request.audit.policy.controls.canaries
+    return carried(original.target, films.holdout(original.frame), request.names, given, count=count)
 
 
 def _of_copy(request: AuditRequest, copy: Path, spec: PreprocessSpec) -> AuditRequest:

@@ -18,11 +18,11 @@ CLOSE = 1e-3
 """Largest difference of an output, as a share of the largest output, that reading the file back may make."""
 
 
-def write_copy(found: Copy, path: Path, *, factory: str | None = None) -> None:
+def write_copy(found: Copy, path: Path, *, name: str | None = None, factory: str | None = None) -> None:
     """Write the copy and read it back. The file appears whole or not at all.
 
-    factory: ``--arch-factory`` of the original. Raises MitigationError where the file read back is another
-    network.
+    name, factory: ``--arch`` and ``--arch-factory`` of the original. Raises MitigationError where the file read
+    back is another network.
     """
     state = {key: _stored(value, found.dtype) for key, value in found.target.module.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def write_copy(found: Copy, path: Path, *, factory: str | None = None) -> None:
     draft.write_bytes(save(state))
     draft.replace(path)
     try:
-        _read_back(found, path, factory)
+        _read_back(found, path, name, factory)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -41,11 +41,11 @@ def _stored(value: Tensor, dtype: torch.dtype | None) -> Tensor:
     return value.to(dtype) if dtype is not None and value.is_floating_point() else value
 
 
-def _read_back(found: Copy, path: Path, factory: str | None) -> None:
+def _read_back(found: Copy, path: Path, name: str | None, factory: str | None) -> None:
     match = found.target.match
     tensors = load_checkpoint(path).tensors
     try:
-        again = identify(tensors, side=match.side, factory=factory)
+        again = identify(tensors, side=match.side, name=name, factory=factory)
     except ArchitectureError as error:
         raise MitigationError(
             "the copy would no longer be recognised as a network",

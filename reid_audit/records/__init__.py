@@ -19,6 +19,7 @@ from reid_audit.records.metrics import (
 )
 from reid_audit.records.mitigation import (
     AppliedMitigation,
+    CarriedPatients,
     MitigationEffect,
     MitigationResult,
     UtilityMissing,
@@ -73,6 +74,7 @@ __all__ = [
     "Breach",
     "Budget",
     "Candidate",
+    "CarriedPatients",
     "CheckpointSummary",
     "CohortSummary",
     "Comparison",

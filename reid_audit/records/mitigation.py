@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat, NonNegativeInt
 
-from reid_audit.records.base import Record
+from reid_audit.records.base import Fraction, Record
 from reid_audit.records.result import AuditResult
 from reid_audit.records.verdict import Outcome
 
@@ -51,6 +51,16 @@ class UtilityRow(Record):
     high: FiniteFloat
 
 
+class CarriedPatients(Record):
+    """Patients that were planted into the original and went through the mitigations with it."""
+
+    patients: NonNegativeInt
+    before: Fraction
+    """Share of them that the membership score tells at 1 % false positives, in the planted original."""
+    after: Fraction
+    """The same after the mitigations."""
+
+
 UtilityMissing = Literal["", "no_labels", "no_answers"]
 """Why there is no utility; empty where there is."""
 
@@ -66,5 +76,6 @@ class MitigationResult(Record):
     applied: tuple[AppliedMitigation, ...]
     public_films: NonNegativeInt = 0
     """Films of other people that the mitigations used."""
+    carried: CarriedPatients | None = None
     utility: tuple[UtilityRow, ...] = ()
     utility_missing: UtilityMissing = ""

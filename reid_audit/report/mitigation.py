@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt
 
 from reid_audit.records import (
     METRICS,
+    CarriedPatients,
     Control,
     Family,
     Metric,
@@ -66,10 +67,13 @@ class MitigationDocument(Wire):
     """What the audit of the copy says without knowing how the copy came about."""
     applied: tuple[PublicMitigation, ...]
     public_films: NonNegativeInt = 0
+    networks: NonNegativeInt = 1
+    """Networks of the original's file; the copy holds the first of them."""
     statistics_replaced: bool = False
     """Whether the copy's statistics are those of other films, and the original stored its own."""
     missing: tuple[Finding, ...] = ()
     """What a pass of the copy lacks."""
+    carried: CarriedPatients | None = None
     utility: tuple[UtilityRow, ...] = ()
     utility_missing: UtilityMissing = ""
     figures: tuple[MitigationFigure, ...] = ()
@@ -91,8 +95,10 @@ def document(found: MitigationResult) -> MitigationDocument:
         alone=found.alone,
         applied=tuple(PublicMitigation(**one.model_dump()) for one in found.applied),
         public_films=found.public_films,
+        networks=max(1, len(found.before.networks)),
         statistics_replaced=replaced,
         missing=tuple(finding for finding in after.findings if finding.kind == "gap"),
+        carried=found.carried,
         utility=found.utility,
         utility_missing=found.utility_missing,
         figures=tuple(MitigationFigure(figure=each, blind=_blind(each, effects, replaced=replaced)) for each in shown),

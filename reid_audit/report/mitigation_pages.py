@@ -35,6 +35,7 @@ UNSEEN = (
     "The membership score was not shown to find planted patients in the copy: that it finds few of the training "
     "patients there shows nothing."
 )
+OUT_OF_SIGHT = "That they are told less often shows what became of the score, not of the weights."
 UTILITY = {"accuracy": "Accuracy", "auc": "Area under the ROC curve", "loss": "Loss (nats)", "error": "Absolute error"}
 NO_UTILITY: dict[UtilityMissing, str] = {
     "no_labels": (
@@ -63,6 +64,10 @@ def meaning(found: MitigationDocument) -> str:
     if found.comparison.breaches_gone and found.outcome is not Outcome.PASS:
         gone = "; ".join(METRICS[metric].label for metric in found.comparison.breaches_gone)
         said.append(f"No longer breached: {gone}. That alone does not make the copy safe.")
+    if found.networks > 1:
+        said.append(
+            f"The original's file held {found.networks} networks, and its verdict is on all; the copy holds one."
+        )
     if found.alone is not found.outcome:
         said.append(
             f"An audit of the copy alone would say {words.OUTCOME_WORD[found.alone]}: it does not know what was done."
@@ -102,6 +107,20 @@ def controls(found: MitigationDocument) -> tuple[Row, ...]:
     return tuple((CONTROLS[pair.name].label, *_statuses(pair)) for pair in found.controls)
 
 
+def planted(found: MitigationDocument) -> str:
+    """What became of patients that were planted before the mitigations; empty where nobody was."""
+    one = found.carried
+    if one is None:
+        return ""
+    before, after = (words.number(share, "share") for share in (one.before, one.after))
+    said = (
+        f"{one.patients} hold-out patients were planted into a copy of the original, which then went the same way. At "
+        f"1 % false alarms the membership score told {before} of them before and {after} after."
+    )
+    hidden = any(each.effect in ("hides", "blunts") for each in found.applied) and one.after < one.before
+    return f"{said} {OUT_OF_SIGHT}" if hidden else said
+
+
 def _statuses(pair: ControlPair) -> Row:
     return words.CONTROL_WORD[pair.before.status], words.CONTROL_WORD[pair.after.status]
 
@@ -129,6 +148,7 @@ def render_markdown(found: MitigationDocument) -> str:
         _missing(found),
         "### Utility\n\n" + (_table(("", "Before", "After", "Change"), utility(found)) or missing_utility(found)),
         _section("Membership and linkage", head, moved),
+        planted(found),
         _section("Controls", ("Control", "Before", "After"), controls(found)),
         "### What it does not protect from\n\n" + "\n".join(f"- {inert(text)}" for text in remains(found)),
         _section("Not like for like", ("What", "Before", "After"), conditions(found)),
@@ -152,6 +172,7 @@ def render_html(found: MitigationDocument) -> str:
         lines=figures(found),
         at_once=compare_pages.AT_ONCE,
         controls=controls(found),
+        planted=planted(found),
         remains=remains(found),
         conditions=conditions(found),
         missing=missing(found),

@@ -257,6 +257,17 @@ def test_the_copy_is_a_file_whose_network_is_known(name: str, left: int, resnet:
         assert path.stat().st_size < 24_000_000
 
 
+def test_what_was_said_of_the_network_is_said_of_its_copy(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    norm: Callable[[int], nn.Module] = lambda channels: nn.GroupNorm(16, channels)  # noqa: E731
+    module = torchvision.models.resnet18(num_classes=2, norm_layer=norm).eval()
+    target = identify(module.state_dict(), side=32, name="resnet18+groupnorm16")
+    copy, _ = mitigated(target, ["drop-states"], given())
+    write_copy(copy, tmp_path / "copy.safetensors", name="resnet18+groupnorm16")
+    with pytest.raises(MitigationError, match="another network"):
+        write_copy(copy, tmp_path / "other.safetensors")
+
+
 def test_a_copy_that_would_be_another_network_is_not_kept(resnet: Target, tmp_path: Path) -> None:
     other = replace(resnet, module=torchvision.models.resnet18(num_classes=2, norm_layer=_doubled).eval())
     path = tmp_path / "copy.safetensors"

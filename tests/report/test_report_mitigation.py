@@ -12,6 +12,7 @@ from reid_audit.judge import held
 from reid_audit.records import (
     AppliedMitigation,
     AuditResult,
+    CarriedPatients,
     Metric,
     MitigationEffect,
     MitigationResult,
@@ -22,11 +23,13 @@ from reid_audit.report.mitigation import MitigationDocument, document
 from reid_audit.report.mitigation_pages import (
     BLIND,
     EFFECT,
+    OUT_OF_SIGHT,
     UNSEEN,
     effects,
     figures,
     headline,
     meaning,
+    planted,
     remains,
     render_html,
     render_json,
@@ -95,6 +98,23 @@ def test_a_blind_membership_score_is_named() -> None:
     blind = made("trims", results.again(results.passing(), measurements=unmeasured))
     assert UNSEEN in effects(blind)
     assert before.verdict.outcome is Outcome.FAIL
+
+
+def test_a_file_of_several_networks_is_told_from_its_copy() -> None:
+    found = made("trims").model_copy(update={"networks": 3})
+    assert "held 3 networks" in meaning(found)
+    assert "networks" not in meaning(made("trims"))
+
+
+def test_planted_patients_are_told_of_and_do_not_flatter_what_hides() -> None:
+    carried = CarriedPatients(patients=8, before=1.0, after=0.125)
+    replaced, hidden = (made(effect).model_copy(update={"carried": carried}) for effect in ("replaces", "hides"))
+    assert "told 100 % of them before and 13 % after" in planted(replaced).replace("\u00a0", " ")
+    assert planted(hidden).endswith(OUT_OF_SIGHT)
+    assert not planted(replaced).endswith(OUT_OF_SIGHT)
+    assert planted(made("hides")) == ""
+    for text in (render_markdown(hidden), render_html(hidden)):
+        assert "were planted" in text
 
 
 def test_utility_stands_beside_its_change_or_says_why_not() -> None:
