@@ -120,7 +120,7 @@ def measure(found: Attacked, compared: Comparison, seed: int) -> dict[str, Any]:
     row |= {"auc_low": auc.low, "auc_high": auc.high, "chance": share.control}
     for name, table in (
         ("nn", cosines(compared.space, images, compared.images)),
-        ("ssim", ssim_matrix(images, compared.images, dtype=torch.float32)),
+        ("ssim", ssim_matrix(images, compared.images[:], dtype=torch.float32)),
     ):
         row[f"{name}_member"] = float(table[:, member].max())
         row[f"{name}_holdout"] = float(table[:, ~member].max())

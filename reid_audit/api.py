@@ -117,7 +117,7 @@ def check(
         files = stack.enter_context(at_hand(asked))
         asked = with_declared_side(asked, rules, files)
         seen = screen(files.model.file, pickled_code=rules.pickled_code)
-        request, films = plan(asked, rules, digest, files)
+        request, films = plan(_unkept(asked, place), rules, digest, files)
         request = request.model_copy(update={"options": _shown(request.options, place)})
         runs = Path(place) / "runs" if out is None else Path(out)
         films = counted(films, _ahead(request, asked, seen.sha256, runs, told))
@@ -188,6 +188,12 @@ def _asked(checkpoint: str | os.PathLike[str] | nn.Module, given: dict[str, Any]
 def _shown(options: tuple[tuple[str, str], ...], place: str) -> tuple[tuple[str, str], ...]:
     """Options as a record keeps them: what was in memory has no path."""
     return tuple((name, IN_MEMORY if text.startswith(place) else text) for name, text in options)
+
+
+def _unkept(asked: CheckOptions, place: str) -> CheckOptions:
+    """``asked`` without a cache where a side was in memory: its files are gone with this call."""
+    in_memory = any(side is not None and side.startswith(place) for side in (asked.reference, asked.holdout))
+    return asked.model_copy(update={"cache": None}) if in_memory else asked
 
 
 def _source(given: Any, folder: Path) -> str | None:

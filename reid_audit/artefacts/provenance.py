@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from reid_audit.artefacts.storage import PriorFile
 from reid_audit.errors import PriorError
 from reid_audit.imaging.dct import dct
+from reid_audit.imaging.stack import Stack, blocks
 
 THUMBNAIL, FREQUENCIES = 32, 16
 HASH_DISTANCE = 40
@@ -98,7 +99,7 @@ def joined(before: Origin | None, now: Origin) -> Origin | None:
     return Origin(hashes, before.patients | now.patients, public=before.public and now.public)
 
 
-def check_overlap(origin: Origin | None, images: Tensor, patients: Sequence[str] = ()) -> Contamination:
+def check_overlap(origin: Origin | None, images: Stack, patients: Sequence[str] = ()) -> Contamination:
     """Compare a prior's origin with a cohort's films [N, C, S, S] in [0, 1] and its patient ids.
 
     "disjoint" says that no film is shared, and no person either where both sides give ids of one naming scheme.
@@ -110,10 +111,11 @@ def check_overlap(origin: Origin | None, images: Tensor, patients: Sequence[str]
     seen = torch.zeros(len(images), dtype=torch.bool)
     evidence: list[Literal["films", "hashes", "patients"]] = []
     if origin.thumbnails is not None:
-        seen |= (thumbnails(images) @ origin.thumbnails.T >= NCC).any(1)
+        seen = torch.cat([(thumbnails(p) @ origin.thumbnails.T >= NCC).any(1) for p in blocks(images)])
         evidence.append("films")
     elif origin.hashes is not None:
-        seen |= (hamming(perceptual_hashes(images), origin.hashes) <= HASH_DISTANCE).any(1)
+        near = (hamming(perceptual_hashes(p), origin.hashes) <= HASH_DISTANCE for p in blocks(images))
+        seen = torch.cat([found.any(1) for found in near])
         evidence.append("hashes")
     if origin.patients and patients:
         evidence.append("patients")

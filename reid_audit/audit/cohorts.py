@@ -17,6 +17,7 @@ from reid_audit.audit.canary import with_canaries
 from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, Pace
 from reid_audit.cohort import Cohort, Frame, require_disjoint
+from reid_audit.imaging.stack import Chosen, Joined, Stack
 from reid_audit.records import Reduced
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.patients import Owners
@@ -33,7 +34,7 @@ class Canaries:
     """Rows of everybody else's films."""
 
     @staticmethod
-    def choose(holdout: Cohort, count: int, seed: int) -> Canaries | None:
+    def choose(holdout: Cohort[Stack], count: int, seed: int) -> Canaries | None:
         """One film each of ``count`` hold-out patients; None where that would leave fewer than as many again."""
         numbers = holdout.patient_index()
         people = int(numbers.max()) + 1
@@ -43,7 +44,9 @@ class Canaries:
         films = np.array([np.flatnonzero(numbers == person)[0] for person in chosen])
         return Canaries(films=films, others=np.flatnonzero(~np.isin(numbers, chosen)))
 
-    def plant(self, task: AttackTask, holdout: Cohort, seed: int, pace: Pace, wanted: Tensor | None = None) -> Target:
+    def plant(
+        self, task: AttackTask, holdout: Cohort[Stack], seed: int, pace: Pace, wanted: Tensor | None = None
+    ) -> Target:
         """The copy of the target fine-tuned on the canaries' films, with answers as ``with_canaries`` takes them.
         Raises OutOfTime."""
         films: Tensor = holdout.images[torch.from_numpy(self.films)].to(task.space.mean.device)
@@ -53,12 +56,12 @@ class Canaries:
 
 
 def both_sides(
-    reference: Cohort, holdout: Cohort, space: MatchSpace, rows: NDArray[np.int64] | None = None
+    reference: Cohort[Stack], holdout: Cohort[Stack], space: MatchSpace, rows: NDArray[np.int64] | None = None
 ) -> Comparison:
     """The comparison of all training films with the hold-out films in ``rows`` (None: with all)."""
     kept = np.arange(len(holdout.images)) if rows is None else rows
     return Comparison(
-        images=torch.cat([reference.images, holdout.images[torch.from_numpy(kept)]]),
+        images=Joined(reference.images, Chosen(holdout.images, torch.from_numpy(kept))),
         owners=Owners(
             patients=np.concatenate([side_ids("T", reference.patients), side_ids("H", holdout.patients[kept])]),
             is_member=np.arange(len(reference.images) + len(kept)) < len(reference.images),
@@ -71,14 +74,14 @@ def both_sides(
     )
 
 
-def planted_side(holdout: Cohort, canaries: Canaries, space: MatchSpace) -> Comparison:
+def planted_side(holdout: Cohort[Stack], canaries: Canaries, space: MatchSpace) -> Comparison:
     """The comparison of the canaries' films, as members, with those of everybody else of the hold-out.
 
     The canaries come first.
     """
     rows = np.concatenate([canaries.films, canaries.others])
     return Comparison(
-        images=holdout.images[torch.from_numpy(rows)],
+        images=Chosen(holdout.images, torch.from_numpy(rows)),
         owners=Owners(
             patients=side_ids("H", holdout.patients[rows]),
             is_member=np.arange(len(rows)) < len(canaries.films),
@@ -137,12 +140,12 @@ class OpenedCohorts:
     The canaries are out of the hold-out for every test, whether or not the power control runs.
     """
 
-    reference: Cohort | None
-    holdout: Cohort | None
+    reference: Cohort[Stack] | None
+    holdout: Cohort[Stack] | None
     canaries: Canaries | None
 
     @property
-    def given(self) -> tuple[Cohort, ...]:
+    def given(self) -> tuple[Cohort[Stack], ...]:
         """The cohorts that were given."""
         return tuple(cohort for cohort in (self.reference, self.holdout) if cohort is not None)
 

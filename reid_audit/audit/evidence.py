@@ -17,6 +17,7 @@ from reid_audit.audit.allowance import Allowance, late, unlimited
 from reid_audit.audit.attack_runs import numpy_for
 from reid_audit.audit.recognition import Recognition, recognition
 from reid_audit.audit.references import Beside
+from reid_audit.imaging.stack import Chosen, Stack
 from reid_audit.records import Curve, Histogram, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.demographics import DemographicOutcome, demographics, without_demographics
@@ -30,6 +31,8 @@ from reid_audit.score.predictors import Predictors
 from reid_audit.score.sensitivity import scorer_sensitivity
 
 PERMUTATIONS = 9999
+MOST_SHOWN = 4096
+"""Training films, drawn by chance, that entropy, kurtosis and FID are about."""
 OPTIONAL = ("likely samples", "age and sex", "distribution")
 """Comparisons without which there can be a PASS, but that can FAIL a network."""
 COMPARED = (
@@ -163,7 +166,7 @@ def linked_canaries(planted: Comparison, made: Reconstruction, *, seed: int, lev
 
 
 def shifts(
-    task: AttackTask, prior_films: Tensor, made: Reconstruction, reference: Tensor | None, *, seed: int
+    task: AttackTask, prior_films: Tensor, made: Reconstruction, reference: Stack | None, *, seed: int
 ) -> tuple[Measurement, ...]:
     """Entropy, kurtosis and FID of the study's table: original, tuned, reference."""
     count = max(256, len(made.images))
@@ -171,9 +174,10 @@ def shifts(
     with torch.no_grad():
         samples = task.prior.decode(task.prior.sample_latents(count, generator)).clamp(0.0, 1.0).cpu()
     tuned = made.tuned_samples if made.tuned_samples is not None else made.images
-    found = distribution(
-        prior_films, samples, tuned if len(tuned) else None, reference, numpy_for(seed, "distribution")
-    )
+    rng = numpy_for(seed, "distribution")
+    if reference is not None and len(reference) > MOST_SHOWN:
+        reference = Chosen(reference, torch.from_numpy(np.sort(rng.permutation(len(reference))[:MOST_SHOWN])))
+    found = distribution(prior_films, samples, tuned if len(tuned) else None, reference, rng)
     return found if len(tuned) else tuple(late(m.metric)[0] if is_absent(m) else m for m in found)
 
 

@@ -46,6 +46,9 @@ CLOSING = 4.0
 """Seconds for the evidence page and the reports on that core."""
 PER_FILM = 0.004
 """Seconds to read a film of 256 px there."""
+MOST_ASKED = 8192
+"""Films of both sides whose membership is asked at most: which of them together explain the stored statistics is a
+question to all pairs of them. Whole patients, drawn by chance before a score is seen."""
 ENOUGH = 500
 """Films of both sides below which membership is not asked of fewer for the sake of other stages."""
 COSTS: dict[str, tuple[float, float, float]] = {
@@ -78,7 +81,7 @@ class Speed:
     def comparison(self, name: str, films: int) -> float:
         """Seconds that the comparison called ``name`` in ``COSTS`` takes for so many films."""
         constant, linear, square = COSTS[name]
-        return self.core * (constant + linear * films + square * films**2)
+        return self.core * (constant + linear * films + square * min(films, MOST_ASKED) ** 2)
 
     def metric(self, task: AttackTask, samples: int) -> float:
         """Seconds to measure the metric on so many images: one pass over them, and one decomposition for each layer."""
@@ -87,7 +90,8 @@ class Speed:
 
     def membership(self, films: int, passes: int) -> float:
         """Seconds to pass so many films through the network and to turn the answers into membership scores."""
-        return passes * films * self.image + self.comparison("membership", films)
+        asked = min(films, MOST_ASKED)
+        return passes * asked * self.image + self.comparison("membership", asked)
 
     def planting(self, canaries: int) -> float:
         """Seconds to fine-tune a copy on the canaries, where a step costs as much as three and a half passes."""

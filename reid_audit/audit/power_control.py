@@ -21,6 +21,7 @@ from reid_audit.audit.references import Referenced
 from reid_audit.audit.state import AuditState
 from reid_audit.budget import Meter, OutOfTime
 from reid_audit.cohort import Cohort
+from reid_audit.imaging.stack import Stack, blocks
 from reid_audit.observer import Noted
 from reid_audit.records import (
     AttackRun,
@@ -123,7 +124,12 @@ def power_control(
 
 
 def planted(
-    compared: Comparison, holdout: Cohort, canaries: Canaries, level: float, context: RunContext, clocked: Clocked
+    compared: Comparison,
+    holdout: Cohort[Stack],
+    canaries: Canaries,
+    level: float,
+    context: RunContext,
+    clocked: Clocked,
 ) -> tuple[tuple[Measurement, ...], AttackRun | None]:
     """The control itself, as far as the time reaches: membership of the canaries first, then the attack.
 
@@ -155,13 +161,13 @@ def planted(
     return (power, recognised), summarise("attack_power", made)
 
 
-def digest_of(inputs: str, holdout: Cohort, level: float, corrected: bool, beside: str | None = None) -> str:
+def digest_of(inputs: str, holdout: Cohort[Stack], level: float, corrected: bool, beside: str | None = None) -> str:
     """SHA-256 of all this control depends on: the attack's inputs, what reference models say (``beside``), and
     the hold-out films with all said of them."""
     people = [holdout.patients.tolist(), holdout.strata.tolist(), holdout.labels.tolist()]
     whole = hashlib.sha256(json.dumps([inputs, level, corrected, beside, people]).encode())
-    for image in holdout.images:
-        whole.update(image.contiguous().numpy().tobytes())
+    for part in blocks(holdout.images):
+        whole.update(part.contiguous().numpy().tobytes())
     return whole.hexdigest()
 
 

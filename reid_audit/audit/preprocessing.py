@@ -20,6 +20,7 @@ from reid_audit.arch.target import Target
 from reid_audit.audit.request import Films, Side
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame, RawFilm, render
+from reid_audit.imaging.stack import Joined, Stack
 from reid_audit.network.answer_fit import fit_by_answers
 from reid_audit.network.preprocessing import (
     ALL,
@@ -103,7 +104,8 @@ def specimens(target: Target, films: Films, sides: tuple[Side, ...], frame: Fram
         drawn = films.raw(given, ALL)
         return Specimens(raw=drawn.films, labels=drawn.labels, channels=channels_of(drawn.films, target))
     cohorts = [_opened(films, side, frame) for side in given]
-    images, labels = torch.cat([c.images for c in cohorts]), np.concatenate([c.labels for c in cohorts])
+    images = cohorts[0].images if len(cohorts) == 1 else Joined(cohorts[0].images, cohorts[1].images)
+    labels = np.concatenate([c.labels for c in cohorts])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:ALL]
     return Specimens(fixed=images[order], labels=labels[order.numpy()])
 
@@ -237,7 +239,7 @@ def _stated(declared: PreprocessSpec | None) -> dict[str, object]:
     return {name: value for name, value in stated.items() if name not in ("side", "scaling") or value is not None}
 
 
-def _opened(films: Films, side: Side, frame: Frame) -> Cohort:
+def _opened(films: Films, side: Side, frame: Frame) -> Cohort[Stack]:
     """The cohort of a side that is given."""
     if side == "prior" and films.prior is not None:
         return films.prior(frame).cohort

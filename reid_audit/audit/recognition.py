@@ -14,6 +14,7 @@ from reid_audit.audit.allowance import Allowance, late, unlimited
 from reid_audit.audit.attack_runs import numpy_for
 from reid_audit.audit.attributes import attributes_of
 from reid_audit.audit.cohorts import Turns
+from reid_audit.audit.pacing import MOST_ASKED
 from reid_audit.audit.references import Beside
 from reid_audit.budget import OutOfTime
 from reid_audit.network.difference import displacement
@@ -119,10 +120,13 @@ def recognition(
     *,
     level: float = 0.10,
 ) -> Recognition:
-    """Membership of the patients the time allows, chosen by chance before a score is seen; of all without a ceiling."""
-    turns = Turns.of(comparison.owners, numpy_for(seed, "turns")) if allowed.speed is not None else None
+    """Membership of the patients the time allows, chosen by chance before a score is seen; without a ceiling of all, or
+    of those whose films are the first ``MOST_ASKED``."""
+    hurried = allowed.speed is not None or len(comparison.images) > MOST_ASKED
+    turns = Turns.of(comparison.owners, numpy_for(seed, "turns")) if hurried else None
+    asked = None if turns is None else turns.rows[: turns.complete(MOST_ASKED)[1]]
     try:
-        known = membership_of(task, comparison, allowed, rows=None if turns is None else turns.rows, beside=beside)
+        known = membership_of(task, comparison, allowed, rows=asked, beside=beside)
     except OutOfTime:
         nobody = () if turns is None else (Reduced(stage="membership", done=0, of=turns.ends.size, unit="patients"),)
         return Recognition(MembershipOutcome(late(*MEMBERSHIP)), reduced=nobody)
@@ -183,8 +187,9 @@ def recognised_canaries(
     """
     count, films = int(planted.is_member.sum()), len(planted.images)
     rows = None
-    if allowed.speed is not None:
+    if allowed.speed is not None or films > MOST_ASKED:
         rows = np.concatenate([np.arange(count), count + numpy_for(seed, "turns").permutation(films - count)])
+        rows = rows[:MOST_ASKED]
     known = membership_of(task, planted, allowed, rows=rows, corrected=corrected, beside=beside)
     owners = planted.owners.at(np.arange(films) if rows is None else rows[: known.count])
     others = owners.patients[~owners.is_member]

@@ -15,6 +15,7 @@ from reid_audit.audit.cohorts import OpenedCohorts, side_ids
 from reid_audit.audit.given_references import given_models
 from reid_audit.audit.request import AuditRequest
 from reid_audit.budget import OutOfTime, Pace
+from reid_audit.imaging.stack import Joined, Stack, blocks
 from reid_audit.network.answers import outputs_of, own_answers, taught_answers
 from reid_audit.observer import Noted
 from reid_audit.records import ReferenceSummary, TaughtBy
@@ -106,7 +107,7 @@ def references_of(
     recipe, reference, holdout = request.policy.references, cohorts.reference, cohorts.holdout
     if recipe.when == "off" or reference is None or holdout is None or task.target.match.head == "features":
         return None
-    images = torch.cat([reference.images, holdout.images])
+    images = Joined(reference.images, holdout.images)
     words = np.concatenate([reference.labels, holdout.labels])
     patients = np.concatenate([side_ids("T", reference.patients), side_ids("H", holdout.patients)])
     is_member = np.arange(len(images)) < len(reference.images)
@@ -128,7 +129,7 @@ def references_of(
     return Referenced(lesson, models, taught_by, len(reference.images)) if models.count else None
 
 
-def lesson_of(task: AttackTask, images: Tensor, words: NDArray[np.str_], pace: Pace) -> tuple[Lesson | None, TaughtBy]:
+def lesson_of(task: AttackTask, images: Stack, words: NDArray[np.str_], pace: Pace) -> tuple[Lesson | None, TaughtBy]:
     """What references are taught about ``images``: the manifest's labels, else the network's own answers.
 
     None for a regression without labels: it tells its own numbers without error. Raises OutOfTime.
@@ -141,7 +142,7 @@ def lesson_of(task: AttackTask, images: Tensor, words: NDArray[np.str_], pace: P
     seen: list[Tensor] = []
     own: list[Tensor] = []
     with torch.no_grad():
-        for part in pace.over("what the references are taught", torch.split(images, PASS), len(images), size=len):
+        for part in pace.over("what the references are taught", blocks(images, PASS), len(images), size=len):
             outputs = outputs_of(task.target.module(prepare(part))).cpu()
             seen += [outputs] if outputs.dim() == 2 else []  # a map of answers is kept, not one of numbers
             own.append(own_answers(kind, outputs))

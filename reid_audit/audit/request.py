@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 
 from reid_audit.attack.methods import DEFAULT, METHODS, WITH_GENERATOR
 from reid_audit.cohort import Cohort, Frame, Sample
+from reid_audit.imaging.stack import Stack
 from reid_audit.records import Policy, Record, Waiver
 
 
@@ -121,8 +122,8 @@ Side = Literal["reference", "holdout", "prior"]
 class Films:
     """Where films come from. Called only when the stage that may see them has been reached."""
 
-    reference: Callable[[Frame], Cohort] | None = None
-    holdout: Callable[[Frame], Cohort] | None = None
+    reference: Callable[[Frame], Cohort[Stack]] | None = None
+    holdout: Callable[[Frame], Cohort[Stack]] | None = None
     prior: Callable[[Frame], PriorFilms] | None = None
     counted: tuple[int, int] | None = None
     """Films of training and hold-out, where they were counted before."""

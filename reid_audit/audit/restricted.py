@@ -47,7 +47,7 @@ def pairs(space: MatchSpace, found: Found, made: Reconstruction) -> tuple[Pair, 
     columns += found.likely.films.tolist()
     if not rows:
         return ()
-    images, films = made.images[rows[:PAIRS]], found.comparison.images[columns[:PAIRS]]
+    images, films = made.images[rows[:PAIRS]], found.comparison.images[torch.tensor(columns[:PAIRS])]
     near = cosines(space, images, films).diagonal()
     alike = ssim(images, films)
     return tuple(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from reid_audit import __version__
 from reid_audit.attack.interface import Reconstruction
@@ -31,6 +30,7 @@ from reid_audit.audit.setup import Setup, prepare
 from reid_audit.audit.state import AuditState
 from reid_audit.budget import Meter, Pace, start
 from reid_audit.checkpoint import Checkpoint
+from reid_audit.imaging.stack import Stack
 from reid_audit.observer import Noted, Observer, StageEnded, StageStarted, stage
 from reid_audit.records import (
     AttackRun,
@@ -309,7 +309,7 @@ def score(setup: Setup, made: Reconstruction, control: Reconstruction, cohorts: 
 
 
 def screened(
-    space: MatchSpace, made: Reconstruction, control: Reconstruction, reference: Tensor | None, seed: int
+    space: MatchSpace, made: Reconstruction, control: Reconstruction, reference: Stack | None, seed: int
 ) -> tuple[Measurement, ...]:
     """What there is to say without films of both sides."""
     if not len(made.images):

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from reid_audit.audit.preflight.record import Role
     from reid_audit.audit.request import Side
     from reid_audit.cohort import Cohort, Frame, Sample, Source
+    from reid_audit.imaging.stack import Stack
 
 PRIOR_FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 """Suffixes of a --prior that is a file of weights, not films. All but the first are refused by the prior's reader."""
+PRIOR: Literal["reference"] = "reference"
+"""The side that films of the prior are read as."""
 DRAW = 0
 """Seed of the films that the preprocessing is fitted on."""
 
@@ -26,11 +29,11 @@ DRAW = 0
 def sources(options: CheckOptions) -> tuple[Films, Path | None]:
     """The films of the audit, and the prior's file if it is one. Nothing is opened yet. Raises CohortError."""
     from reid_audit.audit import Films, PriorFilms
-    from reid_audit.cohort import parse_source
+    from reid_audit.cohort import Source, load_cohort, parse_source
 
     prior_file = named_prior(options)
     folder = None if prior_file is not None else options.prior
-    prior = None if folder is None else opener(options, folder, None)
+    prior = None if folder is None else partial(load_cohort, Source(*parse_source(folder), options.strata), role=PRIOR)
     films = Films(
         reference=None if options.reference is None else opener(options, options.reference, "reference"),
         holdout=None if options.holdout is None else opener(options, options.holdout, "holdout"),
@@ -63,12 +66,12 @@ def named_prior(options: CheckOptions) -> Path | None:
     return named
 
 
-def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout"] | None) -> Callable[[Frame], Cohort]:
-    """What reads the films of ``text`` once their frame is known. role: None for films of the prior."""
-    from reid_audit.cohort import Source, load_cohort, parse_source
+def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout"]) -> Callable[[Frame], Cohort[Stack]]:
+    """What reads the films of ``text`` once their frame is known. They are kept in ``--cache``, or for the run alone."""
+    from reid_audit.cohort import FilmStore, Source, parse_source, stored_cohort
 
-    source = Source(*parse_source(text), options.strata, options.label if role is not None else None)
-    return partial(load_cohort, source, role=role or "reference")
+    source = Source(*parse_source(text), options.strata, options.label)
+    return partial(stored_cohort, source, role=role, store=FilmStore(options.cache))
 
 
 def surveyed(options: CheckOptions) -> dict[Role, Source]:

@@ -2,8 +2,9 @@
 
 from reid_audit.cohort.assemble import Cohort, Subjects, assemble
 from reid_audit.cohort.faults import KIND_WORDS, Fault, counted
+from reid_audit.cohort.filmstore import FilmStore
 from reid_audit.cohort.frame import Frame
-from reid_audit.cohort.load import load_cohort, load_images
+from reid_audit.cohort.load import load_cohort, load_images, stored_cohort
 from reid_audit.cohort.overlap import overlap, require_disjoint
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.read import read_raw
@@ -19,6 +20,7 @@ __all__ = [
     "Cohort",
     "CohortSurvey",
     "Fault",
+    "FilmStore",
     "Frame",
     "RawFilm",
     "Sample",
@@ -39,5 +41,6 @@ __all__ = [
     "sample_raw",
     "scaled",
     "shared",
+    "stored_cohort",
     "survey",
 ]

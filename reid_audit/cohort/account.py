@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Literal
 
 from reid_audit.cohort.folder import FILTERED
@@ -17,26 +18,42 @@ _Kind = tuple[Literal["8-bit", "integer", "float"], int, Scaling | None, bool]
 """kind, bits, scaling rendered, declared: what ``GreyValues`` counts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What an account needs to know of one film; its pixels are not needed again."""
+
+    kind: _Kind
+    turned: bool
+    low: float
+    """The smallest and the largest value stored."""
+    high: float
+    share: float
+    """How much of what its bits can hold the values use."""
+
+    @classmethod
+    def of(cls, film: RawFilm, declared: Scaling | None) -> Passed:
+        """``film`` under the scaling ``declared``; raises nothing, whatever its values."""
+        restored = film.as_seen and declared is None
+        used = None if restored else applied(film, declared)
+        low, high = float(film.pixels.min()), float(film.pixels.max())
+        kind = (film.kind, film.bits, used, used == declared and not restored)
+        return cls(kind, film.turned, low, high, (high - low) / (film.high - film.low))
+
+
 class Account:
     """Counts films by how they are scaled, as they pass."""
 
-    def __init__(self, declared: Scaling | None) -> None:
-        self._declared = declared
+    def __init__(self) -> None:
         self._turned = 0
         self._films: Counter[_Kind] = Counter()
         self._reach: dict[_Kind, tuple[float, float, float]] = {}
 
-    def add(self, film: RawFilm) -> None:
-        """One more film; raises nothing, whatever its values."""
-        restored = film.as_seen and self._declared is None
-        used = None if restored else applied(film, self._declared)
-        kind = (film.kind, film.bits, used, used == self._declared and not restored)
-        self._films[kind] += 1
+    def add(self, film: Passed) -> None:
+        """One more film."""
+        self._films[film.kind] += 1
         self._turned += film.turned
-        low, high = float(film.pixels.min()), float(film.pixels.max())
-        lowest, highest, share = self._reach.get(kind, (low, high, 0.0))
-        share = max(share, (high - low) / (film.high - film.low))
-        self._reach[kind] = (min(low, lowest), max(high, highest), share)
+        lowest, highest, share = self._reach.get(film.kind, (film.low, film.high, 0.0))
+        self._reach[film.kind] = (min(film.low, lowest), max(film.high, highest), max(share, film.share))
 
     def grey_values(self) -> tuple[GreyValues, ...]:
         """The counts, the most frequent first."""

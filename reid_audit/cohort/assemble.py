@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Generic, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import TypeVar
 
+from reid_audit.cohort.rendered import film_digest
 from reid_audit.errors import CohortError
+from reid_audit.imaging.stack import Stack
 from reid_audit.records import CohortSummary
+
+Role = Literal["reference", "holdout"]
+Films = TypeVar("Films", bound=Stack, covariant=True, default=Tensor)
+"""How a cohort's films are held: a tensor where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,11 +40,12 @@ class Subjects:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cohort:
+class Cohort(Generic[Films]):
     """Films of one side, in one order, with who they belong to."""
 
-    images: Tensor
-    """[N, C, side, side] float32 in [0, 1], after the policy's resize and crop, before mean and std."""
+    images: Films
+    """[N, C, side, side] float32 in [0, 1], after the policy's resize and crop, before mean and std; in memory or on
+    disk."""
     patients: NDArray[np.str_]
     """[N] patient id of each film (the file's place in its folder where no manifest gives one)."""
     ages: NDArray[np.float64]
@@ -71,55 +81,83 @@ def assemble(
     images: Tensor,
     subjects: Subjects,
     *,
-    role: Literal["reference", "holdout"],
+    role: Role,
     stratum_names: tuple[str, ...] = (),
     known_patients: bool = True,
 ) -> Cohort:
-    """Put films into the order of their content and describe them.
+    """Films in memory, put into the order of their content and described, as ``arranged``.
 
-    images: [N, C, side, side] float32 in [0, 1], **reordered in place**; what is known of the subjects is copied.
-    The digest is a SHA-256 over the films' contents grouped by patient: names of files and patients do not enter it.
-    Raises CohortError without films or where the lengths differ.
+    images: [N, C, side, side] float32 in [0, 1], **reordered in place**.
     """
-    unnamed = np.full(len(images), "", dtype=np.str_)
+    digests = [film_digest(image.numpy()) for image in images]
+    said = Said(role, stratum_names, known_patients)
+    return arranged(digests, tuple(images.shape[1:]), partial(in_order, images), subjects, said)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is known of a side as a whole."""
+
+    role: Role
+    stratum_names: tuple[str, ...] = ()
+    known_patients: bool = True
+
+
+def arranged(
+    digests: Sequence[bytes],
+    one: tuple[int, ...],
+    arrange: Callable[[list[int]], Films],
+    subjects: Subjects,
+    said: Said,
+) -> Cohort[Films]:
+    """Films in the order of their content, with what is known of them, which is copied.
+
+    digests: of every film (``film_digest``). one: their shape [C, side, side]. arrange: gives the films in the order of
+    the rows it is asked for. The cohort's digest is a SHA-256 over the films' contents grouped by patient: names of
+    files and patients do not enter it. Raises CohortError without films or where the lengths differ.
+    """
+    unnamed = np.full(len(digests), "", dtype=np.str_)
     patients, ages, sexes = subjects.patients, subjects.ages, subjects.sexes
     groups = unnamed if subjects.strata is None else subjects.strata
     taught = unnamed if subjects.labels is None else subjects.labels
-    if not len(images) or any(len(column) != len(images) for column in (patients, ages, sexes, groups, taught)):
+    if not len(digests) or any(len(column) != len(digests) for column in (patients, ages, sexes, groups, taught)):
         raise CohortError(
-            f"{len(images)} films, {len(patients)} patient ids, {len(ages)} ages, {len(sexes)} sexes",
+            f"{len(digests)} films, {len(patients)} patient ids, {len(ages)} ages, {len(sexes)} sexes",
             closest="every film needs one entry in each",
             remedy="give arrays of equal length, at least one film",
         )
-    films = [_film_digest(image) for image in images]
     people: dict[str, list[bytes]] = {}
-    for patient, film in zip(patients.tolist(), films, strict=True):
+    for patient, film in zip(patients.tolist(), digests, strict=True):
         people.setdefault(patient, []).append(film)
     persons = {name: hashlib.sha256(b"".join(sorted(own))).digest() for name, own in people.items()}
     # Equal films are ordered by whose they are, then by what is known of them: still no names.
     keys = [
         (film, persons[patient], str(age), sex, *rest)
         for film, patient, age, sex, *rest in zip(
-            films, patients.tolist(), ages.tolist(), sexes.tolist(), groups.tolist(), taught.tolist(), strict=True
+            digests, patients.tolist(), ages.tolist(), sexes.tolist(), groups.tolist(), taught.tolist(), strict=True
         )
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__)
-    _reorder(images, order)
-    digest = hashlib.sha256(repr(tuple(images.shape)).encode() + b"".join(sorted(persons.values()))).hexdigest()
+    shape = (len(digests), *one)
+    digest = hashlib.sha256(repr(shape).encode() + b"".join(sorted(persons.values()))).hexdigest()
     return Cohort(
-        images=images,
+        images=arrange(order),
         patients=patients[order],
         ages=ages[order],
         sexes=sexes[order],
         strata=groups[order],
         labels=taught[order],
-        summary=CohortSummary(role=role, patients=len(people), images=len(images), digest=digest, strata=stratum_names),
-        known_patients=known_patients,
+        summary=CohortSummary(
+            role=said.role, patients=len(people), images=len(digests), digest=digest, strata=said.stratum_names
+        ),
+        known_patients=said.known_patients,
     )
 
 
-def _film_digest(image: Tensor) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(image.numpy(), dtype="<f4").tobytes()).digest()
+def in_order(images: Tensor, order: list[int]) -> Tensor:
+    """``images`` reordered in place."""
+    _reorder(images, order)
+    return images
 
 
 def _reorder(images: Tensor, order: list[int]) -> None:

@@ -11,6 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from reid_audit.cohort.assemble import Cohort
 from reid_audit.cohort.cells import spelling
 from reid_audit.errors import CohortError
+from reid_audit.imaging.stack import Stack, blocks
 
 THUMB = 32
 _SAME = 0.995
@@ -22,7 +23,7 @@ one film resized with another filter at least 0.997.
 _CHUNK = 1024
 
 
-def overlap(a: Cohort, b: Cohort) -> int:
+def overlap(a: Cohort[Stack], b: Cohort[Stack]) -> int:
     """How many patients of ``a`` are also in ``b``.
 
     A patient counts by id (where both cohorts name their patients), by an id that is the same but for its spelling
@@ -36,7 +37,7 @@ def overlap(a: Cohort, b: Cohort) -> int:
     return len(shared)
 
 
-def require_disjoint(a: Cohort, b: Cohort) -> None:
+def require_disjoint(a: Cohort[Stack], b: Cohort[Stack]) -> None:
     """Raise CohortError where ``a`` and ``b`` share a patient."""
     shared = overlap(a, b)
     if shared:
@@ -54,17 +55,17 @@ def pairs_alike(left: Tensor, right: Tensor) -> Iterator[tuple[int, int]]:
         yield from ((start + i, j) for i, j in found.tolist())
 
 
-def _twins(a: Tensor, b: Tensor) -> Tensor:
+def _twins(a: Stack, b: Stack) -> Tensor:
     """[N_a] bool: whether each film of ``a`` has a near-identical one in ``b``."""
     twins = torch.zeros(len(a), dtype=torch.bool)
     twins[[i for i, _ in pairs_alike(_thumbnails(a), _thumbnails(b))]] = True
     return twins
 
 
-def _thumbnails(images: Tensor) -> Tensor:
+def _thumbnails(images: Stack) -> Tensor:
     """[N, pixels] grey, mean 0, norm 1."""
     side = min(THUMB, images.shape[-1])
-    flat = adaptive_avg_pool2d(images.mean(1, keepdim=True), side).flatten(1)
+    flat = torch.cat([adaptive_avg_pool2d(p.mean(1, keepdim=True), side).flatten(1) for p in blocks(images)])
     centred = flat - flat.mean(1, keepdim=True)
     unit: Tensor = centred / centred.norm(dim=1, keepdim=True).clamp_min(1e-6)
     return unit

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from reid_audit.budget import OutOfTime, Pace, unhurried
-from reid_audit.cohort.account import Account, notes
+from reid_audit.cohort.account import Account, Passed, notes
 from reid_audit.cohort.account import left_out as left_out_of
 from reid_audit.cohort.faults import Fault, refusal
 from reid_audit.cohort.overlap import THUMB
@@ -98,7 +98,7 @@ def survey(
         listing = Listing(str(path), (), False, faults=(Fault.of(error, "source"),))
     faults = list(listing.faults)
     prints = fingerprints(listing.rows)
-    account = Account(scaling)
+    account = Account()
     chosen = _affordable(listing.rows, prints, decode_bytes, hurried=pace.meter.seconds is not None)
     began = pace.meter.elapsed()
     looks = _in_time(_looks(chosen, scaling, account, faults), len(chosen), pace, f"decoding {role} films")
@@ -177,7 +177,7 @@ def _looks(rows: Sequence[Row], scaling: Scaling | None, account: Account, fault
         if isinstance(film, CohortError):
             faults.append(Fault.of(film, "unreadable"))
             continue
-        account.add(film)
+        account.add(Passed.of(film, scaling))
         faults += _unscaled(film, scaling, row.path)
         yield _Look(row, _thumb(film))
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from reid_audit.arch.target import Target
 from reid_audit.budget import Pace
+from reid_audit.imaging.stack import Stack, blocks
 from reid_audit.network.batchnorm import ImageMoments, image_moments, joined, moments_and_output, statistics_layers
 from reid_audit.network.heads import classifier, logits_of
 
@@ -26,7 +27,7 @@ PIXELS = 64 * 96 * 96
 class Inputs:
     """Images that a network is asked about, made into its input a few at a time."""
 
-    images: Tensor
+    images: Stack
     """[N, C, H, W] in [0, 1]."""
     prepare: Callable[[Tensor], Tensor]
     """From a few of them to network input, on the network's device."""
@@ -49,14 +50,14 @@ class Inputs:
     def batches(self) -> Iterator[Tensor]:
         """Network input [B, C, H, W], a batch at a time."""
         size = batch_size(self.images)
-        whole = torch.split(self.images, size)
+        whole = blocks(self.images, size)
         for part in whole if self.rows is None else (self.images[rows] for rows in torch.split(self.rows, size)):
             yield self.prepare(part).contiguous(memory_format=torch.channels_last)
 
 
-def batch_size(images: Tensor) -> int:
+def batch_size(images: Stack) -> int:
     """Images [N, C, H, W] that pass a network at once."""
-    return max(FEWEST, min(MOST, PIXELS // max(1, images[0, 0].numel())))
+    return max(FEWEST, min(MOST, PIXELS // max(1, images.shape[-1] * images.shape[-2])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

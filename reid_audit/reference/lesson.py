@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reid_audit.budget import Pace
+from reid_audit.imaging.stack import Stack
 from reid_audit.network.heads import HeadKind
 
 PASS = 64
@@ -19,7 +20,7 @@ PASS = 64
 class Lesson:
     """The pooled films of both sides with their answers."""
 
-    images: Tensor
+    images: Stack
     """[N, C, H, W] in [0, 1]."""
     wanted: Tensor
     """[N, *] answers to all of them, on the CPU."""

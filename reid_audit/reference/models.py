@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace
+from reid_audit.imaging.stack import blocks
 from reid_audit.observer import Noted
 from reid_audit.records import PreprocessSpec, References
 from reid_audit.reference.fresh import fresh
@@ -51,7 +52,8 @@ class Pool:
 def pool_of(lesson: Lesson, patients: Sequence[str], is_member: NDArray[np.bool_]) -> Pool:
     """``lesson`` with its films' owners. The order of patients is that of their films' digests."""
     answers = lesson.wanted.reshape(len(lesson.wanted), -1)
-    films = [_digest(image, answer) for image, answer in zip(lesson.images, answers, strict=True)]
+    images = (image for part in blocks(lesson.images) for image in part)
+    films = [_digest(image, answer) for image, answer in zip(images, answers, strict=True)]
     own: dict[str, list[bytes]] = {}
     for patient, film in zip(patients, films, strict=True):
         own.setdefault(patient, []).append(film)

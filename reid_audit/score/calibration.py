@@ -18,6 +18,10 @@ FPR = 0.01
 FAINTEST = 1e-6
 """Extrapolated tails are not trusted below this."""
 _CHUNK = 2_000_000
+_PAIRS = 1 << 24
+"""Comparisons of two patients that are held at a time."""
+_DRAWN = 1 << 24
+"""Patients that bootstrap draws hold at a time."""
 
 
 def permuted_labels(
@@ -88,10 +92,13 @@ def auc_estimate(
         a, b = scores[(strata == label) & is_member], scores[(strata == label) & ~is_member]
         if a.size == 0 or b.size == 0:
             continue
-        better = (a[:, None] > b) + 0.5 * (a[:, None] == b)
         weight_a = np.vstack([np.ones(a.size), rng.multinomial(a.size, np.full(a.size, 1 / a.size), draws)])
         weight_b = np.vstack([np.ones(b.size), rng.multinomial(b.size, np.full(b.size, 1 / b.size), draws)])
-        wins += ((weight_a @ better) * weight_b).sum(axis=1) / (a.size + b.size + 1)
+        step = max(1, _PAIRS // a.size)
+        for start in range(0, b.size, step):
+            part = slice(start, start + step)
+            better = (a[:, None] > b[part]) + 0.5 * (a[:, None] == b[part])
+            wins += ((weight_a @ better) * weight_b[:, part]).sum(axis=1) / (a.size + b.size + 1)
         pairs += a.size * b.size / (a.size + b.size + 1)
     if pairs[0] == 0:
         return Estimate(0.5, 0.0, 1.0)
@@ -136,6 +143,7 @@ def tpr_estimate(
         n_resamples=draws,
         confidence_level=1 - level,
         method="percentile",
+        batch=max(1, min(draws, _DRAWN // max(members.size, others.size))),
         rng=rng,
     ).confidence_interval
     return Estimate(value, min(float(drawn.low), exact.low), max(float(drawn.high), exact.high))

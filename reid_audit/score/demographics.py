@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from reid_audit.imaging.stack import Stack
 from reid_audit.records import Measured, Measurement, Metric, PredictorCard, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, Floats, exceedance_p, permuted_labels
 from reid_audit.score.comparison import Comparison
@@ -18,7 +19,6 @@ from reid_audit.score.likelihood import matched_nearest
 from reid_audit.score.linkage import FEWEST
 from reid_audit.score.patients import Pool, pool
 from reid_audit.score.predictors import OLDEST, Predictors, known_ages, sex_codes
-from reid_audit.score.similarity import cosines
 
 SMALL = 10
 """Reconstructions below which agreement is shown to the auditor but decides nothing."""
@@ -84,7 +84,7 @@ def demographics(
     if predictors is not None and predictors.card.overlap == "overlap":
         return DemographicOutcome(without_demographics(Reason.PREDICTOR_OVERLAP), predictor=card)
     truths = known_ages(comparison.ages), sex_codes(comparison.sexes)
-    near = cosines(comparison.space, images, films).double().numpy() if len(images) else np.zeros((0, len(films)))
+    near = comparison.near(images).double().numpy() if len(images) else np.zeros((0, len(films)))
     read = _read(predictors, images, films)
     weak = len(images) < SMALL or (card is not None and card.overlap == "unknown")
     found: list[tuple[Measurement, ...]] = []
@@ -120,7 +120,7 @@ def _missing(known: Bools, is_member: Bools, near: Floats, no_model: bool, none:
     return None if len(near) else Reason.NOT_COMPUTED
 
 
-def _read(predictors: Predictors | None, images: Tensor, films: Tensor) -> list[tuple[Floats, Floats] | None]:
+def _read(predictors: Predictors | None, images: Tensor, films: Stack) -> list[tuple[Floats, Floats] | None]:
     """Age, then sex (1 for M, 0 for F), of reconstructions [R] and films [N]; None where nothing reads it."""
     if predictors is None:
         return [None, None]

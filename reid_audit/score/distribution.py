@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from reid_audit.imaging.stack import Stack, blocks
 from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Floats
 from reid_audit.score.similarity import principal, resized
@@ -31,10 +32,10 @@ FEWEST = 20
 """Images a set needs; the Frechet distance of fewer is mostly bias."""
 
 
-def pixel_entropy(images: Tensor) -> float:
+def pixel_entropy(images: Stack) -> float:
     """Shannon entropy, 0 to 8 bits, of the 256-bin grey-level histogram of all images [N, C, H, W] in [0, 1]."""
     counts = torch.zeros(256, dtype=torch.int64)
-    for part in torch.split(images.detach(), 256):
+    for part in blocks(images, 256):
         levels = (part.cpu().clamp(0, 1) * 255).round().to(torch.int64).flatten()
         counts += torch.bincount(levels, minlength=256)
     return float(stats.entropy(counts.double().numpy(), base=2))
@@ -54,24 +55,24 @@ class Components:
     """Images they were fitted on."""
 
     @classmethod
-    def of(cls, images: Tensor) -> Components:
+    def of(cls, images: Stack) -> Components:
         side = min(SIDE, images.shape[-1])
         base = resized(images, side).flatten(1)
         return cls(side, base.mean(dim=0), *principal(base - base.mean(dim=0)), count=len(base))
 
-    def scores(self, images: Tensor, keep: int) -> Tensor:
+    def scores(self, images: Stack, keep: int) -> Tensor:
         """[N, keep] scores of images [N, C, H, W] on the first ``keep`` components."""
         return (resized(images, self.side).flatten(1) - self.mean) @ self.axes[:keep].T
 
 
-def pca_kurtosis(images: Tensor, reference: Components) -> tuple[float, int]:
+def pca_kurtosis(images: Stack, reference: Components) -> tuple[float, int]:
     """(mean excess kurtosis, k) of the images' scores on the first k = min(50, n / 10) components of n images."""
     k = max(1, min(50, reference.count // 10))
     scores = reference.scores(images, k).double().numpy()
     return float(np.mean(stats.kurtosis(scores, axis=0, fisher=True))), k
 
 
-def features(images: Tensor, prior: Components) -> Floats:
+def features(images: Stack, prior: Components) -> Floats:
     """[N, K] whitened principal component scores, K = min(64, M - 1), on the components of M images of the prior."""
     large = int((prior.deviation > 1e-4 * prior.deviation[0]).sum())
     keep = min(FEATURES, prior.count - 1, large)
@@ -100,7 +101,7 @@ def distribution(
     prior_images: Tensor,
     prior_samples: Tensor,
     tuned: Tensor | None,
-    reference: Tensor | None,
+    reference: Stack | None,
     rng: np.random.Generator,
     *,
     distance: Literal["frechet", "kernel"] = "frechet",
@@ -111,7 +112,7 @@ def distribution(
     both sides. Their control is the smallest distance that can be expected: that between two halves of one set (the
     reference films where they are given, else the untuned samples), at the number of images a half has.
     """
-    sets: dict[str, Tensor | None] = {"prior": prior_samples, "tuned": tuned, "reference": reference}
+    sets: dict[str, Stack | None] = {"prior": prior_samples, "tuned": tuned, "reference": reference}
     given = {name: images for name, images in sets.items() if images is not None and images.shape[0] >= FEWEST}
     prior = Components.of(prior_images)
     basis = Components.of(given["reference"]) if "reference" in given else prior
@@ -130,8 +131,8 @@ def distribution(
 
 def _distances(
     prior: Components,
-    sets: Mapping[str, Tensor | None],
-    given: Mapping[str, Tensor],
+    sets: Mapping[str, Stack | None],
+    given: Mapping[str, Stack],
     rng: np.random.Generator,
     distance: Literal["frechet", "kernel"],
 ) -> list[Measurement]:
@@ -155,7 +156,7 @@ def _distances(
     return result
 
 
-def _why(name: str, images: Tensor | None) -> Reason:
+def _why(name: str, images: Stack | None) -> Reason:
     if images is not None:
         return Reason.TOO_FEW_REFERENCE if name == "reference" else Reason.PRIOR_TOO_SMALL
     return {"tuned": Reason.NO_GENERATOR, "reference": Reason.NO_REFERENCE}.get(name, Reason.NOT_COMPUTED)

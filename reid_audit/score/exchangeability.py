@@ -6,19 +6,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid_audit.imaging.stack import Stack
 from reid_audit.records import METRICS, Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, Floats, least_p, permuted_labels
 from reid_audit.score.comparison import Comparison
-from reid_audit.score.patients import pool
+from reid_audit.score.patients import drawn_from_each, pool
 from reid_audit.score.similarity import in_blocks
 
 FEWEST = METRICS[Metric.EXCHANGEABILITY_P].fewest[0]
+MOST = 4096
+"""Patients whose films are compared in pairs: a difference that so many do not show is small."""
 
 
 def exchangeability(comparison: Comparison, rng: np.random.Generator, *, permutations: int = 1999) -> Measurement:
     """Two-sample test of training against hold-out patients on features that know nothing of the target.
 
-    One film per patient. Two statistics, combined by the exact smaller-p permutation test: the energy distance (Szekely
+    One film per patient, and at most ``MOST`` patients, drawn from each side by chance: the distances between all pairs
+    are held. Two statistics, combined by the exact smaller-p permutation test: the energy distance (Szekely
     and Rizzo 2004) of the match-space scores, which sees shape and position, and of four grey-level summaries (mean,
     spread, border, detail), which sees another device or export. Labels are permuted within strata.
     """
@@ -28,12 +32,14 @@ def exchangeability(comparison: Comparison, rng: np.random.Generator, *, permuta
     if min(people.members, people.others) < FEWEST:
         short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
         return Unmeasured(metric=Metric.EXCHANGEABILITY_P, reason=short)
-    shapes = space.scores(films[people.films]).double().numpy()
-    greys = summaries[people.films]
+    rows = drawn_from_each(people.is_member, MOST, rng)
+    is_member, shown = people.is_member[rows], people.films[rows]
+    shapes = space.scores(films[torch.from_numpy(shown)]).double().numpy()
+    greys = summaries[shown]
     greys = (greys - greys.mean(axis=0)) / np.maximum(greys.std(axis=0), 1e-9)
-    labels = np.vstack([people.is_member[None], *permuted_labels(people.is_member, people.strata, permutations, rng)])
+    labels = np.vstack([is_member[None], *permuted_labels(is_member, people.strata[rows], permutations, rng)])
     p = least_p(np.stack([energy_statistics(shapes, labels), energy_statistics(greys, labels)]))
-    return Measured(metric=Metric.EXCHANGEABILITY_P, value=p, n=people.members + people.others)
+    return Measured(metric=Metric.EXCHANGEABILITY_P, value=p, n=rows.size)
 
 
 def energy_statistics(rows: Floats, labels: Bools) -> Floats:
@@ -50,7 +56,7 @@ def energy_statistics(rows: Floats, labels: Bools) -> Floats:
     return np.asarray(2 * across / (n * m) - within / n**2 - rest / m**2)
 
 
-def _grey_levels(films: Tensor) -> Floats:
+def _grey_levels(films: Stack) -> Floats:
     """[N, 4] mean, standard deviation, mean of the border, mean absolute step between neighbours."""
     shape = films.shape[1:]
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reid_audit.imaging.stack import Stack
 from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, Floats, permuted_labels
 from reid_audit.score.comparison import Comparison, Samples
@@ -49,7 +50,7 @@ def likely_indices(images: Tensor, energies: Tensor, control_energies: Tensor) -
     return np.asarray(ordered[distinct(images[ordered])].numpy(), dtype=np.int64)
 
 
-def screening_samples(space: MatchSpace, made: Samples, control: Samples, films: Tensor | None = None) -> LikelyOutcome:
+def screening_samples(space: MatchSpace, made: Samples, control: Samples, films: Stack | None = None) -> LikelyOutcome:
     """Without both sides: indicators only (every optimiser lowers its own objective, and somebody is always nearest).
 
     How many likely samples there are; and, where training films [N, C, H, W] are given, how alike they are to their
@@ -79,7 +80,7 @@ def screening_samples(space: MatchSpace, made: Samples, control: Samples, films:
     return LikelyOutcome((count, *near), indices, columns)
 
 
-def _alike(space: MatchSpace, images: Tensor, films: Tensor) -> tuple[tuple[float, float], NDArray[np.int64]]:
+def _alike(space: MatchSpace, images: Tensor, films: Stack) -> tuple[tuple[float, float], NDArray[np.int64]]:
     """((mean SSIM, mean cosine) with the most similar film, its column [R]) of images [R, C, H, W]."""
     near = cosines(space, images, films).double().numpy()
     columns = near.argmax(axis=1)
@@ -107,7 +108,7 @@ def likely_samples(
     """
     images, films, space = made.images, comparison.images, comparison.space
     indices = likely_indices(images, made.energies, control.energies)[:SHOWN]
-    similarity = cosines(space, images[indices], films).double().numpy()
+    similarity = comparison.near(images[indices]).double().numpy()
     people = pool(comparison.owners, _content(films), rng, most=1)
     if min(people.members, people.others) < FEWEST:
         short = Reason.TOO_FEW_REFERENCE if people.members < FEWEST else Reason.TOO_FEW_HOLDOUT
@@ -140,12 +141,12 @@ LIKELY = (Metric.LIKELY_SAMPLES, Metric.NEAREST_SSIM, Metric.NEAREST_NN)
 """The metrics ``likely_samples`` produces, in its order."""
 
 
-def _content(films: Tensor) -> Floats:
+def _content(films: Stack) -> Floats:
     """[2, N] numbers that identify films whatever they are called."""
     return in_blocks(films, lambda part: torch.stack([part.mean(dim=1), part.square().mean(dim=1)], dim=1)).T
 
 
-def _ssims(space: MatchSpace, images: Tensor, films: Tensor, rows: NDArray[np.int64]) -> Floats:
+def _ssims(space: MatchSpace, images: Tensor, films: Stack, rows: NDArray[np.int64]) -> Floats:
     """[K] SSIM of images [K, C, H, W], or of one image, with ``rows`` [K] of films, at the side of the match space."""
     side = max(11, space.side)
     pairs = zip(

@@ -27,8 +27,10 @@ from reid_audit.score.calibration import (
 )
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.patients import Owners, Pool, pool
-from reid_audit.score.similarity import aligned_ncc, match_scores
+from reid_audit.score.similarity import aligned_ncc, without_hubs
 
+PRODUCT = 1 << 24
+"""Labels that are numbers at a time."""
 SCAN = (4, 8, 16, 32, 64)
 """How many best patients the scan statistic looks at."""
 FEWEST = METRICS[Metric.LINKAGE_P].fewest[0]
@@ -71,10 +73,10 @@ def linkage(
 ) -> LinkageOutcome:
     """``link`` for images [R, C, H, W], under both scorers. shift: pixels tried by the second, either way."""
     return link(
-        match_scores(comparison.space, images, comparison.images).double().numpy(),
+        without_hubs(comparison.near(images)).double().numpy(),
         comparison.owners,
         rng,
-        second=aligned_ncc(images, comparison.images, shift=shift).double().numpy(),
+        second=aligned_ncc(images, comparison.small, shift=shift).double().numpy(),
         permutations=permutations,
         level=level,
         draws=draws,
@@ -172,7 +174,9 @@ def rank_areas(scores: Floats, people: Pool, labels: Bools) -> Floats:
         pairs += members * (size - members) / (size + 1)
     if pairs == 0:
         return np.full(labels.shape[0], 0.5)
-    return np.asarray((labels.astype(np.float64) @ weights - offset) / pairs)
+    rows = max(1, PRODUCT // max(1, scores.size))
+    parts = (labels[start : start + rows].astype(np.float64) @ weights for start in range(0, len(labels), rows))
+    return np.asarray((np.concatenate(list(parts)) - offset) / pairs)
 
 
 def scan_statistic(scores: Floats, people: Pool, labels: Bools) -> Floats:

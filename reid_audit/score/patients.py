@@ -98,6 +98,20 @@ class Pool:
         return result
 
 
+def drawn_from_each(is_member: NDArray[np.bool_], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Rows of at most ``most`` patients [P], in their order: half of them members, or all of the smaller side.
+
+    Which of a side they are is chance, so that given how many there are of each, who is a member stays exchangeable,
+    and a permutation test on them is as exact as on all. All rows where there are no more.
+    """
+    if is_member.size <= most:
+        return np.arange(is_member.size)
+    sides = [np.flatnonzero(is_member), np.flatnonzero(~is_member)]
+    least = min(min(map(len, sides)), most // 2)
+    taken = [rng.permutation(side)[: least if len(side) == min(map(len, sides)) else most - least] for side in sides]
+    return np.sort(np.concatenate(taken))
+
+
 def pool(owners: Owners, content: Floats, rng: np.random.Generator, *, most: int | None = None) -> Pool:
     """Group films by patient and draw the same number from every patient of a film class.
 

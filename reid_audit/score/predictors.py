@@ -15,6 +15,7 @@ from torch import Tensor
 from reid_audit.artefacts.provenance import Declaration, Origin
 from reid_audit.artefacts.storage import tensor_digest
 from reid_audit.imaging.features import wavelet_moduli
+from reid_audit.imaging.stack import Stack, blocks
 from reid_audit.records import PredictorCard
 from reid_audit.score.calibration import Floats
 from reid_audit.score.similarity import SIDE, resized
@@ -66,15 +67,15 @@ class Predictors:
     origin: Origin | None = None
     """The films it was fitted on, where they are known."""
 
-    def read(self, images: Tensor) -> tuple[Floats | None, Floats | None]:
+    def read(self, images: Stack) -> tuple[Floats | None, Floats | None]:
         """Age in years and score of M, [N] each, of images [N, C, H, W] in [0, 1] of any side; None without a model."""
         seen = (features(images, self.card.side) - self.centre) / self.spread
         return tuple(None if model is None else model.predict(seen) for model in (self.age, self.sex))  # type: ignore[return-value]
 
 
-def features(images: Tensor, side: int) -> Floats:
+def features(images: Stack, side: int) -> Floats:
     """[N, F] local means of Gabor moduli, at ``side``, of images [N, C, H, W] in [0, 1] (imaging/features.py)."""
-    parts = [wavelet_moduli(resized(part, side)).double().numpy() for part in torch.split(images, BATCH)]
+    parts = [wavelet_moduli(resized(part, side)).double().numpy() for part in blocks(images, BATCH)]
     return np.concatenate(parts) if parts else np.zeros((0, feature_count(side)))
 
 

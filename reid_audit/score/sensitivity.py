@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from reid_audit.imaging.stack import Stack
 from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Bools, share_interval
 from reid_audit.score.comparison import Comparison
-from reid_audit.score.similarity import Local, in_blocks, match_scores, resized
+from reid_audit.score.similarity import Local, in_blocks, resized, without_hubs
 
 GOAL = 0.4
 """SSIM the copies are degraded to; those between 0.3 and 0.5 count."""
@@ -37,10 +38,12 @@ def scorer_sensitivity(
     """
     films, patients, space = comparison.images, comparison.patients, comparison.space
     chosen = _one_film_each(films, patients, comparison.is_member, rng)[:most]
-    copies, kept = degraded(resized(films[chosen], space.side), resized(prior_images, space.side), rng)
+    copies, kept = degraded(
+        resized(films[torch.from_numpy(chosen)], space.side), resized(prior_images, space.side), rng
+    )
     if kept.size < FEWEST:
         return Unmeasured(metric=Metric.SCORER_SENSITIVITY, reason=Reason.TOO_FEW_REFERENCE)
-    nearest = match_scores(space, copies, films).argmax(dim=1).numpy()
+    nearest = without_hubs(comparison.near(copies)).argmax(dim=1).numpy()
     share = share_interval(int(np.count_nonzero(patients[nearest] == patients[chosen[kept]])), kept.size)
     return Measured(
         metric=Metric.SCORER_SENSITIVITY,
@@ -70,7 +73,7 @@ def degraded(films: Tensor, prior_images: Tensor, rng: np.random.Generator) -> t
 
 
 def _one_film_each(
-    films: Tensor, patients: NDArray[np.str_], is_member: Bools, rng: np.random.Generator
+    films: Stack, patients: NDArray[np.str_], is_member: Bools, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """One film per patient, training patients first, each side in random order.
 

@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from reid_audit.imaging.stack import Stack, blocks
+
 SIDE = 64
 """Largest side at which films are compared; smaller films keep theirs."""
+NCC_SIDE = 32
+"""Largest side at which the second scorer compares."""
 HUBS = 10
 _SSIM_SIGMA = 1.5
 _SSIM_RADIUS = 5
@@ -29,14 +33,13 @@ class MatchSpace:
     axes: Tensor
     """[K, D] components, each divided by the square root of its standard deviation."""
 
-    def embed(self, images: Tensor) -> Tensor:
+    def embed(self, images: Stack) -> Tensor:
         """[N, C, H, W] in [0, 1] -> [N, K] unit vectors, so that inner products are cosines."""
         return functional.normalize(self.scores(images), dim=1)
 
-    def scores(self, images: Tensor) -> Tensor:
+    def scores(self, images: Stack) -> Tensor:
         """[N, C, H, W] -> [N, K] square-root-whitened scores."""
-        flat = resized(images, self.side).flatten(1)
-        return (flat - self.mean) @ self.axes.T
+        return torch.cat([(resized(p, self.side).flatten(1) - self.mean) @ self.axes.T for p in blocks(images)])
 
 
 def fit_match_space(prior_images: Tensor, components: int = 256) -> MatchSpace:
@@ -63,8 +66,13 @@ def principal(centred: Tensor) -> tuple[Tensor, Tensor]:
     return axes, singular / max(1, rows - 1) ** 0.5
 
 
-def resized(images: Tensor, side: int) -> Tensor:
+def resized(images: Stack, side: int) -> Tensor:
     """[N, C, H, W] float32 on CPU at ``side``: area averaging downwards, bilinear upwards."""
+    parts = [_resized(part, side) for part in blocks(images)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
     films = images.detach().to("cpu", torch.float32)
     if films.shape[-2:] == (side, side):
         return films
@@ -73,18 +81,18 @@ def resized(images: Tensor, side: int) -> Tensor:
     return functional.interpolate(films, size=(side, side), mode="bilinear", align_corners=False)
 
 
-def in_blocks(films: Tensor, summary: Callable[[Tensor], Tensor]) -> NDArray[np.float64]:
+def in_blocks(films: Stack, summary: Callable[[Tensor], Tensor]) -> NDArray[np.float64]:
     """[N, K] ``summary`` of films [N, C, H, W], given [B, D] float64 of a few at a time: all at once would be large."""
-    parts = torch.split(films.detach(), max(1, _BYTES // (8 * films[0].numel())))
-    return np.concatenate([summary(part.to("cpu", torch.float64).flatten(1)).numpy() for part in parts])
+    parts = (part.detach().to("cpu", torch.float64) for part in blocks(films))
+    return np.concatenate([summary(part.flatten(1)).numpy() for part in parts])
 
 
-def cosines(space: MatchSpace, reconstructions: Tensor, films: Tensor) -> Tensor:
+def cosines(space: MatchSpace, reconstructions: Tensor, films: Stack) -> Tensor:
     """[R, N] cosine between reconstructions and films in the match space: the study's ``NN``."""
     return space.embed(reconstructions) @ space.embed(films).T
 
 
-def match_scores(space: MatchSpace, reconstructions: Tensor, films: Tensor) -> Tensor:
+def match_scores(space: MatchSpace, reconstructions: Tensor, films: Stack) -> Tensor:
     """[R, N] cosine minus the mean of the row's 10 best, over training and hold-out films pooled.
 
     A blurred reconstruction resembles everybody; subtracting its best matches asks whether one film stands out.
@@ -98,19 +106,23 @@ def without_hubs(similarity: Tensor) -> Tensor:
     return similarity - best.mean(dim=1, keepdim=True)
 
 
-def aligned_ncc(reconstructions: Tensor, films: Tensor, *, side: int = 32, shift: int = 2) -> Tensor:
+def aligned_ncc(reconstructions: Tensor, films: Stack, *, side: int = NCC_SIDE, shift: int = 2) -> Tensor:
     """[R, N] best normalised cross-correlation over shifts of up to ``shift`` pixels: the second scorer.
 
     Both are reduced to ``side`` and compared on the interior, so that every shift sees equally many pixels.
     """
     side = min(side, reconstructions.shape[-1])
-    moved, still = resized(reconstructions, side), resized(films, side)
-    window = side - 2 * shift
-    reference = _standard(still[..., shift : shift + window, shift : shift + window])
-    best = torch.full((moved.shape[0], still.shape[0]), -1.0)
-    for dy in range(2 * shift + 1):
-        for dx in range(2 * shift + 1):
-            best = torch.maximum(best, _standard(moved[..., dy : dy + window, dx : dx + window]) @ reference.T)
+    moved, window = resized(reconstructions, side), side - 2 * shift
+    places = [(dy, dx) for dy in range(2 * shift + 1) for dx in range(2 * shift + 1)]
+    shifted = [_standard(moved[..., dy : dy + window, dx : dx + window]) for dy, dx in places]
+    best = torch.full((len(reconstructions), len(films)), -1.0)
+    begin = 0
+    for part in blocks(films):
+        still = _standard(resized(part, side)[..., shift : shift + window, shift : shift + window])
+        there = best[:, begin : begin + len(part)]
+        for each in shifted:
+            torch.maximum(there, each @ still.T, out=there)
+        begin += len(part)
     return best
 
 

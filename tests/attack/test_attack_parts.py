@@ -53,7 +53,7 @@ def test_statistics_that_were_never_updated_are_no_evidence_and_give_the_canarie
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.reset_running_stats()
     target, inputs = target_of(module), Inputs(blobs(8, 3), lambda part: to_network(part, SPEC, 1))
-    changed = with_canaries(target, inputs.prepare(inputs.images), torch.Generator().manual_seed(0))
+    changed = with_canaries(target, inputs.prepare(inputs.images[:]), torch.Generator().manual_seed(0))
     for network in (target, changed):
         scores = membership_scores(network, inputs, np.full(len(inputs), "")).scores
         assert "moments" not in scores

@@ -43,7 +43,7 @@ def inputs(monkeypatch: pytest.MonkeyPatch) -> Inputs:
 
 def test_a_pass_in_parts_shows_what_one_over_all_shows(inputs: Inputs) -> None:
     target = target_of(convnet())
-    whole = to_network(inputs.images, SPEC, 1)
+    whole = to_network(inputs.images[:], SPEC, 1)
     found = read(target, inputs, unhurried(), stage="s", features=True)
     for a, b in zip(image_moments(target.module, whole), found.moments, strict=True):
         assert torch.allclose(a.first, b.first, rtol=1e-4, atol=1e-6)
@@ -62,7 +62,7 @@ def test_a_pass_in_parts_shows_what_one_over_all_shows(inputs: Inputs) -> None:
 
 def test_moments_alone_are_those_of_the_corrected_pass(inputs: Inputs) -> None:
     module = target_of(convnet()).module
-    whole = image_moments(module, to_network(inputs.images, SPEC, 1), batches=torch.full((20,), 8.0))
+    whole = image_moments(module, to_network(inputs.images[:], SPEC, 1), batches=torch.full((20,), 8.0))
     for a, b in zip(whole, read_moments(module, inputs, unhurried(), stage="s", trained_with=8), strict=True):
         assert torch.allclose(a.second, b.second, rtol=1e-4, atol=1e-6)
     assert read_moments(convnet(normalised=False), inputs, unhurried(), stage="s") == []
