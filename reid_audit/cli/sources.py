@@ -67,7 +67,7 @@ def named_prior(options: CheckOptions) -> Path | None:
 
 
 def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout"]) -> Callable[[Frame], Cohort[Stack]]:
-    """What reads the films of ``text`` once their frame is known. They are kept in ``--cache``, or for the run alone."""
+    """What reads the films of ``text`` once their frame is known; kept in ``--cache``, or for the run alone."""
     from reid_audit.cohort import FilmStore, Source, parse_source, stored_cohort
 
     source = Source(*parse_source(text), options.strata, options.label)

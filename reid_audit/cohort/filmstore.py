@@ -26,7 +26,7 @@ from reid_audit.cohort.frame import Frame
 from reid_audit.cohort.rendered import Packed, Rendered, unpack
 from reid_audit.cohort.segment import SUFFIX, Damaged, Entry, InSegment, Stamp, entry_of, read_index, write_segment
 from reid_audit.cohort.source import Row
-from reid_audit.cohort.spool import Place, Spool
+from reid_audit.cohort.spool import MEMORY_BYTES, Place, Spool
 from reid_audit.observer import Noted, Observer
 
 FORMAT = 1
@@ -49,10 +49,13 @@ class FilmStore:
     """None: nowhere; a run's films are then kept for the run alone."""
     now: Callable[[], float] = time.time
     """Seconds since 1970, to compare with the times of files."""
+    memory: int = MEMORY_BYTES
+    """Bytes of films that are held in memory where they are kept nowhere."""
 
     def opened(self, source: Path, frame: Frame) -> Kept:
         """The kept films of ``source`` in ``frame``."""
-        kept = Kept(self._place(source, frame), (frame.channels, frame.side, frame.side), frame.observer, self.now)
+        one = (frame.channels, frame.side, frame.side)
+        kept = Kept(self._place(source, frame), one, frame.observer, self.now, Spool(self.memory))
         kept.look()
         return kept
 
@@ -113,6 +116,7 @@ class Kept:
     one: tuple[int, int, int]
     observer: Observer
     now: Callable[[], float]
+    spool: Spool
     began: float = 0.0
     places: list[Place] = field(default_factory=list)
     """Of the films taken or added so far, in their order."""
@@ -120,7 +124,6 @@ class Kept:
     """Of every film; several where it was decoded again."""
     stamps: dict[Path, Stamp] = field(default_factory=dict)
     waiting: Pending = field(default_factory=Pending)
-    spool: Spool = field(default_factory=Spool)
     used: int = 0
     changed: int = 0
     damaged: int = 0
@@ -210,7 +213,7 @@ class Kept:
         self.flush()
 
     def arranged(self, order: list[int]) -> StoredFilms:
-        """All of the run's films, in that order."""
+        """The first of the run's films, as many as ``order`` holds, in that order."""
         self.flush()
         return StoredFilms([self.places[row] for row in order], self.one)
 

@@ -33,7 +33,7 @@ class Shelf(Protocol[Films]):
         """``film`` of ``row`` as the next one. Raises CohortError where there is no room for it."""
 
     def arranged(self, order: list[int]) -> Films:
-        """All of them, in that order."""
+        """The first of them, as many as ``order`` holds, in that order."""
 
     def told(self) -> tuple[str, ...]:
         """What whoever gave the films should know of films kept before."""
@@ -71,8 +71,8 @@ class Held:
         self._count += 1
 
     def arranged(self, order: list[int]) -> Tensor:
-        """All of them, in that order."""
-        return in_order(self._images[: self._count], order)
+        """The first of them, as many as ``order`` holds, in that order."""
+        return in_order(self._images[: len(order)], order)
 
     def told(self) -> tuple[str, ...]:
         """Nothing was kept before."""

@@ -60,6 +60,7 @@ def test_patients_are_read_whole_or_not_at_all(films: Path) -> None:
     assert counts.tolist() == [2] * len(people) == [2, 2, 2, 2]
     assert found.unread == 6
     assert found.summary.patients == 4
+    assert len(found.images) == len(found.patients)
     assert "no time to read the films of 6 of 10 patients, chosen by chance" in found.notes
     assert not any(patient in note for note in found.notes for patient in found.patients)
     assert set(people) <= set(read(films, 11.0).patients)
