@@ -71,7 +71,14 @@ def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout
     from reid_audit.cohort import FilmStore, Source, parse_source, stored_cohort
 
     source = Source(*parse_source(text), options.strata, options.label)
-    return partial(stored_cohort, source, role=role, store=FilmStore(options.cache))
+    return partial(stored_cohort, source, role=role, store=FilmStore(kept_in(options)))
+
+
+def kept_in(options: CheckOptions) -> Path | None:
+    """Where rendered films are kept: in the cache, but never below the folder of reports, which is given away."""
+    if options.cache is None or options.cache.resolve().is_relative_to(options.out.resolve()):
+        return None
+    return options.cache
 
 
 def surveyed(options: CheckOptions) -> dict[Role, Source]:
