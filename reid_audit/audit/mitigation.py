@@ -23,6 +23,7 @@ from reid_audit.budget import Meter, OutOfTime, Pace, start, unhurried
 from reid_audit.cohort import Cohort, Frame
 from reid_audit.device import usable_device
 from reid_audit.errors import CohortError, MitigationError
+from reid_audit.imaging.stack import Stack, blocks
 from reid_audit.judge import held
 from reid_audit.mitigate.apply import mitigated, rehearse
 from reid_audit.mitigate.copy_file import write_copy
@@ -261,9 +262,9 @@ def _utility(
     return tuple(_row(each, patients) for each in rows), ""
 
 
-def _answers(original: Original, module: torch.nn.Module, cohort: Cohort) -> Tensor:
+def _answers(original: Original, module: torch.nn.Module, cohort: Cohort[Stack]) -> Tensor:
     with torch.no_grad():
-        parts = [outputs_of(module(original.inputs(part))).cpu() for part in torch.split(cohort.images, PASS)]
+        parts = [outputs_of(module(original.inputs(part))).cpu() for part in blocks(cohort.images, PASS)]
     return torch.cat(parts)
 
 
