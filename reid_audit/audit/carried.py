@@ -19,6 +19,7 @@ from reid_audit.audit.canary import with_canaries
 from reid_audit.audit.cohorts import Canaries, side_ids
 from reid_audit.budget import OutOfTime
 from reid_audit.cohort import Cohort
+from reid_audit.imaging.stack import Stack, blocks
 from reid_audit.mitigate.apply import mitigated
 from reid_audit.mitigate.interface import Given
 from reid_audit.network.answers import outputs_of
@@ -33,7 +34,7 @@ from reid_audit.score.utility import taught
 
 
 def carried(
-    original: Target, holdout: Cohort, names: Sequence[str], given: Given, *, count: int
+    original: Target, holdout: Cohort[Stack], names: Sequence[str], given: Given, *, count: int
 ) -> CarriedPatients | None:
     """Share of ``count`` planted hold-out patients told at 1 % false positives, before and after the mitigations
     ``names``; None where there are too few patients or no time for it. Without reference models."""
@@ -51,11 +52,11 @@ def carried(
     return None if before is None or after is None else CarriedPatients(patients=count, before=before, after=after)
 
 
-def _planted(original: Target, holdout: Cohort, canaries: Canaries, given: Given) -> Target:
+def _planted(original: Target, holdout: Cohort[Stack], canaries: Canaries, given: Given) -> Target:
     """The original after it learned the canaries' films: with their labels where those are known, else dealt out."""
     rows = torch.from_numpy(canaries.films)
     with torch.no_grad():
-        parts = torch.split(holdout.images, PASS)
+        parts = blocks(holdout.images, PASS)
         outputs = torch.cat([outputs_of(original.module(given.prepare(part))) for part in parts])
     wanted = taught(original.match.head, outputs, holdout.labels)
     return with_canaries(
@@ -67,7 +68,7 @@ def _planted(original: Target, holdout: Cohort, canaries: Canaries, given: Given
     )
 
 
-def _told(target: Target, holdout: Cohort, canaries: Canaries, given: Given) -> float | None:
+def _told(target: Target, holdout: Cohort[Stack], canaries: Canaries, given: Given) -> float | None:
     rows: NDArray[np.int64] = np.concatenate([canaries.films, canaries.others])
     owners = Owners(side_ids("H", holdout.patients[rows]), np.arange(len(rows)) < len(canaries.films))
     inputs = Inputs(holdout.images, given.prepare, torch.from_numpy(rows))
