@@ -36,6 +36,9 @@ PRIOR = "prior"
 """Word of --public for samples of the prior."""
 
 
+TWICE = "original and copy are audited: about twice that time"
+
+
 class MitigateOptions(Record):
     """Everything given to one ``mitigate``; None or empty: not given."""
 
@@ -148,6 +151,7 @@ def audited_and_written(
         request, films = plan(checked, policy, digest, files)
     films = counted(films, ahead(request, checked, seen.sha256, terminal.console, terminal.observer, terminal.began))
     refuse_late(request, terminal.began)
+    terminal.console.print(TWICE, highlight=False)
     found = carried_out(asked(options, request), films, options.cache, terminal)
     with stage(terminal.observer, "writing reports", brief=True):
         written(found, options.out)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from markupsafe import Markup
+
 from reid_audit.records import CONTROLS, METRICS, MitigationEffect, Outcome, UtilityMissing
 from reid_audit.report import compare_pages, words
 from reid_audit.report.markdown import MARK, inert
@@ -63,7 +65,7 @@ def meaning(found: MitigationDocument) -> str:
     said = [words.OUTCOME_MEANING[found.outcome]]
     if found.comparison.breaches_gone and found.outcome is not Outcome.PASS:
         gone = "; ".join(METRICS[metric].label for metric in found.comparison.breaches_gone)
-        said.append(f"No longer breached: {gone}. That alone does not make the copy safe.")
+        said.append(f"No longer seen to be breached: {gone}. That alone does not make the copy safe.")
     if found.networks > 1:
         said.append(
             f"The original's file held {found.networks} networks, and its verdict is on all; the copy holds one."
@@ -98,7 +100,9 @@ def figures(found: MitigationDocument) -> tuple[compare_pages.Line, ...]:
     lines = []
     for one in found.figures:
         line = compare_pages.line_of(one.figure)
-        lines.append(line._replace(says=BLIND[one.blind].format(says=line.says)) if one.blind else line)
+        if one.blind:
+            line = line._replace(says=BLIND[one.blind].format(says=line.says))
+        lines.append(line if one.blind in ("", "answers_alone") else line._replace(plot=Markup("")))
     return tuple(lines)
 
 
