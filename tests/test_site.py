@@ -15,6 +15,7 @@ import click
 import pytest
 
 from reid_audit.cli import COMMANDS, main
+from reid_audit.report.protection_words import GLOSSARY
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -85,6 +86,19 @@ def test_reference_pages_are_made_from_the_program(site: Path) -> None:
     api = (site / "reference" / "api.html").read_text(encoding="utf-8")
     for name in ("api.check", "api.inspect", "api.render", "cohort.memory.Images", "errors.AuditError"):
         assert f'id="reid_audit.{name}"' in api, name
+
+
+def test_the_glossary_is_that_of_the_reports() -> None:
+    page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.+)\n\n(.+)$", page, re.MULTILINE) == [tuple(entry) for entry in GLOSSARY]
+
+
+def test_ten_questions_are_answered_one_click_from_the_start() -> None:
+    page = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+\?) \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) == 10
+    for question, answer in rows:
+        assert re.findall(r"\]\(([^)#]+)", answer), question
 
 
 def commands_of(page: Path) -> list[str]:
