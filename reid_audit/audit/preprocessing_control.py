@@ -14,7 +14,7 @@ from reid_audit.audit.request import Films
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Frame
 from reid_audit.imaging.augmentation import AUGMENTATIONS
-from reid_audit.network.answer_fit import chances_of_error, outputs_under
+from reid_audit.network.answer_fit import answer_errors, outputs_under
 from reid_audit.network.heads import HeadKind
 from reid_audit.network.preprocessing import FilmsAt, Fitted, fit_preprocess
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
@@ -23,7 +23,7 @@ from reid_audit.score.preprocess_fit import preprocess_fit
 FILMS = 128
 """Training films that the control looks at."""
 ERRORS = 0.01
-"""Chance of error that another preprocessing may spare them, where it is judged by answers."""
+"""Mean error that another preprocessing may spare them, where it is judged by answers."""
 DRAWS, LEVEL = 199, 0.01
 """Shuffled labels, and the p up to which the answers are taken to tell the labels."""
 ONE_SIDED = 1.645
@@ -111,7 +111,7 @@ def by_answers(
 ) -> Measurement:
     """How much less well the training films are answered under the preprocessing in use than under the best known.
 
-    The value is the difference of the mean chances of error over ``ERRORS``, at the lower end of its one-sided 95 %
+    The value is the difference of the mean errors over ``ERRORS``, at the lower end of its one-sided 95 %
     interval; the control is the least mean. Unmeasured where the answers do not tell the labels at all: a permutation
     test of the mean over ``DRAWS`` shuffled labels, at ``LEVEL``. Then nothing shows that the preprocessing is right.
     """
@@ -119,7 +119,7 @@ def by_answers(
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS)
     head, labels = target.match.head, seen.labels[:FILMS]
     outputs = [outputs_under(target, seen.at(spec, FILMS), spec) for spec in _ways(chosen, again)]
-    found = [None if each is None else chances_of_error(head, each, labels) for each in outputs]
+    found = [None if each is None else answer_errors(head, each, labels) for each in outputs]
     known = [each.double().numpy() for each in found if each is not None]
     if found[0] is None or outputs[0] is None:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS)
@@ -143,6 +143,6 @@ def _by_chance(head: HeadKind, outputs: Tensor, labels: NDArray[np.str_], rng: n
     """p of answering the labels this well by chance: each draw shuffles them and assigns them to outputs anew."""
     means = []
     for words in (labels, *(rng.permutation(labels) for _ in range(DRAWS))):
-        errors = chances_of_error(head, outputs, words)
+        errors = answer_errors(head, outputs, words)
         means.append(np.inf if errors is None else float(errors.mean()))
     return float(np.mean(np.asarray(means) <= means[0]))

@@ -3,7 +3,8 @@
 Under the preprocessing of the training a network answers the labels that it was taught; under another one it does so
 less well. What is compared is the mean probability of a wrong answer, 1 - p(label): unlike the cross entropy it is
 bounded, so that the confident errors of an overfitted network on films it never saw do not outweigh everything else
-(the mean absolute error of Ghosh et al., AAAI 2017).
+(the mean absolute error of Ghosh et al., AAAI 2017). Of networks that answer with a number it is the share of the
+labels' variance that the number leaves unexplained.
 
 Known values, plain and inverted, are tried at every side and scaling; then neighbouring sides, framings and
 interpolations of the best; at last one scale and one shift of its values are fitted by gradient descent.
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace, unhurried
-from reid_audit.network.answers import log_odds, taught_answers
+from reid_audit.network.answers import asked_as, log_odds, taught_answers
 from reid_audit.network.heads import HeadKind, logits_of
 from reid_audit.network.preprocessing import (
     COARSE,
@@ -50,9 +51,9 @@ STEPS, RATE = 24, 0.08
 def outputs_under(target: Target, films: Tensor, spec: PreprocessSpec) -> Tensor | None:
     """[N, K] the network's outputs for films [N, C, side, side] in [0, 1] preprocessed as ``spec`` says.
 
-    None where its head does not answer with one of several words.
+    None where its head gives neither classes nor numbers.
     """
-    if target.match.head not in ("softmax", "sigmoid"):
+    if target.match.head not in ("softmax", "sigmoid", "regression"):
         return None
     device, channels = next(target.module.parameters()).device, target.match.channels
     with torch.no_grad():
@@ -60,13 +61,29 @@ def outputs_under(target: Target, films: Tensor, spec: PreprocessSpec) -> Tensor
     return torch.cat(parts)
 
 
-def chances_of_error(head: HeadKind, outputs: Tensor, labels: NDArray[np.str_]) -> Tensor | None:
-    """[N] 1 - p(label), on the CPU, from outputs [N, K] and the manifest's words [N].
+def answer_errors(head: HeadKind, outputs: Tensor, labels: NDArray[np.str_]) -> Tensor | None:
+    """[N] how far the answers are from the manifest's words [N], on the CPU: 0 is right, a mean of 1 says nothing.
 
-    Words are assigned to outputs as ``taught_answers`` does; None where that cannot be said.
+    outputs [N, K]. Of classes 1 - p(label), words assigned to outputs as ``taught_answers`` does; of a number the
+    squared error of the label told from it by least squares, over the variance of the labels: its mean is the share of
+    that variance which stays unexplained. None where answers and words cannot be compared.
     """
+    if asked_as(head, outputs) == "regression":
+        return _unexplained(outputs, labels)
     wanted = taught_answers(head, outputs, labels)
     return None if wanted is None else torch.sigmoid(-log_odds(head, outputs, wanted)).cpu()
+
+
+def _unexplained(outputs: Tensor, labels: NDArray[np.str_]) -> Tensor | None:
+    try:
+        numbers = labels.astype(np.float64)
+    except ValueError:
+        return None
+    told = outputs[:, 0].double().cpu().numpy()
+    if outputs.shape[1] != 1 or not np.isfinite(numbers).all() or np.ptp(numbers) == 0:
+        return None
+    slope, shift = np.polyfit(told, numbers, 1) if np.ptp(told) > 0 else (0.0, numbers.mean())
+    return torch.from_numpy((numbers - slope * told - shift) ** 2 / numbers.var()).float()
 
 
 @dataclass(slots=True)
@@ -81,12 +98,12 @@ class _Search:
     found: dict[tuple[PreprocessSpec, int], Tensor] = field(default_factory=dict)
 
     def errors(self, spec: PreprocessSpec, most: int) -> Tensor:
-        """[N] chances of error. Raises OutOfTime, and _NoAnswers where the answers cannot be compared with labels."""
+        """[N] errors of the answers. Raises OutOfTime, _NoAnswers where words and answers cannot be compared."""
         if (spec, most) not in self.found:
             self.pace.check(self.stage)
             films = self.films_at(spec, count_at(spec, most))
             outputs, head = outputs_under(self.target, films, spec), self.target.match.head
-            found = None if outputs is None else chances_of_error(head, outputs, self.labels[: len(films)])
+            found = None if outputs is None else answer_errors(head, outputs, self.labels[: len(films)])
             if found is None:
                 raise _NoAnswers
             self.found[spec, most] = found
@@ -94,7 +111,7 @@ class _Search:
         return self.found[spec, most]
 
     def mean(self, spec: PreprocessSpec, most: int) -> float:
-        """Mean chance of error."""
+        """Their mean."""
         return float(self.errors(spec, most).mean())
 
     def better(self, current: PreprocessSpec, others: Sequence[PreprocessSpec]) -> PreprocessSpec:
@@ -185,7 +202,7 @@ def refined(
 ) -> PreprocessSpec:
     """``start`` with one scale and one shift of its values fitted to films [N, C, side, side] in [0, 1].
 
-    Adam on the mean chance of error. The pace may end it early; the smallest mean that was seen counts.
+    Adam on the mean error. The pace may end it early; the smallest mean that was seen counts.
     """
     device, head = next(target.module.parameters()).device, target.match.head
     outputs = outputs_under(target, films, start)

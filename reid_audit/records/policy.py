@@ -88,7 +88,7 @@ class PreprocessCandidate(Record):
     spec: PreprocessSpec
     misfit: FiniteFloat
     """By statistics: mean square deviation of the first statistics layer, in standard deviations. By answers: mean
-    chance of error under the training labels."""
+    error under the training labels."""
     augmentation: str = "none"
     """What the films were thought to have gone through in training."""
 

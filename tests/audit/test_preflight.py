@@ -18,13 +18,13 @@ from reid_audit.artefacts.provenance import Declaration
 from reid_audit.audit import AuditRequest
 from reid_audit.audit.preflight import Looked, look_ahead, machine
 from reid_audit.audit.preflight.forecast import Load, Speed, cost_of, speed_of, stages
-from reid_audit.audit.preflight.look import for_each, in_the_way, network, of_cost, of_networks
+from reid_audit.audit.preflight.look import for_each, in_the_way, network, of_cost, of_networks, without_statistics
 from reid_audit.audit.preflight.record import Cost, Role
 from reid_audit.cohort import Source
 from reid_audit.demo.targets import SPEC, checkpoint_path
 from reid_audit.observer import Event, StageEnded, StageStarted
 from reid_audit.prior.gaussian import fit_gaussian
-from reid_audit.records import ArchMatch, Budget, Metric, Outcome, Policy, PreprocessPolicy, Waiver
+from reid_audit.records import ArchMatch, Budget, Metric, Outcome, Policy, PreprocessPolicy, References, Waiver
 
 SHA = "a" * 64
 POLICY = Policy(preprocess=PreprocessPolicy(declared=SPEC))
@@ -254,11 +254,22 @@ def test_a_prior_file_is_opened_and_asked_whose_films_it_knows(good: dict[Role, 
     assert [fault.topic for fault in broken.report.faults] == ["prior"]
 
 
-def test_a_network_without_statistics_seldom_passes(good: dict[Role, Path], tmp_path: Path) -> None:
+def test_a_network_without_statistics_needs_its_training_labels(good: dict[Role, Path], tmp_path: Path) -> None:
     looked = look(tmp_path, good, checkpoint=checkpoint_path("vit"))
     assert "PASS depends on luck: " in texts(looked, "limit")
     assert "stores no statistics" in texts(looked, "limit")
     assert look(tmp_path, good, checkpoint=checkpoint_path("vit"), base=Path("base.pt")).report.faults == ()
+
+
+def test_membership_with_references_stands_in_where_the_labels_are_known() -> None:
+    bare = small(CONVOLUTION).match.model_copy(update={"data_statistics": 0})
+    silent = Policy(references=References(when="off"))
+    assert list(without_statistics(POLICY, bare, "")) == []
+    (why,) = without_statistics(POLICY, bare, "no training labels were given")
+    assert "--label (no training labels were given)" in why.remedy
+    (why,) = without_statistics(silent, bare, "")
+    assert "--label" not in why.remedy
+    assert list(without_statistics(silent, bare, "", based=True)) == []
 
 
 def test_a_doubt_about_the_network_withholds_the_pass() -> None:

@@ -18,7 +18,7 @@ from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame
 from reid_audit.cohort.sample import Sample
-from reid_audit.network.answer_fit import chances_of_error, fit_by_answers, outputs_under
+from reid_audit.network.answer_fit import answer_errors, fit_by_answers, outputs_under
 from reid_audit.network.preprocessing import MANY
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
@@ -74,7 +74,7 @@ def mean_error(spec: PreprocessSpec) -> float:
     target = by_heart()
     outputs = outputs_under(target, films_at(raw_films(MEMBERS, 0))(spec, MEMBERS), spec)
     assert outputs is not None
-    found = chances_of_error("softmax", outputs, words(MEMBERS))
+    found = answer_errors("softmax", outputs, words(MEMBERS))
     assert found is not None
     return float(found.mean())
 
@@ -142,3 +142,16 @@ def test_a_search_that_the_time_ends_is_not_complete() -> None:
     late = Pace(Meter(seconds=0, steps=None, clock=lambda: 0.0), SilentObserver())
     with pytest.raises(OutOfTime):
         fit_by_answers(by_heart(), films, words(MEMBERS), side=32, pace=late)
+
+
+def test_a_number_is_judged_by_the_variance_it_leaves() -> None:
+    ages = np.linspace(20, 80, 40)
+    told = torch.from_numpy((ages - 50) / 20)[:, None]
+    said = np.array([f"{age:g}" for age in ages], dtype=np.str_)
+    right = answer_errors("regression", told, said)
+    assert right is not None
+    assert right.mean() < 1e-6
+    blind = answer_errors("regression", torch.randn(40, 1, generator=torch.Generator().manual_seed(0)), said)
+    assert blind is not None
+    assert 0.7 < blind.mean() <= 1.0
+    assert answer_errors("regression", told, np.full(40, "F", dtype=np.str_)) is None

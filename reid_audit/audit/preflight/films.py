@@ -74,26 +74,48 @@ def of_common(found: Mapping[tuple[Role, Role], Shared]) -> Iterator[Finding]:
 
 def of_labels(surveys: Mapping[Role, CohortSurvey], match: ArchMatch | None) -> Iterator[Finding]:
     """Why the loss under the training label would be left out of the membership scores."""
+    counts, why = _label_counts(surveys), unusable_labels(surveys, match)
+    if not counts or not why:
+        return
+    remedy = "give --label a column that names each film's class"
+    if match is not None and match.classes == 1 and match.head != "regression" and all(map(_is_number, counts)):
+        remedy = "where the network tells a number, such as an age, add --head regression"
+    yield Finding(
+        kind="note", topic="labels", text=f"{why}: the loss is left out of the membership scores", remedy=remedy
+    )
+
+
+def unusable_labels(surveys: Mapping[Role, CohortSurvey], match: ArchMatch | None) -> str:
+    """What keeps the training labels from being compared with the network's answers; empty where nothing does."""
+    counts = _label_counts(surveys)
+    unknown, words = counts.get("", 0), len([label for label in counts if label])
+    room = 0 if match is None else labels_of(meaning(match.head, match.classes), match.classes)
+    if not words:
+        return "no training labels were given"
+    if unknown:
+        return f"films without a training label: {unknown}"
+    if words == 1:
+        return "all films have the same training label"
+    if room and words > room:
+        return f"the films have {words} training labels, the network tells {room} apart"
+    return ""
+
+
+def _label_counts(surveys: Mapping[Role, CohortSurvey]) -> dict[str, int]:
+    """Films of both sides by training label."""
     counts: dict[str, int] = {}
     for role, found in surveys.items():
         for label, number in found.labels if role != "prior" else ():
             counts[label] = counts.get(label, 0) + number
-    if not counts:
-        return
-    unknown, words = counts.get("", 0), len([label for label in counts if label])
-    room = 0 if match is None else labels_of(meaning(match.head, match.classes), match.classes)
-    why = ""
-    if unknown:
-        why = f"films without a training label: {unknown}"
-    elif words == 1:
-        why = "all films have the same training label"
-    elif room and words > room:
-        why = f"the films have {words} training labels, the network tells {room} apart"
-    if why:
-        text = f"{why}: the loss is left out of the membership scores"
-        yield Finding(
-            kind="note", topic="labels", text=text, remedy="give --label a column that names each film's class"
-        )
+    return counts
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def named(

@@ -15,7 +15,7 @@ from reid_audit.audit.preflight.forecast import Load, cost_of
 from reid_audit.audit.preflight.reach import Hindrance, Reach, hindered, reach
 from reid_audit.audit.preflight.record import WORDS, Cost, Finding, Preflight, Role, Topic
 from reid_audit.audit.request import AuditRequest, PriorChoice
-from reid_audit.audit.setup import file_origin, target_of
+from reid_audit.audit.setup import file_origin, stated_head, target_of
 from reid_audit.budget import Meter, Pace, start
 from reid_audit.cohort import CohortSurvey, Shared, Source, survey
 from reid_audit.device import usable_device
@@ -78,7 +78,8 @@ def look_ahead(
     errors = (*wrong, *errors)
     within = hindered(
         reachable(policy, surveys, waived),
-        *in_the_way(policy.controls, shared, origin, match, based=request.base is not None),
+        *in_the_way(policy.controls, shared, origin, match),
+        *without_statistics(policy, match, films.unusable_labels(surveys, match), based=request.base is not None),
         *of_networks(networks),
     )
     known = sum(found.match is not None for found in networks)
@@ -124,6 +125,8 @@ def network(request: AuditRequest) -> tuple[Target | None, tuple[Network, ...], 
         checkpoint, networks = networks_of(request)
         own, asked = alone(checkpoint, networks[0]), asked_of(networks[0], request, first=True)
         target = target_of(own, asked.naming, asked.checkpoint)
+        if request.policy.head is not None:
+            target = replace(target, match=stated_head(target.match, request.policy.head))
         return replace(target, module=target.module.to(usable_device(request.device))), networks, ()
     except AuditError as error:
         return None, networks, (error,)
@@ -164,16 +167,11 @@ def topic_of(error: AuditError) -> Topic:
 
 
 def in_the_way(
-    wanted: Controls,
-    shared: Mapping[tuple[Role, Role], Shared],
-    origin: bool,
-    match: ArchMatch | None,
-    *,
-    based: bool = False,
+    wanted: Controls, shared: Mapping[tuple[Role, Role], Shared], origin: bool, match: ArchMatch | None
 ) -> Iterator[Hindrance]:
-    """What the prior and the network have against a PASS.
+    """What the prior and doubts about the network have against a PASS.
 
-    The prior file says whose films it was made of where ``origin``; the public base is given where ``based``.
+    The prior file says whose films it was made of where ``origin``.
     """
     for first, second in shared:
         if second == "prior" and wanted.prior_disjoint:
@@ -188,13 +186,29 @@ def in_the_way(
         )
     for doubt in () if match is None else match.doubts:
         yield Hindrance(text=f"the network is in doubt: {doubt}", remedy=NAME_IT)
-    if match is not None and not match.data_statistics and wanted.attack_power and not based:
-        yield Hindrance(
-            text=f"{match.name} stores no statistics of its training films, and for such networks no attack is known "
-            "that finds planted patients (attack_power)",
-            remedy="if it was fine-tuned from public weights, name them with --base; FAIL by membership stays possible",
-            by_luck=True,
-        )
+
+
+def without_statistics(
+    policy: Policy, match: ArchMatch | None, labels: str, *, based: bool = False
+) -> Iterator[Hindrance]:
+    """What a network that stores no statistics of films has against a PASS: no reconstruction is known to work on it.
+
+    Membership with reference models stands in for it where the training labels are known. labels: why they cannot be
+    used, empty where they can; ``based``: whether the public base is given.
+    """
+    if match is None or match.data_statistics or not policy.controls.attack_power or based:
+        return
+    referenced = policy.references.when != "off" and policy.references.stands_in
+    if referenced and not labels:
+        return
+    name_them = f"name the training labels with --label ({labels}): then membership with reference models stands in"
+    yield Hindrance(
+        text=f"{match.name} stores no statistics of its training films, and for such networks no attack is known "
+        "that finds planted patients (attack_power)",
+        remedy=(name_them if referenced else "FAIL by membership stays possible")
+        + "; if it was fine-tuned from public weights, name them with --base",
+        by_luck=True,
+    )
 
 
 def load_of(surveys: Mapping[Role, CohortSurvey], per_film: float) -> Load:
