@@ -55,10 +55,12 @@ def carried(
 def _planted(original: Target, holdout: Cohort[Stack], canaries: Canaries, given: Given) -> Target:
     """The original after it learned the canaries' films: with their labels where those are known, else dealt out."""
     rows = torch.from_numpy(canaries.films)
-    with torch.no_grad():
-        parts = blocks(holdout.images, PASS)
-        outputs = torch.cat([outputs_of(original.module(given.prepare(part))) for part in parts])
-    wanted = taught(original.match.head, outputs, holdout.labels)
+    wanted = None
+    if original.match.head not in ("features", "segmentation"):
+        with torch.no_grad():
+            parts = blocks(holdout.images, PASS)
+            outputs = torch.cat([outputs_of(original.module(given.prepare(part))) for part in parts])
+        wanted = taught(original.match.head, outputs, holdout.labels)
     return with_canaries(
         original,
         given.prepare(holdout.images[rows]),

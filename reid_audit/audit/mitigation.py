@@ -243,8 +243,10 @@ def _utility(
     original: Original, copy: Target, films: Films, seed: int
 ) -> tuple[tuple[UtilityRow, ...], UtilityMissing]:
     """What both networks answer hold-out films. Which word means which output, the original says of all films."""
-    if films.holdout is None or copy.match.head == "features":
-        return (), "no_answers" if copy.match.head == "features" else "no_labels"
+    if copy.match.head == "features":
+        return (), "no_answers"
+    if films.holdout is None or copy.match.head == "segmentation":
+        return (), "no_labels"
     holdout = films.holdout(original.frame)
     reference = None if films.reference is None else films.reference(original.frame)
     before, after = (_answers(original, module, holdout) for module in (original.target.module, copy.module))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,12 +23,13 @@ def lesson_of(target: Target, public: Public, given: Given, name: str) -> tuple[
 
     Raises MitigationError for a network without answers, or with too few films; and OutOfTime.
     """
-    wanted, taught = own_lesson(target, public, given, name), "its own answers"
-    if bool(np.all(public.labels != "")):
-        labels = taught_answers(target.match.head, outputs(target, public, given, name), public.labels)
+    kind, taught = target.match.head, "its own answers"
+    wanted = own_lesson(target, public, given, name)
+    if kind != "segmentation" and bool(np.all(public.labels != "")):
+        labels = taught_answers(kind, torch.cat(list(_outputs(target, public, given, name))), public.labels)
         if labels is not None:
             wanted, taught = labels.cpu(), "their labels"
-    return Lesson(public.images, wanted, target.match.head, given.prepare), taught
+    return Lesson(public.images, wanted, kind, given.prepare), taught
 
 
 def own_lesson(target: Target, public: Public, given: Given, name: str) -> Tensor:
@@ -43,16 +46,12 @@ def own_lesson(target: Target, public: Public, given: Given, name: str) -> Tenso
             closest=f"{len(public.images)} films",
             remedy="give more with --public",
         )
-    return own_answers(target.match.head, outputs(target, public, given, name)).cpu()
+    return torch.cat([own_answers(target.match.head, part).cpu() for part in _outputs(target, public, given, name)])
 
 
-def outputs(target: Target, public: Public, given: Given, name: str) -> Tensor:
-    """[M, K, *] what the network returns for the public films."""
+def _outputs(target: Target, public: Public, given: Given, name: str) -> Iterator[Tensor]:
+    """What the network returns for a few public films [B, K, *] at a time: dense outputs of all would be large."""
     parts = torch.split(public.images, PASS)
-    with torch.no_grad():
-        return torch.cat(
-            [
-                outputs_of(target.module(given.prepare(part)))
-                for part in given.pace.over(f"{name}: answers", parts, len(public.images), size=len)
-            ]
-        )
+    for part in given.pace.over(f"{name}: answers", parts, len(public.images), size=len):
+        with torch.no_grad():
+            yield outputs_of(target.module(given.prepare(part)))

@@ -100,3 +100,11 @@ def test_no_time_for_a_mitigation_is_a_refusal(case: DemoCase, tmp_path: Path) -
     with pytest.raises(MitigationError, match="budget ended"):
         mitigation._made(asked, original, given)
     assert not (tmp_path / "copy.safetensors").exists()
+
+
+def test_the_two_audits_share_the_budget(case: DemoCase) -> None:
+    request = AuditRequest(checkpoint=case.checkpoint, policy=policy(3), policy_sha256="0" * 64)
+    assert mitigation.within(request, Meter(None, None)) == request
+    assert mitigation.within(request, Meter(90.0, None)).policy.budget.seconds == 90.0
+    assert (mitigation.within(request, Meter(0.0, None)).policy.budget.seconds or 0.0) > 0
+    assert 2 * mitigation.FIRST < 1.0
