@@ -209,3 +209,21 @@ def test_a_mitigation_is_one_file_and_one_line(copy: Path) -> None:
     )
     assert "Do nothing." in said
     assert said.endswith("nothing was done\n")
+
+
+def test_an_origin_of_checkpoints_is_one_file_and_one_line(copy: Path) -> None:
+    (copy / "origins" / "dummy.py").write_text(
+        "from reid_audit.origins.interface import Fetched\n"
+        "def fetch(uri, folder):\n"
+        "    (folder / 'x').write_text(uri)\n"
+        "    return Fetched(folder / 'x', uri + '@1')\n"
+    )
+    register(copy / "origins" / "fetch.py", '"hf":', '    "dummy": "reid_audit.origins.dummy",')
+    said = asked(
+        copy,
+        "from reid_audit.origins import fetched\n"
+        "with fetched('dummy://a') as model:\n"
+        "    print(model.uri, model.file.read_text())\n"
+        "assert not model.file.exists()\n",
+    )
+    assert said == "dummy://a@1 dummy://a\n"

@@ -96,6 +96,16 @@ def test_a_sharded_index_is_followed(hub: Hub, tmp_path: Path, tensors: dict[str
     assert again["checkpoint"]["sha256"] == found["checkpoint"]["sha256"], "the same parts give the same file"
 
 
+def test_check_says_what_it_took_and_under_which_commit(
+    hub: Hub, tmp_path: Path, tensors: dict[str, torch.Tensor]
+) -> None:
+    hub.models[NAME] = {"model.safetensors": save(tensors)}
+    done = run(hub, tmp_path, "check", f"hf://{NAME}", "--base", f"hf://{NAME}@main", "--dry-run", "--json")
+    assert f"taken from hf://{NAME}@{COMMIT}" in done.stderr.splitlines()
+    assert json.loads(done.stdout)["cost"]["network"] == "resnet18"
+    assert done.returncode == 2, "films are missing, which is said after the model was found"
+
+
 def test_one_file_by_name(hub: Hub, tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
     hub.models[NAME] = {"folds/a.safetensors": save(tensors), "folds/b.safetensors": save(tensors)}
     assert "name one" in refused(hub, tmp_path, f"hf://{NAME}")
