@@ -44,6 +44,12 @@ def merge(parts: Mapping[str, Path], index: Mapping[str, str], out: Path, limits
     """
     with ExitStack() as stack:
         views = {name: stack.enter_context(_mapped(stack, parts[name])) for name in sorted(parts)}
+        if (size := sum(map(len, views.values()))) > limits.file_bytes:
+            raise CheckpointError(
+                f"the parts of the sharded checkpoint have {size} bytes",
+                closest=f"at most {limits.file_bytes} are read",
+                remedy="audit a smaller model",
+            )
         headers = {name: read_header(view, limits) for name, view in views.items()}
         _same(headers, index)
         entries, order = _laid_out(headers, views)

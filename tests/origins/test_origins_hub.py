@@ -17,6 +17,7 @@ import torchvision
 from safetensors.torch import load_file, save
 from stub_hub import COMMIT, Hub, serving
 
+from reid_audit.checkpoint.limits import Limits
 from reid_audit.errors import CheckpointError
 from reid_audit.origins.merge import merge, parts_of
 
@@ -151,6 +152,9 @@ def test_parts_become_the_whole(tmp_path: Path, tensors: dict[str, torch.Tensor]
     merged = load_file(merge(parts, listed, tmp_path / "merged.safetensors"))
     assert merged.keys() == tensors.keys()
     assert all(torch.equal(merged[key], tensors[key]) for key in tensors)
+    with pytest.raises(CheckpointError, match="bytes"):
+        merge(parts, listed, tmp_path / "large.safetensors", Limits(file_bytes=1000))
+    assert not (tmp_path / "large.safetensors").exists()
     short = {key: part for key, part in listed.items() if key != "fc.bias"}
     with pytest.raises(CheckpointError, match="do not hold"):
         merge(parts, short, tmp_path / "short.safetensors")
