@@ -20,8 +20,16 @@ class BaseError(Exception):
     """Policy or waivers cannot be read from the base ref."""
 
 
+class OutsideError(Exception):
+    """A checkpoint that is not where it says."""
+
+
 def main() -> int:
-    asked = checkpoints()
+    try:
+        asked = checkpoints()
+    except OutsideError as error:
+        annotate("error", str(error), "reid-audit")
+        return NOT_AUDITED
     if not asked:
         annotate("error", "checkpoint is empty and checkpoints matches no file.", "reid-audit")
         return NOT_AUDITED
@@ -55,12 +63,21 @@ def main() -> int:
 
 
 def checkpoints() -> list[str]:
-    """What is audited: the one that is named, and the files that the globs match, one glob a line, each file once."""
+    """What is audited: the one that is named, and the files that the globs match, one glob a line, each file once.
+
+    A link counts as the file it leads to. Raises OutsideError where that is not in the workspace: what would be
+    released must not go unseen, and what another user can see must not be read for them.
+    """
     named = [os.environ["INPUT_CHECKPOINT"]] if os.environ["INPUT_CHECKPOINT"] else []
-    workspace = Path(os.environ["GITHUB_WORKSPACE"])
+    workspace = Path(os.environ["GITHUB_WORKSPACE"]).resolve()
     for glob in filter(None, map(str.strip, os.environ["INPUT_CHECKPOINTS"].splitlines())):
-        found = sorted(p for p in workspace.glob(glob.lstrip("/")) if p.is_file() and not p.is_symlink())
-        named += [p.relative_to(workspace).as_posix() for p in found]
+        matched = sorted(p for p in workspace.glob(glob.lstrip("/")) if p.is_file() or p.is_symlink())
+        if not matched:
+            annotate("warning", f"No file matches {glob} of checkpoints.", "reid-audit")
+        for path, file in ((path, path.resolve()) for path in matched):
+            if not file.is_file() or not file.is_relative_to(workspace):
+                raise OutsideError(f"{path.relative_to(workspace)} is a link to no file of the workspace.")
+            named.append(file.relative_to(workspace).as_posix())
     return list(dict.fromkeys(named))
 
 

@@ -106,6 +106,21 @@ def test_several_checkpoints_give_one_summary_and_the_worst_verdict(place: Place
     assert all(f"<details><summary>{name}: fail" in job.summary for name in ("folds/a.pt", "folds/b.pt", "model.pt"))
 
 
+def test_a_link_out_of_the_workspace_is_not_passed_over(place: Place) -> None:
+    place.write(results.passing())
+    (place.workspace / "other.pt").symlink_to(place.workspace.parent / "elsewhere.pt")
+    job = place.run(0, checkpoints="*.pt")
+    assert (job.code, job.outputs["verdict"]) == (3, "not_audited")
+    assert any("other.pt is a link to no file of the workspace" in note for note in notes_of(job, "error"))
+
+
+def test_a_glob_without_a_match_is_told(place: Place) -> None:
+    place.write(results.passing())
+    job = place.run(0, checkpoints="nowhere/*.pt")
+    assert (job.code, job.outputs["verdict"]) == (0, "pass")
+    assert "nowhere/*.pt" in notes_of(job, "warning")[0]
+
+
 def test_one_without_a_verdict_decides(place: Place) -> None:
     place.write(results.passing())
     (place.workspace / "other.pt").write_bytes(b"other weights than the report is about")
