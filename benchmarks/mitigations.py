@@ -263,6 +263,7 @@ def advised(rows: list[dict[str, Any]]) -> list[MeasuredMitigation]:
             MeasuredMitigation(
                 name=name,
                 network=described(before["network"]),
+                patients=int(before["network"].rpartition("-")[2]),
                 in_training=in_training,
                 idea=IN_TRAINING[name] if loaded is None else loaded.idea,
                 effect=None if loaded is None else loaded.effect,

@@ -6,11 +6,12 @@ page, so that a report advises what was measured and nothing else.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib import resources
 from typing import Literal
 
-from pydantic import FiniteFloat, TypeAdapter
+from pydantic import FiniteFloat, PositiveInt, TypeAdapter
 
 from reid_audit.records import MitigationEffect, Record
 
@@ -34,6 +35,8 @@ class MeasuredMitigation(Record):
     """As ``--apply`` names it; of a way to train, what the page calls it."""
     network: str
     """What it was tried on, or compared with, in words."""
+    patients: PositiveInt
+    """Who were in that network's training."""
     in_training: bool
     idea: str
     """A sentence."""
@@ -56,18 +59,26 @@ def measured() -> tuple[MeasuredMitigation, ...]:
     return TypeAdapter(tuple[MeasuredMitigation, ...]).validate_json(file.read_bytes())
 
 
-def helped(kind: Kind, *, statistics: bool) -> tuple[MeasuredMitigation, ...]:
-    """Rows that took a breach of this kind away, the least costly in accuracy first.
+def alike(patients: int) -> tuple[MeasuredMitigation, ...]:
+    """Rows of the network whose number of training patients is nearest to ``patients``, as a ratio."""
+    rows = measured()
+    nearest = min((row.patients for row in rows), key=lambda known: abs(math.log(known / max(1, patients))), default=0)
+    return tuple(row for row in rows if row.patients == nearest)
+
+
+def helped(kind: Kind, patients: int, *, statistics: bool) -> tuple[MeasuredMitigation, ...]:
+    """Rows that took a breach of this kind away, the least costly in accuracy first, on a network with about as many
+    training patients.
 
     What only hides or blunts what the audit reads is no help. statistics: whether the network stores any.
     """
-    rows = [row for row in measured() if _fits(row, statistics=statistics) and _helps(row, kind)]
+    rows = [row for row in alike(patients) if _fits(row, statistics=statistics) and _helps(row, kind)]
     return tuple(sorted(rows, key=lambda row: (cost(row), row.membership[0])))
 
 
-def in_vain(kind: Kind) -> tuple[str, ...]:
-    """Names of what was tried on a network with a breach of this kind and left it."""
-    rows = [row for row in measured() if _breached(row, kind)]
+def in_vain(kind: Kind, patients: int) -> tuple[str, ...]:
+    """Names of what was tried on such a network with a breach of this kind and left it."""
+    rows = [row for row in alike(patients) if _breached(row, kind)]
     return tuple(dict.fromkeys(row.name for row in rows if _left(row, kind)))
 
 
@@ -96,10 +107,10 @@ def _left(row: MeasuredMitigation, kind: Kind) -> bool:
     return row.linkage_p <= LINKED if kind == "reconstruction" else row.membership[2] >= row.membership_before[1]
 
 
-def advice(kind: Kind, *, statistics: bool) -> tuple[str, ...]:
+def advice(kind: Kind, patients: int, *, statistics: bool) -> tuple[str, ...]:
     """Sentences on what helped and on what did not, with the figures; empty where nothing was measured."""
-    said = [_sentence(row) for row in helped(kind, statistics=statistics)[:MOST]]
-    vain = in_vain(kind)
+    said = [_sentence(row) for row in helped(kind, patients, statistics=statistics)[:MOST]]
+    vain = in_vain(kind, patients)
     return (*said, *([f"Tried and of no use (docs/mitigations.md): {', '.join(vain)}."] if vain else []))
 
 

@@ -35,7 +35,8 @@ def mitigations(report: PublicReport) -> tuple[str, ...]:
     for metric in (*report.verdict.breaches, *report.verdict.waived):
         kind = _MITIGATED.get(METRICS[metric].family, "reconstruction")
         measured: Kind = "membership" if kind == "membership" else "reconstruction"
-        tried = advice(measured, statistics=report.architecture.data_statistics > 0)
+        people = words.people(report, "reference") or 1
+        tried = advice(measured, people, statistics=report.architecture.data_statistics > 0)
         found.extend(text for text in (*tried, *GENERAL[kind]) if text not in found)
     return tuple(found)
 

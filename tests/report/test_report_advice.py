@@ -19,6 +19,7 @@ def row(name: str, **changes: object) -> MeasuredMitigation:
     fields: dict[str, object] = {
         "name": name,
         "network": "a network",
+        "patients": 16,
         "in_training": False,
         "idea": f"Do {name}.",
         "effect": "replaces",
@@ -42,37 +43,45 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> None:
         row("blunting", effect="blunts", linkage_p=0.0001, membership=(0.95, 0.9, 0.99)),
         row("training", in_training=True, effect=None, linkage_p=0.005),
         row("mute", accuracy=None),
+        row("crowded", patients=400, membership=(0.66, 0.62, 0.70), membership_before=(0.67, 0.62, 0.7)),
     )
     monkeypatch.setattr(advising, "measured", lambda: known)
 
 
 @pytest.mark.usefixtures("rows")
 def test_the_breach_chooses_and_the_cost_orders() -> None:
-    assert [one.name for one in helped("reconstruction", statistics=True)] == [
+    assert [one.name for one in helped("reconstruction", 20, statistics=True)] == [
         "cheap",
         "recompute-bn",
         "costly",
         "mute",
     ]
-    assert [one.name for one in helped("membership", statistics=True)] == ["cheap", "training", "costly", "mute"]
-    assert in_vain("reconstruction") == ("blunting", "training")
-    assert in_vain("membership") == ("recompute-bn", "blunting")
+    assert [one.name for one in helped("membership", 20, statistics=True)] == ["cheap", "training", "costly", "mute"]
+    assert in_vain("reconstruction", 20) == ("blunting", "training")
+    assert in_vain("membership", 20) == ("recompute-bn", "blunting")
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_network_with_many_patients_is_not_advised_by_one_with_few() -> None:
+    assert helped("membership", 300, statistics=True) == ()
+    assert in_vain("membership", 300) == ("crowded",)
+    assert "crowded" not in in_vain("membership", 20)
 
 
 @pytest.mark.usefixtures("rows")
 def test_what_has_nothing_to_replace_is_not_advised() -> None:
-    assert "recompute-bn" not in [one.name for one in helped("reconstruction", statistics=False)]
+    assert "recompute-bn" not in [one.name for one in helped("reconstruction", 20, statistics=False)]
 
 
 @pytest.mark.usefixtures("rows")
 def test_advice_says_how_where_and_at_what_price() -> None:
-    first, *_, last = advice("reconstruction", statistics=True)
+    first, *_, last = advice("reconstruction", 16, statistics=True)
     assert first == (
         "Do cheap (reid-audit mitigate --apply cheap). Measured on a network: membership AUC 0.95 to 0.55, linkage p "
         "0.0001 to 0.4, accuracy 0.80 to 0.78 (docs/mitigations.md)."
     )
     assert last == "Tried and of no use (docs/mitigations.md): blunting, training."
-    trained = advice("membership", statistics=True)[1]
+    trained = advice("membership", 16, statistics=True)[1]
     assert "mitigate" not in trained.partition("(docs")[0]
 
 
@@ -87,6 +96,6 @@ def test_every_row_is_on_the_page() -> None:
 
 def test_a_report_advises_what_was_measured_before_what_stands_to_reason() -> None:
     offered = plain.mitigations(publish(results.failing()))
-    every = [*advice("reconstruction", statistics=True), *advice("membership", statistics=True)]
+    every = [*advice("reconstruction", 16, statistics=True), *advice("membership", 16, statistics=True)]
     assert set(every) <= set(offered)
     assert all(len(text) < 400 for text in offered)

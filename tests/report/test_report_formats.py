@@ -275,7 +275,7 @@ def test_mitigations_fit_the_breach() -> None:
     offered = plain.mitigations(publish(results.failing()))
     assert len(offered) == len(set(offered))
     assert set(plain.GENERAL["membership"]) <= set(offered)
-    assert set(advice("membership", statistics=True)) <= set(offered)
+    assert set(advice("membership", 16, statistics=True)) <= set(offered)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.__name__)
