@@ -92,18 +92,36 @@ def planned(setup: Setup, policy: Policy, films: Films, attack: AttackChoice, pa
     if meter.seconds is None:
         return Plan(replace(setup, task=with_metrics(setup.task, pace)))
     speed = speed_of(setup.task, meter)
-    work = work_of(policy, setup, films)
     task, cost = measured(setup.task, attack, pace, speed)
-    left = meter.left() - setup.preprocessing.seconds
+    plan = divided(replace(setup, task=task), policy, films, meter.left(), Tried(setup.task, speed, cost))
+    for one in plan.reduced:
+        observer.notice(Noted(f"{one.stage.replace('_', ' ')}: {one.done} of {one.of} {one.unit}, to fit the budget"))
+    return plan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tried:
+    """What a short trial told: how fast the machine is, and what an attack costs."""
+
+    asked: AttackTask
+    """The task before anything was made smaller."""
+    speed: Speed
+    cost: AttackCost | None
+    """None where no attack can be afforded."""
+
+
+def divided(setup: Setup, policy: Policy, films: Films, seconds: float, tried: Tried) -> Plan:
+    """How ``seconds``, those left after the trial and the measuring of the metric, are spent."""
+    task, speed, cost = setup.task, tried.speed, tried.cost
+    work = work_of(policy, replace(setup, task=tried.asked), films)
+    left = seconds - setup.preprocessing.seconds
     asked = references_seconds(policy.references, work, speed)
     division = divide(task, work, left - asked, speed, cost)
     if division.steps < work.steps and policy.references.when != "required":
         asked, division = 0.0, divide(task, work, left, speed, cost)
     division = replace(division, kept=division.kept + asked + setup.preprocessing.seconds)
     task = replace(task, budget=task.budget.model_copy(update={"steps": division.steps or work.steps}))
-    reduced = tuple(made_smaller(setup.task, task, work, division))
-    for one in reduced:
-        observer.notice(Noted(f"{one.stage.replace('_', ' ')}: {one.done} of {one.of} {one.unit}, to fit the budget"))
+    reduced = tuple(made_smaller(tried.asked, task, work, division))
     return Plan(replace(setup, task=task), speed, cost, division, reduced, asked)
 
 

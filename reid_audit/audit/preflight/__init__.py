@@ -1,6 +1,7 @@
 """What cannot work is found before it costs anything: films, split, policy, network, disk, memory, time."""
 
 from reid_audit.audit.preflight.look import Looked, look_ahead
-from reid_audit.audit.preflight.record import Finding, Preflight, SideCount
+from reid_audit.audit.preflight.planned import foreseen
+from reid_audit.audit.preflight.record import Finding, Planned, Preflight, SideCount
 
-__all__ = ["Finding", "Looked", "Preflight", "SideCount", "Source", "look_ahead"]
+__all__ = ["Finding", "Looked", "Planned", "Preflight", "SideCount", "foreseen", "look_ahead"]

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from reid_audit.arch.target import Target
 from reid_audit.audit.attack_runs import NEGATIVE_SIZE
 from reid_audit.audit.canary import STEPS as CANARY_STEPS
+from reid_audit.audit.pacing import MOST_ASKED
 from reid_audit.audit.preflight.machine import free_disk, free_memory
 from reid_audit.audit.preflight.record import Cost
 from reid_audit.budget import Clock
+from reid_audit.imaging.stack import BLOCK_BYTES
 from reid_audit.network.batchnorm import statistics_layers
 from reid_audit.records import Policy
 
@@ -38,6 +40,8 @@ REPORT_BYTES = 64 * 2**20
 KEPT = 8
 """Images of full size that are kept for each particle: attack, negative control, power control."""
 FLOAT = 4
+SMALL_BYTES = 3 * 32**2 * FLOAT
+"""Bytes of the small pictures and of the scores of one film that stay in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def speed_of(target: Target, side: int, device: torch.device, clock: Clock = tim
     return Speed(
         forward=_timed(lambda: _forward(module, images), device, clock) / TRIAL,
         gradient=_timed(lambda: _gradient(module, images), device, clock) / TRIAL,
-        activations=_activations(module, images[:1]),
+        activations=activations(module, images[:1]),
         cubic=_timed(lambda: torch.linalg.eigh(matrix @ matrix.T), device, clock) / TRIAL_EDGE**3,
     )
 
@@ -116,7 +120,7 @@ def stages(target: Target, speed: Speed, policy: Policy, load: Load) -> tuple[tu
         ("statistics of the prior", metric),
         ("attack", policy.repeats * attack),
         ("negative control", 2 * NEGATIVE_SIZE * particles * speed.forward),
-        ("scoring", load.patients * SCORING_PER_PATIENT + 3 * load.films * speed.forward),
+        ("scoring", load.patients * SCORING_PER_PATIENT + 3 * min(load.films, MOST_ASKED) * speed.forward),
         *((("power control", canaries),) if planted and load.patients else ()),
         *((("reference models", _references(speed, policy, load)),) if _referenced(target, policy, load) else ()),
     )
@@ -144,9 +148,11 @@ def _metric(target: Target, speed: Speed) -> float:
 
 
 def _bytes(target: Target, side: int, speed: Speed, particles: int, load: Load) -> int:
-    """Films with a working copy, their statistics in two passes and how alike they are, or the attack's widest step."""
-    films = 2 * (load.films + load.prior_films) * side**2 * FLOAT
-    statistics = 2 * load.films * target.match.data_statistics * FLOAT + 2 * load.films**2 * 8
+    """The prior's films with a working copy; of the films compared, small pictures of all, the statistics in two passes
+    of those whose membership is asked, and how alike they are; or the attack's widest step."""
+    asked = min(load.films, MOST_ASKED)
+    films = 2 * load.prior_films * side**2 * FLOAT + load.films * SMALL_BYTES + 3 * BLOCK_BYTES
+    statistics = 2 * asked * target.match.data_statistics * FLOAT + 3 * asked**2 * 8
     weights = 4 * sum(value.numel() for value in target.module.parameters()) * FLOAT
     return RUNTIME_BYTES + films + max(statistics, particles * speed.activations) + weights
 
@@ -171,7 +177,7 @@ def _answer(output: object) -> Tensor:
     return _answer(parts[0])
 
 
-def _activations(module: nn.Module, image: Tensor) -> int:
+def activations(module: nn.Module, image: Tensor) -> int:
     """Bytes that the layers give out for one image."""
     counted = 0
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from reid_audit.records import Outcome, Record
+from reid_audit.records import Metric, Outcome, Record, Reduced
 
 Role = Literal["reference", "holdout", "prior"]
 Topic = Literal[
@@ -62,6 +62,38 @@ class Cost(Record):
         return sum(seconds for _, seconds in self.stages)
 
 
+class PlannedStage(Record):
+    """One stage of an audit, as a trial on this machine foresees it."""
+
+    stage: str
+    seconds: FiniteFloat
+    memory_bytes: int
+    """The most that the process holds meanwhile, libraries included."""
+    evidence: tuple[Metric, ...] = ()
+    """What it measures, or what cannot be measured without it."""
+
+
+class Planned(Record):
+    """What an audit will cost, from a few steps of its own attack and passes of its own network, and what it gives."""
+
+    stages: tuple[PlannedStage, ...]
+    """Those that there is time for."""
+    reduced: tuple[Reduced, ...] = ()
+    """What is made smaller, or left out, to fit the budget."""
+    missing: tuple[Metric, ...] = ()
+    """Evidence that there is no time for."""
+
+    @property
+    def seconds(self) -> float:
+        """All stages together."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def memory_bytes(self) -> int:
+        """The widest stage's."""
+        return max((stage.memory_bytes for stage in self.stages), default=0)
+
+
 class Preflight(Record):
     """What is known before the attack."""
 
@@ -73,6 +105,8 @@ class Preflight(Record):
     """None where the network could not be built or tried."""
     budget: FiniteFloat | None = None
     """Seconds the command may take."""
+    planned: Planned | None = None
+    """The cost stage by stage as a trial foresees it; None where nobody asked for one."""
 
     @property
     def faults(self) -> tuple[Finding, ...]:

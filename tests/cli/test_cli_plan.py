@@ -1,0 +1,91 @@
+"""``plan`` says what a check would cost and give, attacks nothing for long, and writes nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reid_audit.cli import exit_code
+from reid_audit.demo.targets import checkpoint_path
+from reid_audit.records import Metric
+
+_SPEC = importlib.util.spec_from_file_location(
+    "cli_plan_films", Path(__file__).resolve().parents[1] / "audit" / "preflight_films.py"
+)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+films = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(films)
+
+POLICY = "[preprocess]\nside = 32\nmean = [0.0]\nstd = [1.0]\n[references]\nwhen = 'off'\n"
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Options of two good sides, in a working directory with a policy."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REID_AUDIT_TRACEBACK", "1")
+    (tmp_path / "reid-audit.toml").write_text(POLICY)
+    reference = films.side(tmp_path / "t", range(60))
+    holdout = films.side(tmp_path / "h", range(100, 210))
+    return ("--reference", str(reference), "--holdout", str(holdout))
+
+
+def plan(*words: str) -> int:
+    return exit_code(["plan", str(checkpoint_path("cnn")), *words])
+
+
+def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_every_stage_has_seconds_memory_and_what_it_measures(
+    given: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(*given, "--json") == 0
+    found = document(capsys)
+    assert found["schema"] == "reid-audit/preflight/1"
+    stages = {one["stage"]: one for one in found["planned"]["stages"]}
+    assert {"attack", "reading films", "linkage", "membership", "power control", "reports"} <= set(stages)
+    assert all(one["seconds"] >= 0 and one["memory_bytes"] > 100 * 2**20 for one in stages.values())
+    assert stages["attack"]["seconds"] > 0
+    assert Metric.MEMBERSHIP_TPR.value in stages["membership"]["evidence"]
+    assert found["planned"]["missing"] == found["planned"]["reduced"] == []
+    assert not (tmp_path / "reid-audit-report").exists()
+
+
+def test_a_budget_says_what_would_be_made_smaller_and_what_would_be_missing(
+    given: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(*given, "--json") == 0
+    free = document(capsys)["planned"]
+    whole = sum(one["seconds"] for one in free["stages"])
+    attack = next(one["seconds"] for one in free["stages"] if one["stage"] == "attack")
+    assert plan(*given, "--json", "--budget", f"{max(45.0, whole - attack):.0f}s", "--profile", "deep") == 0
+    short = document(capsys)["planned"]
+    assert {one["stage"] for one in short["reduced"]} & {"attack", "metric", "attack_power"}
+
+
+def test_a_person_sees_a_table_and_the_sum(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan(*given, "--quiet") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "training films: 60 of 60 patients" in said
+    assert "power control" in said
+    assert "in all: " in said
+    assert "memory: " in said
+
+
+def test_what_a_check_would_refuse_a_plan_refuses(
+    given: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan("--reference", given[1], "--holdout", given[1]) == 3
+    assert "patients on both sides: 60" in " ".join(capsys.readouterr().err.split())
+    assert plan("--reference", given[1]) == 2
+    assert "only INCONCLUSIVE is possible" in " ".join(capsys.readouterr().err.split())
+    assert plan("--reference", given[1], "--indicators-only") == 0
+    assert exit_code(["plan", str(tmp_path / "nothing.pt")]) == 3
