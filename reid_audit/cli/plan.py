@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import counted, document, lines, listed, no_verdict, refusal, size
 from reid_audit.cli.check import check, first_line
 from reid_audit.cli.check import plan as asked_by
+from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import CheckOptions
 from reid_audit.console import ConsoleObserver, console_for
@@ -48,7 +50,7 @@ def plan(options: CheckOptions, began: float | None) -> int:
     options = options.model_copy(update={"policy": source, "waivers": options.waivers or find_waivers(Path.cwd())})
     console.print(first_line(options, digest), highlight=False, markup=False)
     ceiling = policy.budget.seconds if options.budget is None else options.budget
-    with ConsoleObserver(console, ceiling=ceiling, began=began) as observer:
+    with ConsoleObserver(console, ceiling=ceiling, began=began, verbose=options.verbose) as observer:
         report = forecast(options, policy, digest, observer, began)
     if options.as_json:
         click.echo(json.dumps(document(report), indent=1))
@@ -62,10 +64,20 @@ def plan(options: CheckOptions, began: float | None) -> int:
 
 def forecast(options: CheckOptions, policy: Policy, digest: str, observer: Observer, began: float) -> Preflight:
     """The preflight of the check, with its cost as a trial foresees it. Raises AuditError where it would not start."""
+    with ExitStack() as stack:
+        with stage(observer, "fetching the checkpoint", brief=True):
+            files = stack.enter_context(at_hand(options))
+        return _forecast(with_declared_side(options, policy, files), policy, digest, files, observer, began)
+
+
+def _forecast(
+    options: CheckOptions, policy: Policy, digest: str, files: Files, observer: Observer, began: float
+) -> Preflight:
+    """``forecast`` once the files are on this machine."""
     with stage(observer, "reading the checkpoint", brief=True):
-        seen = screen(options.checkpoint, pickled_code=policy.pickled_code)
+        seen = screen(files.model.file, pickled_code=policy.pickled_code)
     with stage(observer, "loading libraries", brief=True):
-        request, films = asked_by(options, policy, digest)
+        request, films = asked_by(options, policy, digest, files)
         from reid_audit.audit.preflight import foreseen, look_ahead
         from reid_audit.budget import Pace, start
         from reid_audit.cli.sources import surveyed
