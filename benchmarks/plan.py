@@ -135,7 +135,9 @@ def one(case: Case, out: Path) -> dict[str, Any]:
     manifest = write_films(out / "films", case.films).resolve()
     reference, holdout = f"{manifest}?split=target", f"{manifest}?split=holdout"
     rules, source, digest = load_policy(policy, Path.cwd())
-    options = CheckOptions(checkpoint=network, policy=source, out=out / "runs", reference=reference, holdout=holdout)
+    options = CheckOptions(
+        checkpoint=str(network), policy=source, out=out / "runs", reference=reference, holdout=holdout
+    )
     began = time.monotonic()
     planned = forecast(options, rules, digest, SilentObserver(), began).planned
     tried, spans = time.monotonic() - began, Spans()
