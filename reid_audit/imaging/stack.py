@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 1 << 26
+BLOCK_BYTES = 1 << 25
 """Bytes of images that are in memory at once where nobody asks for fewer."""
 
 

@@ -18,7 +18,7 @@ FPR = 0.01
 FAINTEST = 1e-6
 """Extrapolated tails are not trusted below this."""
 _CHUNK = 2_000_000
-_PAIRS = 1 << 24
+_PAIRS = 1 << 22
 """Comparisons of two patients that are held at a time."""
 _DRAWN = 1 << 24
 """Patients that bootstrap draws hold at a time."""

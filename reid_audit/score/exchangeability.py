@@ -45,7 +45,10 @@ def exchangeability(comparison: Comparison, rng: np.random.Generator, *, permuta
 def energy_statistics(rows: Floats, labels: Bools) -> Floats:
     """[B] energy distance between rows [P, D] with label True and with label False, for each label vector [B, P]."""
     squares = np.sum(rows**2, axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * rows @ rows.T, 0.0))
+    distances, products = np.add.outer(squares, squares), rows @ rows.T
+    products *= 2
+    distances -= products
+    np.sqrt(np.maximum(distances, 0.0, out=distances), out=distances)  # in place: a matrix of all pairs is large
     first = labels.astype(np.float64)
     n = first.sum(axis=1)
     m = rows.shape[0] - n

@@ -29,7 +29,7 @@ from reid_audit.score.comparison import Comparison
 from reid_audit.score.patients import Owners, Pool, pool
 from reid_audit.score.similarity import aligned_ncc, without_hubs
 
-PRODUCT = 1 << 24
+PRODUCT = 1 << 22
 """Labels that are numbers at a time."""
 SCAN = (4, 8, 16, 32, 64)
 """How many best patients the scan statistic looks at."""
