@@ -39,21 +39,43 @@ def pareto(points: list[Point]) -> str:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - 0.45) / 0.55
 
     lines = [*_axes(across, up, low, high)]
-    for point in sorted(points, key=lambda one: (one.group, one.label)):
+    places = [(across(point.utility), up(point.risk), point) for point in points]
+    for x, y, point in places:
         tone = TONES[groups.index(point.group) % len(TONES)]
-        x, y = across(point.utility), up(point.risk)
         fill = tone if point.linked else "none"
         lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{tone}" stroke-width="2"/>')
-        lines.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{tone}">{escape(point.label)}</text>')
+    for x, y, label, group in _labels(places):
+        tone = TONES[groups.index(group) % len(TONES)]
+        lines.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{tone}">{escape(label)}</text>')
     for number, group in enumerate(groups):
         y = TOP + 14 + 18 * number
-        lines.append(f'<text x="{LEFT + 12}" y="{y}" fill="{TONES[number % len(TONES)]}">{escape(group)}</text>')
+        lines.append(
+            f'<text x="{WIDTH - RIGHT + 12}" y="{y}" fill="{TONES[number % len(TONES)]}">{escape(group)}</text>'
+        )
     body = "\n".join(lines)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
         f'font-size="12" role="img"><title>Membership AUC and accuracy</title>\n'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fdfdfb"/>\n{body}\n</svg>\n'
     )
+
+
+def _labels(places: list[tuple[float, float, Point]]) -> list[tuple[float, float, str, str]]:
+    """(x, y, text, group): one for points on one spot, and no two on top of each other."""
+    spots: list[tuple[float, float, str, str]] = []
+    for x, y, point in sorted(places, key=lambda place: (place[2].group, place[0])):
+        last = spots[-1] if spots else None
+        if last is not None and last[3] == point.group and abs(last[0] - x) < 8 and abs(last[1] - y) < 8:
+            spots[-1] = (x, last[1], f"{last[2]}, {point.label}", point.group)
+        else:
+            spots.append((x, y, point.label, point.group))
+    placed: list[tuple[float, float, str, str]] = []
+    for x, y, text, group in sorted(spots, key=lambda spot: spot[1]):
+        free = y
+        while any(abs(free - other[1]) < 12 and abs(x - other[0]) < 80 for other in placed):
+            free += 4
+        placed.append((x, free, text, group))
+    return placed
 
 
 def _axes(across: Scale, up: Scale, low: float, high: float) -> list[str]:
