@@ -103,8 +103,8 @@ def _helps(row: MeasuredMitigation, kind: Kind) -> bool:
 
 
 def _left(row: MeasuredMitigation, kind: Kind) -> bool:
-    """Whether the breach is as it was: still linked, or membership no further from before than chance."""
-    return row.linkage_p <= LINKED if kind == "reconstruction" else row.membership[2] >= row.membership_before[1]
+    """Whether the breach is as it was: still linked, or membership within its former interval."""
+    return row.linkage_p <= LINKED if kind == "reconstruction" else row.membership[0] >= row.membership_before[1]
 
 
 def advice(kind: Kind, patients: int, *, statistics: bool) -> tuple[str, ...]:
