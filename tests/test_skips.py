@@ -53,5 +53,5 @@ def test_the_developers_environment_has_every_extra() -> None:
     extras = project["optional-dependencies"]
     named = re.search(r"reid-audit\[([a-z,]+)\]", " ".join(extras["dev"]))
     assert named is not None
-    # fuzz: its package has no wheel for every machine; the tests know how to do without.
-    assert set(named[1].split(",")) == set(extras) - {"dev", "fuzz"}
+    # fuzz: its package has no wheel for every machine; the tests know how to do without. wandb: its client is played.
+    assert set(named[1].split(",")) == set(extras) - {"dev", "fuzz", "wandb"}

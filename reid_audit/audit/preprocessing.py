@@ -141,7 +141,7 @@ def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked,
     channels: Channels = 1 if asked.seen is None else asked.seen.channels
     start = GUESS if fit is None else fit.best
     geometry = start.model_copy(update=_stated(policy.declared) | ({"side": side} if side else {}))
-    geometry = geometry.model_copy(update={"side": geometry.side or _frame(target, policy.declared).side})
+    geometry = _framed_alike(start, geometry, geometry.side or _frame(target, policy.declared).side)
     if policy.declared is not None and policy.values == "declared":
         values = {name: getattr(policy.declared, name) for name in ("mean", "std", "invert")}
         return Chosen(geometry.model_copy(update=values), "policy", fit, channels)
@@ -150,6 +150,14 @@ def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked,
     if fit.by == "statistics" and geometry != fit.best:
         geometry = _values_in_time(target, geometry, asked.seen, fit, pace)
     return Chosen(geometry, fit.by, fit, channels)
+
+
+def _framed_alike(found: PreprocessSpec, geometry: PreprocessSpec, side: int) -> PreprocessSpec:
+    """``geometry`` at ``side``; a size before the crop that was found at another side keeps its proportion to it."""
+    resized = geometry.resize_to
+    if resized is not None and resized == found.resize_to and found.side:
+        resized = round(resized * side / found.side)
+    return geometry.model_copy(update={"side": side, "resize_to": resized})
 
 
 def _values_in_time(

@@ -144,6 +144,7 @@ def recognition(
         comparison.owners.at(rows),
         numpy_for(seed, "membership"),
         level=level,
+        without=Reason.NO_DATA_STATISTICS if task.target.match.head == "features" else Reason.NO_LABELS,
     )
     if rows.size < len(comparison.images):
         outcome = replace(outcome, measurements=tuple(too_few_in_time(m) for m in outcome.measurements))

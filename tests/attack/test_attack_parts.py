@@ -98,6 +98,16 @@ def test_losses_find_out_which_word_means_which_output() -> None:
         assert float(found.min()) >= 0
 
 
+def test_numbers_that_were_learned_by_heart_lie_on_a_line_of_their_own() -> None:
+    """Half of the films are answered with their age exactly, on a scale that the file does not tell, the others not."""
+    rng = np.random.default_rng(0)
+    ages = rng.uniform(20, 80, 80)
+    told = (ages - 50) / 20 + np.where(np.arange(80) < 40, 0.0, rng.normal(0, 0.8, 80))
+    found = losses("regression", torch.from_numpy(told)[:, None], np.array([f"{age:.3f}" for age in ages]))
+    assert found is not None
+    assert found[:40].max() < 1e-4 < found[40:].median()
+
+
 def test_losses_need_a_label_for_every_film_and_an_output_for_every_label() -> None:
     logits = torch.randn(6, 2)
     assert losses("softmax", logits, np.array(["a", "b", "a", "b", "a", ""])) is None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid_audit.arch.target import Target
-from reid_audit.audit.preprocessing import Chosen
+from reid_audit.audit.preprocessing import Asked, Chosen, Specimens, choose_preprocessing
 from reid_audit.audit.preprocessing_control import preprocessing_control
 from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
@@ -23,7 +23,17 @@ from reid_audit.network.preprocessing import FilmsAt, best_values, fit_preproces
 from reid_audit.network.stem import read_stems
 from reid_audit.network.values import as_spec, fit_values, scale_and_shift
 from reid_audit.preprocess import HALF, IMAGENET, NAMED, UNIT, to_network
-from reid_audit.records import ArchMatch, Measured, Metric, PreprocessSpec, Reason, Scaling, Unmeasured
+from reid_audit.records import (
+    ArchMatch,
+    Measured,
+    Metric,
+    PreprocessFit,
+    PreprocessPolicy,
+    PreprocessSpec,
+    Reason,
+    Scaling,
+    Unmeasured,
+)
 from reid_audit.score.preprocess_fit import preprocess_fit
 
 ODD = PreprocessSpec(mean=(0.31,), std=(0.41,))
@@ -256,6 +266,16 @@ def test_a_search_that_runs_out_of_time_returns_the_best_so_far_as_not_complete(
     assert not part.complete
     assert 0 < len(part.candidates) < len(whole.candidates)
     assert part.best.side in {found.spec.side for found in part.candidates}
+
+
+def test_a_size_before_the_crop_keeps_its_proportion_to_a_declared_side(chest: tuple[RawFilm, ...]) -> None:
+    found = at(QUARTER, 32, resize="shorter", crop="center", resize_to=37)
+    fit = PreprocessFit(best=found, by="answers", augmentation="none", films=16, candidates=())
+    asked = Asked(Specimens(raw=chest[:16]), fit)
+    policy = PreprocessPolicy(declared=PreprocessSpec(side=224), values="inferred")
+    assert choose_preprocessing(resnet(chest[:4], at(QUARTER, 32)), policy, asked).spec.resize_to == 259
+    stated = PreprocessPolicy(declared=PreprocessSpec(side=224, crop="center", resize_to=256), values="inferred")
+    assert choose_preprocessing(resnet(chest[:4], at(QUARTER, 32)), stated, asked).spec.resize_to == 256
 
 
 def test_without_time_for_one_geometry_nothing_is_found(chest: tuple[RawFilm, ...]) -> None:

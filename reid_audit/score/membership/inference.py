@@ -60,18 +60,24 @@ class MembershipOutcome:
 
 
 def membership(
-    families: Mapping[str, Floats], owners: Owners, rng: np.random.Generator, *, draws: int = 1000, level: float = 0.10
+    families: Mapping[str, Floats],
+    owners: Owners,
+    rng: np.random.Generator,
+    *,
+    draws: int = 1000,
+    level: float = 0.10,
+    without: Reason = Reason.NO_DATA_STATISTICS,
 ) -> MembershipOutcome:
     """AUC, TPR at 1 % FPR and the patient who stands out most, for the most telling of the given score families.
 
     families: name -> [N] score per pooled film, larger is more member-like. Nothing is fitted on who is a member.
     With F families the lower ends and the family-wise p are corrected for looking at F (a breach needs one family);
     the upper ends are not (a pass needs every family below the limit, an intersection-union test).
-    draws: bootstrap draws of the intervals; level: false-discovery rate. Raises CohortError where a patient is on both
-    sides.
+    draws: bootstrap draws of the intervals; level: false-discovery rate; without: why there is no family, where that is
+    so. Raises CohortError where a patient is on both sides.
     """
     if not families:
-        return _unmeasured(Reason.NO_DATA_STATISTICS)
+        return _unmeasured(without)
     names = list(families)
     films = np.stack([np.asarray(families[name], dtype=np.float64) for name in names])
     people = pool(owners, films, rng)
