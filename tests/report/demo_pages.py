@@ -80,7 +80,7 @@ def phantom_evidence(count: int = 8) -> Evidence:
             linkage_p=0.003 + 0.02 * i**2,
             membership=0.93 - 0.1 * i,
             reidentified=i < 2,
-            recognised=i == 0,
+            recognised=i < 2,
             membership_p=0.0026 * (1 + i**2),
         )
         for i, name in enumerate(names)
