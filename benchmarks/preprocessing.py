@@ -40,7 +40,14 @@ from reid_audit.audit.preprocessing import (
     choose_preprocessing,
     known_side,
 )
-from reid_audit.audit.preprocessing_control import answered_again, by_answers, held_against, searched_again
+from reid_audit.audit.preprocessing_control import (
+    BESIDE_STATISTICS,
+    answered_again,
+    by_answers,
+    held_against,
+    searched_again,
+    stricter,
+)
 from reid_audit.audit.request import Films
 from reid_audit.network.preprocessing import Fitted
 from reid_audit.network.reading import Inputs
@@ -136,7 +143,10 @@ def control_of(target: Target, chosen: Chosen, searched: Searched) -> Measuremen
     fit, rng = chosen.fit, np.random.default_rng(0)
     if fit is not None and fit.by == "answers":
         return by_answers(target, chosen, searched.training, searched.again, rng)
-    return held_against(target, chosen, searched.training, searched.again, rng)
+    return stricter(
+        held_against(target, chosen, searched.training, searched.again, rng),
+        by_answers(target, chosen, searched.training, searched.again, rng, allowed=BESIDE_STATISTICS),
+    )
 
 
 def _framed(_: object) -> Any:

@@ -48,6 +48,11 @@ LIKELY_EACH = 3
 """Geometries of the joint fit for each scaling, where there are several."""
 WORSE = 8.0
 """A coarse search over growing sides ends where the misfit is this many times the best so far."""
+EXPLAINED = 0.3
+"""Share of the first layers' statistics that the joint fit may leave unexplained and still decide the geometry. Of a
+network that learned few films by heart it leaves a hundredth and less, of one trained with care a tenth. Of one that
+learned hundreds by heart in minibatches it leaves half and more, since stored means of the last batches are of no fixed
+set of films, and a wrong geometry can come out ahead (docs/preprocessing.md)."""
 CLEARLY = 0.8
 """Another geometry is preferred where it leaves less than this share of the misfit."""
 USUAL = (32, 64, 96, 128, 224, 256, 299, 320, 384, 448, 512)
@@ -218,7 +223,7 @@ def best_values(target: Target, geometry: PreprocessSpec, films: Tensor, pace: P
 
 def _joint(search: _Search, geometry: PreprocessSpec) -> tuple[JointFit | None, int, bool]:
     """Of the likeliest geometries the one under which some of the films explain the statistics best, the number of
-    films it was fitted on, and whether there was time for all of them.
+    films it was fitted on, and whether there was time for all of them. ``geometry`` itself where under none they do.
 
     Among all films alike, a neighbouring side can fit a network of few films better than the true one.
     """
@@ -226,18 +231,25 @@ def _joint(search: _Search, geometry: PreprocessSpec) -> tuple[JointFit | None, 
     likely = [found for found in search.candidates() if found.augmentation == "none" and found.misfit <= limit]
     best: JointFit | None = None
     number = 0
-    for found in _likeliest(likely):
-        if search.pace.meter.exhausted() is not None:
-            return best, number, False
-        images = search.films_at(found.spec, count_at(found.spec, ALL))
-        try:
-            fit = joint_fit(search.target, found.spec, images, search.pace)
-        except OutOfTime:
-            return best, number, False
-        if fit is not None and (best is None or fit.residual < best.residual):
-            best, number = fit, len(images)
-        search.advanced()
+    try:
+        for found in _likeliest(likely):
+            fit, films = _fitted(search, found.spec)
+            if fit is not None and fit.residual <= EXPLAINED and (best is None or fit.residual < best.residual):
+                best, number = fit, films
+        if best is None:
+            best, number = _fitted(search, geometry)
+    except OutOfTime:
+        return best, number, False
     return best, number, True
+
+
+def _fitted(search: _Search, geometry: PreprocessSpec) -> tuple[JointFit | None, int]:
+    """The joint fit of one geometry, and of how many films. Raises OutOfTime."""
+    search.pace.check(search.stage)
+    images = search.films_at(geometry, count_at(geometry, ALL))
+    fit = joint_fit(search.target, geometry, images, search.pace)
+    search.advanced()
+    return fit, len(images)
 
 
 def _likeliest(likely: Sequence[Candidate]) -> list[Candidate]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import ask_network, choose_preprocessing
-from reid_audit.audit.preprocessing_control import preprocessing_control
+from reid_audit.audit.preprocessing_control import preprocessing_control, stricter
 from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame
@@ -22,7 +22,7 @@ from reid_audit.network.answer_fit import answer_errors, fit_by_answers, outputs
 from reid_audit.network.preprocessing import MANY
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
-from reid_audit.records import ArchMatch, Measured, PreprocessPolicy, PreprocessSpec, Reason, Unmeasured
+from reid_audit.records import ArchMatch, Measured, Metric, PreprocessPolicy, PreprocessSpec, Reason, Unmeasured
 
 TRUTH = PreprocessSpec(mean=(0.7,), std=(0.06,), side=32)
 """Steep, so that other values change the answers."""
@@ -155,3 +155,14 @@ def test_a_number_is_judged_by_the_variance_it_leaves() -> None:
     assert blind is not None
     assert 0.7 < blind.mean() <= 1.0
     assert answer_errors("regression", told, np.full(40, "F", dtype=np.str_)) is None
+
+
+@pytest.mark.parametrize(("answers", "counts"), [(2.0, 2.0), (0.1, 0.4)])
+def test_beside_statistics_the_stricter_of_both_counts(answers: float, counts: float) -> None:
+    statistics = Measured(metric=Metric.PREPROCESS_FIT, value=0.4)
+    found = stricter(statistics, Measured(metric=Metric.PREPROCESS_FIT, value=answers))
+    assert isinstance(found, Measured)
+    assert found.value == counts
+    silent = Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.PREPROCESS_UNEXPLAINED)
+    assert stricter(statistics, silent) == statistics
+    assert stricter(silent, statistics) == silent

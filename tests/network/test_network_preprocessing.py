@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -18,7 +18,8 @@ from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.cohort import RawFilm, render, sample_raw
 from reid_audit.cohort.sample import Sample
-from reid_audit.network.joint_fit import joint_fit
+from reid_audit.network import preprocessing
+from reid_audit.network.joint_fit import JointFit, joint_fit
 from reid_audit.network.preprocessing import FilmsAt, best_values, fit_preprocess
 from reid_audit.network.stem import read_stems
 from reid_audit.network.values import as_spec, fit_values, scale_and_shift
@@ -266,6 +267,28 @@ def test_a_search_that_runs_out_of_time_returns_the_best_so_far_as_not_complete(
     assert not part.complete
     assert 0 < len(part.candidates) < len(whole.candidates)
     assert part.best.side in {found.spec.side for found in part.candidates}
+
+
+def test_a_joint_fit_that_explains_little_does_not_choose_the_geometry(
+    chest: tuple[RawFilm, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it prefers: here a crop, with half of the statistics unexplained, or a twentieth."""
+
+    def preferring(residual: float) -> Callable[..., JointFit]:
+        return lambda _target, geometry, *_: JointFit(geometry, residual if geometry.resize_to else 0.9)
+
+    target = resnet(chest[:12], at(QUARTER, 32))
+    monkeypatch.setattr(preprocessing, "WORSE", 1e9)
+    monkeypatch.setattr(preprocessing, "LIKELY", 99)
+    monkeypatch.setattr(preprocessing, "joint_fit", preferring(0.5))
+    found = fit_preprocess(target, films_at(chest), side=32)
+    assert found is not None
+    assert found.complete
+    assert found.best.resize_to is None
+    monkeypatch.setattr(preprocessing, "joint_fit", preferring(0.05))
+    chosen = fit_preprocess(target, films_at(chest), side=32)
+    assert chosen is not None
+    assert chosen.best.resize_to is not None
 
 
 def test_a_size_before_the_crop_keeps_its_proportion_to_a_declared_side(chest: tuple[RawFilm, ...]) -> None:
