@@ -18,44 +18,29 @@ thread ran on a processor, which is what an idle core would take, waiting for th
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 import torchvision
-from PIL import Image
-from safetensors.torch import save_file
 
-from benchmarks.lab.data import SPEC
+from benchmarks.lab.generated import CALIBRATION, outcome, write_films, write_network
 from benchmarks.lab.pages import Row, publish
-from reid_audit.cohort import load_images
-from reid_audit.preprocess import to_network
-from reid_audit.records import Reason
 
-STORED = 256
-"""Pixels of a side of the generated films."""
-CALIBRATION = 256
-"""Films whose statistics the network holds."""
-PER_PATIENT = 5
-"""Every fifth patient has two films."""
 TICKS = os.sysconf("SC_CLK_TCK")
 CLOCKS = {
     "wall": ("-m", "reid_audit"),
     "cpu": ("-c", "import time\ntime.monotonic = time.process_time\nfrom reid_audit.cli import run\nrun()"),
 }
 """What starts the audit under each clock."""
-LATE = Reason.BUDGET.value
 ALLOWED, RATIO = 10.0, 0.05
 """Seconds, or share of the budget, that a command may take beyond it: the larger of the two."""
 HEAD = (
@@ -95,59 +80,6 @@ class Timed:
     """Seconds on a processor."""
     load: float
     """Processes that ran or wanted to, this one included: the mean of the last minute, at the end."""
-
-
-def smooth_films(count: int, rng: np.random.Generator) -> Iterator[Image.Image]:
-    """Random fields of one body shape: a common coarse picture, a finer one of each film's own, and noise."""
-    common = rng.normal(0.0, 40.0, (6, 6))
-    for _ in range(count):
-        coarse = Image.fromarray((110 + common + rng.normal(0.0, 18.0, (6, 6))).astype(np.float32))
-        fine = Image.fromarray(rng.normal(0.0, 12.0, (24, 24)).astype(np.float32))
-        field = np.asarray(coarse.resize((STORED, STORED), Image.Resampling.BICUBIC)) + np.asarray(
-            fine.resize((STORED, STORED), Image.Resampling.BICUBIC)
-        )
-        grain = rng.normal(0.0, 2.0, (STORED, STORED))
-        yield Image.fromarray((field + grain).clip(0, 255).astype(np.uint8))
-
-
-def write_films(folder: Path, count: int) -> Path:
-    """A manifest of ``count`` generated films, patients dealt out to the two splits at random."""
-    manifest = folder / f"films-{count}.csv"
-    if manifest.is_file():
-        return manifest
-    rng = np.random.default_rng(count)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    owners = [person for person in range(count) for _ in range(2 if person % PER_PATIENT == 0 else 1)][:count]
-    training = rng.permutation(np.arange(owners[-1] + 1) % 2 == 0)
-    ages, sexes = rng.integers(20, 90, len(training)), rng.integers(0, 2, len(training))
-    rows = []
-    for number, (person, picture) in enumerate(zip(owners, smooth_films(count, rng), strict=True)):
-        name = f"images/{count}_{number:05d}.png"
-        picture.save(folder / name)
-        split = "target" if training[person] else "holdout"
-        rows.append([name, f"G{count}-{person:05d}", ages[person], "MF"[sexes[person]], split])
-    draft = manifest.with_suffix(".part")
-    with draft.open("w", newline="", encoding="utf-8") as handle:
-        csv.writer(handle).writerows([["path", "patient_id", "age", "sex", "split"], *rows])
-    draft.replace(manifest)
-    return manifest
-
-
-def write_network(path: Path, manifest: Path, side: int) -> Path:
-    """Random weights, and statistics of ``CALIBRATION`` films at ``side`` pixels."""
-    if path.is_file():
-        return path
-    torch.manual_seed(0)
-    module = torchvision.models.resnet18(num_classes=2).train()
-    films = load_images(manifest, spec=SPEC, side=side, where={"split": "target"})
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for _ in range(20):
-            rows = torch.randint(len(films), (16,), generator=generator)
-            module(to_network(films[rows], SPEC, 3))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(module.state_dict(), path)
-    return path
 
 
 def on_processor(process: int) -> float:
@@ -195,9 +127,8 @@ def run(case: Case, out: Path, real: Path | None, threads: int) -> dict[str, Any
         return known
     manifest = real if not case.films and real is not None else write_films(out / "films", case.films)
     calibration = real if real is not None and not case.films else write_films(out / "films", CALIBRATION)
-    network = write_network(
-        out / f"resnet18-{'real' if not case.films else 'made'}-{case.side}.safetensors", calibration, case.side
-    )
+    name = f"resnet18-{'real' if not case.films else 'made'}-{case.side}.safetensors"
+    network = write_network(out / name, calibration, case.side, partial(torchvision.models.resnet18, num_classes=2))
     report = out / "reports" / case.name
     report.mkdir(parents=True, exist_ok=True)
     command = [
@@ -210,17 +141,6 @@ def run(case: Case, out: Path, real: Path | None, threads: int) -> dict[str, Any
     row = {**asdict(case), **asdict(found), **outcome(report), "threads": threads}
     kept.write_text(json.dumps(row, indent=1), encoding="utf-8")
     return row
-
-
-def outcome(report: Path) -> dict[str, Any]:
-    """Verdict and what was made smaller, from the newest ``report.json`` below ``report``."""
-    written = sorted(report.rglob("report.json"), key=lambda path: path.stat().st_mtime)
-    if not written:
-        return {"verdict": "none", "smaller": [], "late": []}
-    document = json.loads(written[-1].read_text(encoding="utf-8"))
-    smaller = [f"{entry['stage']} {entry['done']}/{entry['of']}" for entry in document["budget"].get("reduced", ())]
-    late = [entry["metric"] for entry in document["measurements"] if entry.get("reason") == LATE]
-    return {"verdict": document["verdict"]["outcome"], "smaller": smaller, "late": late}
 
 
 def holds(row: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@
 
 Every audit is one process that first asks for the forecast and then runs the same check, both on the time that its one
 thread ran on a processor, which is what an idle core would take; so the machine may be shared. Films are those of
-benchmarks/budget.py. Finished cases are kept in ``--out``, one JSON each, and are not run again.
+benchmarks/lab/generated.py. Finished cases are kept in ``--out``, one JSON each, and are not run again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,30 +108,22 @@ def one(case: Case, out: Path) -> dict[str, Any]:
     time.monotonic = time.process_time
     import timm
     import torch
-    from safetensors.torch import save_file
 
     import reid_audit
-    from benchmarks.budget import CALIBRATION, write_films
+    from benchmarks.lab.generated import CALIBRATION, write_films, write_network
     from reid_audit.cli.options import CheckOptions
     from reid_audit.cli.plan import forecast
-    from reid_audit.cohort import load_images
     from reid_audit.observer import SilentObserver
     from reid_audit.policy import load_policy
-    from reid_audit.preprocess import HALF, to_network
 
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    module = timm.create_model(case.network, num_classes=2).train()
-    films = load_images(write_films(out / "films", CALIBRATION), spec=HALF, side=case.side, where={"split": "target"})
-    with torch.no_grad():
-        for _ in range(20):
-            module(to_network(films[torch.randint(len(films), (16,))], HALF, 3))
-    network, policy = out / "network.safetensors", out / "policy.toml"
-    save_file(module.state_dict(), network)
+    make = partial(timm.create_model, case.network, num_classes=2)
+    calibration, policy = write_films(out / "films", CALIBRATION), out / "policy.toml"
+    network = write_network(out / f"{case.network}-{case.side}.safetensors", calibration, case.side, make)
     policy.write_text(
         f"[preprocess]\nside = {case.side}\nresize = 'squash'\ncrop = 'none'\nmean = [0.5]\nstd = [0.5]\n"
         f"[budget]\nsteps = {case.steps}\nparticles = [{case.particles}]\n"
-        f"[references]\nwhen = '{'auto' if case.references else 'off'}'\n"
+        f"[references]\nwhen = '{'required' if case.references else 'off'}'\n"
     )
     manifest = write_films(out / "films", case.films).resolve()
     reference, holdout = f"{manifest}?split=target", f"{manifest}?split=holdout"

@@ -4,7 +4,7 @@
     nice python -m benchmarks.scale films [--films 2000 6000] [--caches memory cold warm]
     python -m benchmarks.scale table [--doc docs/scale.md]
 
-Films are those of benchmarks/budget.py (256 px PNG, half of them training films), seen at ``--side`` pixels by a
+Films are those of benchmarks/lab/generated.py (256 px PNG, half of them training films), seen at ``--side`` pixels by a
 MobileNetV3 of random weights, which is small enough for the films' share to show. Every run is one ``reid-audit check
 --method prior`` on one thread: no attack, no reference models, and everything that compares films. ``none``: no
 ``--cache``. ``cold``: an empty one. ``warm``: the one that ``cold`` left. The peak is the process's largest resident
@@ -29,15 +29,15 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import timm
 import torch
-from safetensors.torch import save_file
 
-from benchmarks.budget import CALIBRATION, outcome, write_films
+from benchmarks.lab.generated import CALIBRATION, outcome, write_films, write_network
 from benchmarks.lab.pages import Row, publish
 from reid_audit.audit.cohorts import both_sides
 from reid_audit.cohort import (
@@ -46,13 +46,12 @@ from reid_audit.cohort import (
     Frame,
     Source,
     load_cohort,
-    load_images,
     require_disjoint,
     stored_cohort,
 )
 from reid_audit.cohort.assemble import Role
 from reid_audit.imaging.stack import Stack
-from reid_audit.preprocess import HALF, to_network
+from reid_audit.preprocess import HALF
 from reid_audit.records import PreprocessSpec
 from reid_audit.score.exchangeability import exchangeability
 from reid_audit.score.linkage import linkage
@@ -111,22 +110,6 @@ class Watched:
     """Processes that ran or wanted to, this one included: the mean of the last minute, at the end."""
 
 
-def write_network(path: Path, manifest: Path, side: int) -> Path:
-    """Random weights, and statistics of films at ``side`` pixels."""
-    if path.is_file():
-        return path
-    torch.manual_seed(0)
-    module = timm.create_model(NETWORK, num_classes=2).train()
-    films = load_images(manifest, spec=HALF, side=side, where={"split": "target"})
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for _ in range(40):
-            rows = torch.randint(len(films), (16,), generator=generator)
-            module(to_network(films[rows], HALF, 3))
-    save_file(module.state_dict(), path)
-    return path
-
-
 def high_water(status: str) -> int:
     """Bytes of the largest resident set, from the text of /proc/PID/status."""
     found = [line for line in status.splitlines() if line.startswith("VmHWM")]
@@ -173,7 +156,8 @@ def run(case: Case, out: Path, source: Path | None) -> dict[str, Any]:
         return known
     manifest = write_films(out / "films", case.films).resolve()
     calibration, side = write_films(out / "films", CALIBRATION), case.side
-    network = write_network(out / f"{NETWORK}-{side}.safetensors", calibration, side)
+    make = partial(timm.create_model, NETWORK, num_classes=2)
+    network = write_network(out / f"{NETWORK}-{side}.safetensors", calibration, side, make, batches=40)
     policy, report = out / f"policy-{side}.toml", out / "reports" / case.name
     cache = out / "cache" / f"{case.films}-{side}"
     policy.write_text(POLICY.format(side=side), encoding="utf-8")

@@ -13,6 +13,7 @@ FLOORS: dict[str, int] = {
     "errors": 0,
     "observer": 0,
     "checkpoint": 1,
+    "atomic": 1,
     "figures": 1,
     "budget": 1,
     "device": 1,

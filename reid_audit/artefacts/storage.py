@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from reid_audit.atomic import write_atomically
 from reid_audit.errors import PriorError, UnsafeCheckpointError
 from reid_audit.records import PriorCard
 
@@ -54,16 +54,6 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], **header: str) -> None
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One entry only: safetensors writes several in no fixed order, and equal content should be equal files.
     write_atomically(path, save(plain, metadata={KEY: json.dumps(header, sort_keys=True)}))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` in one step; the bytes are on disk before the name points at them."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 def read_prior_file(path: Path, *, noun: str = "prior") -> PriorFile:

@@ -135,8 +135,9 @@ def by_answers(
     """How much less well the training films are answered under the preprocessing in use than under the best known.
 
     The value is the difference of the mean errors over ``allowed``, at the lower end of its one-sided 95 %
-    interval; the control is the least mean. Unmeasured where the answers do not tell the labels at all: a permutation
-    test of the mean over ``DRAWS`` shuffled labels, at ``LEVEL``. Then nothing shows that the preprocessing is right.
+    interval; the control is the least mean. Unmeasured where that is within the limit and the answers do not tell the
+    labels at all: a permutation test of the mean over ``DRAWS`` shuffled labels, at ``LEVEL``. Then nothing shows that
+    the preprocessing is right.
     """
     if seen.labels is None:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS)
@@ -146,11 +147,11 @@ def by_answers(
     known = [each.double().numpy() for each in found if each is not None]
     if found[0] is None or outputs[0] is None:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS)
-    if _by_chance(head, outputs[0], labels, rng) > LEVEL:
-        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.PREPROCESS_UNEXPLAINED)
     used, least = known[0], min(known, key=lambda errors: float(errors.mean()))
     more = used - least
     low = float(more.mean() - ONE_SIDED * more.std() / np.sqrt(more.size))
+    if low <= allowed and _by_chance(head, outputs[0], labels, rng) > LEVEL:
+        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.PREPROCESS_UNEXPLAINED)
     return Measured(
         metric=Metric.PREPROCESS_FIT, value=max(0.0, low) / allowed, control=float(least.mean()), n=int(more.size)
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from reid_audit.atomic import write_atomically
 from reid_audit.cli.results import load_report
 
 FORMATS = ("markdown", "html", "json")
@@ -38,8 +39,5 @@ def compare(old: Path, new: Path, names: tuple[str, ...], out: Path | None) -> i
     out.mkdir(parents=True, exist_ok=True)
     for name in names or FORMATS:
         file, render = RENDERERS[name]
-        draft = out / f".{file}.part"
-        draft.write_text(render(found), encoding="utf-8")
-        draft.replace(out / file)
-        click.echo(f"wrote {out / file}")
+        click.echo(f"wrote {write_atomically(out / file, render(found))}")
     return 0

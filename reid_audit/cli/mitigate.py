@@ -7,23 +7,24 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from reid_audit import __version__
+from reid_audit.atomic import write_atomically
 from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import ahead, counted
-from reid_audit.cli.check import Terminal, deliver, plan, refuse_late
+from reid_audit.cli.check import Terminal, check, deliver, plan, refuse_late
 from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
-from reid_audit.cli.options import PROFILES, CheckOptions, duration
+from reid_audit.cli.options import CheckOptions, Named, duration
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.errors import RunStateError, one_line
 from reid_audit.mitigate.registry import MITIGATIONS
 from reid_audit.observer import stage
 from reid_audit.policy import find_waivers, load_policy
-from reid_audit.records import Policy, Record
+from reid_audit.records import Policy
 from reid_audit.runs import ATTACK_RUNS
 
 if TYPE_CHECKING:
@@ -39,34 +40,22 @@ PRIOR = "prior"
 TWICE = "original and copy are audited: about twice that time"
 
 
-class MitigateOptions(Record):
+SHARED = (
+    "reference", "holdout", "prior", "label", "strata", "policy", "waivers", "profile", "side", "preprocess", "head",
+    "device", "arch", "arch_factory", "cache", "seed", "quiet",
+)  # fmt: skip
+"""Options of ``check`` that both audits take."""
+
+
+class MitigateOptions(CheckOptions):
     """Everything given to one ``mitigate``; None or empty: not given."""
 
-    checkpoint: str | None = None
+    checkpoint: Named = ""
     names: tuple[str, ...] = ()
     listing: bool = False
     public: str | None = None
     public_label: str | None = None
-    reference: str | None = None
-    holdout: str | None = None
-    prior: str | None = None
-    label: str | None = None
-    strata: tuple[str, ...] = ()
-    policy: Path | None = None
-    waivers: Path | None = None
-    budget: float | None = None
-    """Seconds."""
-    profile: Literal["ci", "standard", "deep"] | None = None
-    side: int | None = None
-    preprocess: Literal["infer", "unit", "half", "imagenet", "xrv"] | None = None
-    head: Literal["softmax", "sigmoid", "regression"] | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    arch: str | None = None
-    arch_factory: str | None = None
-    cache: Path | None = None
-    seed: int = 0
     out: Path = Path("reid-audit-mitigated")
-    quiet: bool = False
 
     def checked(self) -> CheckOptions:
         """The options of the audit of the original; that of the copy has the same."""
@@ -75,32 +64,14 @@ class MitigateOptions(Record):
 
 
 @click.command()
-@click.argument("checkpoint", required=False)
+@click.argument("checkpoint", default="")
 @click.option(
     "--apply", "names", multiple=True, type=click.Choice(list(MITIGATIONS)), help="Mitigation; repeatable, in order."
 )
 @click.option("--list", "listing", is_flag=True, help="Name every mitigation in a sentence, and end.")
 @click.option("--public", help="Films of other people for the mitigations that need some, or 'prior' for its samples.")
 @click.option("--public-label", help="Column of --public that fine-tune teaches; default: the network's own answers.")
-@click.option("--reference", help="Training films: folder, CSV, NPZ; filter with ?column=value.")
-@click.option("--holdout", help="Films of other patients from the same source; utility is measured on them.")
-@click.option("--prior", help="Prior file, or public films to fit one on; default: the shipped chest prior.")
-@click.option("--label", help="Manifest column the network was trained on: for the loss, and for utility.")
-@click.option("--strata", multiple=True, help="Manifest column the tests are stratified by; repeatable.")
-@click.option("--policy", type=click.Path(path_type=Path), help="Policy file; default: the nearest reid-audit.toml.")
-@click.option("--waivers", type=click.Path(path_type=Path), help="Waiver file; default: likewise.")
 @click.option("--budget", callback=duration, help="Ceiling of both audits and what is between, such as 1h.")
-@click.option("--profile", type=click.Choice(list(PROFILES)), help="Steps and hypotheses of the attacks.")
-@click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input.")
-@click.option(
-    "--preprocess", type=click.Choice(["infer", "unit", "half", "imagenet", "xrv"]), help="Grey values in training."
-)
-@click.option("--head", type=click.Choice(["softmax", "sigmoid", "regression"]), help="What the outputs are.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--arch", help="Architecture by name (NAME+groupnorm16 where BatchNorm was replaced).")
-@click.option("--arch-factory", help="package.module:function that builds the network. Runs that code.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps control results between audits.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -108,7 +79,6 @@ class MitigateOptions(Record):
     show_default=True,
     help="Folder of the copy, its page, and both reports; must be new or empty.",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.pass_obj
 @given_as(MitigateOptions)
 def mitigate(options: MitigateOptions, began: float | None) -> int:
@@ -119,7 +89,7 @@ def mitigate(options: MitigateOptions, began: float | None) -> int:
     """
     if options.listing:
         return list_mitigations()
-    if options.checkpoint is None or not options.names:
+    if not options.checkpoint or not options.names:
         raise click.UsageError("give CHECKPOINT and --apply NAME (--list names them)")
     began = time.monotonic() if began is None else began
     require_new(options.out)
@@ -138,6 +108,9 @@ def mitigate(options: MitigateOptions, began: float | None) -> int:
     show_result(console, found.result.after)
     console.print(f"copy: {options.out / COPY}; page: {options.out / 'mitigation.html'}", highlight=False)
     return found.result.after.verdict.exit_code
+
+
+mitigate.params += [given for given in check.params if given.name in SHARED]
 
 
 def audited_and_written(
@@ -216,6 +189,4 @@ def written(found: Mitigated, out: Path) -> None:
     deliver(found.after, out / AFTER)
     shown = document(found.result)
     for file, render in RENDERERS.values():
-        draft = out / f".{file}.part"
-        draft.write_text(render(shown), encoding="utf-8")
-        draft.replace(out / file)
+        write_atomically(out / file, render(shown))

@@ -110,7 +110,7 @@ def train(options: TrainOptions) -> int:
     """
     import torch
 
-    from reid_audit.artefacts.storage import write_atomically
+    from reid_audit.atomic import write_atomically
     from reid_audit.budget import Meter
     from reid_audit.console import ConsoleObserver, console_for
     from reid_audit.device import usable_device

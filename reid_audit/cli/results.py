@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reid_audit.atomic import write_atomically
 from reid_audit.errors import RunStateError
 from reid_audit.policy import load_policy, load_waivers
 from reid_audit.report import FORMATS
@@ -84,10 +85,7 @@ def render(result: Path, names: tuple[str, ...], out: Path | None) -> int:
     texts = tuple(name for name in names if name != PDF) if names else FORMATS
     written = list(write_reports(report, out, texts).values())
     if printed:
-        draft = out / f".{PDF_FILE}.part"
-        draft.write_bytes(printed)
-        draft.replace(out / PDF_FILE)
-        written.append(out / PDF_FILE)
+        written.append(write_atomically(out / PDF_FILE, printed))
     for path in written:
         click.echo(f"wrote {path}")
     return 0

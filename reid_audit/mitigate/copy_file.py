@@ -9,6 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from reid_audit.arch.identify import identify
+from reid_audit.atomic import write_atomically
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.errors import ArchitectureError, MitigationError
 from reid_audit.mitigate.interface import Copy
@@ -26,9 +27,7 @@ def write_copy(found: Copy, path: Path, *, name: str | None = None, factory: str
     """
     state = {key: _stored(value, found.dtype) for key, value in found.target.module.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part")
-    draft.write_bytes(save(state))
-    draft.replace(path)
+    write_atomically(path, save(state))
     try:
         _read_back(found, path, name, factory)
     except BaseException:

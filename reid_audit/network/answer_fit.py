@@ -29,14 +29,15 @@ from reid_audit.network.preprocessing import (
     FEW,
     INTERPOLATIONS,
     MANY,
-    SIDES,
     STAGE,
     Candidate,
     FilmsAt,
     Fitted,
     count_at,
     framings,
+    neighbours,
 )
+from reid_audit.network.values import as_spec, scale_and_shift, with_values
 from reid_audit.observer import StageAdvanced
 from reid_audit.preprocess import KNOWN_VALUES, to_network
 from reid_audit.records import PreprocessSpec, Scaling
@@ -187,9 +188,7 @@ def _valued(search: _Search, side: int | None, scalings: Sequence[Scaling | None
 def _framed(search: _Search, best: PreprocessSpec, side: int | None) -> PreprocessSpec:
     """Neighbouring sides where the side is not known, framings and interpolations."""
     while side is None:
-        place = min(range(len(SIDES)), key=lambda i: abs(SIDES[i] - (best.side or 0)))
-        near = [SIDES[i] for i in (place - 2, place - 1, place + 1, place + 2) if 0 <= i < len(SIDES)]
-        moved = search.better(best, [best.model_copy(update={"side": pixels}) for pixels in near])
+        moved = search.better(best, neighbours(best))
         if moved == best:
             break
         best = moved
@@ -210,7 +209,6 @@ def refined(
     if wanted is None:
         return start
     batches = [to_network(b.to(device), start, target.match.channels) for b in torch.split(films, BATCH)]
-
     change = torch.zeros(2, device=device, requires_grad=True)
     optimiser = torch.optim.Adam([change], lr=RATE)
     least, kept = float("inf"), (0.0, 0.0)
@@ -227,18 +225,13 @@ def refined(
         if mean < least:
             least, kept = mean, (float(change[0].detach()), float(change[1].detach()))
         optimiser.step()
-    return _changed(start, *kept)
+    return _changed(start, target.match.channels, *kept)
 
 
-def _changed(spec: PreprocessSpec, scale: float, shift: float) -> PreprocessSpec:
-    """Values with which network input x becomes x exp(scale) + shift, to four digits."""
-    std = tuple(float(f"{value * np.exp(-scale):.4g}") for value in spec.std)
-    wide = spec.std * len(spec.mean) if len(spec.std) == 1 else spec.std
-    mean = tuple(
-        float(f"{m - shift * s * np.exp(-scale):.4g}") for m, s in zip(_widened(spec.mean, wide), wide, strict=True)
-    )
-    return spec.model_copy(update={"mean": mean, "std": std})
-
-
-def _widened(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float, ...]:
-    return mean * len(std) if len(mean) == 1 else mean
+def _changed(spec: PreprocessSpec, channels: int, scale: float, shift: float) -> PreprocessSpec:
+    """``spec`` with values under which its network input x [N, ``channels``, H, W] becomes x exp(scale) + shift."""
+    values = scale_and_shift(spec, channels)
+    if values is None:
+        raise ValueError(f"{len(spec.mean)} values for {channels} channels")
+    factors, summands = np.split(values, 2)
+    return with_values(spec, as_spec(np.concatenate([factors, summands + shift * np.exp(-scale)]) * np.exp(scale)))

@@ -290,12 +290,16 @@ def _climb(search: _Search, start: PreprocessSpec) -> PreprocessSpec:
     """From side to neighbouring side as long as the misfit falls."""
     here = start
     while True:
-        place = min(range(len(SIDES)), key=lambda i: abs(SIDES[i] - (here.side or 0)))
-        near = [SIDES[i] for i in (place - 2, place - 1, place + 1, place + 2) if 0 <= i < len(SIDES)]
-        moved = min((_with(here, side=side) for side in near), key=search.misfit)
+        moved = min(neighbours(here), key=search.misfit)
         if search.misfit(moved) >= search.misfit(here):
             return here
         here = moved
+
+
+def neighbours(geometry: PreprocessSpec) -> list[PreprocessSpec]:
+    """The two next sides of ``SIDES`` in either direction."""
+    place = min(range(len(SIDES)), key=lambda i: abs(SIDES[i] - (geometry.side or 0)))
+    return [_with(geometry, side=SIDES[i]) for i in range(place - 2, place + 3) if i != place and 0 <= i < len(SIDES)]
 
 
 def framings(geometry: PreprocessSpec) -> list[PreprocessSpec]:

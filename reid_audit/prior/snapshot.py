@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from reid_audit.artefacts.storage import write_atomically
+from reid_audit.atomic import write_atomically
 from reid_audit.errors import RunStateError
 
 STATE_FILE = "state.pt"

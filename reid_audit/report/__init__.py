@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from reid_audit.atomic import write_atomically
 from reid_audit.report.html import render_html
 from reid_audit.report.json import dumps, loads
 from reid_audit.report.junit import render_junit
@@ -53,11 +54,7 @@ def write_reports(report: PublicReport, out: Path, formats: Iterable[Format] = F
     out.mkdir(parents=True, exist_ok=True)
     written: dict[str, Path] = {}
     for format in formats:
-        path = out / FILES[format]
-        draft = out / f".{FILES[format]}.part"
-        draft.write_text(render(report, format), encoding="utf-8")
-        draft.replace(path)
-        written[format] = path
+        written[format] = write_atomically(out / FILES[format], render(report, format))
     return written
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from markupsafe import Markup
 from reid_audit.records import CONTROLS, METRICS, Metric
 from reid_audit.report import charts, words
 from reid_audit.report.compare import Comparison, Figure, MetricChange
+from reid_audit.report.json import dumps
 from reid_audit.report.markdown import MARK, inert
 from reid_audit.report.templating import page
 from reid_audit.report.wording import status_word
@@ -78,15 +78,10 @@ def render_html(found: Comparison) -> str:
     )
 
 
-def render_json(found: Comparison) -> str:
-    """The record itself."""
-    return json.dumps(found.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False) + "\n"
-
-
 RENDERERS: dict[str, tuple[str, Callable[[Comparison], str]]] = {
     "markdown": ("compare.md", render_markdown),
     "html": ("compare.html", render_html),
-    "json": ("compare.json", render_json),
+    "json": ("compare.json", dumps),
 }
 """Format -> (file, renderer)."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 from reid_audit.records.earlier import with_present_names
-from reid_audit.report.wire import SCHEMA, SCHEMA_1, PublicReport
+from reid_audit.report.wire import SCHEMA, SCHEMA_1, PublicReport, Wire
 
 
-def dumps(report: PublicReport) -> str:
-    """Two-space indented JSON ending in a newline; the same report gives the same bytes."""
-    return json.dumps(report.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False) + "\n"
+def dumps(document: Wire) -> str:
+    """Two-space indented JSON ending in a newline; the same document gives the same bytes."""
+    return json.dumps(document.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False) + "\n"
 
 
 def loads(text: str) -> PublicReport:

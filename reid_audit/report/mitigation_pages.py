@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
 from reid_audit.records import CONTROLS, METRICS, MitigationEffect, Outcome, UtilityMissing
 from reid_audit.report import compare_pages, words
+from reid_audit.report.json import dumps
 from reid_audit.report.markdown import MARK, inert
 from reid_audit.report.mitigation import Blind, ControlPair, MitigationDocument, PublicMitigation, sees
 from reid_audit.report.templating import page
@@ -183,14 +183,9 @@ def render_html(found: MitigationDocument) -> str:
     )
 
 
-def render_json(found: MitigationDocument) -> str:
-    """The record itself."""
-    return json.dumps(found.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False) + "\n"
-
-
 RENDERERS: dict[str, tuple[str, Callable[[MitigationDocument], str]]] = {
     "html": ("mitigation.html", render_html),
-    "json": ("mitigation.json", render_json),
+    "json": ("mitigation.json", dumps),
     "markdown": ("mitigation.md", render_markdown),
 }
 """Format -> (file, renderer)."""

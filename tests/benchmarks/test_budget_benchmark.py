@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.budget import Case, cells, holds, outcome, timed
+from benchmarks.budget import Case, cells, holds, timed
+from benchmarks.lab.generated import outcome
 
 WAITS = "import sys, time; print('one', file=sys.stderr, flush=True); time.sleep(0.6); sys.exit(4)"
 WORKS = """

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from reid_audit.cli import main
 from reid_audit.records import AuditResult, Measured, Metric, Outcome, Policy, replaced
-from reid_audit.report import publish
+from reid_audit.report import dumps, publish
 from reid_audit.report.compare import Comparison, Figure, compare, difference, metric_change
-from reid_audit.report.compare_pages import headline, render_html, render_json, render_markdown, summary
+from reid_audit.report.compare_pages import headline, render_html, render_markdown, summary
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -115,7 +115,7 @@ def test_a_policy_without_a_gate_and_an_audit_without_verdict() -> None:
 @pytest.mark.parametrize("new", [results.passing, results.demoted, results.not_audited, results.waived])
 def test_every_page_says_what_the_record_says(new: object) -> None:
     found = between(results.failing(), new())  # type: ignore[operator]
-    sheet, page, record = render_markdown(found), render_html(found), json.loads(render_json(found))
+    sheet, page, record = render_markdown(found), render_html(found), json.loads(dumps(found))
     assert Comparison.model_validate(record) == found
     plain = re.sub(r"\\(.)", r"\1", sheet)
     for text in (headline(found), summary(found)):

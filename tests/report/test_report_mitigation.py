@@ -19,6 +19,7 @@ from reid_audit.records import (
     Outcome,
     UtilityRow,
 )
+from reid_audit.report import dumps
 from reid_audit.report.mitigation import MitigationDocument, document
 from reid_audit.report.mitigation_pages import (
     BLIND,
@@ -32,7 +33,6 @@ from reid_audit.report.mitigation_pages import (
     planted,
     remains,
     render_html,
-    render_json,
     render_markdown,
 )
 
@@ -79,7 +79,7 @@ def test_a_copy_that_only_hides_is_inconclusive_in_every_format() -> None:
         assert "Inconclusive" in text
         assert "out of sight" in text
         assert "did not pass" in text
-    assert json.loads(render_json(found))["outcome"] == "inconclusive"
+    assert json.loads(dumps(found))["outcome"] == "inconclusive"
 
 
 def test_replaced_statistics_decide_nothing_about_reconstructions() -> None:
@@ -143,4 +143,4 @@ def test_the_page_needs_nothing_from_outside_and_escapes_what_it_is_told() -> No
 @pytest.mark.parametrize("effect", EFFECT)
 def test_the_document_can_be_read_again(effect: MitigationEffect) -> None:
     found = made(effect)
-    assert MitigationDocument.model_validate_json(render_json(found)) == found
+    assert MitigationDocument.model_validate_json(dumps(found)) == found
