@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,13 +14,11 @@ from typing import Any
 
 from commands import NOT_AUDITED, REPORTS, Level, annotate, is_pointer, latest, out_folder, say, set_outputs
 
-CODES = {"pass": 0, "fail": 1, "inconclusive": 4}
-FORGIVEN: dict[str, tuple[str, ...]] = {
-    "inconclusive": (),
-    "fail": ("inconclusive",),
-    "never": ("fail", "inconclusive"),
-}
-WORST_FIRST = ("not_audited", "fail", "inconclusive", "pass")
+SEVERITY = runpy.run_path(str(Path(__file__).resolve().parents[1] / "reid_audit" / "severity.py"))
+"""What a sweep goes by too: which of several verdicts decides, and what fail-on changes."""
+CODES: dict[str, int] = SEVERITY["CODES"]
+FORGIVEN: dict[str, tuple[str, ...]] = SEVERITY["FORGIVEN"]
+VERDICTS = ("pass", "fail", "inconclusive")
 MAX_ANNOTATIONS = 10  # GitHub shows no more of one level from one step.
 MAX_SUMMARY = 1_000_000  # GitHub drops a summary over 1 MiB whole.
 
@@ -49,7 +48,7 @@ def accepted(code: str, report: Path, digest: str | None) -> dict[str, Any]:
         raise NotAuditedError("report.json is of another version")
     if audited != digest:
         raise NotAuditedError("report.json is about other weights than the checkpoint on disk")
-    if str(stated) != code or CODES.get(outcome) != stated:
+    if outcome not in VERDICTS or str(stated) != code or CODES[outcome] != stated:
         raise NotAuditedError(f"report.json says {outcome!r} ({stated!r}), but reid-audit ended with {code}")
     return dict(document)
 
@@ -150,7 +149,8 @@ def judge(audit: dict[str, Any], fail_on: str) -> Judged:
 
 def worst(judged: list[Judged]) -> Judged:
     """The one that decides: without a verdict before fail, inconclusive and pass."""
-    return min(judged, key=lambda one: (*WORST_FIRST, one.verdict).index(one.verdict))
+    decided = SEVERITY["worst"](one.verdict for one in judged)
+    return next(one for one in judged if one.verdict == decided)
 
 
 def overview(judged: list[Judged]) -> str:
@@ -180,18 +180,12 @@ def outputs_of(judged: list[Judged]) -> dict[str, str]:
     return {
         **{name: first.path(kind) for name, kind in names.items()},
         "verdict": first.verdict,
-        "exit-code": str(worst_code(judged)),
+        "exit-code": str(worst(judged).code),
         "checkpoint-sha256": first.digest,
         "failed-gates": ",".join(dict.fromkeys(name for one in judged for name in one.breaches)),
         "folder": str(first.run) if first.path("json") else "",
         "results": json.dumps(each),
     }
-
-
-def worst_code(judged: list[Judged]) -> int:
-    """After fail-on: what has no verdict first, then fail, then inconclusive."""
-    codes = {one.code for one in judged}
-    return next((code for code in (NOT_AUDITED, 1, 4) if code in codes), 0)
 
 
 def main() -> int:

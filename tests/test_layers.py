@@ -12,6 +12,7 @@ FLOORS: dict[str, int] = {
     "records": 0,
     "errors": 0,
     "observer": 0,
+    "severity": 0,
     "checkpoint": 1,
     "atomic": 1,
     "figures": 1,
@@ -40,7 +41,7 @@ FLOORS: dict[str, int] = {
     "demo": 10,
     "api": 10,
 }
-TORCH_FREE = ("records", "errors", "figures", "observer", "judge", "report")
+TORCH_FREE = ("records", "errors", "severity", "figures", "observer", "judge", "report")
 
 
 def _room(path: Path) -> str:

@@ -28,6 +28,7 @@ from reid_audit.policy import find_waivers, load_policy, load_waivers
 from reid_audit.records import Outcome, Policy
 from reid_audit.report import FORMATS, publish, render, words
 from reid_audit.runs import ATTACK_RUNS, LATEST, RESTRICTED, RESULT, begun, chosen, finish, runs_below
+from reid_audit.severity import FORGIVEN
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -305,5 +306,4 @@ def deliver(audited: AuditedFile, folder: Path, formats: tuple[str, ...] = ()) -
 
 def process_code(outcome: Outcome, code: int, fail_on: FailOn) -> int:
     """``--fail-on`` changes only 1 and 4 to 0."""
-    forgiven = {"fail": (Outcome.INCONCLUSIVE,), "inconclusive": (), "never": (Outcome.FAIL, Outcome.INCONCLUSIVE)}
-    return 0 if outcome in forgiven[fail_on] else code
+    return 0 if outcome in FORGIVEN[fail_on] else code

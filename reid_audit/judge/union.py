@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 
 from reid_audit.judge.again import with_gaps
 from reid_audit.records import AuditResult, Gap, NetworkRecord, Outcome, Verdict
-
-WORST = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
-"""The first that occurs is the file's."""
+from reid_audit.severity import WORST_FIRST
 
 
 def united(networks: Sequence[NetworkRecord]) -> AuditResult:
@@ -18,7 +16,7 @@ def united(networks: Sequence[NetworkRecord]) -> AuditResult:
     are those of the network shown; gaps name every other network that lacks evidence or was not audited.
     """
     audited = [n.audited for n in networks if n.audited is not None]
-    shown = min(audited, key=lambda result: WORST.index(result.verdict.outcome))
+    shown = min(audited, key=lambda result: WORST_FIRST.index(result.verdict.outcome))
     others = [n for n in networks if n.audited is not shown]
     if not others and not any(n.copies for n in networks):
         return shown

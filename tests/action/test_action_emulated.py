@@ -62,7 +62,8 @@ def emulated(place: Place, code: int, event: str = "push", payload: dict[str, An
     if act is None:
         missing("act (pip install -e .[dev])")
     runner.fake_command(place.temp, place.prepared, code)
-    for name in ("action.yml", "pyproject.toml"):
+    (place.workspace / "reid_audit").mkdir()
+    for name in ("action.yml", "pyproject.toml", "reid_audit/severity.py"):
         shutil.copyfile(ROOT / name, place.workspace / name)
     shutil.copytree(ROOT / "action", place.workspace / "action", ignore=shutil.ignore_patterns("__pycache__"))
     given = {"checkpoint": "model.pt", "version": "preinstalled", **{k.replace("_", "-"): v for k, v in inputs.items()}}
