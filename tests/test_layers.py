@@ -36,6 +36,7 @@ FLOORS: dict[str, int] = {
     "judge": 7,
     "report": 8,
     "audit": 9,
+    "sweep": 9,
     "cli": 10,
     "console": 10,
     "demo": 10,

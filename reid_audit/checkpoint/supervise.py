@@ -85,7 +85,7 @@ def _run(descriptor: int, answer: int, how: tuple[str, str], size: int, limits: 
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         done = subprocess.run(
-            command, pass_fds=(descriptor, answer), cwd="/", env={**os.environ, **_search_path(), **threads},
+            command, pass_fds=(descriptor, answer), cwd="/", env={**os.environ, **search_path(), **threads},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             timeout=limits.deadline(size), check=False,
         )  # fmt: skip
@@ -95,7 +95,7 @@ def _run(descriptor: int, answer: int, how: tuple[str, str], size: int, limits: 
         raise _stopped(f"the reading process {_end(done.returncode)}", limits, size)
 
 
-def _search_path() -> dict[str, str]:
+def search_path() -> dict[str, str]:
     """Where this package runs from a source tree, the reading process must find the same one."""
     if PACKAGES.name in ("site-packages", "dist-packages"):
         return {}

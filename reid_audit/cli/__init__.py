@@ -17,6 +17,7 @@ from reid_audit.errors import AuditError
 NOT_AUDITED = 3
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("reid_audit.cli.check", "Audit a checkpoint: attack, score, judge, report, exit."),
+    "sweep": ("reid_audit.cli.sweep", "Audit many checkpoints, here or on a Ray cluster: one summary, one exit code."),
     "plan": ("reid_audit.cli.plan", "What a check would cost and give: seconds, memory and evidence, stage by stage."),
     "inspect": ("reid_audit.cli.inspect", "What a file is and what its weights could give away; seconds, no attack."),
     "demo": ("reid_audit.cli.demo", "Audit the embedded examples end to end, no download."),
