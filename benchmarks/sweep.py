@@ -1,0 +1,190 @@
+"""How much sooner is a sweep of independent audits done on two Ray workers than one after another?
+
+    nice python -m benchmarks.sweep run [--audits 4] [--films 300] [--steps 60]
+    nice python -m benchmarks.sweep pairs [--counts 8000 16000 32000]
+    python -m benchmarks.sweep table [--doc docs/scale.md]
+
+``run``: one table of audits, each of the same ResNet-18 from another attack seed, over generated films
+(benchmarks/lab/generated.py), carried out by whole ``reid-audit sweep`` commands with an empty cache and one thread an
+audit: one after another, then on a Ray cluster of two workers with one processor each, on this machine. The command's
+own time is measured, joining the cluster included, starting it not. ``at once`` is the time of all audits over that of
+the command: how many ran at a time. Where others use the machine (``load``), each audit gets less of a processor, and
+more processes get more of it: the speed-up is then not the cluster's alone.
+
+``pairs``: the search for pictures that both sides share, which looks at all pairs, on the processor's clock.
+
+Finished cases are kept in ``--out`` and are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+
+from benchmarks.lab.generated import CALIBRATION, write_films, write_network
+from benchmarks.lab.pages import Row, publish
+from reid_audit.cohort.overlap import THUMB, pairs_alike
+
+SIDE, NETWORK = 32, "resnet18"
+POLICY = """[preprocess]
+side = {side}
+resize = "squash"
+crop = "none"
+mean = [0.5]
+std = [0.5]
+[budget]
+steps = {steps}
+particles = [16]
+[references]
+when = "off"
+"""
+HEAD = ("audits", "workers", "whole command", "mean of an audit", "at once", "speed-up", "load")
+PAIRS_HEAD = ("films of a side", "pairs", "search", "ns a pair")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One sweep."""
+
+    audits: int
+    films: int
+    steps: int
+    workers: int
+    """0: one after another, without Ray."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.audits}-{self.films}-{self.steps}-{self.workers}"
+
+
+@contextmanager
+def cluster(workers: int) -> Iterator[tuple[str, ...]]:
+    """Options of a sweep on so many workers; none without."""
+    if not workers:
+        yield ()
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    head = {"num_cpus": 1, "include_dashboard": False}
+    machines = importlib.import_module("ray.cluster_utils").Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(workers - 1):
+        machines.add_node(num_cpus=1)
+    try:
+        yield "--ray-address", str(machines.address)
+    finally:
+        machines.shutdown()
+
+
+def run(case: Case, out: Path) -> dict[str, Any]:
+    """One sweep as a row; a kept row where there is one."""
+    kept = out / f"{case.name}.json"
+    if kept.is_file():
+        known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return known
+    manifest, calibration = write_films(out / "films", case.films), write_films(out / "films", CALIBRATION)
+    make = partial(timm.create_model, NETWORK, num_classes=2)
+    network = write_network(out / f"{NETWORK}-{SIDE}.safetensors", calibration, SIDE, make).resolve()
+    policy, table = out / "policy.toml", out / "table.csv"
+    policy.write_text(POLICY.format(side=SIDE, steps=case.steps), encoding="utf-8")
+    table.write_text("checkpoint\n" + f"{network}\n", encoding="utf-8")
+    place = out / "sweeps" / case.name
+    seeds = [word for seed in range(case.audits) for word in ("--seed", str(seed))]
+    films = [f"{manifest.resolve()}?split={split}" for split in ("target", "holdout")]
+    with cluster(case.workers) as where:
+        command = [
+            sys.executable, "-m", "reid_audit", "sweep", str(table), *seeds, "--policy", str(policy),
+            "--reference", films[0], "--holdout", films[1], "--out", str(place), "--indicators-only", *where,
+        ]  # fmt: skip
+        began = time.monotonic()
+        done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}, check=False)
+        took = time.monotonic() - began
+    found = json.loads((place / "sweep.json").read_text(encoding="utf-8"))
+    audits = [row["seconds"] for row in found["rows"] if row["report"]]
+    if len(audits) != case.audits:
+        raise RuntimeError(f"{case.audits - len(audits)} audits have no verdict (exit code {done.returncode})")
+    row = {**asdict(case), "wall": took, "audits_took": audits, "load": os.getloadavg()[0]}
+    kept.write_text(json.dumps(row, indent=1), encoding="utf-8")
+    return row
+
+
+def searched(count: int) -> dict[str, Any]:
+    """Seconds of the processor for all pairs of ``count`` training films with as many others."""
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.nn.functional.normalize(torch.randn(count, THUMB**2, generator=generator)) for _ in range(2))
+    torch.set_num_threads(1)
+    began = time.process_time()
+    alike = sum(1 for _ in pairs_alike(left, right))
+    return {"count": count, "alike": alike, "seconds": time.process_time() - began}
+
+
+def cells(row: dict[str, Any], alone: float | None) -> Row:
+    """One line of the table. alone: what the same audits took one after another."""
+    total = sum(row["audits_took"])
+    return (
+        f"{row['audits']} of {NETWORK}, {SIDE} px, {row['films']} films, {row['steps']} steps",
+        str(row["workers"]) if row["workers"] else "none: one after another",
+        f"{row['wall']:.0f} s",
+        f"{total / row['audits']:.0f} s",
+        f"{total / row['wall']:.2f}",
+        "-" if alone is None else f"{alone / row['wall']:.2f}",
+        f"{row['load']:.1f}",
+    )
+
+
+def of_pairs(row: dict[str, Any]) -> Row:
+    """One line of the table of pairs."""
+    pairs = row["count"] ** 2
+    return f"{row['count']:,}", f"{pairs:.1e}", f"{row['seconds']:.1f} s", f"{row['seconds'] / pairs * 1e9:.1f}"
+
+
+def table(out: Path, page: Path | None) -> None:
+    """Every kept case, on the page."""
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*.json"))]
+    sweeps = [row for row in rows if "wall" in row]
+    one = {(row["audits"], row["films"], row["steps"]): row["wall"] for row in sweeps if not row["workers"]}
+    told = [cells(row, one.get((row["audits"], row["films"], row["steps"]))) for row in sweeps]
+    publish(HEAD, told, page, keys=2, mark="sweep")
+    found = sorted((row for row in rows if "alike" in row), key=lambda row: int(row["count"]))
+    publish(PAIRS_HEAD, [of_pairs(row) for row in found], page, keys=1, mark="pairs")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "pairs", "table"])
+    parser.add_argument("--audits", type=int, default=4)
+    parser.add_argument("--films", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="0: one after another, without Ray")
+    parser.add_argument("--counts", type=int, nargs="+", default=[8000, 16000, 32000])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/sweep"))
+    parser.add_argument("--doc", type=Path)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.what == "table":
+        table(options.out, options.doc)
+    elif options.what == "pairs":
+        for count in options.counts:
+            row = searched(count)
+            (options.out / f"pairs-{count}.json").write_text(json.dumps(row), encoding="utf-8")
+            print(" | ".join(of_pairs(row)), flush=True)
+    else:
+        for workers in options.workers:
+            row = run(Case(options.audits, options.films, options.steps, workers), options.out)
+            print(" | ".join(cells(row, None)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
