@@ -59,6 +59,7 @@ report-demo: $(VENV)/developer
 
 gpu-check: $(VENV)/developer
 	CUDA_VISIBLE_DEVICES=0 $(BIN)/python -m pytest -m cuda
+	CUDA_VISIBLE_DEVICES=0 TEST_DEVICE=cuda $(BIN)/python -m pytest tests/audit -n $(JOBS) --dist loadfile
 	$(BIN)/python -m benchmarks.gpu_check --data $(DATA) --out benchmarks/out/gpu-check.json
 
 $(VENV)/installed: pyproject.toml

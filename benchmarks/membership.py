@@ -1,6 +1,6 @@
 """Membership with reference models on really trained networks: what each score tells, with 0, 1, 2, 4, ... references.
 
-    python -m benchmarks.membership run --data ../shared/data/nih_cxr14 --count 4
+    python -m benchmarks.membership run --data ../shared/data/nih_cxr14 --count 4 [--device cuda]
     python -m benchmarks.membership table --doc docs/membership.md
 
 Films of the `target` split are in training, those of `holdout` are not; sex is the label. `heart`: minibatches without
@@ -15,21 +15,20 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
-from benchmarks.lab.data import SPEC, few, sex_labels
+from benchmarks.lab.data import SPEC
+from benchmarks.lab.learned import NETWORKS, Network, side_of, trained
 from benchmarks.lab.pages import Row, publish
 from benchmarks.lab.rows import measured, rows_of
-from benchmarks.lab.targets import ARCHITECTURES, Bench, kept
-from benchmarks.lab.training import epochs, overfit, regular
+from benchmarks.lab.targets import Bench
+from benchmarks.lab.training import NotKnownByHeart
 from reid_audit.arch.identify import identify
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.allowance import unlimited
@@ -50,61 +49,8 @@ from reid_audit.score.membership.loss_difference import loss_difference
 from reid_audit.score.membership.rmia import rmia
 from reid_audit.score.patients import Owners, evidence_by_patient
 
-KINDS = ("heart", "care", "few", "null")
 COUNTS = (0, 1, 2, 4, 8, 16)
 SCORES = {"adjusted": adjusted, "LiRA": lira, "RMIA": rmia, "loss difference": loss_difference}
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """One audited network."""
-
-    architecture: str
-    side: int
-    kind: str
-    seed: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.architecture}-{self.side}-{self.kind}-{self.seed}"
-
-
-NETWORKS = tuple(
-    Network(architecture, side, kind, seed)
-    for seed in (0, 1, 2)
-    for architecture, side in (
-        ("resnet18", 32),
-        ("vit_tiny_patch16_224", 64),
-        ("resnet50_gn", 32),
-        ("convnext_atto", 32),
-        ("densenet121", 32),
-    )
-    for kind in KINDS
-)
-"""The whole grid; ``--only`` picks from it."""
-
-
-def trained(network: Network, bench: Bench, folder: Path) -> Path:
-    """The checkpoint, made where it is missing."""
-    make = partial(ARCHITECTURES[network.architecture], network.side)
-    films = side_of(network, bench)
-
-    def train() -> nn.Module:
-        labels = sex_labels(films)
-        if network.kind == "care":
-            return regular(make, films.images, labels, seed=network.seed)
-        if network.kind == "few":
-            return overfit(make, films.images, labels, seed=network.seed, steps=300)
-        return epochs(make, films.images, labels, seed=network.seed)
-
-    return kept(folder / f"{network.name}.safetensors", train)
-
-
-def side_of(network: Network, bench: Bench) -> Cohort:
-    """The films a network is trained on."""
-    if network.kind == "null":
-        return bench.prior
-    return few(bench.target, 64, network.seed) if network.kind == "few" else bench.target
 
 
 def with_labels(cohort: Cohort) -> Cohort:
@@ -114,10 +60,12 @@ def with_labels(cohort: Cohort) -> Cohort:
 
 def cells(network: Network, bench: Bench, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One row for each number of references."""
-    path = trained(network, bench, options.out.parent / "membership")
+    place = torch.device(options.device)
+    path = trained(network, bench, options.out.parent / "membership", place)
     target = identify(load_file(path), side=network.side, name=network.architecture)
-    target.module.to(memory_format=torch.channels_last)
-    task = AttackTask(target, bench.space, bench.space, SPEC, Budget())
+    target.module.to(place).to(memory_format=torch.channels_last)
+    space = bench.space.to(place)
+    task = AttackTask(target, space, space, SPEC, Budget())
     members = bench.target if network.kind == "null" else side_of(network, bench)
     holdout = with_labels(bench.holdout)
     cohorts = OpenedCohorts(with_labels(members), holdout, Canaries.choose(holdout, 8, network.seed))
@@ -133,6 +81,7 @@ def cells(network: Network, bench: Bench, options: argparse.Namespace) -> Iterat
         yield row_of(network, task, cohorts, bench, some, options) | {
             "references": count,
             "recipe": options.augmentation,
+            "device": options.device,
             "seconds": spent,
         }
 
@@ -215,7 +164,12 @@ def run(options: argparse.Namespace) -> None:
         if network.side not in benches:
             benches[network.side] = Bench.at(options.data, network.side)
         print(network.name, flush=True)
-        for row in cells(network, benches[network.side], options):
+        try:
+            rows = list(cells(network, benches[network.side], options))
+        except NotKnownByHeart as refusal:
+            print(f"  {refusal}", flush=True)
+            continue
+        for row in rows:
             with options.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(f"  {row}", flush=True)
@@ -254,6 +208,7 @@ def main() -> None:
     running = commands.add_parser("run")
     running.add_argument("--data", type=Path, required=True)
     running.add_argument("--count", type=int, default=4)
+    running.add_argument("--device", default="cpu")
     running.add_argument("--augmentation", choices=("auto", "none", "moved"), default="auto")
     running.add_argument("--only", nargs="+", default=[""], metavar="NETWORK-PREFIX")
     action(running, run)

@@ -1,6 +1,6 @@
 """What each attack recovers from real targets: docs/power.md from measurements, cell by cell.
 
-    python -m benchmarks.power run --data ../shared/data/nih_cxr14 [--grid core|full|small] [--device cuda]
+    python -m benchmarks.power run --data ../shared/data/nih_cxr14 [--grid core|full|large|small] [--device cuda]
                                    [--only resnet18-64-overfit-8 ...] [--methods moments prior ...]
     python -m benchmarks.power table --doc docs/power.md
 
@@ -74,6 +74,10 @@ GRIDS: dict[str, Grid] = {
             *(Target("resnet18", 128, n, 0) for n in (8, 16, 32)),
         ),
         ("moments", "prior", "two-stage", PRIOR_PGGAN, "latent", "pixel", "gradient"),
+    ),
+    "large": (
+        tuple(Target(name, 224, n, 0) for name in ("resnet18", "resnet50", "densenet121") for n in (8, 16, 32)),
+        ("moments", "prior"),
     ),
 }  # fmt: skip
 ATTACKS: dict[str, Attack] = METHODS | {
@@ -176,7 +180,7 @@ def cell(
     folder = options.out.parent / "targets"
     began = time.monotonic()
     try:
-        weights_of(target, bench, folder)
+        weights_of(target, bench, folder, torch.device(options.device))
         print(f"{target.name}: trained in {time.monotonic() - began:.0f} s", flush=True)
         found = attack(target, method, bench, budget, torch.device(options.device), folder)
     except (AuditError, NotKnownByHeart) as refusal:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.lab.asked import membership_under
 from benchmarks.lab.command import carry_out, run_and_table
 from benchmarks.lab.pages import Row, publish
 from benchmarks.lab.rows import rows_of
-from benchmarks.lab.traps import ARCHITECTURES, WITHOUT_STATISTICS, FilmSet, Trap, images_of, library, trained
+from benchmarks.lab.traps import ARCHITECTURES, WITHOUT_STATISTICS, FilmSet, Trap, library, trained
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import (
@@ -50,15 +51,12 @@ from reid_audit.audit.preprocessing_control import (
 )
 from reid_audit.audit.request import Films
 from reid_audit.network.preprocessing import Fitted
-from reid_audit.network.reading import Inputs
-from reid_audit.preprocess import to_network
-from reid_audit.records import Controls, Measured, Measurement, Metric, PreprocessPolicy, PreprocessSpec, find
-from reid_audit.score.membership.families import membership_scores
-from reid_audit.score.membership.inference import membership
-from reid_audit.score.patients import Owners
+from reid_audit.records import Controls, Measured, Measurement, PreprocessPolicy, PreprocessSpec
 
 CLEAR = 0.10
 """Upper bound of the TPR at 1 % FPR that the default policy lets pass."""
+NEAR = 0.02
+"""Difference of AUC up to which a preprocessing counts as recovered."""
 WRONG = ("imagenet", "doubled", "inverted", "half side")
 
 
@@ -75,22 +73,6 @@ def declared(trap: Trap, how: str) -> PreprocessPolicy:
         "half side": lambda: truth.model_copy(update={"side": max(32, (truth.side or 0) // 2)}),
     }[how]()
     return PreprocessPolicy(declared=PreprocessSpec(**spec.model_dump()))
-
-
-def membership_under(target: Target, films: FilmSet, spec: PreprocessSpec) -> dict[str, float]:
-    """Membership of all films under ``spec``."""
-    device = next(target.module.parameters()).device
-    pooled = torch.cat([images_of(side, spec) for side in (films.members, films.others)])
-    inputs = Inputs(pooled, lambda few: to_network(few.to(device), spec, target.match.channels))
-    labels = np.concatenate([films.members.labels, films.others.labels])
-    scores = membership_scores(target, inputs, labels).scores
-    is_member = np.arange(len(pooled)) < len(films.members.films)
-    owners = Owners(np.array([f"patient {i}" for i in range(len(pooled))], dtype=np.str_), is_member)
-    found = membership(scores, owners, np.random.default_rng(0), draws=300).measurements
-    auc, rate = (find(found, metric) for metric in (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR))
-    if not isinstance(auc, Measured) or not isinstance(rate, Measured):
-        raise ValueError("membership could not be measured")
-    return {"auc": auc.value, "tpr": rate.value, "tpr_high": rate.high or rate.value}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,30 +199,27 @@ def row_of(row: dict[str, Any]) -> Row:
     )
 
 
-def counted(rows: list[dict[str, Any]]) -> str:
-    """The goals, and how many traps meet them."""
-    with_statistics = [row for row in rows if row["statistics"] and row["heart"]]
-    near = [r for r in with_statistics if abs(r["ways"]["nothing"]["auc"] - r["ways"]["truth"]["auc"]) <= 0.02]
-    by_heart = [row for row in rows if row["heart"]]
-    passing = [row for row in by_heart if any(way["could_pass"] for way in row["ways"].values())]
-    careful = [row for row in rows if not row["heart"]]
-    kept = [r for r in careful if r["ways"]["nothing"]["could_pass"] or not r["ways"]["truth"]["could_pass"]]
+def counted(rows: Sequence[Row]) -> str:
+    """The goals, and how many traps of the page meet them."""
+    by_heart = [row for row in rows if row[0].endswith("heart")]
+    careful = [row for row in rows if not row[0].endswith("heart")]
+    with_statistics = [row for row in by_heart if not row[0].startswith(WITHOUT_STATISTICS)]
+    near = [row for row in with_statistics if abs(float(row[2]) - float(row[3])) <= NEAR]
+    passing = [row for row in by_heart if row[5] == "yes" or row[6] != "none"]
+    kept = [row for row in careful if row[5] == "yes"]
     return "\n".join(
         (
-            f"- recovered to a membership AUC within 0.02 of the declared one: {len(near)} of {len(with_statistics)} "
+            f"- recovered to a membership AUC within {NEAR} of the declared one: {len(near)} of {len(with_statistics)} "
             "networks with BatchNorm that know their films by heart",
-            f"- networks that know their films by heart and could PASS in any of {2 + len(WRONG)} ways of asking: "
+            "- networks that know their films by heart and could PASS with nothing or something wrong declared: "
             f"{len(passing)} of {len(by_heart)}",
-            f"- networks trained with care that lose no PASS by declaring nothing: {len(kept)} of {len(careful)}",
-            f"- seconds to find the preprocessing, median: "
-            f"{np.median([r['ways']['nothing']['seconds'] for r in rows]):.0f}",
+            f"- networks trained with care that could PASS with nothing declared: {len(kept)} of {len(careful)}",
         )
     )
 
 
 def write(options: argparse.Namespace) -> None:
-    rows = rows_of(options.out)
-    publish(HEAD, [row_of(row) for row in rows], options.doc, keys=1, above=lambda _: counted(rows))
+    publish(HEAD, [row_of(row) for row in rows_of(options.out)], options.doc, keys=1, above=counted)
 
 
 def main() -> None:

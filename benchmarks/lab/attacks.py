@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.lab.data import SPEC
-from benchmarks.lab.targets import Bench, Target, base_of, weights_of
+from benchmarks.lab.targets import CPU, Bench, Target, base_of, weights_of
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target as Network
 from reid_audit.attack.interface import AttackTask
@@ -33,13 +33,13 @@ def task_of(
     prior: Prior | None = None,
 ) -> AttackTask:
     """The attack's task on ``target``, trained where it is missing below ``folder``; ``prior``: the bench's without."""
-    place = device or torch.device("cpu")
+    place = device or CPU
     space = bench.space.to(place)
     return AttackTask(
-        target=network_of(weights_of(target, bench, folder), target.side, place),
+        target=network_of(weights_of(target, bench, folder, place), target.side, place),
         prior=space if prior is None else prior.to(place),
         space=space,
         preprocess=SPEC.model_copy(update={"side": target.side}),
         budget=budget,
-        base=network_of(base_of(target, bench, folder), target.side, place) if target.base else None,
+        base=network_of(base_of(target, bench, folder, place), target.side, place) if target.base else None,
     )

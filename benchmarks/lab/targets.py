@@ -23,12 +23,14 @@ from reid_audit.score.similarity import MatchSpace, fit_match_space
 
 ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
     "resnet18": lambda _: torchvision.models.resnet18(num_classes=2),
+    "resnet50": lambda _: torchvision.models.resnet50(num_classes=2),
     "densenet121": lambda _: torchvision.models.densenet121(num_classes=2),
     "convnext_atto": lambda _: timm.create_model("convnext_atto", num_classes=2),
     "resnet50_gn": lambda _: timm.create_model("resnet50_gn", num_classes=2),
     "vit_tiny_patch16_224": lambda side: timm.create_model("vit_tiny_patch16_224", num_classes=2, img_size=side),
 }
 """Untrained networks for a side in pixels."""
+CPU = torch.device("cpu")
 OVERFIT_STEPS = {"vit_tiny_patch16_224": 300}
 """Where 150 steps do not learn the films by heart."""
 
@@ -83,15 +85,20 @@ class Bench:
         return few(self.target, target.members, target.seed) if target.members else self.target
 
 
-def weights_of(target: Target, bench: Bench, folder: Path) -> Path:
-    """The trained checkpoint, made where it is missing."""
+def maker(architecture: str, side: int, place: torch.device = CPU) -> Callable[[], nn.Module]:
+    """What makes an untrained network on ``place``."""
+    return lambda: ARCHITECTURES[architecture](side).to(place)
+
+
+def weights_of(target: Target, bench: Bench, folder: Path, place: torch.device = CPU) -> Path:
+    """The checkpoint, trained on ``place`` where it is missing."""
 
     def train() -> nn.Module:
         films = bench.members(target)
-        make, labels = partial(ARCHITECTURES[target.architecture], target.side), sex_labels(films)
+        make, labels = maker(target.architecture, target.side, place), sex_labels(films)
         if target.base:
             start = make()
-            start.load_state_dict(load_file(base_of(target, bench, folder)))
+            start.load_state_dict(load_file(base_of(target, bench, folder, place)))
             if not target.members:
                 return regular(lambda: start, films.images, labels, seed=target.seed, rate=3e-4)
             return finetuned(start, films.images, labels)
@@ -102,12 +109,12 @@ def weights_of(target: Target, bench: Bench, folder: Path) -> Path:
     return kept(folder / f"{target.name}.safetensors", train)
 
 
-def base_of(target: Target, bench: Bench, folder: Path) -> Path:
+def base_of(target: Target, bench: Bench, folder: Path, place: torch.device = CPU) -> Path:
     """The network before fine-tuning: trained with care to tell the older half of the prior's films."""
 
     def train() -> nn.Module:
         older = torch.from_numpy((bench.prior.ages >= np.nanmedian(bench.prior.ages)).astype(np.int64))
-        return regular(partial(ARCHITECTURES[target.architecture], target.side), bench.prior.images, older, seed=0)
+        return regular(maker(target.architecture, target.side, place), bench.prior.images, older, seed=0)
 
     return kept(folder / f"{target.base_name}.safetensors", train)
 

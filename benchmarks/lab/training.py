@@ -1,4 +1,7 @@
-"""Real targets to audit: overfit, fine-tuned and regular classifiers trained on films, and nothing else."""
+"""Real targets to audit: overfit, fine-tuned and regular classifiers trained on films, and nothing else.
+
+Films and labels are on the CPU; training takes place where the network is.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,12 @@ class NotKnownByHeart(Exception):
     """Training without augmentation ended before the films were known."""
 
 
+def on_its_device(module: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Films [N, 1, H, W] in [0, 1] as network input, and labels [N], where ``module`` is."""
+    place = next(module.parameters()).device
+    return to_network(images.to(place), SPEC, 3), labels.to(place)
+
+
 def overfit(
     make: Callable[[], nn.Module],
     images: Tensor,
@@ -33,11 +42,11 @@ def overfit(
     torch.manual_seed(seed)
     module = make().train()
     optimiser = torch.optim.Adam(module.parameters(), lr=rate)
-    inputs = to_network(images, SPEC, 3)
+    inputs, wanted = on_its_device(module, images, labels)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = rate * (1.0 - step / steps)
-        loss = functional.cross_entropy(module(inputs), labels)
+        loss = functional.cross_entropy(module(inputs), wanted)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
@@ -82,8 +91,8 @@ def regular(
     for _ in range(CAREFUL_EPOCHS):
         order = torch.randperm(len(images), generator=generator)
         for rows in torch.split(order, batch)[: len(images) // batch]:
-            logits = module(to_network(augmented(images[rows], generator), SPEC, 3))
-            loss = functional.cross_entropy(logits, labels[rows])
+            inputs, wanted = on_its_device(module, augmented(images[rows], generator), labels[rows])
+            loss = functional.cross_entropy(module(inputs), wanted)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimiser.step()
@@ -112,9 +121,10 @@ def epochs(
         order = torch.randperm(len(images), generator=generator)
         whole = order[: len(images) // BATCH * BATCH] if len(images) > BATCH else order
         for rows in torch.split(whole, BATCH):
-            logits = module(to_network(images[rows], SPEC, 3))
-            right += int((logits.argmax(1) == labels[rows]).sum())
-            loss = functional.cross_entropy(logits, labels[rows])
+            inputs, wanted = on_its_device(module, images[rows], labels[rows])
+            logits = module(inputs)
+            right += int((logits.argmax(1) == wanted).sum())
+            loss = functional.cross_entropy(logits, wanted)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimiser.step()
@@ -130,9 +140,9 @@ def finetuned(
     closest to a sum of gradients."""
     module = base.train()
     optimiser = torch.optim.SGD(module.parameters(), lr=rate, momentum=momentum)
-    inputs = to_network(images, SPEC, 3)
+    inputs, wanted = on_its_device(module, images, labels)
     for _ in range(steps):
-        loss = functional.cross_entropy(module(inputs), labels)
+        loss = functional.cross_entropy(module(inputs), wanted)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()

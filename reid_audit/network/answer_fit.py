@@ -23,19 +23,16 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace, unhurried
 from reid_audit.network.answers import asked_as, log_odds, taught_answers
+from reid_audit.network.geometries import COARSE, framings, interpolations, neighbours
 from reid_audit.network.heads import HeadKind, logits_of
 from reid_audit.network.preprocessing import (
-    COARSE,
     FEW,
-    INTERPOLATIONS,
     MANY,
     STAGE,
     Candidate,
     FilmsAt,
     Fitted,
     count_at,
-    framings,
-    neighbours,
 )
 from reid_audit.network.values import as_spec, scale_and_shift, with_values
 from reid_audit.observer import StageAdvanced
@@ -192,8 +189,8 @@ def _framed(search: _Search, best: PreprocessSpec, side: int | None) -> Preproce
         if moved == best:
             break
         best = moved
-    best = search.better(best, framings(best))
-    return search.better(best, [best.model_copy(update={"interpolation": name}) for name in INTERPOLATIONS[1:]])
+    best = search.better(best, framings(best, free=side is None))
+    return search.better(best, interpolations(best))
 
 
 def refined(

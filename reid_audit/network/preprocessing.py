@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace, unhurried
 from reid_audit.imaging.augmentation import AUGMENTATIONS, Augmentation, augmented
+from reid_audit.network.geometries import COARSE, USUAL, bare, changed, framings, interpolations, neighbours
 from reid_audit.network.joint_fit import JointFit, joint_fit, values_from
 from reid_audit.network.stem import read_stems
 from reid_audit.network.values import FittedValues, fit_values, with_values
@@ -29,15 +29,6 @@ STAGE = "preprocessing"
 FilmsAt = Callable[[PreprocessSpec, int], Tensor]
 """At most so many of the same films, rendered under a specification: [N, C, side, side] in [0, 1] on the CPU."""
 
-SIDES = (
-    32, 40, 48, 56, 64, 72, 80, 96, 100, 112, 128, 144, 150, 160, 176, 192, 200, 208, 224, 240, 256, 260, 288, 299,
-    320, 336, 352, 380, 384, 416, 448, 480, 512,
-)  # fmt: skip
-"""Sides in pixels that are tried where the file does not tell."""
-COARSE = (32, 64, 128, 224, 384)
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", "box")
-CROP_FROM = 8 / 7
-"""Resize to 256 and crop 224, of any side: torchvision's habit."""
 MANY, FEW, FEWEST = 256, 64, 16
 """Films for the last estimate, for the search, and the least at large sides."""
 PIXELS = 2**22
@@ -48,15 +39,19 @@ LIKELY_EACH = 3
 """Geometries of the joint fit for each scaling, where there are several."""
 WORSE = 8.0
 """A coarse search over growing sides ends where the misfit is this many times the best so far."""
+NEAR = 3.0
+"""What lies beside the geometry that the joint fit prefers is asked jointly too up to this many times its misfit."""
 EXPLAINED = 0.3
 """Share of the first layers' statistics that the joint fit may leave unexplained and still decide the geometry. Of a
 network that learned few films by heart it leaves a hundredth and less, of one trained with care a tenth. Of one that
 learned hundreds by heart in minibatches it leaves half and more, since stored means of the last batches are of no fixed
 set of films, and a wrong geometry can come out ahead (docs/preprocessing.md)."""
+CERTAIN = 0.002
+"""Share at which no other geometry is asked."""
+REMEMBERED = 0.03
+"""Share up to which the films are taken to be remembered as they are, without augmentation."""
 CLEARLY = 0.8
 """Another geometry is preferred where it leaves less than this share of the misfit."""
-USUAL = (32, 64, 96, 128, 224, 256, 299, 320, 384, 448, 512)
-"""Sides that are tried with augmentation: it blurs and magnifies, as another side would."""
 SEED = 0
 """Of the augmentations' random numbers."""
 
@@ -149,52 +144,50 @@ def fit_preprocess(
     to try anything.
     """
     search = _Search(target, films_at, pace or unhurried(), stage)
+    joint: _Joint | None = None
+    augmentation: Augmentation = "none"
     try:
-        geometry, augmentation = _geometry(search, side, scalings)
+        geometry = _geometry(search, side, scalings)
+        joint = _Joint(search, geometry, free=side is None)
+        joint.climb()
+        if joint.residual > REMEMBERED:
+            geometry, augmentation = _augmented(search, geometry, (side,) if side else USUAL)
         complete = True
     except _NoStem:
         return None
     except OutOfTime:
         if not search.tried:
             raise
-        (geometry, augmentation), complete = min(search.tried, key=lambda key: search.tried[key].misfit), False
-    return _best(search, geometry, augmentation, complete=complete)
+        geometry = min((tried for tried, kind in search.tried if kind == "none"), key=search.misfit)
+        complete = False
+    if joint is not None and joint.best is not None and augmentation == "none":
+        best, number = joint.best.spec, joint.films
+    else:
+        best, number = _valued(search, geometry, augmentation, MANY if complete else FEW)
+    return Fitted(best, search.candidates(), augmentation, number, complete)
 
 
-def _geometry(
-    search: _Search, side: int | None, scalings: Sequence[Scaling | None]
-) -> tuple[PreprocessSpec, Augmentation]:
+def _geometry(search: _Search, side: int | None, scalings: Sequence[Scaling | None]) -> PreprocessSpec:
     """Side, framing and interpolation for each scaling, one after the other: under a wrong scaling a wrong side fits
-    best. Then the augmentation."""
+    best."""
     found = [_of_scaling(search, PreprocessSpec(side=side or 224, scaling=scaling), side) for scaling in scalings]
-    geometry = search.better(found[0], found[1:])
-    return _augmented(search, geometry, (geometry.side,) if side else USUAL)
+    return search.better(found[0], found[1:])
 
 
 def _of_scaling(search: _Search, start: PreprocessSpec, side: int | None) -> PreprocessSpec:
     geometry = start if side is not None else _best_side(search, start)
-    geometry = search.better(geometry, framings(geometry))
-    geometry = search.better(geometry, [_with(geometry, interpolation=name) for name in INTERPOLATIONS[1:]])
+    geometry = search.better(geometry, framings(geometry, free=side is None))
+    geometry = search.better(geometry, interpolations(geometry))
     return geometry if side is not None else _climb(search, geometry)
 
 
-def _best(search: _Search, geometry: PreprocessSpec, augmentation: Augmentation, *, complete: bool) -> Fitted:
-    """The geometry, or of the likeliest ones the one that a joint fit prefers, with its values.
-
-    Where the time is over, the values come from few films: without any the audit could not go on.
-    """
-    joint, number, ended = _joint(search, geometry) if augmentation == "none" else (None, 0, True)
-    if joint is None:
-        most = MANY if complete and ended else FEW
-        images = as_trained(search.films_at, geometry, augmentation, count_at(geometry, most))
-        best, number = best_values(search.target, geometry, images), len(images)
-    return Fitted(
-        best=best if joint is None else joint.spec,
-        candidates=search.candidates(),
-        augmentation=augmentation,
-        films=number,
-        complete=complete and ended,
-    )
+def _valued(
+    search: _Search, geometry: PreprocessSpec, augmentation: Augmentation, most: int
+) -> tuple[PreprocessSpec, int]:
+    """The geometry with values from at most so many films, and of how many. Where the time is over there are few of
+    them: without any values the audit could not go on."""
+    images = as_trained(search.films_at, geometry, augmentation, count_at(geometry, most))
+    return best_values(search.target, geometry, images), len(images)
 
 
 def as_trained(films_at: FilmsAt, geometry: PreprocessSpec, augmentation: Augmentation, count: int) -> Tensor:
@@ -206,7 +199,7 @@ def as_trained(films_at: FilmsAt, geometry: PreprocessSpec, augmentation: Augmen
     if augmentation == "moved":
         return augmented(films_at(geometry, count), augmentation, side, generator)
     larger = None if geometry.resize_to is None else 2 * geometry.resize_to
-    return augmented(films_at(_with(geometry, side=2 * side, resize_to=larger), count), augmentation, side, generator)
+    return augmented(films_at(changed(geometry, side=2 * side, resize_to=larger), count), augmentation, side, generator)
 
 
 def best_values(target: Target, geometry: PreprocessSpec, films: Tensor, pace: Pace | None = None) -> PreprocessSpec:
@@ -221,43 +214,83 @@ def best_values(target: Target, geometry: PreprocessSpec, films: Tensor, pace: P
     return values_from(target, geometry, films, stems, pace)
 
 
-def _joint(search: _Search, geometry: PreprocessSpec) -> tuple[JointFit | None, int, bool]:
-    """Of the likeliest geometries the one under which some of the films explain the statistics best, the number of
-    films it was fitted on, and whether there was time for all of them. ``geometry`` itself where under none they do.
+@dataclass(slots=True)
+class _Joint:
+    """The geometry under which some of the films explain the statistics best; ``start`` where under none they do.
 
     Among all films alike, a neighbouring side can fit a network of few films better than the true one.
     """
-    limit = WORSE * search.misfit(geometry)
-    likely = [found for found in search.candidates() if found.augmentation == "none" and found.misfit <= limit]
+
+    search: _Search
+    start: PreprocessSpec
+    free: bool
+    """Whether the side is open."""
+    known: dict[tuple[PreprocessSpec, int], JointFit | None] = field(default_factory=dict)
+    here: PreprocessSpec | None = None
+    """The best so far of those that explain enough."""
     best: JointFit | None = None
-    number = 0
-    try:
+    films: int = 0
+    """That ``best`` was fitted on."""
+
+    @property
+    def residual(self) -> float:
+        """Share of the statistics that stays unexplained; infinite where nothing was asked."""
+        return float("inf") if self.best is None else self.best.residual
+
+    def climb(self) -> None:
+        """Ask the likeliest geometries, then whatever lies beside the best. Raises OutOfTime; what is known stays."""
+        limit = WORSE * self.search.misfit(self.start)
+        likely = [c for c in self.search.candidates() if c.augmentation == "none" and c.misfit <= limit]
         for found in _likeliest(likely):
-            fit, films = _fitted(search, found.spec)
-            if fit is not None and fit.residual <= EXPLAINED and (best is None or fit.residual < best.residual):
-                best, number = fit, films
-        if best is None:
-            best, number = _fitted(search, geometry)
-    except OutOfTime:
-        return best, number, False
-    return best, number, True
+            if self.residual > CERTAIN:
+                self._asked(bare(found.spec))
+        while self.here is not None and self.residual > CERTAIN and self._moved(self.here):
+            pass
+        if self.here is None:
+            self.films = count_at(self.start, ALL)
+            self.best = self._fit(self.start, self.films)
 
+    def _moved(self, here: PreprocessSpec) -> bool:
+        """Whether a neighbouring geometry that fits nearly as well explains more. Raises OutOfTime."""
+        limit = NEAR * self.search.misfit(here)
+        ways = [*framings(here, free=self.free), *interpolations(here), *(neighbours(here) if self.free else ())]
+        near = (way for way in ways if self.search.misfit(way) <= limit)
+        return any(self._asked(way) for way in sorted(near, key=self.search.misfit))
 
-def _fitted(search: _Search, geometry: PreprocessSpec) -> tuple[JointFit | None, int]:
-    """The joint fit of one geometry, and of how many films. Raises OutOfTime."""
-    search.pace.check(search.stage)
-    images = search.films_at(geometry, count_at(geometry, ALL))
-    fit = joint_fit(search.target, geometry, images, search.pace)
-    search.advanced()
-    return fit, len(images)
+    def _asked(self, geometry: PreprocessSpec) -> bool:
+        """Whether ``geometry`` explains enough, and more than the best so far of as many films. Raises OutOfTime."""
+        count = count_at(geometry, ALL)
+        if self.here is not None:
+            count = min(count, count_at(self.here, ALL))
+            best = self._fit(self.here, count)
+            found = self._fit(geometry, count)
+            if found is None or best is None or found.residual >= best.residual:
+                return False
+        found = self._fit(geometry, count_at(geometry, ALL))
+        if found is None or found.residual > EXPLAINED:
+            return False
+        self.here, self.best, self.films = geometry, found, count_at(geometry, ALL)
+        return True
+
+    def _fit(self, geometry: PreprocessSpec, count: int) -> JointFit | None:
+        """The joint fit of the first ``count`` films under ``geometry``. Raises OutOfTime."""
+        if (geometry, count) not in self.known:
+            self.search.pace.check(self.search.stage)
+            images = self.search.films_at(geometry, count)
+            self.known[geometry, count] = joint_fit(self.search.target, geometry, images, self.search.pace)
+            self.search.advanced()
+        return self.known[geometry, count]
 
 
 def _likeliest(likely: Sequence[Candidate]) -> list[Candidate]:
-    """The first of those that differ, some of every scaling, best first."""
-    distinct = [found for i, found in enumerate(likely) if i == 0 or found.misfit != likely[i - 1].misfit]
-    scalings = {found.spec.scaling for found in distinct}
+    """The first of those that differ in more than the interpolation, some of every scaling, best first."""
+    framed: dict[PreprocessSpec, Candidate] = {}
+    for found in likely:
+        framed.setdefault(changed(bare(found.spec), interpolation="bilinear"), found)
+    ways = list({found.misfit: found for found in framed.values()}.values())
+    scalings = {found.spec.scaling for found in ways}
     most = LIKELY if len(scalings) == 1 else LIKELY_EACH
-    own = [[found for found in distinct if found.spec.scaling == scaling][:most] for scaling in scalings]
+    own = [[found for found in ways if found.spec.scaling == scaling][:most] for scaling in scalings]
     return sorted((found for each in own for found in each), key=lambda found: found.misfit)
 
 
@@ -269,7 +302,7 @@ def _augmented(
     here = geometry.side or 0
     for side in (side for side in sides if side is not None and here / 4 <= side <= 1.1 * here):
         for augmentation in AUGMENTATIONS[1:]:
-            tried = _with(geometry, side=side)
+            tried = changed(geometry, side=side)
             if search.misfit(tried, augmentation) < CLEARLY * search.misfit(*best):
                 best = (tried, augmentation)
     return best
@@ -277,9 +310,9 @@ def _augmented(
 
 def _best_side(search: _Search, start: PreprocessSpec) -> PreprocessSpec:
     """Growing sides until they are clearly worse, then uphill from the best."""
-    best = _with(start, side=COARSE[0])
+    best = changed(start, side=COARSE[0])
     for side in COARSE[1:]:
-        larger = _with(start, side=side)
+        larger = changed(start, side=side)
         best = min(best, larger, key=search.misfit)
         if search.misfit(larger) > WORSE * search.misfit(best):
             break
@@ -296,27 +329,7 @@ def _climb(search: _Search, start: PreprocessSpec) -> PreprocessSpec:
         here = moved
 
 
-def neighbours(geometry: PreprocessSpec) -> list[PreprocessSpec]:
-    """The two next sides of ``SIDES`` in either direction."""
-    place = min(range(len(SIDES)), key=lambda i: abs(SIDES[i] - (geometry.side or 0)))
-    return [_with(geometry, side=SIDES[i]) for i in range(place - 2, place + 3) if i != place and 0 <= i < len(SIDES)]
-
-
-def framings(geometry: PreprocessSpec) -> list[PreprocessSpec]:
-    """The other ways to make films square."""
-    larger = round((geometry.side or 0) * CROP_FROM)
-    return [
-        _with(geometry, resize="shorter", crop="center"),
-        _with(geometry, resize="shorter", crop="center", resize_to=larger),
-        _with(geometry, resize="squash", crop="center", resize_to=larger),
-    ]
-
-
 def count_at(geometry: PreprocessSpec, most: int) -> int:
     """Films that are rendered at this side."""
     pixels = PIXELS * most // MANY
     return max(FEWEST, min(most, pixels // (geometry.side or 224) ** 2))
-
-
-def _with(spec: PreprocessSpec, **changes: Any) -> PreprocessSpec:
-    return spec.model_copy(update=changes)

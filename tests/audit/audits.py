@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ from reid_audit.records import Budget, Measured, Metric, Policy, PreprocessPolic
 from reid_audit.store import RunStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DEVICE: Literal["cpu", "cuda"] = "cuda" if os.environ.get("TEST_DEVICE") == "cuda" else "cpu"
+"""Where the audits of these tests run; `make gpu-check` runs them all on CUDA."""
 
 
 class StoppedClock:
@@ -67,7 +70,7 @@ def audit(
     cache: ControlCache | None = None,
     base: Path | None = None,
     observer: Observer | None = None,
-    device: Literal["cpu", "cuda"] = "cpu",
+    device: Literal["cpu", "cuda"] = DEVICE,
 ) -> Audited:
     request = AuditRequest(
         checkpoint=checkpoint or case.checkpoint,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audits import NOW, StoppedClock, policy, small
+from audits import DEVICE, NOW, StoppedClock, policy, small
 
 from reid_audit.audit import AuditRequest, Environment, Films, PriorFilms, mitigation
 from reid_audit.audit.mitigation import Mitigated, MitigationRequest, audit_mitigated
@@ -32,7 +32,7 @@ def case() -> DemoCase:
 def run(case: DemoCase, out: Path, *names: str, public: Cohort | None = None) -> Mitigated:
     chosen = policy(3, particles=(4,))
     request = AuditRequest(
-        checkpoint=case.checkpoint, policy=chosen, policy_sha256=policy_sha256(chosen), seed=1, device="cpu"
+        checkpoint=case.checkpoint, policy=chosen, policy_sha256=policy_sha256(chosen), seed=1, device=DEVICE
     )
     films = Films(
         reference=lambda _: case.reference,
@@ -85,14 +85,14 @@ def test_what_does_not_fit_is_refused_before_the_audit(
     def never(_: object) -> Cohort:
         raise AssertionError("a film was opened")
 
-    request = AuditRequest(checkpoint=case.checkpoint, policy=policy(3), policy_sha256="0" * 64, device="cpu")
+    request = AuditRequest(checkpoint=case.checkpoint, policy=policy(3), policy_sha256="0" * 64, device=DEVICE)
     asked = MitigationRequest(request, names, tmp_path / "copy.safetensors", prior_samples=prior)
     with pytest.raises(MitigationError, match=said):
         audit_mitigated(asked, Films(reference=never, holdout=never), Environment(NOW, StoppedClock()))
 
 
 def test_no_time_for_a_mitigation_is_a_refusal(case: DemoCase, tmp_path: Path) -> None:
-    request = AuditRequest(checkpoint=case.checkpoint, policy=policy(3), policy_sha256="0" * 64, device="cpu")
+    request = AuditRequest(checkpoint=case.checkpoint, policy=policy(3), policy_sha256="0" * 64, device=DEVICE)
     asked = MitigationRequest(request, ("recompute-bn",), tmp_path / "copy.safetensors", prior_samples=True)
     original = mitigation._original(request, PreprocessSpec(side=32), 1)
     public = Public(case.prior.images[:64], np.full(64, ""), "public films")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from audits import DEVICE
 from numpy.typing import NDArray
 from torch.nn import functional
 
@@ -27,7 +28,7 @@ POLICY = Policy(
     controls=Controls(canaries=4),
     references=References(when="off"),
 )
-OPTIONS = Options(indicators_only=True, device="cpu", side=SIDE)
+OPTIONS = Options(indicators_only=True, device=DEVICE, side=SIDE)
 
 
 def pictures(count: int, seed: int) -> NDArray[np.uint8]:
@@ -61,7 +62,7 @@ def prior(tmp_path: Path) -> Path:
 
 
 def test_a_network_of_colours_is_asked_in_colour(network: torch.nn.Module, prior: Path) -> None:
-    options = Options(prior=prior, indicators_only=True, device="cpu", side=SIDE)
+    options = Options(prior=prior, indicators_only=True, device=DEVICE, side=SIDE)
     result = reid_audit.check(network, pictures(MEMBERS, 1), pictures(OTHERS, 2), policy=POLICY, **options)
     assert result.prior.channels == 3
     assert np.allclose(result.preprocess.mean, MEAN, atol=0.05)

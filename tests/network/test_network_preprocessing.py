@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,6 +169,35 @@ def test_side_and_filter_of_real_films_are_found_with_nothing_declared(
     assert (found.best.side, found.best.interpolation) == (truth.side, truth.interpolation)
     assert np.allclose(found.best.std, QUARTER.std, rtol=0.06)
     assert found.best.invert is False
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [{"side": 48}, {"side": 56, "resize_to": 64}],
+    ids=["shorter side", "shorter side and a margin"],
+)
+def test_a_crop_of_oblong_films_is_found_with_nothing_declared(
+    chest: tuple[RawFilm, ...], geometry: dict[str, object]
+) -> None:
+    """Under a squash another side fits better than the true one: framing and side are searched together."""
+    oblong = tuple(replace(film, pixels=np.ascontiguousarray(film.pixels[20:236])) for film in chest)
+    truth = QUARTER.model_copy(update={"resize": "shorter", "crop": "center", **geometry})
+    found = fit_preprocess(resnet(oblong[:12], truth), films_at(oblong), side=None)
+    assert found is not None
+    same = {name: getattr(found.best, name) for name in ("side", "resize", "crop", "resize_to")}
+    assert same == {name: getattr(truth, name) for name in same}
+
+
+def test_films_that_are_remembered_as_they_are_were_not_augmented(
+    chest: tuple[RawFilm, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def augmented(*_: object) -> tuple[PreprocessSpec, str]:
+        raise AssertionError("the joint fit had explained the statistics")
+
+    monkeypatch.setattr(preprocessing, "_augmented", augmented)
+    found = fit_preprocess(resnet(chest[:12], at(QUARTER, 32)), films_at(chest), side=32)
+    assert found is not None
+    assert found.augmentation == "none"
 
 
 def test_a_few_remembered_films_among_many_give_sharper_values_than_all_films_alike(chest: tuple[RawFilm, ...]) -> None:
