@@ -145,20 +145,21 @@ def fit_preprocess(
     """
     search = _Search(target, films_at, pace or unhurried(), stage)
     joint: _Joint | None = None
+    geometry: PreprocessSpec | None = None
     augmentation: Augmentation = "none"
+    complete = True
     try:
         geometry = _geometry(search, side, scalings)
         joint = _Joint(search, geometry, free=side is None)
         joint.climb()
         if joint.residual > REMEMBERED:
             geometry, augmentation = _augmented(search, geometry, (side,) if side else USUAL)
-        complete = True
     except _NoStem:
         return None
     except OutOfTime:
         if not search.tried:
             raise
-        geometry = min((tried for tried, kind in search.tried if kind == "none"), key=search.misfit)
+        geometry = geometry or min((tried for tried, _ in search.tried), key=search.misfit)
         complete = False
     if joint is not None and joint.best is not None and augmentation == "none":
         best, number = joint.best.spec, joint.films
