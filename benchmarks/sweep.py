@@ -1,17 +1,19 @@
 """How much sooner is a sweep of independent audits done on two Ray workers than one after another?
 
-    nice python -m benchmarks.sweep run [--audits 4] [--films 300] [--steps 60]
-    nice python -m benchmarks.sweep pairs [--counts 8000 16000 32000]
+    nice python -m benchmarks.sweep run [--audits 4] [--films 200] [--steps 20]
+    nice python -m benchmarks.sweep pairs [--counts 4000 8000 16000]
+    nice python -m benchmarks.sweep around
     python -m benchmarks.sweep table [--doc docs/scale.md]
 
-``run``: one table of audits, each of the same ResNet-18 from another attack seed, over generated films
-(benchmarks/lab/generated.py), carried out by whole ``reid-audit sweep`` commands with an empty cache and one thread an
-audit: one after another, then on a Ray cluster of two workers with one processor each, on this machine. The command's
-own time is measured, joining the cluster included, starting it not. ``at once`` is the time of all audits over that of
-the command: how many ran at a time. Where others use the machine (``load``), each audit gets less of a processor, and
-more processes get more of it: the speed-up is then not the cluster's alone.
+``run``: one table of audits, each of the same MobileNetV3 from another attack seed, without planted patients, over
+generated films (benchmarks/lab/generated.py), carried out by whole ``reid-audit sweep`` commands with an empty cache
+and one thread an audit: one after another, then on a Ray cluster of two workers with one processor each, on this
+machine. The command's own time is measured, joining the cluster included, starting it not. ``at once`` is the time of
+all audits over that of the command: how many ran at a time. Where others use the machine (``load``), each audit gets
+less of a processor, and more processes get more of it: the speed-up is then not the cluster's alone.
 
-``pairs``: the search for pictures that both sides share, which looks at all pairs, on the processor's clock.
+``pairs``: the search for pictures that both sides share, which looks at all pairs. ``around``: what a sweep does beside
+its audits, looking whether films changed and writing its summary. Both on the processor's clock, one thread.
 
 Finished cases are kept in ``--out`` and are not run again.
 """
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -38,8 +41,13 @@ import torch
 from benchmarks.lab.generated import CALIBRATION, write_films, write_network
 from benchmarks.lab.pages import Row, publish
 from reid_audit.cohort.overlap import THUMB, pairs_alike
+from reid_audit.report.sweep import without_verdict
+from reid_audit.sweep.inputs import films
+from reid_audit.sweep.outcome import Summary
+from reid_audit.sweep.run import write
 
-SIDE, NETWORK = 32, "resnet18"
+STAMPED, SUMMED = 100_000, 10_000
+SIDE, NETWORK = 32, "mobilenetv3_small_050"
 POLICY = """[preprocess]
 side = {side}
 resize = "squash"
@@ -51,8 +59,14 @@ steps = {steps}
 particles = [16]
 [references]
 when = "off"
+[controls]
+attack_power = false
+membership_control = false
 """
+"""Without planted patients, whose attack and training are most of an audit: a short one has the most to lose by what a
+cluster costs."""
 HEAD = ("audits", "workers", "whole command", "mean of an audit", "at once", "speed-up", "load")
+AROUND_HEAD = ("what a sweep does itself", "how many", "processor", "of each")
 PAIRS_HEAD = ("films of a side", "pairs", "search", "ns a pair")
 
 
@@ -102,11 +116,11 @@ def run(case: Case, out: Path) -> dict[str, Any]:
     table.write_text("checkpoint\n" + f"{network}\n", encoding="utf-8")
     place = out / "sweeps" / case.name
     seeds = [word for seed in range(case.audits) for word in ("--seed", str(seed))]
-    films = [f"{manifest.resolve()}?split={split}" for split in ("target", "holdout")]
+    sides = [f"{manifest.resolve()}?split={split}" for split in ("target", "holdout")]
     with cluster(case.workers) as where:
         command = [
             sys.executable, "-m", "reid_audit", "sweep", str(table), *seeds, "--policy", str(policy),
-            "--reference", films[0], "--holdout", films[1], "--out", str(place), "--indicators-only", *where,
+            "--reference", sides[0], "--holdout", sides[1], "--out", str(place), "--indicators-only", *where,
         ]  # fmt: skip
         began = time.monotonic()
         done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}, check=False)
@@ -128,6 +142,31 @@ def searched(count: int) -> dict[str, Any]:
     began = time.process_time()
     alike = sum(1 for _ in pairs_alike(left, right))
     return {"count": count, "alike": alike, "seconds": time.process_time() - began}
+
+
+def around(out: Path) -> list[dict[str, Any]]:
+    """Seconds of the processor for stamps of 100,000 films and for a summary of 10,000 audits."""
+    few, many = write_films(out / "films", CALIBRATION), out / "films" / "many.csv"
+    head, *rows = few.read_text(encoding="utf-8").splitlines()
+    many.write_text("\n".join((head, *itertools.islice(itertools.cycle(rows), STAMPED))) + "\n", encoding="utf-8")
+    began = time.process_time()
+    films(many)
+    stamps = time.process_time() - began
+    told = ("of no known format", "closest: safetensors and torch.save files", "help: save the weights again")
+    audits = [
+        without_verdict(row=number, name=f"net{number}", seed=0, code=3, told=told, seconds=60.0)
+        for number in range(SUMMED)
+    ]
+    began = time.process_time()
+    write(audits, Summary(out / "summary", "0" * 64))
+    written = time.process_time() - began
+    done = (("looking whether films changed", STAMPED, stamps), ("writing the summary", SUMMED, written))
+    return [{"what": what, "many": count, "seconds": seconds} for what, count, seconds in done]
+
+
+def of_around(row: dict[str, Any]) -> Row:
+    """One line of the table of what a sweep does itself."""
+    return row["what"], f"{row['many']:,}", f"{row['seconds']:.1f} s", f"{row['seconds'] / row['many'] * 1e3:.3f} ms"
 
 
 def cells(row: dict[str, Any], alone: float | None) -> Row:
@@ -159,22 +198,28 @@ def table(out: Path, page: Path | None) -> None:
     publish(HEAD, told, page, keys=2, mark="sweep")
     found = sorted((row for row in rows if "alike" in row), key=lambda row: int(row["count"]))
     publish(PAIRS_HEAD, [of_pairs(row) for row in found], page, keys=1, mark="pairs")
+    others = [of_around(row) for row in rows if "many" in row]
+    publish(AROUND_HEAD, others, page, keys=1, mark="around")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "pairs", "table"])
+    parser.add_argument("what", choices=["run", "pairs", "around", "table"])
     parser.add_argument("--audits", type=int, default=4)
-    parser.add_argument("--films", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--films", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="0: one after another, without Ray")
-    parser.add_argument("--counts", type=int, nargs="+", default=[8000, 16000, 32000])
+    parser.add_argument("--counts", type=int, nargs="+", default=[4000, 8000, 16000])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/sweep"))
     parser.add_argument("--doc", type=Path)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.what == "table":
         table(options.out, options.doc)
+    elif options.what == "around":
+        for number, row in enumerate(around(options.out)):
+            (options.out / f"around-{number}.json").write_text(json.dumps(row), encoding="utf-8")
+            print(" | ".join(of_around(row)), flush=True)
     elif options.what == "pairs":
         for count in options.counts:
             row = searched(count)

@@ -43,6 +43,8 @@ class Task:
     """The working directory, in which relative paths begin and the policy is looked for."""
     inputs: str
     """Digest of all it depends on."""
+    command: tuple[str, ...] = CHECK
+    """What Python is told to run: ``check``."""
 
     @property
     def title(self) -> str:
@@ -92,7 +94,7 @@ def carry_out(task: Task, retries: int, variables: Mapping[str, str] = NO_MORE) 
 def _attempt(task: Task, environment: dict[str, str]) -> Ended:
     task.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     before, began = set(runs_below(task.folder)), time.monotonic()
-    command = [sys.executable, *CHECK, *task.options, "--resume", f"--out={task.folder}", "--", task.checkpoint]
+    command = [sys.executable, *task.command, *task.options, "--resume", f"--out={task.folder}", "--", task.checkpoint]
     with os.fdopen(os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
         done = subprocess.run(
             command, cwd=task.working, env=environment, stdin=subprocess.DEVNULL,

@@ -172,6 +172,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         missing("ray (pip install -e .[ray])")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray writes a token into the home folder
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
     machines = importlib.import_module("ray.cluster_utils").Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )

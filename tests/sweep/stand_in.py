@@ -2,7 +2,8 @@
 
 ``1`` finishes a run with the prepared result of that exit code and ends with it; ``says 1 4`` ends with 4 all the
 same; ``refuses`` ends with a refusal, ``crashes`` with an error that nobody foresaw, ``silent 0`` with nothing, and
-``dies 2`` is killed the first two times.
+``dies 2`` is killed the first two times; ``loses 2`` kills the worker that started it so often; ``tells NAME`` writes
+down a variable of its environment.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ def finish(out: Path, prepared: Path) -> None:
     (out / "latest").symlink_to(run.name)
 
 
+def called(checkpoint: Path) -> int:
+    """How often it was, this time included."""
+    return (checkpoint.parent / "calls.txt").read_text().split().count(checkpoint.name)
+
+
 def main() -> int:
     words = sys.argv[1:]
     out = Path(next(word.removeprefix("--out=") for word in words if word.startswith("--out=")))
@@ -41,9 +47,19 @@ def main() -> int:
             sys.stderr.write("not audited: internal error, KeyError\nclosest: 'patient 17'\nhelp: report it\n")
             return 3
         case ["dies", times]:
-            seen = (checkpoint.parent / "calls.txt").read_text().split().count(checkpoint.name)
-            if seen <= int(times):
+            if called(checkpoint) <= int(times):
                 os.kill(os.getpid(), signal.SIGKILL)
+            finish(out, prepared / "0")
+            return 0
+        case ["loses", times]:
+            if called(checkpoint) <= int(times):
+                os.kill(os.getppid(), signal.SIGKILL)
+                return 3
+            finish(out, prepared / "0")
+            return 0
+        case ["tells", name]:
+            with (checkpoint.parent / "told.txt").open("a") as told:
+                told.write(f"{os.environ.get(name)}\n")
             finish(out, prepared / "0")
             return 0
         case ["says", code, ends]:

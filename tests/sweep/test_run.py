@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import missing
 
+from reid_audit.errors import PolicyError
 from reid_audit.observer import SilentObserver
 from reid_audit.records import AuditResult, Outcome
 from reid_audit.report import publish, write_reports
 from reid_audit.report.sweep import SweepDocument
 from reid_audit.runs import RESULT
 from reid_audit.store import write_private
-from reid_audit.sweep import task as task_module
+from reid_audit.sweep.on_ray import Share, on_ray
 from reid_audit.sweep.outcome import Summary
 from reid_audit.sweep.run import run_sweep
-from reid_audit.sweep.task import Ended, Task, one_by_one
+from reid_audit.sweep.task import Ended, Runner, Task, one_by_one
 
 _SPEC = importlib.util.spec_from_file_location(
     "sweep_results", Path(__file__).resolve().parents[1] / "report" / "results.py"
@@ -50,9 +55,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(prepared: Path, tmp_path: Path) -> Path:
     (tmp_path / "prepared").symlink_to(prepared)
-    monkeypatch.setattr(task_module, "CHECK", (str(STAND_IN),))
     return tmp_path
 
 
@@ -66,6 +70,7 @@ def tasks(place: Path, **behaviours: str) -> list[Task]:
             Task(
                 name=name, seed=results.passing().seed, row=row, checkpoint=str(place / name), options=(),
                 folder=out / name, log=out / "restricted" / f"{name}.log", working=place, inputs=behaviour,
+                command=(str(STAND_IN),),
             )
         )  # fmt: skip
     return found
@@ -214,9 +219,70 @@ def test_an_interrupted_sweep_says_what_is_missing_and_goes_on(place: Path) -> N
     assert calls(place) == ["good", "bad", "last"]
 
 
-def test_options_in_the_environment_are_for_check_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_of_check_in_the_environment_are_not_passed_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REID_AUDIT_CHECK_DRY_RUN", "1")
-    monkeypatch.setenv("REID_AUDIT_TRACEBACK", "1")
-    found = task_module._environment({"REID_AUDIT_CHECK_DRY_RUN": "1", "HOME": "/home"})
-    assert "REID_AUDIT_CHECK_DRY_RUN" not in found
-    assert found["HOME"] == "/home"
+    monkeypatch.setenv("HOME", str(place))
+    sweep(place, tasks(place, good="tells REID_AUDIT_CHECK_DRY_RUN", other="tells HOME"))
+    assert (place / "told.txt").read_text().splitlines() == ["None", str(place)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a Ray cluster of two machines with one processor each, on this one."""
+    if importlib.util.find_spec("ray") is None:
+        missing("ray (pip install -e .[ray])")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray writes a token into the home folder
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
+        patch.setenv("CUDA_VISIBLE_DEVICES", "7")
+        machines = importlib.import_module("ray.cluster_utils").Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+        )
+        machines.add_node(num_cpus=1)
+        yield str(machines.address)
+        machines.shutdown()
+
+
+def on_cluster(address: str, retries: int = 2) -> Callable[[], Runner]:
+    return partial(on_ray, address, Share(), retries, gpus_wanted=False)
+
+
+def test_a_cluster_finds_the_same_and_no_task_stops_another(place: Path, cluster: str) -> None:
+    given = tasks(place, good="0", bad="1", broken="refuses", odd="crashes", unsure="4")
+    one = {row.name: row.model_copy(update={"seconds": 0.0}) for row in sweep(place, given).rows}
+    shutil.rmtree(place / "out")
+    found = run_sweep(given, on_cluster(cluster), summary(place), observer=SilentObserver(), clock=time.monotonic)
+    assert {row.name: row.model_copy(update={"seconds": 0.0}) for row in found.rows} == one
+    assert found.exit_code == 3
+
+
+def test_a_worker_that_is_lost_starts_elsewhere_and_only_so_often(place: Path, cluster: str) -> None:
+    given = tasks(place, once="loses 1", always="loses 9", good="0")
+    found = run_sweep(given, on_cluster(cluster, 1), summary(place), observer=SilentObserver(), clock=time.monotonic)
+    rows = {row.name: row for row in found.rows}
+    assert [rows[name].outcome.value for name in ("once", "always", "good")] == ["pass", "not_audited", "pass"]
+    assert "Ray gave it up, WorkerCrashedError" in rows["always"].reason
+    assert sorted(calls(place)) == ["always", "always", "good", "once", "once"]
+
+
+def test_a_task_that_cannot_begin_there_has_no_verdict(place: Path, cluster: str) -> None:
+    (given,) = tasks(place, good="0")
+    elsewhere = replace(given, working=place / "not on this machine")
+    found = run_sweep([elsewhere], on_cluster(cluster), summary(place), observer=SilentObserver(), clock=time.monotonic)
+    assert found.exit_code == 3
+    assert "not on this machine" in found.rows[0].reason
+
+
+def test_an_audit_without_a_share_of_a_gpu_sees_none(place: Path, cluster: str) -> None:
+    given, start = tasks(place, good="tells CUDA_VISIBLE_DEVICES"), on_cluster(cluster)
+    run_sweep(given, start, summary(place), observer=SilentObserver(), clock=time.monotonic)
+    assert (place / "told.txt").read_text() == "\n"
+
+
+def test_a_cluster_that_is_not_there_is_refused() -> None:
+    if importlib.util.find_spec("ray") is None:
+        missing("ray (pip install -e .[ray])")
+    with pytest.raises(PolicyError) as error:
+        on_ray("not an address", Share(), 0, gpus_wanted=False)
+    assert "cannot be joined" in error.value.what
