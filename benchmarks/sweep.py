@@ -1,6 +1,7 @@
 """How much sooner is a sweep of independent audits done on two Ray workers than one after another?
 
-    nice python -m benchmarks.sweep run [--audits 4] [--films 200] [--steps 20]
+    nice python -m benchmarks.sweep run [--audits 2] [--films 100] [--steps 20]
+    nice python -m benchmarks.sweep waiting [--audits 6]
     nice python -m benchmarks.sweep pairs [--counts 4000 8000 16000]
     nice python -m benchmarks.sweep around
     python -m benchmarks.sweep table [--doc docs/scale.md]
@@ -11,6 +12,9 @@ and one thread an audit: one after another, then on a Ray cluster of two workers
 machine. The command's own time is measured, joining the cluster included, starting it not. ``at once`` is the time of
 all audits over that of the command: how many ran at a time. Where others use the machine (``load``), each audit gets
 less of a processor, and more processes get more of it: the speed-up is then not the cluster's alone.
+
+``waiting``: the same for processes that wait 20 seconds and need no processor, which nobody else's work slows down:
+what the cluster itself takes away of two.
 
 ``pairs``: the search for pictures that both sides share, which looks at all pairs. ``around``: what a sweep does beside
 its audits, looking whether films changed and writing its summary. Both on the processor's clock, one thread.
@@ -41,12 +45,17 @@ import torch
 from benchmarks.lab.generated import CALIBRATION, write_films, write_network
 from benchmarks.lab.pages import Row, publish
 from reid_audit.cohort.overlap import THUMB, pairs_alike
+from reid_audit.observer import SilentObserver
 from reid_audit.report.sweep import without_verdict
 from reid_audit.sweep.inputs import films
+from reid_audit.sweep.on_ray import Share, on_ray
 from reid_audit.sweep.outcome import Summary
-from reid_audit.sweep.run import write
+from reid_audit.sweep.run import run_sweep, write
+from reid_audit.sweep.task import Task, one_by_one
 
 STAMPED, SUMMED = 100_000, 10_000
+WAITED = 20
+"""Seconds."""
 SIDE, NETWORK = 32, "mobilenetv3_small_050"
 POLICY = """[preprocess]
 side = {side}
@@ -62,6 +71,7 @@ when = "off"
 [controls]
 attack_power = false
 membership_control = false
+preprocess_fit = false
 """
 """Without planted patients, whose attack and training are most of an audit: a short one has the most to lose by what a
 cluster costs."""
@@ -92,6 +102,7 @@ def cluster(workers: int) -> Iterator[tuple[str, ...]]:
         yield ()
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "600")  # on a busy machine
     head = {"num_cpus": 1, "include_dashboard": False}
     machines = importlib.import_module("ray.cluster_utils").Cluster(initialize_head=True, head_node_args=head)
     for _ in range(workers - 1):
@@ -134,6 +145,27 @@ def run(case: Case, out: Path) -> dict[str, Any]:
     return row
 
 
+def waited(count: int, workers: int, out: Path) -> dict[str, Any]:
+    """One sweep of ``count`` processes that wait, as a row."""
+    place = (out / "waiting").resolve()
+    tasks = [
+        Task(
+            name=f"wait{number}", seed=0, row=number, checkpoint="none", options=(), folder=place / str(number),
+            log=place / "restricted" / f"{number}.log", working=Path.cwd(), inputs="",
+            command=("-c", f"import time; time.sleep({WAITED})"),
+        )
+        for number in range(count)
+    ]  # fmt: skip
+    with cluster(workers) as where:
+        start = partial(on_ray, where[-1], Share(), 0, gpus_wanted=False) if where else partial(one_by_one, 0)
+        began = time.monotonic()
+        found = run_sweep(tasks, start, Summary(place, "0" * 64), observer=SilentObserver(), clock=time.monotonic)
+        took = time.monotonic() - began
+    spent = [row.seconds for row in found.rows]
+    about = {"audits": count, "films": 0, "steps": 0, "workers": workers}
+    return {**about, "wall": took, "audits_took": spent, "load": os.getloadavg()[0]}
+
+
 def searched(count: int) -> dict[str, Any]:
     """Seconds of the processor for all pairs of ``count`` training films with as many others."""
     generator = torch.Generator().manual_seed(0)
@@ -172,8 +204,9 @@ def of_around(row: dict[str, Any]) -> Row:
 def cells(row: dict[str, Any], alone: float | None) -> Row:
     """One line of the table. alone: what the same audits took one after another."""
     total = sum(row["audits_took"])
+    real = f"{row['audits']} of {NETWORK}, {SIDE} px, {row['films']} films, {row['steps']} steps"
     return (
-        f"{row['audits']} of {NETWORK}, {SIDE} px, {row['films']} films, {row['steps']} steps",
+        real if row["films"] else f"{row['audits']} processes that wait {WAITED} s",
         str(row["workers"]) if row["workers"] else "none: one after another",
         f"{row['wall']:.0f} s",
         f"{total / row['audits']:.0f} s",
@@ -204,9 +237,9 @@ def table(out: Path, page: Path | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "pairs", "around", "table"])
-    parser.add_argument("--audits", type=int, default=4)
-    parser.add_argument("--films", type=int, default=200)
+    parser.add_argument("what", choices=["run", "waiting", "pairs", "around", "table"])
+    parser.add_argument("--audits", type=int, default=0, help="default: 2 of run, 6 of waiting")
+    parser.add_argument("--films", type=int, default=100)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="0: one after another, without Ray")
     parser.add_argument("--counts", type=int, nargs="+", default=[4000, 8000, 16000])
@@ -227,7 +260,11 @@ def main() -> None:
             print(" | ".join(of_pairs(row)), flush=True)
     else:
         for workers in options.workers:
-            row = run(Case(options.audits, options.films, options.steps, workers), options.out)
+            if options.what == "waiting":
+                row = waited(options.audits or 6, workers, options.out)
+                (options.out / f"waiting-{workers}.json").write_text(json.dumps(row), encoding="utf-8")
+            else:
+                row = run(Case(options.audits or 2, options.films, options.steps, workers), options.out)
             print(" | ".join(cells(row, None)), flush=True)
 
 
