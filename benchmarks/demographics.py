@@ -12,7 +12,7 @@ patients blended with samples of the prior.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from benchmarks.lab.pages import put
+from benchmarks.lab.readers import known
 from reid_audit.artefacts.provenance import Declaration
 from reid_audit.cohort import Cohort, Frame, Source, load_cohort
 from reid_audit.judge import exceeds_fail
@@ -193,11 +194,6 @@ def main() -> None:
     null = draw_table(bench, [(388, 387, 32, 0.0), (100, 100, 16, 0.0), (16, 387, 32, 0.0)], options.draws)
     power = draw_table(bench, [(388, 387, 32, 1.0), (388, 387, 32, 0.5), (16, 387, 32, 0.5)], options.power_draws)
     put("\n".join([*null, *power[2:]]), options.doc, "draws")
-
-
-def known(predictors: Predictors) -> Predictors:
-    """The predictors, said to have seen neither side: their films are of the split ``prior``."""
-    return replace(predictors, card=predictors.card.model_copy(update={"overlap": "disjoint"}))
 
 
 if __name__ == "__main__":
