@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import shutil
@@ -19,8 +18,8 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-from conftest import missing
 from PIL import Image
+from ray_machines import two_machines
 
 from reid_audit.cli import exit_code
 from reid_audit.cli.check import check
@@ -165,20 +164,11 @@ def test_started_again_it_does_what_is_missing(swept: Swept) -> None:
     assert broken.is_file()
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
     """The address of a Ray cluster of two machines with one processor each, on this one."""
-    if importlib.util.find_spec("ray") is None:
-        missing("ray (pip install -e .[ray])")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray writes a token into the home folder
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
-    machines = importlib.import_module("ray.cluster_utils").Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
-    machines.add_node(num_cpus=1)
-    yield str(machines.address)
-    machines.shutdown()
+    with two_machines() as address:
+        yield address
 
 
 def test_two_machines_find_what_one_finds(swept: Swept, cluster: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import missing
+from ray_machines import two_machines
 
 from reid_audit.errors import PolicyError
 from reid_audit.observer import SilentObserver
@@ -229,19 +228,8 @@ def test_options_of_check_in_the_environment_are_not_passed_on(place: Path, monk
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a Ray cluster of two machines with one processor each, on this one."""
-    if importlib.util.find_spec("ray") is None:
-        missing("ray (pip install -e .[ray])")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray writes a token into the home folder
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
-        patch.setenv("CUDA_VISIBLE_DEVICES", "7")
-        machines = importlib.import_module("ray.cluster_utils").Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-        )
-        machines.add_node(num_cpus=1)
-        yield str(machines.address)
-        machines.shutdown()
+    with two_machines(CUDA_VISIBLE_DEVICES="7") as address:
+        yield address
 
 
 def on_cluster(address: str, retries: int = 2) -> Callable[[], Runner]:
@@ -280,9 +268,8 @@ def test_an_audit_without_a_share_of_a_gpu_sees_none(place: Path, cluster: str) 
     assert (place / "told.txt").read_text() == "\n"
 
 
-def test_a_cluster_that_is_not_there_is_refused() -> None:
-    if importlib.util.find_spec("ray") is None:
-        missing("ray (pip install -e .[ray])")
+def test_a_cluster_that_is_not_there_is_refused(cluster: str) -> None:
+    assert cluster != "not an address"
     with pytest.raises(PolicyError) as error:
         on_ray("not an address", Share(), 0, gpus_wanted=False)
     assert "cannot be joined" in error.value.what
