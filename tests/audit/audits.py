@@ -79,6 +79,7 @@ def audit(
         seed=seed,
         base=base,
         device=device,
+        deterministic=device == "cuda",
     )
     sides = Films(
         reference=(lambda _: case.reference) if "reference" in films else None,
