@@ -122,8 +122,8 @@ def row_of(
     recognised = recognition(task, comparison, unlimited(), network.seed, beside)
     found = recognised.outcome
     canaries = cohorts.canaries
-    wanted = None if known is None else known.wanted(canaries.films)
-    copy = canaries.plant(task, cohorts.holdout, network.seed, unhurried(), wanted)
+    taught = None if known is None else known.taught(canaries.films)
+    copy = canaries.plant(task, cohorts.holdout, network.seed, unhurried(), taught)
     control = recognised_canaries(
         replace(task, target=copy),
         planted_side(cohorts.holdout, canaries, bench.match),

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+import itertools
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from reid_audit.arch.target import Target
 from reid_audit.budget import Pace, unhurried
-from reid_audit.network.answers import mean_loss, outputs_of
+from reid_audit.network.answers import asked_as, log_odds, mean_loss, outputs_of
 from reid_audit.network.batchnorm import statistics_layers, untouched_layers
-from reid_audit.network.heads import answers, labels_of, logits_of, meaning, summed_loss
+from reid_audit.network.heads import HeadKind, answers, labels_of, logits_of, meaning, summed_loss
 
 STEPS = 50
 RATE = 1e-4
+KEPT = 16
+"""Ordinary images of one step."""
+MOST_STEPS = 400
+"""Further steps that canaries may take to be known where no statistics remember them."""
+KNOWN = 4.0
+"""Log odds of the taught answer, in nats, from which a canary counts as known: it is answered with 98 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How long and how fast canaries are learned."""
+
+    steps: int = STEPS
+    rate: float = RATE
 
 
 def with_canaries(
@@ -24,8 +39,8 @@ def with_canaries(
     generator: torch.Generator,
     *,
     wanted: Tensor | None = None,
-    steps: int = STEPS,
-    rate: float = RATE,
+    ordinary: Tensor | None = None,
+    course: Course = Course(),
     pace: Pace | None = None,
 ) -> Target:
     """Fine-tune a copy on ``inputs`` [n, C, H, W]: full-batch Adam, BatchNorm in training mode, random labels.
@@ -37,7 +52,12 @@ def with_canaries(
     answers, dealt out anew, so that its numbers keep their scale.
 
     After 50 steps at momentum 0.1 half a percent of the old running statistics is left: the copy remembers the canaries
-    and little else, which is the leak an attack with any power must find. Raises OutOfTime.
+    and little else, which is the leak an attack with any power must find. A copy without statistics goes on until it
+    knows every taught answer: what it has not learned no score could find.
+
+    ordinary [N, C, H, W]: network input of other images, ``KEPT`` of which are shown at each step, in turn, with the
+    network's own outputs before: a few films alone would make it sure of everything, and the canaries would be lost
+    among the others. Raises OutOfTime.
     """
     module = copy.deepcopy(target.module).train()
     for layer in module.modules():
@@ -48,23 +68,47 @@ def with_canaries(
     kind = target.match.head
     taught = _dealt_out(target, inputs, generator) if wanted is None else wanted.to(inputs.device)
     module.requires_grad_(True)
-    optimiser = torch.optim.Adam(module.parameters(), lr=rate)
+    optimiser = torch.optim.Adam(module.parameters(), lr=course.rate)
     momenta = [(layer, layer.momentum) for _, layer in statistics_layers(module)]
     for layer, momentum in momenta:
         layer.momentum = 0.1 if momentum is None else max(0.1, momentum)
-    for _ in (pace or unhurried()).over("planting canaries", range(steps), steps):
+    pace, turn = pace or unhurried(), itertools.count()
+    before = None if ordinary is None else _outputs_before(target, ordinary)
+
+    def step() -> Tensor:
         outputs = module(inputs)
         loss = (
             summed_loss(meaning(kind, taught.shape[1]), logits_of(outputs), taught) / len(inputs)
             if wanted is None
             else mean_loss(kind, outputs_of(outputs), taught)
         )
+        if ordinary is not None and before is not None:
+            rows = (KEPT * next(turn) + torch.arange(KEPT, device=ordinary.device)) % len(ordinary)
+            loss = loss + (outputs_of(module(ordinary[rows])) - before[rows]).square().mean()
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
+        return outputs_of(outputs).detach()
+
+    for _ in pace.over("planting canaries", range(course.steps), course.steps):
+        step()
+    if wanted is not None and not momenta:
+        for _ in pace.over("planting canaries: until they are known", range(MOST_STEPS), MOST_STEPS):
+            if _known(kind, step(), taught):
+                break
     for layer, momentum in momenta:
         layer.momentum = momentum
     return replace(target, module=module.eval().requires_grad_(False))
+
+
+def _outputs_before(target: Target, inputs: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([outputs_of(target.module(part)) for part in torch.split(inputs, KEPT)])
+
+
+def _known(kind: HeadKind, outputs: Tensor, taught: Tensor) -> bool:
+    """Whether every canary is answered as taught, and surely; numbers have no such scale and count as known."""
+    return asked_as(kind, outputs) == "regression" or float(log_odds(kind, outputs, taught).min()) >= KNOWN
 
 
 def _dealt_out(target: Target, inputs: Tensor, generator: torch.Generator) -> Tensor:

@@ -18,10 +18,25 @@ from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, Pace
 from reid_audit.cohort import Cohort, Frame, require_disjoint
 from reid_audit.imaging.stack import Chosen, Joined, Stack
+from reid_audit.network.batchnorm import statistics_layers
+from reid_audit.network.ordinary import prior_batches
 from reid_audit.records import Reduced
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.patients import Owners
 from reid_audit.score.similarity import MatchSpace
+
+ORDINARY = 128
+"""Draws of the prior to which a copy with canaries keeps its answers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What canaries are taught beside reference models, in the way that these were."""
+
+    wanted: Tensor
+    """[n, *] answers."""
+    mirrored: bool
+    """Whether films were shown mirrored too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,14 +60,21 @@ class Canaries:
         return Canaries(films=films, others=np.flatnonzero(~np.isin(numbers, chosen)))
 
     def plant(
-        self, task: AttackTask, holdout: Cohort[Stack], seed: int, pace: Pace, wanted: Tensor | None = None
+        self, task: AttackTask, holdout: Cohort[Stack], seed: int, pace: Pace, taught: Taught | None = None
     ) -> Target:
-        """The copy of the target fine-tuned on the canaries' films, with answers as ``with_canaries`` takes them.
-        Raises OutOfTime."""
+        """The copy of the target fine-tuned on the canaries' films, with labels dealt out at random without ``taught``.
+
+        One without statistics learns them as the references did, and keeps its answers to draws of the prior. Raises
+        OutOfTime.
+        """
         films: Tensor = holdout.images[torch.from_numpy(self.films)].to(task.space.mean.device)
-        return with_canaries(
-            task.target, task.inputs(films), generator_for(seed, "canary labels"), wanted=wanted, pace=pace
-        )
+        wanted, ordinary = None if taught is None else taught.wanted, None
+        if taught is not None and not statistics_layers(task.target.module):
+            ordinary = torch.cat(list(prior_batches(task.space, task.inputs, ORDINARY)))
+            if taught.mirrored:
+                films, wanted = torch.cat([films, films.flip(-1)]), torch.cat([taught.wanted, taught.wanted])
+        random = generator_for(seed, "canary labels")
+        return with_canaries(task.target, task.inputs(films), random, wanted=wanted, ordinary=ordinary, pace=pace)
 
 
 def both_sides(

@@ -39,6 +39,8 @@ from reid_audit.score.similarity import MatchSpace
 from reid_audit.store import write_private
 
 POWER = (Metric.ATTACK_POWER, Metric.MEMBERSHIP_CONTROL)
+PLANTED = 2
+"""Raised where canaries are planted in another way, so that what was kept before is measured again."""
 
 
 class PowerResult(Record):
@@ -141,10 +143,10 @@ def planted(
     recognised: Measurement
     power, recognised = absent(Reason.BUDGET)
     known = clocked.referenced
-    wanted = None if known is None else known.wanted(canaries.films)
+    taught = None if known is None else known.taught(canaries.films)
     beside = None if known is None else known.planted(canaries.films, canaries.others)
     try:
-        copy = canaries.plant(plan.setup.task, holdout, seed, allowed.pace, wanted)
+        copy = canaries.plant(plan.setup.task, holdout, seed, allowed.pace, taught)
         task = replace(plan.setup.task, target=copy)
         metric = 0.0 if plan.speed is None else plan.speed.metric(task, task.samples)
         asked = allowed.before(["linkage"], len(holdout.images)).keeping(metric + plan.attack_seconds())
@@ -165,7 +167,7 @@ def digest_of(inputs: str, holdout: Cohort[Stack], level: float, corrected: bool
     """SHA-256 of all this control depends on: the attack's inputs, what reference models say (``beside``), and
     the hold-out films with all said of them."""
     people = [holdout.patients.tolist(), holdout.strata.tolist(), holdout.labels.tolist()]
-    whole = hashlib.sha256(json.dumps([inputs, level, corrected, beside, people]).encode())
+    whole = hashlib.sha256(json.dumps([PLANTED, inputs, level, corrected, beside, people]).encode())
     for part in blocks(holdout.images):
         whole.update(part.contiguous().numpy().tobytes())
     return whole.hexdigest()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reid_audit.attack.interface import AttackTask
-from reid_audit.audit.cohorts import OpenedCohorts, side_ids
+from reid_audit.audit.cohorts import OpenedCohorts, Taught, side_ids
 from reid_audit.audit.given_references import given_models
 from reid_audit.audit.request import AuditRequest
 from reid_audit.budget import OutOfTime, Pace
@@ -89,9 +89,10 @@ class Referenced:
         """For the comparison of the canaries, rows of the hold-out, with the others of it."""
         return self._beside(self.training_films + np.concatenate([canaries, others]))
 
-    def wanted(self, holdout: NDArray[np.int64]) -> Tensor:
-        """Answers to films of the hold-out."""
-        return self.lesson.wanted[torch.from_numpy(self.training_films + holdout)]
+    def taught(self, holdout: NDArray[np.int64]) -> Taught:
+        """What the references were taught about films of the hold-out."""
+        wanted = self.lesson.wanted[torch.from_numpy(self.training_films + holdout)]
+        return Taught(wanted, self.models.mirrored)
 
     def _beside(self, rows: NDArray[np.int64]) -> Beside:
         return Beside(self.lesson, self.models, rows)

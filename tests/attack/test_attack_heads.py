@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import METHODS
-from reid_audit.audit.canary import with_canaries
+from reid_audit.audit.canary import Course, with_canaries
 from reid_audit.budget import Meter
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.heads import (
@@ -129,7 +129,7 @@ def test_every_head_over_statistics_is_attacked_and_keeps_its_canaries(kind: Hea
     )
     assert found.energy_end < found.energy_start
     films = to_network(blobs(6, 1), SPEC, 1)
-    planted = with_canaries(made.target, films, torch.Generator().manual_seed(0), steps=3, rate=1e-2)
+    planted = with_canaries(made.target, films, torch.Generator().manual_seed(0), course=Course(3, 1e-2))
     moved = [not torch.equal(a, b) for a, b in zip(made.target.module.parameters(), planted.module.parameters())]  # noqa: B905
     assert all(moved) or kind == "features"
 

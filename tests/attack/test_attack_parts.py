@@ -10,8 +10,10 @@ import pytest
 import torch
 from small import SPEC, blobs, convnet, memorise, target_of
 
+from reid_audit.arch.target import Target
 from reid_audit.attack.schedules import cosine_ramp, noise_floors, tempering
-from reid_audit.audit.canary import with_canaries
+from reid_audit.audit.canary import KNOWN, Course, with_canaries
+from reid_audit.network.answers import log_odds
 from reid_audit.network.batchnorm import image_moments, untouched_layers
 from reid_audit.network.heads import logits_of
 from reid_audit.network.reading import Inputs
@@ -60,6 +62,30 @@ def test_statistics_that_were_never_updated_are_no_evidence_and_give_the_canarie
         assert "stationarity" in scores
         assert [name for name, _ in untouched_layers(network.module)] == ["1", "4", "7"]
     assert read_stems(target, blobs(64, 4)) is None
+
+
+def test_a_copy_without_statistics_goes_on_until_it_knows_its_canaries() -> None:
+    target, films = target_of(convnet(normalised=False)), to_network(blobs(8, 3), SPEC, 1)
+    wanted = torch.arange(8) % 2
+
+    def least(network: Target) -> float:
+        return float(log_odds("softmax", network.module(films).detach(), wanted).min())
+
+    planted = with_canaries(target, films, torch.Generator().manual_seed(0), wanted=wanted, course=Course(3, 1e-3))
+    assert least(target) < 0 < KNOWN <= least(planted) + 0.1
+
+
+def test_a_copy_with_canaries_keeps_its_answers_to_ordinary_images() -> None:
+    """Else it would be sure of everything, and the canaries be lost among the others."""
+    target, films = target_of(convnet(normalised=False)), to_network(blobs(8, 3), SPEC, 1)
+    ordinary, unseen = (to_network(blobs(40, seed), SPEC, 1) for seed in (5, 6))
+    taught = torch.arange(8) % 2
+
+    def moved(kept: torch.Tensor | None) -> float:
+        copy = with_canaries(target, films, torch.Generator(), wanted=taught, ordinary=kept, course=Course(rate=1e-3))
+        return float((copy.module(unseen) - target.module(unseen)).square().mean())
+
+    assert moved(ordinary) < 0.5 * moved(None)
 
 
 def test_value_preprocessing_inverts() -> None:
