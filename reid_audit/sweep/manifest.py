@@ -99,7 +99,7 @@ def _entries(
         return []
     own = stated.pop(SEED, None)
     chosen = seeds if own is None else (int(str(own)),)
-    name = named or slug(checkpoint.removesuffix(next((s for s in WEIGHTS if checkpoint.endswith(s)), "")))
+    name = named or slug(_unsuffixed(Path(checkpoint).name if Path(checkpoint).is_absolute() else checkpoint))
     return [Entry(line.number, name, seed, located, stated) for seed in chosen]
 
 
@@ -117,6 +117,11 @@ def _placed(folder: Path, column: str, text: str) -> str:
     if not place.exists():
         raise ValueError(f"{path} does not exist (closest: {similar(place)})")
     return str(place) + ("?" + "&".join(f"{name}={value}" for name, value in filters.items()) if filters else "")
+
+
+def _unsuffixed(path: str) -> str:
+    """``path`` without the ending of a file of weights."""
+    return path.removesuffix(next((ending for ending in WEIGHTS if path.endswith(ending)), ""))
 
 
 def slug(text: str) -> str:

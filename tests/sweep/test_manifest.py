@@ -40,6 +40,11 @@ def test_every_column_is_an_option_of_check() -> None:
     assert set(readers()) == set(PER_ROW)
 
 
+def test_the_folders_of_an_absolute_path_are_not_part_of_a_public_name(tmp_path: Path) -> None:
+    (found,) = read(table(tmp_path, "checkpoint", str(tmp_path / "folds" / "a.pt")))
+    assert found.name == "a"
+
+
 def test_a_row_is_an_audit_named_after_its_path(tmp_path: Path) -> None:
     found = read(table(tmp_path, "checkpoint", "a.pt", "folds/a.pt", "hf://OWNER/MODEL@v1.2"))
     assert [(one.row, one.name, one.seed) for one in found] == [
