@@ -11,6 +11,8 @@ CODES = {"not_audited": 3, "refused": 3, "fail": 1, "inconclusive": 4, "pass": 0
 """Outcome -> exit code of several audits that it decides, the worst outcome first. Where nothing is known of one of
 them, nothing is known of all: that comes before a FAIL, which is named all the same wherever several are listed."""
 WORST_FIRST = tuple(CODES)
+OF_VERDICTS = (CODES["fail"], CODES["inconclusive"], CODES["pass"])
+"""Exit codes that stand for a verdict."""
 FORGIVEN: dict[str, tuple[str, ...]] = {
     "inconclusive": (),
     "fail": ("inconclusive",),

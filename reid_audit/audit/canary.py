@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -72,8 +73,8 @@ def with_canaries(
     momenta = [(layer, layer.momentum) for _, layer in statistics_layers(module)]
     for layer, momentum in momenta:
         layer.momentum = 0.1 if momentum is None else max(0.1, momentum)
-    pace, turn = pace or unhurried(), itertools.count()
-    before = None if ordinary is None else _outputs_before(target, ordinary)
+    pace = pace or unhurried()
+    kept = None if ordinary is None else _kept_answers(target, module, ordinary)
 
     def step() -> Tensor:
         outputs = module(inputs)
@@ -82,11 +83,8 @@ def with_canaries(
             if wanted is None
             else mean_loss(kind, outputs_of(outputs), taught)
         )
-        if ordinary is not None and before is not None:
-            rows = (KEPT * next(turn) + torch.arange(KEPT, device=ordinary.device)) % len(ordinary)
-            loss = loss + (outputs_of(module(ordinary[rows])) - before[rows]).square().mean()
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss if kept is None else loss + next(kept))
         optimiser.step()
         return outputs_of(outputs).detach()
 
@@ -101,9 +99,13 @@ def with_canaries(
     return replace(target, module=module.eval().requires_grad_(False))
 
 
-def _outputs_before(target: Target, inputs: Tensor) -> Tensor:
+def _kept_answers(target: Target, module: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
+    """For ever: how far the outputs of ``module`` for the next few of ``inputs`` are from those of ``target``."""
+    parts = torch.split(inputs, KEPT)
     with torch.no_grad():
-        return torch.cat([outputs_of(target.module(part)) for part in torch.split(inputs, KEPT)])
+        before = [outputs_of(target.module(part)) for part in parts]
+    for part, wanted in itertools.cycle(zip(parts, before, strict=True)):
+        yield (outputs_of(module(part)) - wanted).square().mean()
 
 
 def _known(kind: HeadKind, outputs: Tensor, taught: Tensor) -> bool:

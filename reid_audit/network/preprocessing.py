@@ -17,7 +17,7 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace, unhurried
 from reid_audit.imaging.augmentation import AUGMENTATIONS, Augmentation, augmented
-from reid_audit.network.geometries import COARSE, USUAL, bare, changed, framings, interpolations, neighbours
+from reid_audit.network.geometries import COARSE, USUAL, at_side, bare, changed, framings, interpolations, neighbours
 from reid_audit.network.joint_fit import JointFit, joint_fit, values_from
 from reid_audit.network.stem import read_stems
 from reid_audit.network.values import FittedValues, fit_values, with_values
@@ -199,8 +199,7 @@ def as_trained(films_at: FilmsAt, geometry: PreprocessSpec, augmentation: Augmen
     generator = torch.Generator().manual_seed(SEED)
     if augmentation == "moved":
         return augmented(films_at(geometry, count), augmentation, side, generator)
-    larger = None if geometry.resize_to is None else 2 * geometry.resize_to
-    return augmented(films_at(changed(geometry, side=2 * side, resize_to=larger), count), augmentation, side, generator)
+    return augmented(films_at(at_side(geometry, 2 * side), count), augmentation, side, generator)
 
 
 def best_values(target: Target, geometry: PreprocessSpec, films: Tensor, pace: Pace | None = None) -> PreprocessSpec:
@@ -303,7 +302,7 @@ def _augmented(
     here = geometry.side or 0
     for side in (side for side in sides if side is not None and here / 4 <= side <= 1.1 * here):
         for augmentation in AUGMENTATIONS[1:]:
-            tried = changed(geometry, side=side)
+            tried = at_side(geometry, side)
             if search.misfit(tried, augmentation) < CLEARLY * search.misfit(*best):
                 best = (tried, augmentation)
     return best

@@ -13,11 +13,11 @@ from reid_audit.records import AuditResult, Record
 from reid_audit.report import FILES, FORMATS, publish, write_reports
 from reid_audit.report.sweep import PENDING, SweepRow, row_of, without_verdict
 from reid_audit.runs import RESULT
+from reid_audit.severity import CODES, OF_VERDICTS
 from reid_audit.sweep.task import Ended, Task
 
 DONE = "done.json"
 """In a task's folder, written last: which run is finished, and from which inputs."""
-NOT_AUDITED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ def kept(task: Task, summary: Summary) -> SweepRow | None:
 
 def pending(task: Task) -> SweepRow:
     """The row of an audit whose turn has not come."""
-    return _nothing(task, Ended(NOT_AUDITED, 0.0), (PENDING,))
+    return _nothing(task, Ended(CODES["not_audited"], 0.0), (PENDING,))
 
 
 def _nothing(task: Task, ended: Ended, told: tuple[str, ...]) -> SweepRow:
-    code = NOT_AUDITED if ended.code in (0, 1, 4) or ended.code < 0 else ended.code
+    code = CODES["not_audited"] if ended.code in OF_VERDICTS or ended.code < 0 else ended.code
     return without_verdict(
         row=task.row, name=task.name, seed=task.seed, code=code, told=map(one_line, told), seconds=ended.seconds
     )

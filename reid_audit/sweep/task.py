@@ -15,6 +15,7 @@ from types import MappingProxyType
 from reid_audit.checkpoint.supervise import search_path
 from reid_audit.errors import one_line
 from reid_audit.runs import chosen, finished, runs_below
+from reid_audit.severity import OF_VERDICTS
 
 CHECK: tuple[str, ...] = ("-P", "-m", "reid_audit", "check")
 REFUSALS = ("not audited: ", "refused: ", "usage: ")
@@ -116,7 +117,7 @@ def told_by(log: Path, code: int) -> tuple[str, ...]:
 
     Of an error that nobody foresaw the kind alone is told: its text may quote anything.
     """
-    if code in (0, 1, 4):
+    if code in OF_VERDICTS:
         return ()
     if code < 0:
         known = {s.value: s.name for s in signal.Signals}
