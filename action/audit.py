@@ -14,6 +14,8 @@ from typing import Any
 from commands import LATEST, NOT_AUDITED, annotate, load_event, out_folder, say, set_outputs
 
 DEFAULTS = {"policy": ("reid-audit.toml", "pyproject.toml"), "waivers": ("reid-audit-waivers.toml",)}
+LONGEST_NAME = 120
+"""Characters that reid-audit takes."""
 
 
 class BaseError(Exception):
@@ -54,7 +56,9 @@ def main() -> int:
             {
                 "checkpoint": checkpoint,
                 "out": str(out),
-                "code": run([os.environ["COMMAND"], "check", *options(files, out), "--", checkpoint]),
+                "code": run(
+                    [os.environ["COMMAND"], "check", *options(files, out), *known_as(checkpoint), "--", checkpoint]
+                ),
             }
             for checkpoint, out in zip(asked, outs, strict=True)
         ]
@@ -107,6 +111,14 @@ def options(files: dict[str, str], out: Path) -> list[str]:
         f"--out={out}",
         "--fail-on=inconclusive",
     ]
+
+
+def known_as(checkpoint: str) -> list[str]:
+    """The flag with the path by which the repository knows ``checkpoint``, for reports; none where it holds none."""
+    workspace = Path(os.environ["GITHUB_WORKSPACE"]).resolve()
+    file = (workspace / checkpoint).resolve()
+    inside = file.relative_to(workspace).as_posix() if file.is_file() and file.is_relative_to(workspace) else ""
+    return [f"--published-as={inside}"] if 0 < len(inside) <= LONGEST_NAME else []
 
 
 def run(command: list[str]) -> int:

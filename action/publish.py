@@ -78,28 +78,11 @@ def comment(number: int, text: str) -> None:
         ask("PATCH", f"issues/comments/{known}", body)
 
 
-def with_places(document: dict[str, Any], checkpoint: str) -> dict[str, Any]:
-    """Findings at a file that the repository has: the policy, else the checkpoint, else this workflow's README."""
-    workspace = Path(os.environ["GITHUB_WORKSPACE"])
-    names = (os.environ["INPUT_POLICY"], "reid-audit.toml", checkpoint, "README.md")
-    there = next((name for name in names if name and is_inside(workspace, name)), None)
+def upload(report: str, checkpoint: str) -> None:
+    """Send one SARIF to code scanning, in a category of its checkpoint. Raises RefusedError."""
+    document = json.loads(Path(report).read_text(encoding="utf-8"))
     for run in document["runs"]:
         run["automationDetails"] = {"id": f"reid-audit/{checkpoint}/"}
-        for result in run["results"] if there else ():
-            for location in result["locations"]:
-                location["physicalLocation"]["artifactLocation"]["uri"] = there
-    return document
-
-
-def is_inside(workspace: Path, name: str) -> bool:
-    """Whether ``name`` is a file of the workspace, as code scanning can show it."""
-    path = os.path.normpath(workspace / name)
-    return os.path.commonpath((str(workspace), path)) == str(workspace) and Path(path).is_file()
-
-
-def upload(report: str, checkpoint: str) -> None:
-    """Send one SARIF to code scanning. Raises RefusedError."""
-    document = with_places(json.loads(Path(report).read_text(encoding="utf-8")), checkpoint)
     packed = base64.b64encode(gzip.compress(json.dumps(document).encode(), mtime=0)).decode()
     at = {"commit_sha": os.environ["GITHUB_SHA"], "ref": os.environ["GITHUB_REF"]}
     ask("POST", "code-scanning/sarifs", {**at, "sarif": packed, "tool_name": "reid-audit"})

@@ -20,7 +20,7 @@ from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import ahead, counted
 from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
-from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override
+from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override, published_as
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.errors import AuditError, one_line
 from reid_audit.observer import stage
@@ -100,6 +100,7 @@ LIBRARIES = ("torch", "torchvision", "numpy", "scipy")
     help="Folder of all runs; each gets its own, and 'latest' leads to the newest finished one.",
 )
 @click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS))
+@published_as
 @click.option("--dry-run", is_flag=True, help="The preflight alone: faults, verdicts within reach, cost; seconds.")
 @click.option(
     "--json",

@@ -29,6 +29,8 @@ def _as_text(given: Any) -> Any:
 
 Named = Annotated[str, BeforeValidator(_as_text)]
 """A file, a bundle or a URI of ``origins``, as it was given."""
+LONGEST_NAME = 120
+"""Characters of what a report shows of a declared name."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -67,6 +69,7 @@ class CheckOptions(Record):
     indicators_only: bool = False
     dry_run: bool = False
     as_json: bool = False
+    published_as: str | None = None
     fail_on: FailOn = "inconclusive"
     quiet: bool = False
     verbose: bool = False
@@ -87,7 +90,19 @@ class CheckOptions(Record):
 
 
 NO_MATTER = frozenset(
-    {"checkpoint", "cache", "out", "formats", "resume", "dry_run", "as_json", "fail_on", "quiet", "verbose"}
+    {
+        "checkpoint",
+        "cache",
+        "out",
+        "formats",
+        "resume",
+        "dry_run",
+        "as_json",
+        "published_as",
+        "fail_on",
+        "quiet",
+        "verbose",
+    }
 )
 """Options that leave every figure as it is, and the checkpoint, which is no option."""
 
@@ -116,8 +131,35 @@ def seconds(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
+def repository_path(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """A name, or a path in a repository, for click: relative, with slashes, short enough for a report."""
+    if value is None:
+        return None
+    parts = value.split("/")
+    if len(value) > LONGEST_NAME or "" in parts or {".", ".."} & set(parts) or re.match(r"\w:|.*\\", value):
+        raise click.BadParameter(f"{value!r} is not a name or a path in a repository, such as models/model.safetensors")
+    return value
+
+
+published_as = click.option(
+    "--published-as",
+    callback=repository_path,
+    metavar="NAME",
+    help="Name of the weights, or their path in a repository: report.sarif locates findings there. Overrides [report].",
+)
+"""Option of every command that writes reports; a public report knows no name of a file but this."""
+
+
+def declared(policy: Policy, weights: str | None) -> Policy:
+    """``policy`` with another name of the weights in its ``[report]`` table, where one was given."""
+    if weights is None:
+        return policy
+    return policy.model_copy(update={"report": policy.report.model_copy(update={"weights": weights})})
+
+
 def override(policy: Policy, options: CheckOptions) -> Policy:
-    """The policy with the command line's budget, profile, repeats, head, demographics and preprocessing."""
+    """The policy with the command line's budget, profile, repeats, head, demographics, preprocessing and name of the
+    weights."""
     budget = policy.budget
     if options.profile is not None:
         steps, particles = PROFILES[options.profile].steps, PROFILES[options.profile].particles
@@ -134,7 +176,7 @@ def override(policy: Policy, options: CheckOptions) -> Policy:
         changes["head"] = options.head
     if options.demographics in READERS:
         changes["demographics"] = options.demographics
-    return policy.model_copy(update=changes)
+    return declared(policy.model_copy(update=changes), options.published_as)
 
 
 def preprocessing(stated: PreprocessPolicy, values: str | None, side: int | None) -> PreprocessPolicy:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reid_audit.atomic import write_atomically
+from reid_audit.cli.options import declared, published_as
 from reid_audit.errors import RunStateError
 from reid_audit.policy import load_policy, load_waivers
 from reid_audit.report import FORMATS
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     "--waivers", type=click.Path(path_type=Path), help="Waiver file; default: reid-audit-waivers.toml, likewise."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write the new reports; default: nowhere.")
-def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | None) -> int:
+@published_as
+def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | None, published_as: str | None) -> int:
     """Judge the finished run in RESULT again, under another policy; no attack, no GPU."""
     from reid_audit.console import console_for, show_result
     from reid_audit.judge import judge_again, judged_each
@@ -44,6 +46,7 @@ def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | No
 
     found = load_result(result)
     asked, _, digest = load_policy(policy, Path.cwd())
+    asked = declared(asked, published_as)
     accepted = load_waivers(waivers, Path.cwd())
     today = datetime.now(UTC).date()
 
@@ -69,15 +72,18 @@ def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | No
     help=f"Repeatable with --out. Default: markdown, or all formats but {PDF} with --out.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write files there; default: print one format.")
-def render(result: Path, names: tuple[str, ...], out: Path | None) -> int:
+@published_as
+def render(result: Path, names: tuple[str, ...], out: Path | None, published_as: str | None) -> int:
     """Write the finished run in RESULT (an --out folder, a run's folder, or a report.json) in any report format."""
     from reid_audit.report import render as rendered
-    from reid_audit.report import write_reports
+    from reid_audit.report import with_name, write_reports
     from reid_audit.report.pdf import to_pdf
 
     if out is None and len(names) > 1:
         raise click.UsageError("more than one --format needs --out")
     report = load_report(result)
+    if published_as is not None:
+        report = with_name(report, published_as)
     printed = to_pdf(rendered(report, "data-protection")) if PDF in names else b""
     if out is None:
         sys.stdout.buffer.write(printed or rendered(report, names[0] if names else "markdown").encode())

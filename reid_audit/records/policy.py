@@ -135,7 +135,7 @@ class ReportFields(Record):
     model: Declared = ""
     """Name of the model."""
     weights: Declared = ""
-    """Name of the file with the weights."""
+    """Name of the file with the weights, or its path in the repository that publishes it."""
     controller: Declared = ""
     """The organisation that answers for the release."""
     purpose: Declared = ""

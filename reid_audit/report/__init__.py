@@ -12,7 +12,7 @@ from reid_audit.report.json import dumps, loads
 from reid_audit.report.junit import render_junit
 from reid_audit.report.markdown import render_markdown
 from reid_audit.report.protection import render_protection
-from reid_audit.report.publication import publish
+from reid_audit.report.publication import publish, with_name
 from reid_audit.report.sarif import render_sarif
 from reid_audit.report.wire import PublicReport
 
@@ -58,4 +58,15 @@ def write_reports(report: PublicReport, out: Path, formats: Iterable[Format] = F
     return written
 
 
-__all__ = ["FILES", "FORMATS", "Format", "PublicReport", "dumps", "loads", "publish", "render", "write_reports"]
+__all__ = [
+    "FILES",
+    "FORMATS",
+    "Format",
+    "PublicReport",
+    "dumps",
+    "loads",
+    "publish",
+    "render",
+    "with_name",
+    "write_reports",
+]

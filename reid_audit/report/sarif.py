@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import Any
+from urllib.parse import quote
 
 from reid_audit.records import Metric, Outcome
 from reid_audit.report import wording, words
 from reid_audit.report.wire import Finding, PublicReport
 
-POLICY_FILE = "reid-audit.toml"
+REPORT = "report.md"
+"""Where findings are read when no repository is known to hold the weights: beside the SARIF file itself."""
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVEL = {"breach": "error", "waived": "note", "gap": "warning", "warning": "note"}
 
 
 def render_sarif(report: PublicReport) -> str:
-    """One run; a result for each breach, waiver and gap, on line 1 of the policy file (GitHub rejects results without
-    a physical location and a fingerprint)."""
+    """One run; a result for each breach, waiver and gap, on line 1 of the weights as the repository knows them, else of
+    the report (GitHub rejects results without a physical location and a fingerprint)."""
     findings = [f for f in report.findings if f.kind != "warning"]
     rules = sorted({_rule(f) for f in findings})
     run = {
@@ -28,7 +30,7 @@ def render_sarif(report: PublicReport) -> str:
                 "rules": [_describe(rule, report) for rule in rules],
             }
         },
-        "automationDetails": {"id": f"reid-audit/{report.checkpoint.sha256}"},
+        "automationDetails": {"id": f"reid-audit/{_weights(report) or report.checkpoint.sha256}/"},
         "invocations": [_invocation(report)],
         "columnKind": "utf16CodeUnits",
         "results": [_result(f, rules, report) for f in findings],
@@ -39,6 +41,12 @@ def render_sarif(report: PublicReport) -> str:
         },
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _weights(report: PublicReport) -> str:
+    """The declared name of the weights as a URI; empty where there is none, or one that was not fit to be published."""
+    name = report.declared.weights
+    return "" if "[file]" in name or name.endswith("…") else quote(name)
 
 
 def _invocation(report: PublicReport) -> dict[str, Any]:
@@ -65,6 +73,13 @@ def _describe(rule: str, report: PublicReport) -> dict[str, Any]:
     }
 
 
+def _place(report: PublicReport) -> dict[str, Any]:
+    weights = _weights(report)
+    if weights:
+        return {"uri": weights, "uriBaseId": "%SRCROOT%"}
+    return {"uri": REPORT, "description": {"text": "The report beside this file; the weights have no declared name."}}
+
+
 def _result(finding: Finding, rules: list[str], report: PublicReport) -> dict[str, Any]:
     rule = _rule(finding)
     text = wording.of_finding(finding, report).line
@@ -77,7 +92,7 @@ def _result(finding: Finding, rules: list[str], report: PublicReport) -> dict[st
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": POLICY_FILE, "uriBaseId": "%SRCROOT%"},
+                    "artifactLocation": _place(report),
                     "region": {"startLine": 1},
                 }
             }

@@ -25,7 +25,7 @@ def test_inputs_are_words_never_flags_or_shell(place: Place) -> None:
     assert place.run(0, reference=bad, holdout="x?split=holdout", budget="10m", formats="html, sarif").code == 0
     arguments, _ = json.loads((place.temp / "arguments.json").read_text(encoding="utf-8"))
     assert f"--reference={bad}" in arguments
-    assert arguments[-3:] == ["--fail-on=inconclusive", "--", "model.pt"]
+    assert arguments[-4:] == ["--fail-on=inconclusive", "--published-as=model.pt", "--", "model.pt"]
     assert [word for word in arguments if word.startswith("--format")] == [
         "--format=html",
         "--format=json",

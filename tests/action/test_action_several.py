@@ -158,20 +158,33 @@ def test_one_comment_stays_on_a_pull_request(place: Place, api: Api) -> None:
     assert api.asked[-1][0] == "PATCH", "a push has no pull request"
 
 
-def test_findings_lie_at_a_file_that_is_there(place: Place, api: Api) -> None:
+def test_reports_know_weights_by_their_path_in_the_repository(place: Place) -> None:
+    place.write(results.passing())
+    (place.workspace / "models").mkdir()
+    (place.workspace / "models" / "a b.pt").write_bytes(WEIGHTS)
+    (place.temp / "outside.pt").write_bytes(WEIGHTS)
+
+    def told(checkpoint: str) -> list[str]:
+        place.run(0, checkpoint=checkpoint)
+        arguments, _ = json.loads((place.temp / "arguments.json").read_text(encoding="utf-8"))
+        return [word for word in arguments if word.startswith("--published-as")]
+
+    assert told("models/a b.pt") == ["--published-as=models/a b.pt"]
+    assert told(str(place.workspace / "models" / "a b.pt")) == ["--published-as=models/a b.pt"]
+    assert told(str(place.temp / "outside.pt")) == told("nowhere.pt") == told("hf://org/model@main") == []
+
+
+def test_findings_go_to_code_scanning_as_they_are(place: Place, api: Api) -> None:
     place.write(results.failing())
+    written = json.loads((place.prepared / "report.sarif").read_text(encoding="utf-8"))
     job = place.run(1, upload_sarif="true", token="secret")
     assert job.code == 1
     (method, path, sent) = api.asked[-1]
     assert (method, path) == ("POST", "/repos/a/b/code-scanning/sarifs")
     assert (sent["commit_sha"], sent["ref"]) == ("c0ffee", "refs/pull/7/merge")
     (run,) = json.loads(gzip.decompress(base64.b64decode(sent["sarif"])))["runs"]
-    found = {
-        location["physicalLocation"]["artifactLocation"]["uri"]
-        for result in run["results"]
-        for location in result["locations"]
-    }
-    assert found == {"model.pt"}
+    assert run["results"]
+    assert run["results"] == written["runs"][0]["results"]
     assert run["automationDetails"]["id"] == "reid-audit/model.pt/"
 
 

@@ -14,7 +14,18 @@ from pathlib import Path
 import pytest
 
 from reid_audit.cli import exit_code
-from reid_audit.records import AuditResult, Measured, Metric, PreprocessPolicy, PreprocessSpec, find, replaced
+from reid_audit.cli.options import CheckOptions, override
+from reid_audit.records import (
+    AuditResult,
+    Measured,
+    Metric,
+    Policy,
+    PreprocessPolicy,
+    PreprocessSpec,
+    ReportFields,
+    find,
+    replaced,
+)
 from reid_audit.report import FILES, FORMATS, publish, render
 from reid_audit.runs import ATTACK_RUNS, RESULT, begun, finish
 from reid_audit.store import write_private
@@ -224,3 +235,27 @@ def test_gate_passes_nothing_the_run_did_not_do(policy: str, code: int, tmp_path
     assert gated(done, tmp_path, policy) == code
     failed = done.model_copy(update={"measurements": replaced(done.measurements, LEAK)})
     assert gated(failed, tmp_path, policy) == 1
+
+
+def test_a_report_knows_the_weights_by_the_name_that_was_given(run: Path, tmp_path: Path) -> None:
+    public = tmp_path / "report.json"
+    public.write_text(render(publish(results.failing()), "json"), encoding="utf-8")
+    for command, given in (("gate", run), ("render", run), ("render", public)):
+        out = tmp_path / f"again-{command}-{given.name}"
+        exit_code([command, str(given), "--out", str(out), "--published-as", "models/chest.pt"])
+        assert json.loads((out / "report.json").read_text(encoding="utf-8"))["declared"]["weights"] == "models/chest.pt"
+        assert '"uri": "models/chest.pt"' in (out / "report.sarif").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["/srv/model.pt", "../model.pt", "a//b.pt", "", "C:model.pt", "a\\b.pt", "a" * 121])
+def test_a_name_is_relative_to_the_repository(run: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["render", str(run), "--published-as", name]) == 2
+    assert "not a name or a path in a repository" in capsys.readouterr().err
+
+
+def test_the_name_overrides_that_of_the_policy() -> None:
+    policy = Policy(report=ReportFields(weights="other.pt", model="Triage"))
+    named = override(policy, CheckOptions(checkpoint="m", published_as="models/chest.pt"))
+    assert (named.report.weights, named.report.model) == ("models/chest.pt", "Triage")
+    assert override(policy, CheckOptions(checkpoint="m")) == policy
+    assert CheckOptions(checkpoint="m", published_as="models/chest.pt").given() == ()

@@ -99,3 +99,9 @@ def _budget(result: AuditResult) -> PublicBudget:
 def _declared(report: ReportFields) -> PublicDeclared:
     texts = {name: scrub(getattr(report, name), 120) for name in PublicDeclared.model_fields if name != "sign_off"}
     return PublicDeclared(**texts, sign_off=tuple(scrub(role, 120) for role in report.sign_off))
+
+
+def with_name(report: PublicReport, weights: str) -> PublicReport:
+    """``report`` with another declared name of the weights, or path of them in a repository."""
+    declared = report.declared.model_copy(update={"weights": scrub(weights, 120)})
+    return report.model_copy(update={"declared": declared})
