@@ -98,7 +98,8 @@ MEANING: dict[str, str] = {
     "references.given.splits": "the same from nnU-Net's `splits_final.json`, whose cases are named as the patients are",
     "references.given.fold": "its place there, from 0",
     "report.model": "name of the model",
-    "report.weights": "name of the file with the weights, or its path in the repository that publishes it; findings in `report.sarif` are located there",
+    "report.weights": "name of the file with the weights, or its path in the repository that publishes it: where "
+    "`report.sarif` has its findings",
     "report.controller": "the organisation that answers for the release",
     "report.purpose": "what the release is for, and who receives the weights",
     "report.training_data": "name of the data set of `--reference`",
