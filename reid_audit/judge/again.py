@@ -66,7 +66,8 @@ def with_rows(found: AuditResult) -> AuditResult:
         if row.metric in waived:
             return row.model_copy(update={"status": "waived", "text": waived[row.metric], "lacking": False})
         if row.status == "breach" or (row.status == "clear" and row.metric in gaps):
-            return row.model_copy(update={"status": "open", "lacking": row.metric in gaps})
+            undecided = {"lacking": row.metric in gaps, "uncorroborated": row.status == "breach"}
+            return row.model_copy(update={"status": "open", **undecided})
         return row
 
     gates = tuple(recorded(row) for row in judged.gates)

@@ -73,6 +73,7 @@ def _open(rows: tuple[GateDecision, ...], gap: Gap) -> GateDecision:
         update={
             "status": "open",
             "lacking": True,
+            "uncorroborated": True,
             "text": f"{breached.text}, but not with every seed",
             "remedy": gap.remedy,
         }

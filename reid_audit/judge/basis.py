@@ -42,12 +42,12 @@ def _generalises(case: Case) -> bool:
 
 
 def with_stand_in(controls: tuple[ControlDecision, ...], case: Case, policy: Policy) -> tuple[ControlDecision, ...]:
-    """``controls``, of which an ``attack_power`` that is not met is not required where ``stands_in``."""
+    """``controls``, of which an ``attack_power`` that a PASS lacks is not required where ``stands_in``."""
     if not _may_stand_in(controls, case, policy):
         return controls
     spared = {"status": "not_required", "lacking": False, "text": "", "remedy": ""}
     changes = spared if _generalises(case) else {"remedy": UNKNOWN_GAP}
-    return tuple(row.model_copy(update=changes) if _unmet(row) else row for row in controls)
+    return tuple(row.model_copy(update=changes) if row.lacking and _unmet(row) else row for row in controls)
 
 
 def _unmet(row: ControlDecision) -> bool:

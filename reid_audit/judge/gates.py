@@ -98,7 +98,6 @@ def _undecided(gate: Gate, measurement: Measured, rules: Rules) -> GateDecision 
     """The row of a gate that lacks something for a PASS; None where nothing is lacking."""
     metric, entry, doubt = gate.metric, METRICS[gate.metric], rules.doubts.get(gate.metric)
     needed = gate.clear is not None or entry.always_needed
-    open_status = "open" if rules.decides(measurement) else "indicator"
     if not comparable(measurement, gate):
         return _lacking(
             GateDecision(metric=metric, status="unmeasured", doubt=doubt),
@@ -110,11 +109,11 @@ def _undecided(gate: Gate, measurement: Measured, rules: Rules) -> GateDecision 
         text = f"{metric.value} is an indicator here: {REASON_TEXT[doubt]}"
         return _lacking(row.model_copy(update={"status": "indicator", "doubt": doubt}), text, REMEDIES[doubt])
     if gate.clear is not None and not is_clear(measurement, gate):
-        row = _compared(gate, measurement, "clear").model_copy(update={"status": open_status, "doubt": doubt})
+        row = _compared(gate, measurement, "clear").model_copy(update=_open(gate, measurement, rules))
         text = f"{shown(measurement, gate, row)} is not clear of {figures.limit(gate.clear)}"
         return _lacking(row, text, how_to_clear(measurement, gate))
     if exceeds_fail(measurement, gate):
-        row = _compared(gate, measurement, "fail").model_copy(update={"status": open_status, "doubt": doubt})
+        row = _compared(gate, measurement, "fail").model_copy(update=_open(gate, measurement, rules))
         return _lacking(
             row,
             f"{shown(measurement, gate, row)} is beyond {figures.limit(gate.fail)}, but does not decide alone",
@@ -128,6 +127,16 @@ def _undecided(gate: Gate, measurement: Measured, rules: Rules) -> GateDecision 
             "give hold-out films of the same kind as the training films, and a prior that has seen neither",
         )
     return None
+
+
+def _open(gate: Gate, measurement: Measured, rules: Rules) -> dict[str, object]:
+    """What becomes of a row that is not within its limits and no breach either."""
+    decides = rules.decides(measurement)
+    return {
+        "status": "open" if decides else "indicator",
+        "uncorroborated": decides and exceeds_fail(measurement, gate),
+        "doubt": rules.doubts.get(gate.metric),
+    }
 
 
 def _clear(gate: Gate, measurement: Measured, rules: Rules) -> GateDecision:
@@ -152,6 +161,7 @@ def _compared(gate: Gate, measurement: Measured, limit: Limit) -> GateDecision:
         bound=bound.name,
         limit=None if threshold is None else limit,
         margin=None if threshold is None else margin(bound.number, threshold, gate),
+        beyond=exceeds_fail(measurement, gate) if limit == "fail" else not is_clear(measurement, gate),
     )
 
 

@@ -73,6 +73,11 @@ class GateDecision(Record):
     """Which threshold it was held against."""
     margin: FiniteFloat | None = None
     """Room left before that threshold; negative beyond it."""
+    beyond: bool = False
+    """Whether that number lies beyond that threshold."""
+    uncorroborated: bool = False
+    """Whether it is open although the confidence bound that favours the model is beyond ``fail``: for want of a second
+    metric, or of another seed, that agrees."""
     doubt: Reason | None = None
     """Why the number was measured but does not count."""
     waiver: Waiver | None = None

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from reid_audit.records import Direction, Metric
 from reid_audit.report.wire import GateRow, PublicAttackRun, PublicCurve, PublicHistogram, PublicMeasured
-from reid_audit.report.wording import beyond, decision, limit_of
+from reid_audit.report.wording import decision, limit_of
 from reid_audit.report.words import ATTACK_RUNS, METRICS, STOPPED, Unit, duration, interval, number
 
 Scale = Callable[[float], float]
@@ -41,7 +41,7 @@ def decision_plot(row: GateRow, key: str) -> Markup:
     lower, edge = row.direction is Direction.LOWER, scale(limit)
     start, end = (0.0, edge) if lower else (edge, 100.0)
     kind = "held" if row.status == "clear" and row.limit == "fail" else row.status
-    at = _apart(scale(row.compared), edge, over=beyond(row) is not lower)
+    at = _apart(scale(row.compared), edge, over=row.beyond is not lower)
     parts = [_rect(start, 13, end - start, 14, f"beyond {row.limit}"), _line(0, 20, 100, 20, "axis")]
     parts.append(_line(edge, 9, edge, 31, f"threshold {row.limit}"))
     if control is not None:

@@ -21,11 +21,12 @@ from reid_audit.records import (
     direction_of,
 )
 from reid_audit.report.wire import Label, PublicMeasured, PublicReport, Wire
+from reid_audit.severity import worst
 
 SCHEMA: Literal["reid-audit/comparison/1"] = "reid-audit/comparison/1"
 RISKY = (Family.LINKAGE, Family.LIKELY, Family.MEMBERSHIP, Family.AGREEMENT, Family.DEMOGRAPHICS)
 """Families whose figures say how much leaks; of the others no direction is worse."""
-_RANK = {Outcome.PASS: 0, Outcome.INCONCLUSIVE: 1, Outcome.FAIL: 2}
+_VERDICTS = (Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.FAIL)
 Significance = Literal[
     "beyond_chance", "within_chance", "cannot_be_told", "unchanged", "does_not_count", "appeared", "gone"
 ]
@@ -228,10 +229,9 @@ def _side(report: PublicReport) -> Side:
 
 
 def _verdict(old: Outcome, new: Outcome) -> Literal["same", "better", "worse", "not_comparable"]:
-    if old not in _RANK or new not in _RANK:
+    if old not in _VERDICTS or new not in _VERDICTS:
         return "not_comparable"
-    moved = _RANK[new] - _RANK[old]
-    return "same" if moved == 0 else "worse" if moved > 0 else "better"
+    return "same" if old is new else "worse" if worst((old, new)) == new else "better"
 
 
 def _figure(measured: PublicMeasured) -> Figure:

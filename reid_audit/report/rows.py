@@ -52,6 +52,8 @@ def _gate(gate: Gate, decision: GateDecision, measurement: Measurement, said: Sa
         bound=decision.bound if measured else None,
         limit=decision.limit,
         margin=decision.margin if measured else None,
+        beyond=decision.beyond and measured is not None,
+        uncorroborated=decision.uncorroborated and measured is not None,
         corroborated_by=tuple(PublicCorroboration(metric=c.metric, above=c.above) for c in gate.corroborated_by),
         waiver=_waiver(decision.waiver, said),
         doubt=decision.doubt if measured else None,

@@ -134,14 +134,6 @@ def limit_of(row: GateRow) -> float | None:
     return {"fail": row.fail, "clear": row.clear, None: None}[row.limit]
 
 
-def beyond(row: GateRow) -> bool:
-    """Whether the number compared lies beyond the limit it was held against."""
-    limit = limit_of(row)
-    if row.compared is None or limit is None:
-        return False
-    return row.compared <= limit if row.direction is Direction.LOWER else row.compared > limit
-
-
 def decision(row: GateRow) -> str:
     """The comparison behind the status: ``low end 79 %; the policy fails above 5 %``. Empty where none was made."""
     limit = limit_of(row)
@@ -157,7 +149,7 @@ def decision(row: GateRow) -> str:
         ("fail", False): f"the policy fails only {above} {edge}",
         ("clear", True): f"clear only {upto} {edge}",
         ("clear", False): f"clear {upto} {edge}",
-    }[row.limit or "fail", beyond(row)]
+    }[row.limit or "fail", row.beyond]
     return f"{name}{words.number(row.compared, unit, (limit,))}{over}; {rule}"
 
 
@@ -176,7 +168,7 @@ def found(row: GateRow, report: PublicReport) -> str:
         people = words.recovered(report)
         if people and people[0]:
             return f"{people[0]} of {people[1]} training patients were re-identified"
-        close = row.limit == "fail" and beyond(row)
+        close = row.limit == "fail" and row.beyond
         return f"Reconstructions match training patients {'too closely for chance' if close else 'as chance would'}"
     if row.metric is Metric.MEMBERSHIP_TPR:
         return recognised(value, about)
@@ -243,20 +235,10 @@ def _gate_cause(row: GateRow, report: PublicReport) -> str:
         return because(missing) if missing else "It has no control in this run, so its excess cannot be judged."
     if row.status == "indicator":
         return "An assumption of its test is not met, so it decides nothing."
-    if row.status == "open" and fails_alone(row):
+    if row.status == "open" and row.uncorroborated:
         partner = words.partners(row)
         return because(f"it {partner}, which is not so here" if partner else "it does not hold with every attack seed")
     return ""
-
-
-def fails_alone(row: GateRow) -> bool:
-    """Whether the bound that favours the model is beyond ``fail`` all the same: undecided for want of a second metric
-    or of another seed, not for want of certainty."""
-    if row.fail is None or row.value is None:
-        return False
-    end = row.high if row.direction is Direction.LOWER else row.low
-    number = (row.value if end is None else end) - ((row.control or 0.0) if row.basis == "excess" else 0.0)
-    return number <= row.fail if row.direction is Direction.LOWER else number > row.fail
 
 
 def because(text: str) -> str:

@@ -196,7 +196,7 @@ def test_status_sentence_and_picture_agree_on_any_row(case: tuple[Gate, Measurem
     if row.compared is None or wording.limit_of(row) is None:
         assert plot == ""
         return
-    risky = wording.beyond(row)
+    risky = row.beyond
     if row.status == "breach":
         assert risky
         assert row.limit == "fail"

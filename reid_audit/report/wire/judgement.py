@@ -85,6 +85,11 @@ class GateRow(Wire):
     """Which threshold it was held against."""
     margin: FiniteFloat | None = None
     """Room left before that threshold; negative beyond it."""
+    beyond: bool = False
+    """Whether that number lies beyond that threshold."""
+    uncorroborated: bool = False
+    """Whether it is open although the confidence bound that favours the model is beyond ``fail``: for want of a second
+    metric, or of another seed, that agrees."""
     corroborated_by: tuple[PublicCorroboration, ...] = ()
     waiver: PublicWaiver | None = None
     doubt: Reason | None = None
