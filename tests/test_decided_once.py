@@ -11,11 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 THRESHOLDS = {"fail", "clear", "limit", "required"}
 """Fields of a gate, of a control and of their rows that hold what a number has to stay below or reach."""
 ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
-SHOWING = sorted(
-    path
-    for place in ("reid_audit/report", "reid_audit/cli", "reid_audit/sweep", "reid_audit/audit", "action")
-    for path in (ROOT / place).rglob("*.py")
-) + [ROOT / "reid_audit" / "console.py", ROOT / "reid_audit" / "api.py"]
+PLACES = ("report", "cli", "sweep", "audit", "mitigate", "../action")
+SHOWING = [
+    *sorted(path for place in PLACES for path in (ROOT / "reid_audit" / place).resolve().rglob("*.py")),
+    ROOT / "reid_audit" / "console.py",
+    ROOT / "reid_audit" / "api.py",
+]
 
 
 def decided(source: str) -> list[str]:

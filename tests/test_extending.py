@@ -128,10 +128,20 @@ def test_an_architecture_is_one_file_and_one_line(copy: Path) -> None:
     assert said == "dummy Dummy (1, 2)\n"
 
 
-METRIC = '    MetricEntry(Metric.DUMMY, "Dummies", "How many there are.", "count", Family.LINKAGE, fewest=(3, 4)),'
+METRIC = (
+    '    MetricEntry(Metric.DUMMY, "Dummies", "How many there are.", "count", Family.LINKAGE, fewest=(3, 4),'
+    ' measured_by="dummy:dummies"),'
+)
+SCORE = """
+from reid_audit.records import Measured, Metric
+
+def dummies(comparison, images, rng):
+    return Measured(metric=Metric.DUMMY, value=len(images.made.images), control=0)
+"""
 
 
-def test_a_metric_is_its_name_and_one_entry_of_the_table(copy: Path) -> None:
+def test_a_metric_is_one_file_its_name_and_one_entry_of_the_table(copy: Path) -> None:
+    (copy / "score" / "dummy.py").write_text(SCORE)
     register(copy / "records" / "metrics.py", 'CONSENSUS = "consensus"', '    DUMMY = "dummy"')
     register(copy / "records" / "table.py", "_ENTRIES = (", METRIC)
     said = asked(
@@ -142,14 +152,21 @@ def test_a_metric_is_its_name_and_one_entry_of_the_table(copy: Path) -> None:
         "from reid_audit.records import METRICS, Measured, Metric\n"
         "from reid_audit.report import words\n"
         "from reid_audit.score.needs import needs\n"
+        "from types import SimpleNamespace as Some\n"
+        "from reid_audit.audit.allowance import unlimited\n"
+        "from reid_audit.audit.evidence import COMPARED, measured_alone\n"
+        "from reid_audit.audit.preflight.planned import COMPARED as PLANNED\n"
+        "from reid_audit.audit import evidence\n"
+        "evidence.ALONE = tuple(test for test in evidence.ALONE if test.metric is Metric.DUMMY)\n"
         "policy = parse_policy({'gates': {'dummy': {'fail': 2, 'clear': 1}}})\n"
-        "found = Measured(metric='dummy', value=5, control=0)\n"
+        "(found,) = measured_alone(Some(images=[]), Some(made=Some(images=range(5))), 0, unlimited())\n"
         "verdict = judge(Case((found,), 'a' * 64, 'disjoint', True, True, True), policy, today=date(2026, 1, 1))\n"
         "print(*[b.text for b in verdict.breaches], sep='; ')\n"
         "print(words.METRICS[Metric.DUMMY].label, words.METRICS[Metric.DUMMY].page)\n"
-        "print(*[(need.members, need.others) for need in needs(policy) if need.metric is Metric.DUMMY])\n",
+        "print(*[(need.members, need.others) for need in needs(policy) if need.metric is Metric.DUMMY])\n"
+        "print(Metric.DUMMY in COMPARED, PLANNED['dummy'] == (Metric.DUMMY,))\n",
     )
-    assert said.splitlines() == ["dummy 5 breaches 2", "Dummies docs/metrics/dummy.md", "(3, 12)"]
+    assert said.splitlines() == ["dummy 5 breaches 2", "Dummies docs/metrics/dummy.md", "(3, 12)", "True True"]
 
 
 CONTROL = """    ControlEntry(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,16 @@ PAPER = [path for path in MODULES if _room(path) in TORCH_FREE]
 @pytest.mark.parametrize("path", PAPER, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_paper_floors_need_no_torch(path: Path) -> None:
     assert not any(name.split(".")[0] == "torch" for name in _imports(path))
+
+
+def test_contributing_shows_this_plan() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = {
+        name: int(row[1])
+        for row in re.finditer(r"^\| (\d+) \| (.+) \|$", text, re.M)
+        for name in re.findall(r"`(\w+)(?:/|\.py)`", row[2])
+    }
+    assert shown == FLOORS
 
 
 def test_every_room_exists() -> None:

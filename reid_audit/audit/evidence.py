@@ -19,16 +19,15 @@ from reid_audit.audit.recognition import Recognition, recognition
 from reid_audit.audit.references import Beside
 from reid_audit.imaging.stack import Chosen, Stack
 from reid_audit.records import Curve, Histogram, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.alone import ALONE, Entry, Images
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.demographics import DemographicOutcome, demographics, without_demographics
 from reid_audit.score.distribution import distribution
-from reid_audit.score.exchangeability import exchangeability
 from reid_audit.score.likelihood import LIKELY, LikelyOutcome, likely_samples
 from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, linkage, negative_control
 from reid_audit.score.membership.inference import MEMBERSHIP
 from reid_audit.score.membership.subgroups import SUBGROUPS
 from reid_audit.score.predictors import Predictors
-from reid_audit.score.sensitivity import scorer_sensitivity
 
 PERMUTATIONS = 9999
 MOST_SHOWN = 4096
@@ -41,8 +40,7 @@ COMPARED = (
     *SUBGROUPS,
     Metric.GENERALISATION_GAP,
     Metric.NEGATIVE_CONTROL_P,
-    Metric.EXCHANGEABILITY_P,
-    Metric.SCORER_SENSITIVITY,
+    *(test.metric for test in ALONE),
 )
 """What needs films of both sides, beside the likely samples and the demographics."""
 
@@ -104,7 +102,7 @@ def compare(
         return allowed.in_time("linkage", films, make, LinkageOutcome(late(*LINKAGE)))
 
     first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
-    checks = fitness(comparison, prior_films, seed, allowed)
+    alone = measured_alone(comparison, Images(made, control, prior_films), seed, allowed)
     recognised = recognition(task, comparison, allowed.before(OPTIONAL, films), seed, terms.beside, level=terms.level)
     likely = LikelyOutcome(late(*LIKELY), np.zeros(0, np.int64), np.zeros(0, np.int64))
     if len(made.images):
@@ -113,7 +111,7 @@ def compare(
     read, shown = readings(comparison, made, likely, terms)
     measured = (first.measurements, likely.measurements, recognised.measurements, shown.measurements)
     return Found(
-        measurements=(*chain.from_iterable(measured), negative_control(null), *checks),
+        measurements=(*chain.from_iterable(measured), negative_control(null), *alone),
         histograms=first.histograms,
         curves=recognised.outcome.curves,
         linkage=first,
@@ -125,23 +123,15 @@ def compare(
     )
 
 
-def fitness(
-    comparison: Comparison, prior_films: Tensor, seed: int, allowed: Allowance
-) -> tuple[Measurement, Measurement]:
-    """Two controls: whether the sides are of one kind, and whether the scorer would recognise a film."""
-    films = len(comparison.images)
+def measured_alone(comparison: Comparison, images: Images, seed: int, allowed: Allowance) -> tuple[Measurement, ...]:
+    """Every metric that has a test of its own, such as whether the cohorts are of one kind."""
 
-    def kinds() -> Measurement:
-        return exchangeability(comparison, numpy_for(seed, "exchangeability"))
+    def measured(test: Entry) -> Measurement:
+        make = partial(test, comparison, images, numpy_for(seed, test.name))
+        otherwise: Measurement = late(test.metric)[0]
+        return allowed.in_time(test.name, len(comparison.images), make, otherwise)
 
-    def scorer() -> Measurement:
-        return scorer_sensitivity(comparison, prior_films, numpy_for(seed, "sensitivity"))
-
-    missing: tuple[Measurement, ...] = late(Metric.EXCHANGEABILITY_P, Metric.SCORER_SENSITIVITY)
-    return (
-        allowed.in_time("exchangeability", films, kinds, missing[0]),
-        allowed.in_time("scorer sensitivity", films, scorer, missing[1]),
-    )
+    return tuple(measured(test) for test in ALONE)
 
 
 def readings(

@@ -25,6 +25,7 @@ from reid_audit.network.ordinary import prior_batches
 from reid_audit.network.reading import batch_size
 from reid_audit.observer import Event, StageEnded, StageStarted
 from reid_audit.records import StoppedBy
+from reid_audit.score.alone import ALONE
 
 METRIC_SHARE, METRIC_MOST = 0.1, 0.25
 """Share of the time left that one metric is meant to take, and from which on there is no time for an attack."""
@@ -54,14 +55,16 @@ ENOUGH = 500
 COSTS: dict[str, tuple[float, float, float]] = {
     "linkage": (0.2, 5e-4, 0.0),
     "exchangeability": (0.2, 5e-4, 2.1e-7),
-    "scorer sensitivity": (2.6, 0.0, 0.0),
+    "sensitivity": (2.6, 0.0, 0.0),
     "membership": (0.5, 1e-3, 3.4e-6),
     "likely samples": (0.2, 4e-4, 0.0),
     "age and sex": (0.3, 1e-3, 0.0),
     "distribution": (0.3, 3e-4, 1e-7),
 }
 """Seconds of a comparison of n films of up to 224 px on that core: constant, times n, times n squared. Passes of the
-network apart."""
+network apart. A test of one metric that nobody has timed is taken for a linkage."""
+COMPARISONS = tuple(dict.fromkeys((*COSTS, *(test.name for test in ALONE))))
+"""Every comparison of an audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,8 @@ class Speed:
         return self.cubic / CORE
 
     def comparison(self, name: str, films: int) -> float:
-        """Seconds that the comparison called ``name`` in ``COSTS`` takes for so many films."""
-        constant, linear, square = COSTS[name]
+        """Seconds that the comparison called ``name`` in ``COMPARISONS`` takes for so many films."""
+        constant, linear, square = COSTS.get(name, COSTS["linkage"])
         return self.core * (constant + linear * films + square * min(films, MOST_ASKED) ** 2)
 
     def metric(self, task: AttackTask, samples: int) -> float:
@@ -241,7 +244,7 @@ def smaller(work: Work, *, controlled: bool) -> Iterator[tuple[bool, int, int]]:
 
 def scoring_seconds(task: AttackTask, work: Work, speed: Speed, passes: int, films: int) -> float:
     """Reading all films, the negative control, membership of ``films`` of them, every other comparison, reports."""
-    others = sum(speed.comparison(name, work.films) for name in COSTS if name != "membership")
+    others = sum(speed.comparison(name, work.films) for name in COMPARISONS if name != "membership")
     linkages = work.attacks * speed.comparison("linkage", work.films)
     reading = work.reading or speed.core * PER_FILM * work.films
     return reading + speed.core * CLOSING + speed.negative(task) + speed.membership(films, passes) + others + linkages

@@ -12,6 +12,7 @@ from reid_audit.judge.case import Case, compares_films
 from reid_audit.judge.remedies import REMEDIES, said_unmeasured
 from reid_audit.records import (
     METRICS,
+    RATES,
     REASON_TEXT,
     Corroboration,
     Direction,
@@ -192,7 +193,7 @@ def shown(measurement: Measured, gate: Gate, row: GateDecision) -> str:
 def how_to_clear(measurement: Measured, gate: Gate) -> str:
     """What would make an unclear gate clear, as concretely as the numbers allow."""
     clear = gate.clear if gate.clear is not None else 0.0
-    if gate.metric in (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR) and measurement.value <= clear:
+    if gate.metric in RATES and measurement.value <= clear:
         needed = members_needed(clear)
         if (have := measurement.n or 0) < needed:
             bound = f"{needed} bound a rate by {figures.limit(clear)}"

@@ -43,6 +43,7 @@ from reid_audit.records.subject import ArchMatch, Candidate, CheckpointSummary
 from reid_audit.records.table import (
     METRICS,
     RATE_HOLDOUT,
+    RATES,
     default_gates,
     direction_of,
     family,
@@ -65,6 +66,7 @@ __all__ = [
     "CONTROLS",
     "EXIT_CODES",
     "METRICS",
+    "RATES",
     "RATE_HOLDOUT",
     "REASON_TEXT",
     "AppliedMitigation",

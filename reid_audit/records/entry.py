@@ -57,6 +57,11 @@ class MetricEntry:
     """Whether a value within ``clear`` supports a PASS even where the number is an indicator."""
     fewest: tuple[int, int] = (0, 0)
     """Fewest training and hold-out patients with which it is measured."""
+    rate: bool = False
+    """Whether it is a share of training patients found at 1 % false alarms, whose interval is narrow only with many."""
+    measured_by: str = ""
+    """``module:function`` in score/ that measures this metric and no other (score/alone.py); empty for the metrics that
+    one test measures together."""
 
     @property
     def page(self) -> str:

@@ -51,6 +51,7 @@ _ENTRIES = (
         Family.LINKAGE,
         compares_reconstructions=True,
         fewest=_RATES,
+        rate=True,
         gate=Gate(metric=Metric.LINKAGE_TPR, clear=0.10),
     ),
     MetricEntry(
@@ -99,6 +100,7 @@ _ENTRIES = (
         Family.MEMBERSHIP,
         always_needed=True,
         fewest=_RATES,
+        rate=True,
         gate=Gate(metric=Metric.MEMBERSHIP_TPR, fail=0.05, clear=0.10),
     ),
     MetricEntry(
@@ -201,6 +203,7 @@ _ENTRIES = (
         "Share of degraded training films found.",
         "share",
         Family.CONTROL,
+        measured_by="sensitivity:in_audit",
     ),
     MetricEntry(
         Metric.MEMBERSHIP_CONTROL,
@@ -234,6 +237,7 @@ _ENTRIES = (
         Family.CONTROL,
         control=False,
         fewest=(5, 5),
+        measured_by="exchangeability:in_audit",
     ),
     MetricEntry(
         Metric.PIXEL_ENTROPY_PRIOR,
@@ -366,6 +370,8 @@ _ENTRIES = (
 
 METRICS: dict[Metric, MetricEntry] = {entry.metric: entry for entry in _ENTRIES}
 """Every metric, in the order of docs/metrics.md."""
+RATES = frozenset(entry.metric for entry in _ENTRIES if entry.rate)
+"""Shares of training patients found at 1 % false alarms."""
 
 
 def family(*families: Family) -> frozenset[Metric]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from reid_audit.imaging.stack import Stack
 from reid_audit.records import METRICS, Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.alone import Images
 from reid_audit.score.calibration import Bools, Floats, least_p, permuted_labels
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.patients import drawn_from_each, pool
@@ -70,3 +71,8 @@ def _grey_levels(films: Stack) -> Floats:
         return torch.stack([flat.mean(dim=1), flat.std(dim=1), border, steps], dim=1)
 
     return in_blocks(films, summary)
+
+
+def in_audit(comparison: Comparison, images: Images, rng: np.random.Generator) -> Measurement:
+    """``exchangeability`` as an audit asks it: of the films alone, whatever ``images`` there are."""
+    return exchangeability(comparison, rng)

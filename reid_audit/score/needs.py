@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from reid_audit.records import CONTROLS, METRICS, RATE_HOLDOUT, Control, Gate, Metric, Policy
+from reid_audit.records import CONTROLS, METRICS, RATE_HOLDOUT, RATES, Control, Gate, Metric, Policy
 from reid_audit.score.calibration import FPR, holdout_needed, members_needed, rank_at, share_interval
 
 
@@ -42,7 +42,7 @@ def _need(metric: Metric, kept: int, *, members: int = 0, note: str = "") -> Nee
 
 def _gate(gate: Gate, kept: int) -> Need | None:
     clear = gate.clear or 0.0
-    if gate.metric in (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR):
+    if gate.metric in RATES:
         members = members_needed(clear)
         chance = clean_chance(members, RATE_HOLDOUT, clear)
         note = f"to end at or below {clear:g}; with just these at most {chance:.0%} of clean models do"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reid_audit.imaging.stack import Stack
 from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
+from reid_audit.score.alone import Images
 from reid_audit.score.calibration import Bools, share_interval
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.similarity import Local, in_blocks, resized, without_hubs
@@ -87,3 +88,8 @@ def _one_film_each(
         _, first = np.unique(patients[rows], return_index=True)
         drawn.append(rows[np.sort(first)])
     return np.concatenate(drawn)
+
+
+def in_audit(comparison: Comparison, images: Images, rng: np.random.Generator) -> Measurement:
+    """``scorer_sensitivity`` as an audit asks it: films are degraded by what the prior was fitted on."""
+    return scorer_sensitivity(comparison, images.prior, rng)

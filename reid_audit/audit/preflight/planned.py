@@ -32,7 +32,8 @@ from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.imaging.stack import BLOCK_BYTES
 from reid_audit.network.reading import batch_size
 from reid_audit.observer import stage
-from reid_audit.records import Metric
+from reid_audit.records import CONTROLS, Metric
+from reid_audit.score.alone import ALONE
 from reid_audit.score.demographics import DEMOGRAPHICS
 from reid_audit.score.distribution import DISTRIBUTION
 from reid_audit.score.likelihood import LIKELY
@@ -45,13 +46,14 @@ NO_CEILING = 1e9
 TRIED = 64
 """Images that the metric is measured on for the trial: a step costs the same whatever their number."""
 COMPARED: dict[str, tuple[Metric, ...]] = {
-    "exchangeability": (Metric.EXCHANGEABILITY_P,),
-    "scorer sensitivity": (Metric.SCORER_SENSITIVITY,),
+    **{test.name: (test.metric,) for test in ALONE},
     "likely samples": LIKELY,
     "age and sex": DEMOGRAPHICS,
     "distribution": DISTRIBUTION,
 }
 """Comparisons beside linkage and membership, and what they measure."""
+UNATTACKED = frozenset({"distribution", *(test.name for test in ALONE)})
+"""Those of them that are made without reconstructions too."""
 DECODED_BYTES = 1 << 27
 """Bytes of films that wait for their segment, or are decoded ahead."""
 
@@ -71,12 +73,12 @@ def foreseen(request: AuditRequest, films: Films, pace: Pace) -> Planned:
     plan = divided(afforded, request.policy, films, min(meter.left(), NO_CEILING) - metric, tried)
     stages = tuple(_stages(request, plan, work, metric, _Memory.of(plan.setup, work)))
     there = {metric for one in stages for metric in one.evidence}
-    every = (*LINKAGE, *MEMBERSHIP, *(m for found in COMPARED.values() for m in found), *CONTROLS)
+    compared = (*LINKAGE, *MEMBERSHIP, *(m for found in COMPARED.values() for m in found))
+    every = dict.fromkeys((*compared, *(control.metric for control in CONTROLS.values() if control.metric)))
     return Planned(stages=stages, reduced=plan.reduced, missing=tuple(m for m in every if m not in there))
 
 
 OF_THE_PRIOR = tuple(metric for metric in DISTRIBUTION if "reference" not in metric.value)
-CONTROLS = (Metric.ATTACK_POWER, Metric.MEMBERSHIP_CONTROL, Metric.NEGATIVE_CONTROL_P, Metric.PREPROCESS_FIT)
 
 
 def tried_attack(request: AuditRequest, setup: Setup, speed: Speed, meter: Meter) -> Tried:
@@ -173,7 +175,7 @@ def _comparisons(plan: Plan, work: Work, speed: Speed, memory: _Memory) -> Itera
         seconds = (work.attacks + 1) * speed.comparison("linkage", work.films)
         yield _stage("linkage", seconds, held, (*LINKAGE, Metric.NEGATIVE_CONTROL_P))
     for name, metrics in COMPARED.items():
-        if attacked or name in ("exchangeability", "scorer sensitivity", "distribution"):
+        if attacked or name in UNATTACKED:
             yield _stage(name, speed.comparison(name, work.films), held, metrics)
     yield _stage(
         "membership", speed.membership(work.films, 2), memory.membership(work.films), (*MEMBERSHIP, *SUBGROUPS)

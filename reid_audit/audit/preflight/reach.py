@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reid_audit import figures
-from reid_audit.records import RATE_HOLDOUT, Gate, Metric, Outcome, Policy
+from reid_audit.records import RATE_HOLDOUT, RATES, Family, Gate, Metric, Outcome, Policy, family
 from reid_audit.score.calibration import share_interval
 from reid_audit.score.needs import Need, clean_chance, needs
 
-RATES = (Metric.LINKAGE_TPR, Metric.MEMBERSHIP_TPR)
-WITHOUT_FILMS = frozenset(m for m in Metric if m.value.startswith(("pixel_entropy_", "pca_kurtosis_", "fid_")))
+WITHOUT_FILMS = family(Family.DISTRIBUTION)
 """Metrics that count, as far as they can be measured, whatever films are given."""
 
 
