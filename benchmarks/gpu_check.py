@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -18,7 +19,6 @@ from typing import Any
 
 import torch
 
-from benchmarks import power, step
 from benchmarks.lab.rows import rows_of
 from reid_audit.audit import AuditRequest, Environment, run_audit
 from reid_audit.cli.demo import EXPECTED, POLICY, films_of
@@ -29,21 +29,27 @@ STEP = 300
 """Steps of the reference loop that `step` compares with."""
 
 
+def measured(script: str, *line: str) -> None:
+    """Run another benchmark of this folder as a person would. Raises CalledProcessError where it fails."""
+    subprocess.run([sys.executable, "-m", f"benchmarks.{script}", *line], check=True)
+
+
 def power_rows(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """The small grid, measured anew; trained targets are kept."""
     out = folder / "power.jsonl"
     out.unlink(missing_ok=True)
+    shortened = [] if options.steps is None else ["--steps", str(options.steps)]
     line = ["--out", str(out), "run", "--data", str(options.data), "--grid", "small", "--device", options.device]
-    power.run(power.parser().parse_args([*line, *([] if options.steps is None else ["--steps", str(options.steps)])]))
+    measured("power", *line, *shortened)
     return rows_of(out)
 
 
 def step_ratios(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The attack's step against the reference loop, both on the device."""
-    steps = options.steps or STEP
-    return step.measured(
-        argparse.Namespace(data=options.data, out=folder / "step.json", steps=steps, device=options.device)
-    )
+    out, steps = folder / "step.json", str(options.steps or STEP)
+    measured("step", "--out", str(out), "--data", str(options.data), "--steps", steps, "--device", options.device)
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return found
 
 
 def demo_verdicts(options: argparse.Namespace) -> dict[str, dict[str, Any]]:

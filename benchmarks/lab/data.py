@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from reid_audit.cohort import Cohort, Frame, Source, Subjects, assemble, load_cohort
@@ -54,13 +52,6 @@ def accuracy(module: torch.nn.Module, cohort: Cohort) -> float:
 
 
 def films(data: Path, split: str, side: int) -> tuple[Tensor, list[str]]:
-    """Films of one split, [N, 1, side, side] in [0, 1], and their patient ids."""
-    with (data / "manifest.csv").open() as stream:
-        rows = [row for row in csv.DictReader(stream) if row["split"] == split]
-    pixels = [np.asarray(_read(data / row["path"], side), dtype=np.float32) / 255 for row in rows]
-    return torch.from_numpy(np.stack(pixels)).unsqueeze(1), [row["patient_id"] for row in rows]
-
-
-def _read(path: Path, side: int) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("L").resize((side, side), Image.Resampling.BILINEAR)
+    """Films of one split, [N, 1, side, side] in [0, 1], read as an audit reads them, and their patient ids."""
+    read = load_cohort(Source(data, {"split": split}), Frame(SPEC, side), "reference")
+    return read.images, read.patients.tolist()
