@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,12 +73,13 @@ def policies(draw: st.DrawFn) -> Policy:
     if all(each.fail is None for each in gates):
         gates[0] = gates[0].model_copy(update={"fail": 0.1})
     controls = Controls(**draw(st.fixed_dictionaries(SWITCHES) | st.just({})))
-    when = draw(st.sampled_from(["when-possible", "when-possible", "required"]))
-    references = References(when=when, stands_in=draw(st.sampled_from([True, True, False])))
+    references = draw(
+        st.builds(References, when=st.sampled_from(["when-possible", "required"]), stands_in=st.booleans())
+    )
     if draw(st.booleans()):
         return Policy(controls=controls, references=references)
-    evidence = draw(st.sampled_from(["calibrated", "checkpoint"]))
-    return Policy(gates=tuple(gates), controls=controls, references=references, evidence=evidence)
+    given: dict[str, Any] = {"gates": tuple(gates), "controls": controls, "references": references}
+    return Policy(**given, evidence=draw(st.sampled_from(["calibrated", "checkpoint"])))
 
 
 def harmless(metric: Metric) -> Measured:
