@@ -256,7 +256,7 @@ def test_between_fail_and_clear_lies_inconclusive(between: Measured) -> None:
 def test_a_wide_rate_says_how_many_patients_are_missing() -> None:
     verdict = _judge(_with(_m(Metric.MEMBERSHIP_TPR, 0.0, 0.0, 0.3, n=10)))
     assert verdict.gaps[0].metric is Metric.MEMBERSHIP_TPR
-    assert "every patient the network was trained on: 54 bound a rate by 0.1" in verdict.gaps[0].remedy
+    assert "every patient the network was trained on: it takes 54 to bound a rate by 10 %" in verdict.gaps[0].remedy
     assert "if these 10 are all, only a waiver" in verdict.gaps[0].remedy
 
 

@@ -68,7 +68,7 @@ def test_the_policy_can_forbid_it() -> None:
 def test_a_pass_says_how_strong_its_membership_is() -> None:
     with_statistics = replace(BARE, stores_statistics=True)
     assert judged(replace(with_statistics, references=0)).reason.endswith(WEAK)
-    assert judged(with_statistics).reason.endswith("Membership with 4 reference models.")
+    assert judged(with_statistics).reason.endswith("Membership was scored beside 4 reference models.")
 
 
 def test_references_that_the_policy_requires_are_missed() -> None:

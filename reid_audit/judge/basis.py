@@ -12,7 +12,7 @@ UNKNOWN_GAP = (
     "none for the attack; membership with references stands in for it where --label names the training labels and the "
     "generalisation gap is small"
 )
-WEAK = "Membership without reference models: weak."
+WEAK = "Membership was scored without reference models, which is weak evidence."
 """Single patients that stand out only beside networks that never saw them stay unseen."""
 
 
@@ -90,5 +90,5 @@ def named(verdict: Verdict, case: Case, policy: Policy) -> Verdict:
             f"{count} it found nothing, and its control shows it would have.{beside}"
         )
         return verdict.model_copy(update={"reason": reason})
-    said = f"Membership with {count}." if case.references else WEAK
+    said = f"Membership was scored beside {count}." if case.references else WEAK
     return verdict.model_copy(update={"reason": f"{verdict.reason} {said}"})

@@ -118,7 +118,7 @@ def _undecided(gate: Gate, measurement: Measured, rules: Rules) -> GateDecision 
         return _lacking(
             row,
             f"{shown(measurement, gate, row)} is beyond {figures.limit(gate.fail)}, but does not decide alone",
-            "repeat with other seeds, more steps and more hold-out patients until the evidence agrees",
+            "repeat with other seeds, more steps and more hold-out patients: it counts once every seed and metric agrees",
         )
     if needed and measurement.indicator and not entry.none_is_clear and not rules.screening:
         row = _compared(gate, measurement, "clear" if gate.clear is not None else "fail")
@@ -196,7 +196,7 @@ def how_to_clear(measurement: Measured, gate: Gate) -> str:
     if gate.metric in RATES and measurement.value <= clear:
         needed = members_needed(clear)
         if (have := measurement.n or 0) < needed:
-            bound = f"{needed} bound a rate by {figures.limit(clear)}"
+            bound = f"it takes {needed} to bound a rate by {figures.number(clear, 'share', (clear,))}"
             return (
                 f"give every patient the network was trained on: {bound}; if these {have} are all, only a waiver of "
                 "this checkpoint can clear the gate"

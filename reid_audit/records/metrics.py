@@ -76,6 +76,8 @@ class Reason(StrEnum):
     PRIOR_OVERLAP = "prior_overlap"
     CONTROL_FLAGGED = "control_flagged"
     PRIOR_TOO_SMALL = "prior_too_small"
+    TOO_FEW_RECONSTRUCTIONS = "too_few_reconstructions"
+    NONE_LIKELY = "none_likely"
     BUDGET = "budget"
     PREPROCESS_UNEXPLAINED = "preprocess_unexplained"
     NOT_COMPUTED = "not_computed"
@@ -101,6 +103,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.PRIOR_OVERLAP: "the prior has seen films of these patients, so a match may come from the prior",
     Reason.CONTROL_FLAGGED: "the attack without the model is flagged too, so a match need not come from the weights",
     Reason.PRIOR_TOO_SMALL: "the prior declares too few images for this",
+    Reason.TOO_FEW_RECONSTRUCTIONS: "too few reconstructions to describe their distribution",
+    Reason.NONE_LIKELY: "the weights prefer no reconstruction, so there is none to compare",
     Reason.BUDGET: "the time budget was over before this could be measured",
     Reason.PREPROCESS_UNEXPLAINED: (
         "no preprocessing that was tried makes these training images look like what the network was fed"

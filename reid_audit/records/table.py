@@ -341,7 +341,7 @@ _ENTRIES = (
     MetricEntry(
         Metric.SEX_ACCURACY_RECONSTRUCTION,
         "Sex correct, reconstruction",
-        "Share of matches.",
+        "Share of reconstructions with the sex of the nearest training patient.",
         "share",
         Family.DEMOGRAPHICS,
         compares_reconstructions=True,
@@ -351,7 +351,7 @@ _ENTRIES = (
     MetricEntry(
         Metric.SEX_ACCURACY_NEAREST,
         "Sex correct, nearest neighbour",
-        "Share of matches.",
+        "The same, read from the most similar film.",
         "share",
         Family.DEMOGRAPHICS,
         compares_reconstructions=True,
@@ -360,7 +360,7 @@ _ENTRIES = (
     MetricEntry(
         Metric.SEX_ACCURACY_BASE,
         "Sex correct, guessing the majority",
-        "Share of matches.",
+        "Share of training patients, without looking at any image.",
         "share",
         Family.DEMOGRAPHICS,
         control=False,

@@ -108,10 +108,17 @@ def _left(row: MeasuredMitigation, kind: Kind) -> bool:
 
 
 def advice(kind: Kind, patients: int, *, statistics: bool) -> tuple[str, ...]:
-    """Sentences on what helped and on what did not, with the figures; empty where nothing was measured."""
-    said = [_sentence(row) for row in helped(kind, patients, statistics=statistics)[:MOST]]
-    vain = in_vain(kind, patients)
-    return (*said, *([f"Tried and of no use (docs/mitigations.md): {', '.join(vain)}."] if vain else []))
+    """Sentences on what helped, with the figures; empty where nothing did or nothing was measured."""
+    return tuple(_sentence(row) for row in helped(kind, patients, statistics=statistics)[:MOST])
+
+
+def vain(kind: Kind, patients: int) -> tuple[str, ...]:
+    """A sentence on what was tried on such a network and left the breach as it was; empty where there is none."""
+    names = in_vain(kind, patients)
+    if not names:
+        return ()
+    what = {"membership": "being recognised", "reconstruction": "being reconstructed"}[kind]
+    return (f"Tried on such a network, and no help against {what} (docs/mitigations.md): {', '.join(names)}.",)
 
 
 def _sentence(row: MeasuredMitigation) -> str:

@@ -96,30 +96,6 @@ def null_histogram(histogram: PublicHistogram, key: str) -> Markup:
     return _svg(key, 140, f"{label}: chance and this model", desc, parts, "plot")
 
 
-def null_spark(histogram: PublicHistogram, key: str) -> Markup:
-    """The same without words, for a line of the gate table."""
-    low, high = min(histogram.edges[0], histogram.observed), max(histogram.edges[-1], histogram.observed)
-    scale, top = _linear(low, high, 3, 97), max(max(histogram.counts), 1)
-    bins = zip(histogram.edges[:-1], histogram.edges[1:], histogram.counts, strict=True)
-    parts = [
-        _rect(scale(left), 30 - 26 * count / top, scale(right) - scale(left), 26 * count / top, "null")
-        for left, right, count in bins
-        if count
-    ]
-    at = scale(histogram.observed)
-    parts += [_line(0, 30, 100, 30, "axis"), _line(at, 2, at, 30, "observed")]
-    desc = (
-        f"{null_name(histogram)}: chance lies around {_middle(histogram):.3g}, this model at {histogram.observed:.3g}."
-    )
-    return _svg(key, 34, f"{null_name(histogram)}: chance and this model", desc, parts, "plot gate-plot spark")
-
-
-def _middle(histogram: PublicHistogram) -> float:
-    """Middle of the fullest bin."""
-    at = histogram.counts.index(max(histogram.counts))
-    return (histogram.edges[at] + histogram.edges[at + 1]) / 2
-
-
 def null_name(histogram: PublicHistogram) -> str:
     """What the horizontal axis of a null distribution counts: the statistic behind a p-value, else the metric."""
     metric = Metric.LINKAGE_AUC if histogram.metric is Metric.LINKAGE_P else histogram.metric
@@ -159,7 +135,7 @@ def slope(
 ) -> Markup:
     """Columns joined by lines: original, tuned, reference. A missing value leaves a gap.
 
-    floor: what the figure is between two halves of one set, a dashed line of its own; below it nothing can be told.
+    floor: what the figure is between two halves of one set, a dashed line with a name; below it nothing can be told.
     """
     known = [v for v in (*(v for _, v in points), floor) if v is not None]
     if all(v is None for _, v in points):
@@ -176,6 +152,8 @@ def slope(
     desc = "; ".join(f"{word} {number(value, unit) if value is not None else 'not measured'}" for word, value in points)
     if floor is not None:
         parts.append(_line(3, down(floor), 97, down(floor), "guide"))
+        at = down(floor) + (-6 if floor == high else 15)
+        parts.append(_text(50, at, f"halves of one set: {floor:.3g}", "tick", "middle"))
         desc += f"; two halves of one set {number(floor, unit)}"
     parts += _path(((x, down(v)) for x, v in placed), "curve")
     parts += [_dot(x, down(v), 4, "value") for x, v in placed]

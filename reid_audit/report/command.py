@@ -92,5 +92,5 @@ def repeatability(report: PublicReport) -> str:
     ceiling = words.duration(report.budget.seconds)
     return (
         f"{named} The budget is a time ({ceiling}): how many steps fit into it depends on the machine, and the figures "
-        f"with them. This run had room for {report.budget.spent_steps} steps in all."
+        f"with them. This run had room for {report.budget.spent_steps:,} steps in all."
     )

@@ -67,8 +67,7 @@ def render_html(report: PublicReport) -> str:
         title=words.title(report),
         outcome=words.OUTCOME_WORD[report.verdict.outcome],
         gates=tuple(
-            (row, wording.of_gate(row, report), charts.decision_plot(row, f"gate-{row.metric}") + _spark(report, row))
-            for row in report.gates
+            (row, wording.of_gate(row, report), charts.decision_plot(row, f"gate-{row.metric}")) for row in report.gates
         ),
         controls=tuple((row, wording.of_control(row)) for row in report.controls),
         nulls=tuple((charts.null_name(h), charts.null_histogram(h, f"null-{h.metric}")) for h in report.histograms),
@@ -81,13 +80,6 @@ def render_html(report: PublicReport) -> str:
         again=command(report),
         repeatability=repeatability(report),
     )
-
-
-def _spark(report: PublicReport, row: GateRow) -> Markup:
-    """The null distribution behind a gate, where the report holds one; the linkage test permutes its AUC."""
-    metrics = (row.metric, Metric.LINKAGE_AUC if row.metric is Metric.LINKAGE_P else row.metric)
-    found = next((h for h in report.histograms if h.metric in metrics), None)
-    return Markup("") if found is None else charts.null_spark(found, f"spark-{row.metric}")
 
 
 def _bracket(report: PublicReport) -> Markup:
@@ -110,12 +102,8 @@ def _shifts(report: PublicReport) -> tuple[Shift, ...]:
 
 def _shift(name: str, unit: Unit, values: tuple[tuple[str, float | None], ...], *, floor: float | None = None) -> Shift:
     key = "shift-" + name.split()[0].lower() + "-" + name.split()[1].lower()
-    cells = tuple(_short(v) for _, v in values) + (() if len(values) == 3 else ("–",))
+    cells = tuple(words.digits(v) for _, v in values) + (() if len(values) == 3 else ("–",))
     return Shift(name, charts.slope(name, values, unit, key, floor=floor), cells)
-
-
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
 
 
 def _value(report: PublicReport, metric: Metric) -> float | None:

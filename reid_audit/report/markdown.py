@@ -148,7 +148,7 @@ def _shift(report: PublicReport) -> str:
 
 def _value(report: PublicReport, metric: Metric | None) -> str:
     found = report.measured(metric) if metric is not None else None
-    return "–" if found is None else f"{found.value:.2f}"
+    return words.digits(None if found is None else found.value)
 
 
 def _mitigations(report: PublicReport) -> str:

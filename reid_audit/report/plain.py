@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reid_audit.records import METRICS, Family, Metric, Outcome
 from reid_audit.report import wording, words
-from reid_audit.report.advice import Kind, advice
+from reid_audit.report.advice import Kind, advice, vain
 from reid_audit.report.wire import Finding, PublicNetwork, PublicReport
 from reid_audit.report.wording import Wording, named, stopped
 
@@ -30,15 +30,17 @@ _MITIGATED = {Family.MEMBERSHIP: "membership", Family.DEMOGRAPHICS: "demographic
 
 def mitigations(report: PublicReport) -> tuple[str, ...]:
     """What may help against the breaches of this report, without repeats: what was measured to help against that kind
-    of breach on such a network, then what stands to reason. Empty where there are no breaches."""
-    found: list[str] = []
+    of breach on such a network, then what stands to reason, then what was tried in vain. Empty where there are no
+    breaches."""
+    found, in_vain = list[str](), list[str]()
     for metric in (*report.verdict.breaches, *report.verdict.waived):
         kind = _MITIGATED.get(METRICS[metric].family, "reconstruction")
         measured: Kind = "membership" if kind == "membership" else "reconstruction"
         people = words.people(report, "reference") or 1
         tried = advice(measured, people, statistics=report.architecture.data_statistics > 0)
-        found.extend(text for text in (*tried, *GENERAL[kind]) if text not in found)
-    return tuple(found)
+        found += [text for text in (*tried, *GENERAL[kind]) if text not in found]
+        in_vain += [text for text in vain(measured, people) if text not in in_vain]
+    return (*found, *in_vain)
 
 
 def headline(report: PublicReport) -> str:
@@ -170,7 +172,7 @@ def _ranked(report: PublicReport) -> list[str]:
     rows.sort(key=lambda g: order.index(g.metric) if g.metric in order else len(order))
     said = [wording.of_gate(row, report) for row in rows]
     return [
-        one.sentence if row.metric in order else f"{one.label}: {one.sentence}"
+        one.sentence if wording.speaks(row) else f"{one.label}: {one.sentence}"
         for row, one in zip(rows, said, strict=True)
     ]
 
@@ -189,8 +191,8 @@ def films(report: PublicReport) -> tuple[str, ...]:
     """How each side was read: films, files, what was left out, grey values. One line a side."""
     lines = []
     for side in report.cohorts:
-        source = f" from {side.read_from} files" if side.read_from else ""
-        said = [f"{side.images} {_SIDES[side.role]} films{source}"]
+        source = f" from {side.read_from:,} files" if side.read_from else ""
+        said = [f"{side.images:,} {_SIDES[side.role]} films{source}"]
         if not side.known_patients:
             said.append("no patient ids, so each file counts as a patient")
         if side.left_out:
@@ -205,7 +207,7 @@ def reader(report: PublicReport) -> str:
     if used is None:
         return ""
     sets = "; ".join(used.declared_training_sets) or "undeclared films"
-    text = f"Read by {_SOURCES[used.source]}, fitted on {used.images} films of {used.patients} patients ({sets})."
+    text = f"Read by {_SOURCES[used.source]}, fitted on {used.images:,} films of {used.patients:,} patients ({sets})."
     figures = []
     if used.age_mae is not None and used.age_mae_base is not None:
         figures.append(f"age error {used.age_mae:.1f} years (guessing {used.age_mae_base:.1f})")

@@ -18,6 +18,7 @@ from reid_audit.report.protection_words import (
 )
 from reid_audit.report.templating import page
 from reid_audit.report.wire import GateRow, PublicReport
+from reid_audit.report.wording import Wording
 
 ANSWER = {
     "breach": "Yes, beyond what the policy allows.",
@@ -26,7 +27,7 @@ ANSWER = {
     "nothing": "Nothing was found.",
     "unasked": "Not examined.",
 }
-_ORDER = ("breach", "waived", "lacking", "nothing")
+_ORDER = ("breach", "waived", "lacking", "nothing", "idle")
 
 
 class Answer(NamedTuple):
@@ -77,7 +78,7 @@ def _answer(question: Question, report: PublicReport) -> Answer:
         key=lambda row: (_ORDER.index(_kind(row)), question.gates.index(row.metric)),
     )
     audited = report.verdict.outcome not in (Outcome.NOT_AUDITED, Outcome.REFUSED)
-    if not rows or not audited or all(row.status in ("unmeasured", "off") and not row.lacking for row in rows):
+    if not rows or not audited or all(_kind(row) == "idle" for row in rows):
         missing = wording.of_gate(rows[0], report).told if rows and audited else "The audit did not look into it."
         return Answer(question, "unasked", ANSWER["unasked"], "", "", missing, "", "", Markup(""), ())
     lead, *rest = rows
@@ -93,14 +94,23 @@ def _answer(question: Question, report: PublicReport) -> Answer:
         figure="" if lead.value is None else words.number(lead.value, unit, lead.limits),
         spread=f"interval {spread}" if spread else "",
         plot=charts.decision_plot(lead, f"answer-{lead.metric}"),
-        others=tuple(f"{one.label}: {one.status}. {one.told}" for one in (wording.of_gate(r, report) for r in rest)),
+        others=tuple(_beside(wording.of_gate(row, report)) for row in rest),
     )
 
 
+def _beside(one: Wording) -> str:
+    """What a gate says that does not lead."""
+    told = one.told if one.told.startswith(one.status) else f"{one.status}. {one.told}"
+    return f"{one.label}: {told}"
+
+
 def _kind(row: GateRow) -> str:
+    """The answer that this gate alone gives; ``idle`` where it gives none, because it decides nothing."""
     if row.status in ("breach", "waived"):
         return row.status
-    return "lacking" if row.lacking else "nothing"
+    if row.lacking:
+        return "lacking"
+    return "idle" if row.status in ("unmeasured", "off", "indicator") else "nothing"
 
 
 def scope(report: PublicReport) -> tuple[str, ...]:

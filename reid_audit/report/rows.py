@@ -36,9 +36,10 @@ def gate_rows(result: AuditResult, measurements: tuple[Measurement, ...], said: 
 
 def _gate(gate: Gate, decision: GateDecision, measurement: Measurement, said: Said) -> GateRow:
     measured = measurement if isinstance(measurement, Measured) else None
+    hidden = measured is None and decision.status == "indicator"
     return GateRow(
         metric=gate.metric,
-        status=decision.status,
+        status="unmeasured" if hidden else decision.status,
         direction=direction_of(gate.metric),
         value=measured.value if measured else None,
         low=measured.low if measured else None,

@@ -21,6 +21,11 @@ def source(name: str) -> str:
     return (Path(__file__).resolve().parents[2] / "templates" / name).read_text(encoding="utf-8")
 
 
+def breakable(name: str) -> Markup:
+    """An id that may break after its underscores, so that no column is as wide as the longest."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
 def page(name: str, *, sheets: tuple[str, ...] = ("report.css",), **values: object) -> str:
     """Render ``name`` with its style sheets, the only style that the page's content-security policy lets in."""
     environment = Environment(
@@ -31,7 +36,7 @@ def page(name: str, *, sheets: tuple[str, ...] = ("report.css",), **values: obje
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=number, threshold=threshold, interval=interval, duration=duration)
+    environment.filters.update(id=breakable, number=number, threshold=threshold, interval=interval, duration=duration)
     style = "".join(source(sheet) for sheet in sheets)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     text = environment.get_template(name).render(style=Markup(style), style_hash=digest, **values)

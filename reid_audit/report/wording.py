@@ -16,6 +16,22 @@ from reid_audit.report.wire import ControlRow, Finding, GateRow, PublicReport
 FINDING_WORD = {"breach": "Breach", "waived": "Waived breach", "gap": "Missing evidence", "warning": "Note"}
 CLOSE = "To close it: "
 _LONGEST = 400
+_SPOKEN: dict[Metric, tuple[str, str]] = {
+    Metric.MEMBERSHIP_AUC: ("The weights tell training from hold-out patients with an AUC of ", "guessing has"),
+    Metric.NEAREST_SSIM: (
+        "Likely reconstructions and their nearest training patients have an SSIM of ",
+        "hold-out patients have",
+    ),
+    Metric.NEAREST_NN: (
+        "Likely reconstructions and their nearest training patients have a similarity of ",
+        "hold-out patients have",
+    ),
+    Metric.SEX_ACCURACY_RECONSTRUCTION: (
+        "Sex as read from the reconstruction is that of the nearest training patient for ",
+        "it is that of the nearest hold-out patient for",
+    ),
+}
+"""Before the number, and before that of the control, where films of both sides were compared."""
 _ID = re.compile(r"\b(" + "|".join(sorted((m.value for m in Metric), key=len, reverse=True)) + r")\b")
 _SIGNS = (("<=", "at most"), (">=", "at least"), ("needed >", "needed above"))
 
@@ -176,8 +192,34 @@ def found(row: GateRow, report: PublicReport) -> str:
         return f"This attack finds {value} of the training patients at 1 % false alarms{about}"
     if row.metric is Metric.SINGLE_HIT:
         return f"{value} reconstructions name one training patient on their own"
-    over = f", control {words.number(row.control, unit)}" if row.control is not None else ""
-    return f"{value}{about}{over}"
+    if row.metric is Metric.LIKELY_SAMPLES:
+        return _likely(row, report, about)
+    before, control = _SPOKEN.get(row.metric, ("", "")) if len(report.cohorts) == 2 else ("", "")
+    said = f"where {control}" if control else "control"
+    over = f", {said} {words.number(row.control, unit)}" if row.control is not None else ""
+    return f"{before}{value}{about}{over}"
+
+
+def speaks(row: GateRow) -> bool:
+    """Whether ``found`` is a sentence of its own, which needs no label before it."""
+    return row.metric in _SPOKEN or row.metric in _PEOPLE
+
+
+_PEOPLE = (Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR, Metric.LINKAGE_TPR, Metric.SINGLE_HIT, Metric.LIKELY_SAMPLES)
+
+
+def _likely(row: GateRow, report: PublicReport, about: str) -> str:
+    """What the count of likely samples says, with films of both sides or without."""
+    one = row.value == 1
+    which = "that the weights prefer" if len(report.cohorts) == 2 else ""
+    is_what = (
+        "nearest to a training patient"
+        if which
+        else "preferred by the weights to 99 in 100 of those that were made without them"
+    )
+    count = f"{words.number(row.value, 'count', row.limits)} reconstruction{'' if one else 's'}"
+    chance = f", where chance gives {words.number(row.control, 'count')}" if row.control is not None else ""
+    return " ".join(filter(None, (count, which, "is" if one else "are", is_what))) + about + chance
 
 
 def recognised(value: str, about: str) -> str:
@@ -230,7 +272,7 @@ def _gate_cause(row: GateRow, report: PublicReport) -> str:
         return stopped(f"Its waiver has expired: {who}" if row.status == "breach" else f"Waived by {who}")
     if row.doubt is not None:
         return because(REASON_TEXT[row.doubt])
-    if row.status == "unmeasured":
+    if row.status == "unmeasured" or row.value is None:
         missing = words.absent(report, row.metric)
         return because(missing) if missing else "It has no control in this run, so its excess cannot be judged."
     if row.status == "indicator":

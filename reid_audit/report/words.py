@@ -115,6 +115,11 @@ def number(value: float | None, unit: Unit, beside: figures.Limits = ()) -> str:
     return "–" if value is None else figures.number(value, unit, beside).replace("-", "−")
 
 
+def digits(value: float | None) -> str:
+    """``value`` with three digits and no unit, as the charts show it; an en dash where there is none."""
+    return "–" if value is None else f"{value:.3g}".replace("-", "−")
+
+
 def interval(low: float | None, high: float | None, unit: Unit, beside: figures.Limits = ()) -> str:
     """``low to high``; empty where there is no interval."""
     if low is None and high is None:

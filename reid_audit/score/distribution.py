@@ -158,5 +158,6 @@ def _distances(
 
 def _why(name: str, images: Stack | None) -> Reason:
     if images is not None:
-        return Reason.TOO_FEW_REFERENCE if name == "reference" else Reason.PRIOR_TOO_SMALL
+        short = {"reference": Reason.TOO_FEW_REFERENCE, "tuned": Reason.TOO_FEW_RECONSTRUCTIONS}
+        return short.get(name, Reason.PRIOR_TOO_SMALL)
     return {"tuned": Reason.NO_GENERATOR, "reference": Reason.NO_REFERENCE}.get(name, Reason.NOT_COMPUTED)

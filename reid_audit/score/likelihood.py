@@ -67,7 +67,7 @@ def screening_samples(space: MatchSpace, made: Samples, control: Samples, films:
         indicator=True,
     )
     if films is None or indices.size == 0:
-        reason = Reason.NO_REFERENCE if films is None else Reason.NOT_COMPUTED
+        reason = Reason.NO_REFERENCE if films is None else Reason.NONE_LIKELY
         missing = tuple(Unmeasured(metric=m, reason=reason) for m in LIKELY[1:])
         return LikelyOutcome((count, *missing), indices, np.zeros(0, dtype=np.int64))
     shown = indices[:SHOWN]
@@ -116,7 +116,7 @@ def likely_samples(
         return LikelyOutcome(empty, indices, np.zeros(0, dtype=np.int64))
     if indices.size == 0:
         none = Measured(metric=Metric.LIKELY_SAMPLES, value=0.0, low=0.0, high=0.0, control=0.0, n=0)
-        missing = tuple(Unmeasured(metric=m, reason=Reason.NOT_COMPUTED) for m in LIKELY[1:])
+        missing = tuple(Unmeasured(metric=m, reason=Reason.NONE_LIKELY) for m in LIKELY[1:])
         return LikelyOutcome((none, *missing), indices, np.zeros(0, dtype=np.int64))
     near = similarity[:, people.films]
     labels = np.vstack([people.is_member[None], *permuted_labels(people.is_member, people.strata, permutations, rng)])
@@ -165,7 +165,7 @@ def _count(near: Floats, people: Pool, labels: Bools) -> Measurement:
     return Measured(
         metric=Metric.LIKELY_SAMPLES,
         value=float(counts[0]),
-        low=expected + low,
+        low=max(0.0, expected + low),
         high=expected + high,
         control=expected,
         n=int(nearest.size),

@@ -123,7 +123,7 @@ def narrow(page: Path) -> Path:
     return page
 
 
-@pytest.mark.parametrize(("width", "media"), [(768, ""), (1280, ""), (680, "print")])
+@pytest.mark.parametrize(("width", "media"), [(390, ""), (768, ""), (1280, ""), (680, "print")])
 @pytest.mark.parametrize("name", PAGES)
 def test_no_table_is_cut_off(
     browser: chromium.Browser, pages: dict[str, Path], name: str, width: int, media: str

@@ -54,7 +54,7 @@ def scored(*breaches: Metric) -> list[str]:
     assert table.count('class="training exposed"') == 2
     assert "exposed 2</label>" in table
     assert "hold-out 1</label>" in table
-    return re.findall(r'<th scope="row">([^<]*)', table)
+    return re.findall(r'<th scope="row"[^>]*>([^<]*)', table)
 
 
 def test_patients_are_sorted_by_what_failed_the_model() -> None:

@@ -23,5 +23,5 @@ def test_every_format_shows_the_groups() -> None:
 
 
 def test_a_pass_names_its_references() -> None:
-    assert publish(results.passing()).verdict.reason.endswith("Membership with 2 reference models.")
+    assert publish(results.passing()).verdict.reason.endswith("Membership was scored beside 2 reference models.")
     assert publish(results.failing()).references is None

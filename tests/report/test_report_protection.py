@@ -54,6 +54,19 @@ def test_the_answers_are_the_verdicts(example: Any) -> None:
     assert plain.headline(report) in page
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.__name__)
+def test_no_answer_rests_on_a_figure_that_decides_nothing(example: Any) -> None:
+    report = publish(example())
+    rows = {row.metric.value: row for row in report.gates}
+    for one in answers(report):
+        if one.kind == "nothing":
+            assert rows[one.metric].status == "clear"
+        for text in one.others:
+            assert "Not measured. Not measured" not in text
+    if report.verdict.screening:
+        assert {one.kind for one in answers(report)} <= {"lacking", "unasked"}
+
+
 def test_every_gate_of_a_default_policy_belongs_to_one_question() -> None:
     gates = [row.metric for row in publish(results.passing()).gates]
     owners = {metric: [q.key for q in QUESTIONS if metric in q.gates] for metric in gates}

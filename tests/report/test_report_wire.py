@@ -270,7 +270,7 @@ def test_the_report_says_what_read_age_and_sex() -> None:
     report = publish(results.failing())
     assert report.predictor is not None
     for text in (render(report, "html"), render(report, "markdown")):
-        assert "the shipped predictor, fitted on 1213 films of 824 patients" in text
+        assert "the shipped predictor, fitted on 1,213 films of 824 patients" in text
         assert "age error 9.8 years (guessing 12.8), sex AUC 0.91" in text
     assert "p 0.12" in render(report, "html").replace("\u00a0", " ")
     card = results.failing().predictor

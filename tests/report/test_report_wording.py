@@ -193,6 +193,9 @@ def judged(rule: Gate, found: Measurement) -> tuple[GateRow, PublicReport]:
 def test_status_sentence_and_picture_agree_on_any_row(case: tuple[Gate, Measurement]) -> None:
     row, report = judged(*case)
     said, plot = wording.of_gate(row, report), decision_plot(row, "k")
+    if row.value is None:
+        assert row.status in ("unmeasured", "off")
+        assert row.status == "off" or said.cause
     if row.compared is None or wording.limit_of(row) is None:
         assert plot == ""
         return
@@ -212,6 +215,29 @@ def test_status_sentence_and_picture_agree_on_any_row(case: tuple[Gate, Measurem
     start, end = float(field[1]), float(field[1]) + float(field[2])
     assert (start < mark < end) == risky
     assert 0 <= mark <= 100
+
+
+def test_a_number_that_is_not_published_is_not_said_to_be_shown() -> None:
+    """Age and sex of fewer than 10 people: the row says so, and nothing of an assumption."""
+    few = Measured(metric=Metric.SEX_ACCURACY_RECONSTRUCTION, value=1.0, control=0.5, n=9, indicator=True)
+    result = results.passing()
+    report = publish(results.again(result, measurements=replaced(result.measurements, (few,))))
+    row = next(g for g in report.gates if g.metric is few.metric)
+    said = wording.of_gate(row, report)
+    assert (said.status, row.value) == ("Not measured", None)
+    assert said.cause == "Fewer than 10 people: suppressed in the public report."
+
+
+@pytest.mark.parametrize("example", [results.failing, results.passing, results.waived, results.several])
+def test_what_is_found_is_a_sentence(example: Any) -> None:
+    """No bare number leads a report: every gate of the default policy says what its number is about."""
+    report = publish(example())
+    for row in (g for g in report.gates if g.value is not None):
+        assert wording.speaks(row), row.metric
+        assert len(re.findall("[a-z]{3,}", wording.found(row, report))) >= 4
+    for share in (0.0, 1.0, 31.0):
+        row = next(g for g in report.gates if g.metric is Metric.LIKELY_SAMPLES).model_copy(update={"value": share})
+        assert ("reconstruction that" in wording.found(row, report)) == (share == 1.0)
 
 
 def test_every_control_has_a_page() -> None:
