@@ -118,7 +118,7 @@ def _undecided(gate: Gate, measurement: Measured, rules: Rules) -> GateDecision 
         return _lacking(
             row,
             f"{shown(measurement, gate, row)} is beyond {figures.limit(gate.fail)}, but does not decide alone",
-            "repeat with other seeds, more steps and more hold-out patients: it counts once every seed and metric agrees",
+            "repeat with other seeds, more steps and more hold-out patients: it counts once all of them agree",
         )
     if needed and measurement.indicator and not entry.none_is_clear and not rules.screening:
         row = _compared(gate, measurement, "clear" if gate.clear is not None else "fail")

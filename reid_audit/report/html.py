@@ -10,7 +10,7 @@ from reid_audit.records import Metric, Unit
 from reid_audit.report import charts, plain, wording, words
 from reid_audit.report.command import command, repeatability
 from reid_audit.report.templating import page
-from reid_audit.report.wire import GateRow, PublicMeasured, PublicReport
+from reid_audit.report.wire import PublicMeasured, PublicReport
 
 _SHIFTS: tuple[tuple[str, Unit, tuple[tuple[str, Metric], ...]], ...] = (
     (

@@ -50,7 +50,7 @@ def main(out: Path, pictures: Path, full: bool) -> int:
 
 
 def save(png: bytes, path: Path) -> None:
-    """With 72 colours, chosen so that rare ones stay (red and amber are few): a quarter of the size, text stays sharp."""
+    """With 72 colours, rare ones kept (red and amber are few): a quarter of the size, and text stays sharp."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     picture.quantize(72, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
