@@ -2,7 +2,7 @@
 
     python -m benchmarks.tuning run --data ../shared/data/nih_cxr14 [--seeds 0 1] [--only "shadow floors" ...]
                                     [--architecture vit_tiny_patch16_224 --sides 64]
-    python -m benchmarks.tuning table --doc docs/power.md
+    python -m benchmarks.tuning table --doc docs/tuning.md
 
 What is chosen here is reported on other people: `target` and `holdout` films are never opened. Each row is one attack
 on a network that was overfit on 16 of 100 patients, among 200 others; the remaining patients of the split make the

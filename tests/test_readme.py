@@ -23,6 +23,9 @@ def test_help_block_is_the_help() -> None:
 def test_exit_code_table() -> None:
     rows = dict(re.findall(r"^\| (\d) \| (\w+) \|", README, re.M))
     assert rows == {"2": "usage", **{str(code): outcome.value for outcome, code in EXIT_CODES.items()}}
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    said = {code: word.replace(" ", "_") for code, word in re.findall(r"^\| (\d) \| ([\w ]+):", page, re.M)}
+    assert said == rows
 
 
 def test_every_link_leads_somewhere() -> None:
