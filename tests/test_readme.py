@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from reid_audit.arch.index import shipped
 from reid_audit.cli import COMMANDS, main
-from reid_audit.records import EXIT_CODES, Metric, Policy, PreprocessSpec
+from reid_audit.records import EXIT_CODES, METRICS, Controls, Metric, Policy, PreprocessSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -51,3 +52,23 @@ def test_every_policy_key_is_explained() -> None:
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_has_help(name: str) -> None:
     assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+
+
+def test_what_the_capability_table_is_shown_by_is_there() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \| ([^|]+) \|$", README, re.M)[1:]
+    assert len(rows) == 8
+    for network, shown in rows:
+        paths = [*re.findall(r"\]\(([^)]+)\)", shown), *re.findall(r"`(tests/[\w/.]+)`", shown)]
+        assert paths, network
+        assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_numbers_of_architectures_and_patients_are_those_of_the_program() -> None:
+    count = f"{len(shipped().entries):,}"
+    for page in (README, (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")):
+        assert re.findall(r"[\d,]+(?= (?:architectures|networks) of torchvision)", page) == [count]
+    needed = re.search(r"needs at least (\d+) patients \((\d+) become\s+canaries, rates at 1 % need (\d+)\)", README)
+    assert needed is not None
+    least, canaries, rates = map(int, needed.groups())
+    assert least == canaries + rates
+    assert (canaries, rates) == (Controls().canaries, METRICS[Metric.MEMBERSHIP_TPR].fewest[1])
