@@ -35,13 +35,15 @@ def address(_: click.Context, __: click.Parameter, value: str | None) -> str | N
 @click.option("--link", callback=address, help=f"Address of the HTML report; default: {HTML}, written beside README.")
 @click.option("--allow-not-passed", is_flag=True, help="Write a verdict other than PASS.")
 def card(result: Path, readme: Path, weights: Path | None, link: str | None, allow_not_passed: bool) -> int:
-    """Put the verdict of RESULT into the model card README: one marked section and one metadata key."""
+    """Put the verdict of RESULT into the model card README: one marked section, its metadata, and its figures as
+    evaluation results."""
     from reid_audit.records import Outcome
     from reid_audit.report import render
     from reid_audit.report.modelcard import insert
 
     report = load_report(result)
     old, mark = read_card(readme)
+    before = metadata_of(old, readme)
     belongs(report, readme, weights)
     if report.verdict.outcome is not Outcome.PASS and not allow_not_passed:
         raise PolicyError(
@@ -53,9 +55,9 @@ def card(result: Path, readme: Path, weights: Path | None, link: str | None, all
         new = insert(old, report, link or HTML)
     except ValueError as error:
         raise PolicyError(
-            f"{readme} has broken markers", closest=str(error), remedy="remove the old section by hand"
+            f"{readme} cannot be extended", closest=str(error), remedy="put that in order by hand"
         ) from error
-    keeps_the_rest(old, new, readme)
+    keeps_the_rest(before, metadata_of(new, readme), readme)
     if link is None:
         replace(readme.with_name(HTML), render(report, "html").encode())
     replace(readme, (mark + new).encode())
@@ -90,18 +92,26 @@ def belongs(report: PublicReport, readme: Path, given: Path | None) -> None:
     )
 
 
-def keeps_the_rest(old: str, new: str, readme: Path) -> None:
+def keeps_the_rest(before: dict[str, Any], after: dict[str, Any], readme: Path) -> None:
     """Raises PolicyError unless the Hub's own reader finds the old metadata unchanged beside ours."""
     from reid_audit.report.modelcard import KEY
 
-    before, after = metadata_of(old, readme), metadata_of(new, readme)
-    before.pop(KEY, None)
-    if after.pop(KEY, None) is None or before != after:
+    if KEY not in after or of_others(before) != of_others(after):
         raise PolicyError(
             f"the metadata of {readme} cannot be extended",
             closest="its block at the top is not a plain list of 'key: value' lines",
             remedy=f"write the block as 'key: value' lines, one key a line, without '{KEY}'",
         )
+
+
+def of_others(metadata: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    """What is not ours: every other key, and every other result of the model index."""
+    from reid_audit.report import model_index
+    from reid_audit.report.modelcard import KEY
+
+    rest = {key: value for key, value in metadata.items() if key not in (KEY, model_index.KEY)}
+    results = [found for model in metadata.get(model_index.KEY) or () for found in model["results"]]
+    return rest, [found for found in results if not model_index.is_ours(found)]
 
 
 def metadata_of(text: str, readme: Path) -> dict[str, Any]:

@@ -1,30 +1,27 @@
-"""One marked section and one metadata key of a Hugging Face model card. Every other byte of the card stays."""
+"""One marked section and two metadata keys of a Hugging Face model card. Every other byte of the card stays."""
 
 from __future__ import annotations
 
 import json
-import re
 
-from reid_audit.report import plain, words
+from reid_audit.report import model_index, plain, words
+from reid_audit.report.front_matter import value_of, with_keys
 from reid_audit.report.markdown import MARK, facts, gate_table, inert, network_table
 from reid_audit.report.wire import PublicReport
 
 START = "<!-- reid-audit:start -->"
 END = "<!-- reid-audit:end -->"
 KEY = "reid_audit"
-FRONT = re.compile(r"^(\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|$))")
-"""The metadata block at the head of a card, as the Hub and ``huggingface_hub.ModelCard`` read it."""
-_ENTRY = re.compile(rf"^{KEY}:[^\r\n]*(?:(?:\r\n|\r|\n)[ \t]+[^\r\n]*)*", re.MULTILINE)
 
 
 def insert(card: str, report: PublicReport, link: str) -> str:
     """``card`` with this report's section and metadata put in, or put in the place of an earlier report's.
 
     Line ends are those of the card. Inserting twice gives the same text. Raises ValueError where the markers of an
-    earlier section are not one pair in order.
+    earlier section are not one pair in order, or the metadata are no plain list of keys.
     """
     line_end = "\r\n" if "\r\n" in card else "\n"
-    return _with_metadata(_with_section(card, section(report, link), line_end), metadata(report, link), line_end)
+    return _with_metadata(_with_section(card, section(report, link), line_end), report, link, line_end)
 
 
 def metadata(report: PublicReport, link: str) -> dict[str, str]:
@@ -71,14 +68,11 @@ def _with_section(card: str, text: str, line_end: str) -> str:
     return card[:start] + text + card[end + len(END) :]
 
 
-def _with_metadata(card: str, values: dict[str, str], line_end: str) -> str:
+def _with_metadata(card: str, report: PublicReport, link: str, line_end: str) -> str:
     # JSON strings are YAML strings: a digest or a date stays text.
-    entry = line_end.join((f"{KEY}:", *(f"  {name}: {json.dumps(value)}" for name, value in values.items())))
-    found = FRONT.match(card)
-    if found is None:
-        return f"---{line_end}{entry}{line_end}---{line_end}{line_end}{card}"
-    opening, block, closing = found.groups()
-    replaced, times = _ENTRY.subn(lambda _: entry, block, count=1)
-    if not times:
-        replaced = f"{block}{line_end}{entry}" if block.strip() else entry
-    return opening + replaced + closing + card[found.end() :]
+    values = metadata(report, link).items()
+    entries = {KEY: "\n".join((f"{KEY}:", *(f"  {name}: {json.dumps(value)}" for name, value in values)))}
+    index = model_index.entry(value_of(card, model_index.KEY), report, link)
+    if index is not None:
+        entries[model_index.KEY] = index
+    return with_keys(card, {key: text.replace("\n", line_end) for key, text in entries.items()}, line_end)

@@ -8,6 +8,7 @@ import pytest
 import results
 
 from reid_audit.report import publish
+from reid_audit.report.front_matter import FRONT, place_of
 from reid_audit.report.modelcard import END, KEY, START, insert
 
 ModelCard = pytest.importorskip("huggingface_hub").ModelCard
@@ -38,6 +39,7 @@ def test_twice_is_once_and_the_rest_stays(name: str) -> None:
     found = ModelCard(once)
     data = found.data.to_dict()
     assert data.pop(KEY)["verdict"] == "pass"
+    assert data.pop("model-index")
     assert data == ModelCard(card).data.to_dict()
     start, end = once.index(START), once.index(END) + len(END)
     head, _, body = card.partition("# Model")
@@ -49,17 +51,68 @@ def test_twice_is_once_and_the_rest_stays(name: str) -> None:
 
 @pytest.mark.parametrize("name", CARDS)
 def test_removing_what_was_put_in_gives_the_card_back(name: str) -> None:
-    """Text before and after the marked section and outside the metadata key is the card's own, in its own bytes."""
+    """Text before and after the marked section and outside the metadata keys is the card's own, in its own bytes."""
     card, once = CARDS[name], written(CARDS[name])
     start, end = once.index(START), once.index(END) + len(END)
     bare = once[:start] + once[end:]
-    entry = bare[bare.index(f"{KEY}:\r\n" if "\r\n" in card else f"{KEY}:\n") :]
-    lines = entry.splitlines(keepends=True)
-    own = "".join([lines[0], *(line for line in lines[1:9] if line.startswith("  "))])
-    rest = bare.replace(own, "", 1)
-    assert rest.strip().removeprefix("---").strip().removeprefix("---").split() == (
+    for key in (KEY, "model-index"):
+        block = FRONT.match(bare)
+        assert block is not None
+        place = place_of(block[2], key)
+        assert place is not None
+        bare = bare[: block.start(2)] + block[2][: place[0]] + block[2][place[1] :] + bare[block.end(2) :]
+    assert bare.strip().removeprefix("---").strip().removeprefix("---").split() == (
         card.strip().removeprefix("---").strip().removeprefix("---").split()
     )
+
+
+def test_figures_are_results_as_the_hub_reads_them() -> None:
+    report = publish(results.passing())
+    (first, *_) = found = ModelCard(written(PLAIN)).data.eval_results
+    assert {row.metric_type: row.metric_value for row in found} == {
+        gate.metric.value: measured.value
+        for gate in report.gates
+        if (measured := report.measured(gate.metric)) is not None
+    }
+    assert (first.source_name, first.source_url) == ("reid-audit", LINK)
+    assert all(row.metric_name for row in found)
+
+
+OTHERS = """---
+license: mit
+model-index:
+- name: Chest net   # a comment inside goes, this one too
+  results:
+  - task: {type: image-classification}
+    dataset: {type: nih, name: NIH}
+    metrics:
+    - type: accuracy
+      value: 0.91
+# a comment behind stays
+tags: [xray]
+---
+# Model
+"""
+
+
+def test_results_of_others_stay_and_ours_are_replaced() -> None:
+    once = written(OTHERS)
+    assert once == written(once)
+    assert "# a comment behind stays\ntags: [xray]\n" in once
+    later = ModelCard(written(once, results.failing())).data
+    assert later.model_name == "Chest net"
+    assert [row.metric_value for row in later.eval_results if row.metric_type == "accuracy"] == [0.91]
+    kinds = [row.metric_type for row in later.eval_results]
+    assert len(kinds) == len(set(kinds))
+    assert "linkage_p" in kinds
+
+
+@pytest.mark.parametrize(
+    "block", ["model-index: 3", "model-index:\n- name: x", f"{KEY}: 1\n{KEY}: 2", "{license: mit}", "- a"]
+)
+def test_a_block_that_cannot_be_extended_is_refused(block: str) -> None:
+    with pytest.raises(ValueError, match="at the top"):
+        written(f"---\n{block}\n---\n# Model\n")
 
 
 def test_line_ends_are_the_cards() -> None:
@@ -70,7 +123,7 @@ def test_line_ends_are_the_cards() -> None:
 def test_a_later_report_replaces_the_earlier_in_its_place() -> None:
     once = written(PLAIN).replace(END, END + "\n\n## After")
     twice = written(once, results.waived())
-    assert twice.count(START) == twice.count(END) == twice.count(f"\n{KEY}:") == 1
+    assert twice.count(START) == twice.count(END) == twice.count(f"\n{KEY}:") == twice.count("\nmodel-index:") == 1
     assert twice.endswith("## After\n")
     assert "Waived by Data protection office, until 2027-03-01" in twice
     assert "Waived by" not in once
@@ -81,7 +134,7 @@ def test_metadata_entry_of_another_tool_order_is_found() -> None:
     data = ModelCard(written(card)).data.to_dict()
     assert data[KEY]["verdict"] == "pass"
     assert "more" not in data[KEY]
-    assert list(data) == ["license", "tags", KEY] or set(data) == {"license", "tags", KEY}
+    assert set(data) == {"license", "tags", KEY, "model-index"}
 
 
 @pytest.mark.parametrize("broken", [START, END, END + START, START + START + END])
