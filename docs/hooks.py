@@ -2,7 +2,7 @@
 
 Links from a page to a file of the repository that is no page of the site become its name; a link to a file that does
 not exist stays as it is, so that a strict build fails on it. A folder in the navigation stands for its pages, and pages
-that the navigation does not name come last.
+that the navigation does not name come last. The first time a page uses a word of the glossary, the word leads there.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from posixpath import relpath
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)]*)?\)")
+
+GLOSSARY = "glossary.md"
+UNLINKED = frozenset({"a", "button", "code", "h1", "h2", "h3", "h4", "h5", "h6", "label", "pre", "summary"})
+"""Elements whose words stay as they are."""
 
 
 def on_config(config: Any) -> Any:
@@ -57,3 +62,49 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"{found[1]} (`{target.relative_to(ROOT).as_posix()}` in the repository)"
 
     return LINK.sub(named, markdown)
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """A page whose first use of each word of the glossary is a link; pages made from the program stay as they are."""
+    source = page.file.src_uri
+    if source == GLOSSARY or source.startswith("reference/"):
+        return html
+    place = relpath(GLOSSARY.replace(".md", ".html"), start=str(Path(page.file.dest_uri).parent))
+    return with_terms(html, glossary_terms((DOCS / GLOSSARY).read_text(encoding="utf-8")), place)
+
+
+def glossary_terms(text: str) -> list[str]:
+    """The headings of the glossary."""
+    return re.findall(r"^## (.+)$", text, re.MULTILINE)
+
+
+def with_terms(html: str, terms: list[str], place: str) -> str:
+    """``html`` with the first occurrence of each term, in singular or plural, as a link to its entry at ``place``."""
+    left, inside, parts = dict.fromkeys(terms), list[str](), re.split(r"(<[^>]+>)", html)
+    for number, part in enumerate(parts):
+        tag = re.match(r"<(/?)(\w+)", part)
+        if tag and tag[2] in UNLINKED:
+            if not tag[1]:
+                inside.append(tag[2])
+            elif inside:
+                inside.pop()
+        elif not tag and not inside:
+            parts[number] = _linked(part, left, place)
+    return "".join(parts)
+
+
+def _linked(text: str, left: dict[str, None], place: str) -> str:
+    """``text`` with links for the terms in ``left`` that it holds; each is taken out of ``left``."""
+    if not left:
+        return text
+    stems = {term.lower().removesuffix("ies").removesuffix("s").removesuffix("y"): term for term in left}
+    known = "|".join(map(re.escape, sorted(stems, key=len, reverse=True)))
+
+    def link(found: re.Match[str]) -> str:
+        term = stems[found[1].lower()]
+        if term not in left:
+            return found[0]
+        del left[term]
+        return f'<a class="term" href="{place}#{term.lower().replace(" ", "-")}">{found[0]}</a>'
+
+    return re.sub(rf"(?<![\w./-])({known})(?:s|y|ies)?(?![\w/-])", link, text, flags=re.IGNORECASE)

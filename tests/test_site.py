@@ -88,6 +88,18 @@ def test_reference_pages_are_made_from_the_program(site: Path) -> None:
         assert f'id="reid_audit.{name}"' in api, name
 
 
+def test_the_first_use_of_a_word_of_the_glossary_leads_there(site: Path) -> None:
+    page = (site / "statistics.html").read_text(encoding="utf-8")
+    terms = re.findall(r'<a class="term" href="glossary\.html#([\w-]+)">([^<]+)</a>', page)
+    assert len(terms) >= 5
+    assert len({anchor for anchor, _ in terms}) == len(terms), "each once a page"
+    assert ("p-value", "p-value") in terms
+    assert 'class="term"' not in (site / "glossary.html").read_text(encoding="utf-8")
+    assert 'href="../glossary.html#' in (site / "how-to" / "reading-a-fail.html").read_text(encoding="utf-8")
+    linked = sum('class="term"' in path.read_text(encoding="utf-8") for path in site.rglob("*.html"))
+    assert linked > 60
+
+
 def test_the_glossary_is_that_of_the_reports() -> None:
     page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.+)\n\n(.+)$", page, re.MULTILINE) == [tuple(entry) for entry in GLOSSARY]
