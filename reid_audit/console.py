@@ -27,7 +27,7 @@ from rich.text import Text
 from reid_audit import figures
 from reid_audit.observer import Event, Noted, StageAdvanced, StageEnded, StageStarted
 from reid_audit.records import METRICS, REASON_TEXT, AuditResult, Family, Measured, Outcome, find
-from reid_audit.report import plain, publish, wording
+from reid_audit.report import plain, publish, wording, words
 from reid_audit.report.words import duration
 
 SHOWN = (Family.LINKAGE, Family.MEMBERSHIP, Family.LIKELY, Family.CONTROL)
@@ -240,16 +240,16 @@ def show_result(console: Console, result: AuditResult) -> None:
 
 
 def table_of(result: AuditResult) -> Table:
-    """Metrics by their ids, with value, interval, control and status."""
+    """Metrics by their ids, with value, interval, control and status in the words of the reports."""
     verdict = result.verdict
-    gates = {row.metric: row.status for row in verdict.gates}
-    controls = {row.metric: row.status for row in verdict.controls if row.metric is not None}
+    gates = {row.metric: wording.status_word(row.status, row.limit) for row in verdict.gates}
+    controls = {row.metric: words.CONTROL_WORD[row.status] for row in verdict.controls if row.metric is not None}
     demoted = {d.metric for d in verdict.demoted}
     table = Table(box=None, pad_edge=False)
     for name in ("metric", "value", "95 % interval", "control", "status"):
         table.add_column(name, justify="left" if name in ("metric", "status") else "right")
     for metric in (m for m, entry in METRICS.items() if entry.family in SHOWN):
-        status = (gates.get(metric) or controls.get(metric) or "").replace("_", " ")
+        status = (gates.get(metric) or controls.get(metric) or "").lower()
         found = find(result.measurements, metric)
         if isinstance(found, Measured):
             limits = result.policy.limits(metric)

@@ -244,3 +244,20 @@ def test_every_control_has_a_page() -> None:
     report = publish(results.passing())
     assert {row.name for row in report.controls} == set(CONTROLS)
     assert all((REPOSITORY / wording.of_control(row).link).is_file() for row in report.controls)
+
+
+@pytest.mark.parametrize("example", [results.failing, results.passing, results.demoted, results.screening])
+def test_the_terminal_has_the_status_words_of_the_reports(example: Any) -> None:
+    result = example()
+    report, out = publish(result), io.StringIO()
+    show_result(Console(file=out, width=200), result)
+    rows = {line.split()[0]: line for line in out.getvalue().splitlines() if line.strip()}
+    seen = 0
+    for row in report.gates:
+        line = rows.get(row.metric.value, "")
+        if line:
+            assert line.rstrip().endswith(wording.of_gate(row, report).status.lower()), line
+            seen += 1
+    assert seen >= 6
+    sheet = render(report, "markdown")
+    assert all(f"| {wording.of_gate(row, report).status} |" in sheet for row in report.gates)
