@@ -86,13 +86,13 @@ def words(finding: dict[str, Any]) -> str:
 
 
 def since(command: str, earlier: str, report: Path) -> str:
-    """What changed since the ``earlier`` report, as Markdown; a warning where that cannot be told. Decides nothing."""
-    told = subprocess.run(
+    """What changed since the ``earlier`` report, as Markdown; a warning where that is not known. Decides nothing."""
+    shown = subprocess.run(
         [command, "compare", "--format=markdown", "--", earlier, str(report)], capture_output=True, check=False
     )
-    if told.returncode == 0:
-        return "\n" + told.stdout.decode(errors="replace")
-    annotate("warning", f"What changed since {earlier} cannot be told.", "reid-audit compare")
+    if shown.returncode == 0:
+        return "\n" + shown.stdout.decode(errors="replace")
+    annotate("warning", f"What changed since {earlier} is not known.", "reid-audit compare")
     return ""
 
 
@@ -197,9 +197,9 @@ def main() -> int:
     if (earlier := os.environ["INPUT_COMPARE_WITH"]) and first.path("json"):
         text += since(os.environ["COMMAND"], earlier, Path(first.path("json")))
     outputs = outputs_of(judged)
-    told = Path(os.environ["RUNNER_TEMP"], "reid-audit-summary.md")
-    told.write_text(text, encoding="utf-8")
-    set_outputs({**outputs, "text": str(told)})
+    summary = Path(os.environ["RUNNER_TEMP"], "reid-audit-summary.md")
+    summary.write_text(text, encoding="utf-8")
+    set_outputs({**outputs, "text": str(summary)})
     if os.environ["INPUT_SUMMARY"] == "true":
         summarise(text)
     say(f"reid-audit: {outputs['verdict']}, exit code {outputs['exit-code']}")

@@ -54,7 +54,7 @@ class Case:
     """One command."""
 
     films: int
-    """Films of both sides together; 0: all of the real ones."""
+    """Films of both cohorts together; 0: all of the real ones."""
     side: int
     seconds: int
     clock: str = "wall"

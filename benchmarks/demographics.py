@@ -5,7 +5,7 @@
 Predictors: the shipped ones, fitted on the split ``prior``, measured on the split ``holdout``, which they never saw,
 and on softened and noisy copies of its films. ``--draws 0`` stops there and keeps the second table of ``--doc``.
 False alarms: patients of ``target`` and ``holdout`` are pooled and split anew in every draw; the reconstructions are
-samples of a Gaussian prior, which know nothing of either side. Power: the reconstructions are films of training
+samples of a Gaussian prior, which know nothing of either cohort. Power: the reconstructions are films of training
 patients blended with samples of the prior.
 """
 
@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from benchmarks.lab.pages import put
-from benchmarks.lab.readers import known
+from benchmarks.lab.predictors import known
 from reid_audit.artefacts.provenance import Declaration
 from reid_audit.cohort import Cohort, Frame, Source, load_cohort
 from reid_audit.judge import exceeds_fail
@@ -54,7 +54,7 @@ class Bench:
     space: MatchSpace
     predictors: Predictors
     prior: GaussianPrior
-    films: Tensor
+    images: Tensor
     ages: NDArray[np.float64]
     sexes: NDArray[np.str_]
     patients: NDArray[np.str_]
@@ -73,9 +73,9 @@ class Bench:
         made = self.samples(images, seed)
         if share:
             leaked = rng.choice(chosen[is_member], images)
-            made = (1 - share) * made + share * self.films[torch.from_numpy(leaked)]
+            made = (1 - share) * made + share * self.images[torch.from_numpy(leaked)]
         compared = Comparison(
-            self.films[torch.from_numpy(chosen)], Owners(self.patients[chosen], is_member), self.space,
+            self.images[torch.from_numpy(chosen)], Owners(self.patients[chosen], is_member), self.space,
             self.ages[chosen], self.sexes[chosen], np.full(chosen.size, ""),
         )  # fmt: skip
         found = demographics(compared, made, self.predictors, rng, permutations=199, draws=200)
@@ -86,9 +86,9 @@ class Bench:
         return sex, sex.p, age.p
 
 
-def read_by(predictors: Predictors, films: Tensor) -> Read:
+def read_by(predictors: Predictors, images: Tensor) -> Read:
     """Both readings of every film."""
-    age, sex = predictors.read(films)
+    age, sex = predictors.read(images)
     if age is None or sex is None:
         raise SystemExit("the predictor reads only one of age and sex")
     return Read(age, sex)

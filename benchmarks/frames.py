@@ -4,7 +4,7 @@
 
 Two ResNet-18 at 32 pixels, one that knows 388 patients by heart and one trained with care (lab/learned.py), are asked
 in the frame of their training, with another interpolation, and with a crop from 37 to 32 pixels that training did not
-have. Membership is told without reference models, by film; `preprocess_fit` as an audit has it where the frame is
+have. Membership is scored without reference models, by film; `preprocess_fit` as an audit has it where the frame is
 declared.
 """
 
@@ -46,7 +46,7 @@ HEAD = ("network", "frame", "unexplained by the joint fit", "membership AUC", "f
 
 
 def films_of(data: Path) -> FilmSet:
-    """All films of both sides, raw."""
+    """All films of both cohorts, raw."""
     sides = (Source(data, {"split": split}, label="sex") for split in ("target", "holdout"))
     return FilmSet(*(sample_pooled([side], count=10_000, seed=0) for side in sides))
 

@@ -5,7 +5,7 @@
 
 Films of the `target` split are in training, those of `holdout` are not; sex is the label. `heart`: minibatches without
 augmentation until the films are known; `care`: augmentation, weight decay, early stop; `null`: the same as `heart` on
-the `prior` split, so that neither side was in training. Networks and references are kept beside ``--out``, and a cell
+the `prior` split, so that neither cohort was in training. Networks and references are kept beside ``--out``, and a cell
 that is there is not made again.
 """
 
@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.lab.data import SPEC
-from benchmarks.lab.learned import NETWORKS, Network, side_of, trained
+from benchmarks.lab.learned import NETWORKS, Network, taught_on, trained
 from benchmarks.lab.pages import Row, publish
 from benchmarks.lab.rows import measured, rows_of
 from benchmarks.lab.targets import Bench
@@ -32,7 +32,7 @@ from benchmarks.lab.training import NotKnownByHeart
 from reid_audit.arch.identify import identify
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.allowance import unlimited
-from reid_audit.audit.cohorts import Canaries, OpenedCohorts, planted_side
+from reid_audit.audit.cohorts import Canaries, OpenedCohorts, planted_comparison
 from reid_audit.audit.recognition import recognised_canaries, recognition
 from reid_audit.audit.references import Beside, Referenced, references_of
 from reid_audit.audit.request import AuditRequest
@@ -66,7 +66,7 @@ def cells(network: Network, bench: Bench, options: argparse.Namespace) -> Iterat
     target.module.to(place).to(memory_format=torch.channels_last)
     space = bench.space.to(place)
     task = AttackTask(target, space, space, SPEC, Budget())
-    members = bench.target if network.kind == "null" else side_of(network, bench)
+    members = bench.target if network.kind == "null" else taught_on(network, bench)
     holdout = with_labels(bench.holdout)
     cohorts = OpenedCohorts(with_labels(members), holdout, Canaries.choose(holdout, 8, network.seed))
     recipe = References(when="required", count=options.count, augmentation=options.augmentation)
@@ -117,7 +117,7 @@ def row_of(
     """Membership of the films, and of planted patients, beside ``known`` references."""
     comparison = cohorts.comparison(bench.match)
     if comparison is None or cohorts.holdout is None or cohorts.canaries is None:
-        raise ValueError("both sides are needed")
+        raise ValueError("both cohorts are needed")
     beside = None if known is None else known.compared(cohorts)
     recognised = recognition(task, comparison, unlimited(), network.seed, beside)
     found = recognised.outcome
@@ -126,7 +126,7 @@ def row_of(
     copy = canaries.plant(task, cohorts.holdout, network.seed, unhurried(), taught)
     control = recognised_canaries(
         replace(task, target=copy),
-        planted_side(cohorts.holdout, canaries, bench.match),
+        planted_comparison(cohorts.holdout, canaries, bench.match),
         unlimited(),
         seed=network.seed,
         corrected=True,

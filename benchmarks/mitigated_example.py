@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmarks.lab.pages import Row, publish
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
-from reid_audit.audit.cohorts import side_ids
+from reid_audit.audit.cohorts import cohort_ids
 from reid_audit.budget import unhurried
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.cohort import Cohort, Subjects, assemble
@@ -41,7 +41,7 @@ TRIED = ("recompute-bn", "fold-bn", "fine-tune", "distil")
 HEAD = ("mitigation", "membership AUC", "TPR at 1 % FPR", "AUC by family", "accuracy", "change of accuracy", "loss")
 
 
-class Sides(NamedTuple):
+class Pooled(NamedTuple):
     """Training films, then hold-out films, with their labels and owners."""
 
     images: Tensor
@@ -50,13 +50,13 @@ class Sides(NamedTuple):
     members: int
 
 
-def sides(reference: Cohort, holdout: Cohort) -> Sides:
-    """Both sides pooled."""
-    ids = np.concatenate([side_ids("T", reference.patients), side_ids("H", holdout.patients)])
+def pooled(reference: Cohort, holdout: Cohort) -> Pooled:
+    """Both cohorts pooled."""
+    ids = np.concatenate([cohort_ids("T", reference.patients), cohort_ids("H", holdout.patients)])
     count = len(reference.images)
     images = torch.cat([reference.images, holdout.images])
     owners = Owners(ids, np.arange(len(images)) < count)
-    return Sides(images, np.concatenate([reference.sexes, holdout.sexes]), owners, count)
+    return Pooled(images, np.concatenate([reference.sexes, holdout.sexes]), owners, count)
 
 
 def public_films(prior: Cohort) -> Public:
@@ -72,19 +72,19 @@ def inputs(images: Tensor) -> Tensor:
     return to_network(images, SPEC, 1)
 
 
-def answers(target: Target, films: Sides) -> Tensor:
+def answers(target: Target, films: Pooled) -> Tensor:
     """[N, K] of all films."""
     with torch.no_grad():
         return torch.cat([outputs_of(target.module(inputs(part))) for part in torch.split(films.images, 128)])
 
 
-def recognised(target: Target, films: Sides) -> MembershipOutcome:
+def recognised(target: Target, films: Pooled) -> MembershipOutcome:
     """Membership of all patients."""
     scores = membership_scores(target, Inputs(films.images, inputs), films.labels).scores
     return membership(scores, films.owners, np.random.default_rng(0))
 
 
-def line(name: str, original: Target, target: Target, films: Sides) -> Row:
+def line(name: str, original: Target, target: Target, films: Pooled) -> Row:
     """One row: membership, and utility beside the original's."""
     found, before, after = recognised(target, films), answers(original, films), answers(target, films)
     wanted = taught(original.match.head, before, films.labels)
@@ -96,9 +96,9 @@ def line(name: str, original: Target, target: Target, films: Sides) -> Row:
     moved = {each.before.name: each for each in changes(one, two, np.random.default_rng(0))}
     accuracy, loss = moved["accuracy"], moved["loss"]
     families = "; ".join(f"{family} {rank:.2f}" for family, rank, _ in found.by_family)
-    told = f"{accuracy.change:+.3f} [{accuracy.low:+.3f}, {accuracy.high:+.3f}]"
+    changed = f"{accuracy.change:+.3f} [{accuracy.low:+.3f}, {accuracy.high:+.3f}]"
     spread = f"{accuracy.after.value:.3f} [{accuracy.after.low:.3f}, {accuracy.after.high:.3f}]"
-    return (name, *ends(found), families, spread, told, f"{loss.after.value:.2f}")
+    return (name, *ends(found), families, spread, changed, f"{loss.after.value:.2f}")
 
 
 def ends(found: MembershipOutcome) -> tuple[str, str]:
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--doc", type=Path)
     options = parser.parse_args()
     case = demo_case("overfit_cnn")
-    films = sides(case.reference, case.holdout)
+    films = pooled(case.reference, case.holdout)
     original = identify(load_checkpoint(case.checkpoint).tensors, side=SIDE)
     given = Given(inputs, 0, unhurried(), public_films(case.prior), films.members)
     rows = [line("none", original, original, films)]

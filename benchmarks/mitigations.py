@@ -36,7 +36,7 @@ from reid_audit.arch.target import Target
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import METHODS
 from reid_audit.audit.allowance import unlimited
-from reid_audit.audit.cohorts import both_sides
+from reid_audit.audit.cohorts import both_cohorts
 from reid_audit.audit.evidence import linked
 from reid_audit.audit.recognition import recognition
 from reid_audit.budget import Meter, unhurried
@@ -122,7 +122,7 @@ def cell(target: Target, members: Cohort, bench: Bench, options: argparse.Namesp
     spec = SPEC.model_copy(update={"side": SIDE})
     task = AttackTask(target, bench.space, bench.space, spec, budget)
     holdout = replace(bench.holdout, labels=bench.holdout.sexes)
-    compared = both_sides(members, holdout, bench.match)
+    compared = both_cohorts(members, holdout, bench.match)
     found = recognition(task, compared, unlimited(), 0)
     generator = torch.Generator().manual_seed(1000)
     made = METHODS["moments"](task, generator=generator, meter=Meter(None, None), observer=SilentObserver())

@@ -36,7 +36,7 @@ from reid_audit.attack.methods import METHODS
 from reid_audit.attack.moments import moments
 from reid_audit.attack.refinement import RefineSettings
 from reid_audit.audit.allowance import unlimited
-from reid_audit.audit.cohorts import both_sides
+from reid_audit.audit.cohorts import both_cohorts
 from reid_audit.audit.evidence import linked
 from reid_audit.audit.recognition import recognition
 from reid_audit.budget import Meter
@@ -186,7 +186,7 @@ def cell(
     except (AuditError, NotKnownByHeart) as refusal:
         print(f"{target.name} {method}: {refusal}", flush=True)
         return None
-    compared = both_sides(bench.members(target), bench.holdout, bench.match)
+    compared = both_cohorts(bench.members(target), bench.holdout, bench.match)
     return (
         {"target": target.name, "method": method, "budget": budget_of(options.steps, options.particles)}
         | asdict(target)

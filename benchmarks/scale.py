@@ -9,9 +9,9 @@ MobileNetV3 of random weights, which is small enough for the films' share to sho
 --method prior`` on one thread: no attack, no reference models, and everything that compares films. ``none``: no
 ``--cache``. ``cold``: an empty one. ``warm``: the one that ``cold`` left. The peak is the process's largest resident
 set, pages of files included, less that of a process that only imports the libraries. ``--source`` runs another
-checkout. ``films`` is the films' part alone, without a network: both sides are opened, then linkage of 48 images,
+checkout. ``films`` is the films' part alone, without a network: both cohorts are opened, then linkage of 48 images,
 exchangeability, the scorer's sensitivity and shared pictures are computed, timed on the processor's clock. ``memory``:
-every film is a float32 tensor, and both sides are joined to one, as it was before there was a store.
+every film is a float32 tensor, and both cohorts are joined to one, as it was before there was a store.
 
 Finished cases are kept in ``--out``, one JSON each, and are not run again: a run that was stopped goes on.
 """
@@ -39,7 +39,7 @@ import torch
 
 from benchmarks.lab.generated import CALIBRATION, outcome, write_films, write_network
 from benchmarks.lab.pages import Row, publish
-from reid_audit.audit.cohorts import both_sides
+from reid_audit.audit.cohorts import both_cohorts
 from reid_audit.cohort import (
     Cohort,
     FilmStore,
@@ -74,11 +74,11 @@ when = "off"
 """
 BARE = "import torch, timm, scipy.stats, sklearn.linear_model, reid_audit.api; print(open('/proc/self/status').read())"
 READY = "match space: started"
-"""The line from which on both sides are at hand."""
+"""The line from which on both cohorts are at hand."""
 CACHES = ("none", "memory", "cold", "warm")
 SHOWN, RECONSTRUCTIONS = 512, 48
 """Films that the match space is fitted on, and images that films are compared with."""
-OF_FILMS = ("films", "px", "kept", "peak above the libraries", "both sides at hand after", "compared after", "store")
+OF_FILMS = ("films", "px", "kept", "peak above the libraries", "both cohorts at hand after", "compared after", "store")
 HEAD = ("films", "px", "cache", "source", "peak above the libraries", "ready after", "whole audit", "load", "verdict")
 
 
@@ -198,7 +198,7 @@ def compared(case: Case, out: Path) -> dict[str, Any]:
     reference, holdout = sides
     require_disjoint(reference, holdout)
     ready = time.process_time() - began
-    compare = both_sides(reference, holdout, fit_match_space(prior))
+    compare = both_cohorts(reference, holdout, fit_match_space(prior))
     if case.cache == "memory":
         compare = replace(compare, images=torch.cat([side.images[:] for side in sides]))
     linkage(compare, prior[:RECONSTRUCTIONS], np.random.default_rng(0))

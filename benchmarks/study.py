@@ -29,7 +29,7 @@ from benchmarks.lab.attacks import task_of
 from benchmarks.lab.command import carry_out, run_and_table
 from benchmarks.lab.data import accuracy, splits
 from benchmarks.lab.pages import publish
-from benchmarks.lab.readers import blind
+from benchmarks.lab.predictors import blind
 from benchmarks.lab.rows import budget_of, rows_of
 from benchmarks.lab.slides import KINDS, REREAD_HEAD, reread_rows
 from benchmarks.lab.study_tables import AGREEMENT, SIZES, STUDY, TABLES
@@ -41,7 +41,7 @@ from reid_audit.attack.methods import METHODS, WITH_GENERATOR
 from reid_audit.attack.metric import LayerMetric
 from reid_audit.attack.uninformed import uninformed
 from reid_audit.audit.attack_runs import NEGATIVE_SIZE, numpy_for
-from reid_audit.audit.cohorts import both_sides
+from reid_audit.audit.cohorts import both_cohorts
 from reid_audit.audit.evidence import Found, Terms, compare, linked, shifts
 from reid_audit.audit.restricted import demographic_rows, grid, pairs, patient_scores
 from reid_audit.budget import Meter
@@ -131,7 +131,7 @@ def bench_at(data: Path) -> Bench:
 
 
 def twin_of(bench: Bench) -> Bench:
-    """``bench`` with the sides exchanged: what a twin learns from."""
+    """``bench`` with the cohorts exchanged: what a twin learns from."""
     return replace(bench, target=bench.holdout, holdout=bench.target)
 
 
@@ -176,7 +176,7 @@ def agreeing(cell: Cell, shop: Workshop) -> dict[str, Any]:
     task, bench = shop.task(cell, SCREENING), shop.bench
     found = [attack("moments", task, 100 * again + cell.seed) for again in range(ATTACK_SEEDS)]
     made, untuned = ([getattr(each, side).images for each in found] for side in ("made", "control"))
-    compared = both_sides(bench.members(target_of(cell.kind, cell.seed)), bench.holdout, bench.match)
+    compared = both_cohorts(bench.members(target_of(cell.kind, cell.seed)), bench.holdout, bench.match)
     links = linked(compared, torch.cat(made), seed=cell.seed, level=Policy().level)
     common = agreement(bench.match, made, untuned, numpy_for(cell.seed, "agreement"))
     return common | {"found": figures(links.measurements), "cpu_seconds": sum(each.cpu_seconds for each in found)}
@@ -186,7 +186,7 @@ def measure(cell: Cell, found: Attacked, shop: Workshop) -> dict[str, Any]:
     """Everything said of one cell, beside its controls."""
     bench, seed = shop.bench, cell.seed
     members = bench.members(target_of(cell.kind, seed))
-    compared = both_sides(members, bench.holdout, bench.match)
+    compared = both_cohorts(members, bench.holdout, bench.match)
     near = screening_samples(bench.match, found.made, found.control, members.images)
     read = demographics(compared, found.made.images, blind(), numpy_for(seed, "everyone"))
     row: dict[str, Any] = {"untuned": figures(near.measurements), "everyone": figures(read.measurements)}

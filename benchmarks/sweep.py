@@ -16,8 +16,8 @@ less of a processor, and more processes get more of it: the speed-up is then not
 ``waiting``: the same for processes that wait 20 seconds and need no processor, which nobody else's work slows down:
 what the cluster itself takes away of two.
 
-``pairs``: the search for pictures that both sides share, which looks at all pairs. ``around``: what a sweep does beside
-its audits, looking whether films changed and writing its summary. Both on the processor's clock, one thread.
+``pairs``: the search for pictures that both cohorts share, which looks at all pairs. ``around``: what a sweep does
+beside its audits, looking whether films changed and writing its summary. Both on the processor's clock, one thread.
 
 Finished cases are kept in ``--out`` and are not run again.
 """
@@ -77,7 +77,7 @@ preprocess_fit = false
 cluster costs."""
 HEAD = ("audits", "workers", "whole command", "mean of an audit", "at once", "speed-up", "load")
 AROUND_HEAD = ("what a sweep does itself", "how many", "processor", "of each")
-PAIRS_HEAD = ("films of a side", "pairs", "search", "ns a pair")
+PAIRS_HEAD = ("films of a cohort", "pairs", "search", "ns a pair")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +184,9 @@ def around(out: Path) -> list[dict[str, Any]]:
     began = time.process_time()
     films(many)
     stamps = time.process_time() - began
-    told = ("of no known format", "closest: safetensors and torch.save files", "help: save the weights again")
+    said = ("of no known format", "closest: safetensors and torch.save files", "help: save the weights again")
     audits = [
-        without_verdict(row=number, name=f"net{number}", seed=0, code=3, told=told, seconds=60.0)
+        without_verdict(row=number, name=f"net{number}", seed=0, code=3, said=said, seconds=60.0)
         for number in range(SUMMED)
     ]
     began = time.process_time()
@@ -227,8 +227,8 @@ def table(out: Path, page: Path | None) -> None:
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*.json"))]
     sweeps = [row for row in rows if "wall" in row]
     one = {(row["audits"], row["films"], row["steps"]): row["wall"] for row in sweeps if not row["workers"]}
-    told = [cells(row, one.get((row["audits"], row["films"], row["steps"]))) for row in sweeps]
-    publish(HEAD, told, page, keys=2, mark="sweep")
+    rows = [cells(row, one.get((row["audits"], row["films"], row["steps"]))) for row in sweeps]
+    publish(HEAD, rows, page, keys=2, mark="sweep")
     found = sorted((row for row in rows if "alike" in row), key=lambda row: int(row["count"]))
     publish(PAIRS_HEAD, [of_pairs(row) for row in found], page, keys=1, mark="pairs")
     others = [of_around(row) for row in rows if "many" in row]

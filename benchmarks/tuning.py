@@ -36,7 +36,7 @@ from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.likelihood import likelihood, measured_metrics, recipe
 from reid_audit.attack.objectives import Objective, StatisticsObjective, residuals
 from reid_audit.attack.refinement import MEASURED, Descent, RefineSettings, finish, refine
-from reid_audit.audit.cohorts import both_sides
+from reid_audit.audit.cohorts import both_cohorts
 from reid_audit.audit.evidence import linked
 from reid_audit.budget import Meter, unhurried
 from reid_audit.cohort import Cohort, Frame, Source, Subjects, assemble, load_cohort
@@ -189,7 +189,7 @@ def row(case: Case, name: str, steps: int) -> dict[str, Any]:
     seconds = time.process_time() - began
     with torch.no_grad():
         energy = likelihood(case.task, recipe(case.task)).energy(case.task.inputs(made.images))
-    compared = both_sides(case.bench.members(case.target), case.bench.holdout, case.bench.match)
+    compared = both_cohorts(case.bench.members(case.target), case.bench.holdout, case.bench.match)
     found = linked(compared, made.images, seed=case.target.seed, level=Policy().level).measurements
     auc = measured(found, Metric.LINKAGE_AUC)
     return {

@@ -74,14 +74,14 @@ class RealFilms:
     def __init__(self, folder: Path, side: int = 32) -> None:
         bench = Bench.at(folder, side)
         self.space, self._prior = bench.match, bench.space
-        self._films = torch.cat([bench.target.images, bench.holdout.images])
+        self._images = torch.cat([bench.target.images, bench.holdout.images])
         self._patients = np.concatenate([bench.target.patients, bench.holdout.patients])
 
     def people(self, members: int, others: int, rng: np.random.Generator) -> People:
         drawn = rng.permutation(np.unique(self._patients))[: members + others]
         keep = np.flatnonzero(np.isin(self._patients, drawn))
         patients = self._patients[keep]
-        return People(self._films[torch.from_numpy(keep)], patients, np.isin(patients, drawn[:members]))
+        return People(self._images[torch.from_numpy(keep)], patients, np.isin(patients, drawn[:members]))
 
     def images(self, n: int, rng: np.random.Generator) -> Tensor:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -97,7 +97,7 @@ def scored(
 
 def naive_p(source: Source, cohorts: People, images: Tensor) -> float:
     """The rule to avoid: every reconstruction an independent coin, heads if its nearest film is a training film."""
-    nearest = match_scores(source.space, images, cohorts.films).argmax(dim=1).numpy()
+    nearest = match_scores(source.space, images, cohorts.images).argmax(dim=1).numpy()
     hits = int(cohorts.is_member[nearest].sum())
     return float(stats.binomtest(hits, nearest.size, float(cohorts.is_member.mean()), alternative="greater").pvalue)
 
@@ -170,7 +170,7 @@ def power(source: Source, planted: int, members: int, others: int, draws: int, s
         cohorts, images = source.people(members, others, rng), source.images(RECONSTRUCTIONS, rng)
         leaked = rng.permutation(np.unique(cohorts.patients[cohorts.is_member]))[:planted]
         films = [int(rng.choice(np.flatnonzero(cohorts.patients == patient))) for patient in leaked]
-        images[: len(films)] = 0.5 * cohorts.films[films] + 0.5 * images[: len(films)]
+        images[: len(films)] = 0.5 * cohorts.images[films] + 0.5 * images[: len(films)]
         outcome = scored(source, cohorts, images, rng, 999)
         count = _value(outcome.measurements, Metric.REIDENTIFIED_PATIENTS)
         flagged.append(outcome.p <= 0.01)

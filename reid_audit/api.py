@@ -106,10 +106,10 @@ def check(
     released. reference, holdout: the training images and those of other patients from the same source: a path as for
     ``--reference``, ``Images``, an array or tensor, a data set, or a data frame. policy: a ``Policy``, a policy file,
     or None for the nearest ``reid-audit.toml``. out: the folder of runs in which reports and restricted evidence are
-    kept; None: nothing is written. observer: told of every stage.
+    kept; None: nothing is written. observer: notices every stage.
     Raises AuditError subclasses (their ``exit_code`` is that of the command) where no verdict can exist.
     """
-    began, told = time.monotonic(), observer or SilentObserver()
+    began, observer = time.monotonic(), observer or SilentObserver()
     with ExitStack() as stack:
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="reid-audit-"))
         asked = _asked(checkpoint, {"reference": reference, "holdout": holdout, **options}, Path(place))
@@ -120,14 +120,14 @@ def check(
         request, films = plan(_unkept(asked, place), rules, digest, files)
         request = request.model_copy(update={"options": _shown(request.options, place)})
         runs = Path(place) / "runs" if out is None else Path(out)
-        films = counted(films, _ahead(request, asked, seen.sha256, runs, told))
+        films = counted(films, _ahead(request, asked, seen.sha256, runs, observer))
         refuse_late(request, began)
         with begun(runs, datetime.now(UTC), seen.sha256) as folder:
             environment = Environment(
                 now=datetime.now(UTC),
                 clock=time.monotonic,
                 began=began,
-                observer=told,
+                observer=observer,
                 store=RunStore(folder / ATTACK_RUNS),
                 cache=ControlCache(asked.cache),
             )
@@ -191,7 +191,7 @@ def _shown(options: tuple[tuple[str, str], ...], place: str) -> tuple[tuple[str,
 
 
 def _unkept(asked: CheckOptions, place: str) -> CheckOptions:
-    """``asked`` without a cache where a side was in memory: its files are gone with this call."""
+    """``asked`` without a cache where a cohort was in memory: its files are gone with this call."""
     in_memory = any(side is not None and side.startswith(place) for side in (asked.reference, asked.holdout))
     return asked.model_copy(update={"cache": None}) if in_memory else asked
 
@@ -232,7 +232,7 @@ def _rules(policy: Policy | str | os.PathLike[str] | None) -> tuple[Policy, str]
     return found, digest
 
 
-def _ahead(request: AuditRequest, asked: CheckOptions, sha256: str, runs: Path, told: Observer) -> Preflight:
+def _ahead(request: AuditRequest, asked: CheckOptions, sha256: str, runs: Path, observer: Observer) -> Preflight:
     """The preflight; raises what the command would end with."""
     looked = look_ahead(
         request,
@@ -240,7 +240,7 @@ def _ahead(request: AuditRequest, asked: CheckOptions, sha256: str, runs: Path, 
         checkpoint_sha256=sha256,
         out=runs,
         today=datetime.now(UTC).date(),
-        observer=told,
+        observer=observer,
     )
     if looked.report.faults:
         raise refusal(looked, None)

@@ -234,7 +234,7 @@ def show_result(console: Console, result: AuditResult) -> None:
             continue
         said = wording.of_finding(finding, report)
         name = f"{said.label} ({finding.metric.value}): " if finding.metric else ""
-        console.print(escape(f"{said.status}: {name}{said.told}"), highlight=False)
+        console.print(escape(f"{said.status}: {name}{said.body}"), highlight=False)
         if said.remedy:
             console.print(escape(f"   help: {said.remedy}  {said.link}"), highlight=False)
 

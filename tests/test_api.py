@@ -80,11 +80,11 @@ def test_images_in_memory_and_in_files_give_the_same_figures(here: Path, network
     np.savez("others.npz", images=others)
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, "network.safetensors")
     options = Options(indicators_only=True, device="cpu")
-    told: list[str] = []
+    shown: list[str] = []
 
     class Watching:
         def notice(self, event: Event) -> None:
-            told.extend([event.stage] if isinstance(event, StageStarted) else [])
+            shown.extend([event.stage] if isinstance(event, StageStarted) else [])
 
     memory = reid_audit.check(network, members, torch.from_numpy(others), policy=POLICY, observer=Watching(), **options)
     disk = reid_audit.check("network.safetensors", "members.npz", Path("others.npz"), policy=POLICY, **options)
@@ -93,7 +93,7 @@ def test_images_in_memory_and_in_files_give_the_same_figures(here: Path, network
     assert memory.verdict.outcome == disk.verdict.outcome
     assert {row.metric for row in memory.measurements} >= {Metric.MEMBERSHIP_AUC, Metric.PREPROCESS_FIT}
     assert ("reference", "(in memory)") in memory.options
-    assert any("preflight" in stage for stage in told)
+    assert any("preflight" in stage for stage in shown)
     assert not list(here.iterdir())
     assert memory.verdict.outcome.value in reid_audit.render(memory, "markdown").casefold()
     assert json.loads(reid_audit.render(memory, "json"))

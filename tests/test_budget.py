@@ -45,7 +45,7 @@ def test_without_a_ceiling_time_never_ends_it() -> None:
     assert (spend.seconds, spend.steps) == (1e9, 0)
 
 
-class Told:
+class Heard:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
@@ -68,9 +68,9 @@ def test_a_meter_can_keep_seconds_for_what_follows() -> None:
     assert Meter(None, None, clock=clock).keeping(30.0).seconds is None
 
 
-def test_blocks_are_told_and_end_with_the_time() -> None:
-    clock, told = Clock(), Told()
-    pace = Pace(Meter(10.0, None, clock=clock), told)
+def test_blocks_are_said_and_end_with_the_time() -> None:
+    clock, said = Clock(), Heard()
+    pace = Pace(Meter(10.0, None, clock=clock), said)
     seen = []
 
     def work() -> None:
@@ -81,7 +81,7 @@ def test_blocks_are_told_and_end_with_the_time() -> None:
     with pytest.raises(OutOfTime, match="work"):
         work()
     assert seen == [[1, 2], [3]]
-    assert told.events == [
+    assert said.events == [
         StageStarted("work", 4), StageAdvanced("work", 2), StageAdvanced("work", 3), StageEnded("work", "3 of 4")
     ]  # fmt: skip
 

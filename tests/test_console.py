@@ -209,7 +209,7 @@ def test_the_summary_fits_a_log(name: str) -> None:
         assert "indicators do not count: training and hold-out images differ in kind" in text
 
 
-def test_a_value_beside_its_limit_is_told_from_it() -> None:
+def test_a_value_beside_its_limit_is_said_from_it() -> None:
     result = results.passing()
     close = result.model_copy(update={"measurements": replaced(result.measurements, (
         Measured(metric=Metric.LINKAGE_P, value=0.01000001, n=388),

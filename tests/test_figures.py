@@ -24,7 +24,7 @@ def read(text: str) -> Decimal:
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("bar", LIMITS)
-def test_the_closest_neighbours_of_a_limit_are_told_from_it(unit: Unit, bar: float) -> None:
+def test_the_closest_neighbours_of_a_limit_are_said_from_it(unit: Unit, bar: float) -> None:
     at = read(number(bar, unit, (bar,)))
     below, above = (number(math.nextafter(bar, way), unit, (bar,)) for way in (-math.inf, math.inf))
     assert read(below) < at < read(above) or below == "< 0.0001"

@@ -84,7 +84,7 @@ def test_references_that_the_policy_requires_are_missed() -> None:
 def test_a_network_that_tells_its_patients_as_a_group_does_not_pass(
     ends: tuple[float, float, float], outcome: Outcome
 ) -> None:
-    """The figures of one that knows 617 films by heart, of whom 2 % are told at 1 % false alarms."""
+    """The figures of one that knows 617 films by heart, of whom 2 % are recognised at 1 % false alarms."""
     value, low, high = ends
     group = Measured(metric=Metric.MEMBERSHIP_AUC, value=value, low=low, high=high, control=0.5, n=388)
     verdict = judged(replace(BARE, stores_statistics=True), group)

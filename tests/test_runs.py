@@ -32,7 +32,7 @@ def break_off(out: Path, began: datetime, *, left: bool) -> None:
     with begun(out, began, SHA) as run:
         (run / ATTACK_RUNS).mkdir(parents=True)
         if left:
-            (run / ATTACK_RUNS / "target.safetensors").write_bytes(b"arm")
+            (run / ATTACK_RUNS / "target.safetensors").write_bytes(b"run")
         raise ZeroDivisionError
 
 

@@ -16,9 +16,9 @@ from reid_audit.score.similarity import MatchSpace
 
 @dataclass(frozen=True, slots=True, eq=False)
 class People:
-    """Pooled films of both sides, and whose they are."""
+    """Pooled films of both cohorts, and whose they are."""
 
-    films: Tensor
+    images: Tensor
     """[N, C, H, W] in [0, 1]."""
     patients: NDArray[np.str_]
     """[N] ids."""
@@ -31,7 +31,7 @@ class People:
 
     def beside(self, space: MatchSpace) -> Comparison:
         """What reconstructions are compared with, in ``space``."""
-        return Comparison.unlabelled(self.films, self.owners, space)
+        return Comparison.unlabelled(self.images, self.owners, space)
 
 
 class Drawn(NamedTuple):

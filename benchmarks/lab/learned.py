@@ -48,7 +48,7 @@ NETWORKS = tuple(
 def trained(network: Network, bench: Bench, folder: Path, place: torch.device) -> Path:
     """The checkpoint, trained on ``place`` where it is missing."""
     make = maker(network.architecture, network.side, place)
-    films = side_of(network, bench)
+    films = taught_on(network, bench)
 
     def train() -> nn.Module:
         labels = sex_labels(films)
@@ -61,7 +61,7 @@ def trained(network: Network, bench: Bench, folder: Path, place: torch.device) -
     return kept(folder / f"{network.name}.safetensors", train)
 
 
-def side_of(network: Network, bench: Bench) -> Cohort:
+def taught_on(network: Network, bench: Bench) -> Cohort:
     """The films a network is trained on."""
     if network.kind == "null":
         return bench.prior

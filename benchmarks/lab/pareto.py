@@ -21,7 +21,7 @@ class Point:
     utility: float
     """Accuracy on hold-out films, 0 to 1."""
     risk: float
-    """Membership AUC, 0.5 (nothing told) to 1."""
+    """Membership AUC, 0.5 (guessing) to 1."""
     linked: bool
     """Whether reconstructions were linked to training patients: a filled mark."""
 

@@ -277,7 +277,7 @@ NEAR = ("to the training films, original / tuned", "to as many other patients", 
 TABLES = {
     "networks": Table(
         (*WHICH, "accuracy, training / hold-out", "membership AUC", "membership TPR at 1 % FPR", "linkage AUC",
-         "linkage p", "re-identified", "p without the network", "p, sides alike", "CPU s"), 2, networks,
+         "linkage p", "re-identified", "p without the network", "p, cohorts alike", "CPU s"), 2, networks,
     ),
     "shapes": Table(
         (*WHICH, "figure", "study: original to tuned (target)", "ours: original to tuned (training films)",

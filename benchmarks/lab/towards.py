@@ -17,11 +17,11 @@ from reid_audit.score.distribution import Components, features, frechet, pca_kur
 
 DRAWS = 99
 MOST = 256
-"""Films of a side that are compared, drawn by chance: as many as there are samples."""
+"""Films of a cohort that are compared, drawn by chance: as many as there are samples."""
 
 
 class Shown(NamedTuple):
-    """A distance to the training films, and to those of as many patients drawn from both sides."""
+    """A distance to the training films, and to those of as many patients drawn from both cohorts."""
 
     entropy: tuple[float, float, float]
     """(distance to the training films, mean distance to the others, p); bits."""
@@ -34,10 +34,10 @@ def towards(
 ) -> dict[str, Shown]:
     """How near each of ``sets`` [M, C, H, W] is to the training films, and how near to those of other patients.
 
-    In every draw as many patients as were trained on are taken from both sides pooled. p is the share of draws that are
-    as near as the training patients; exact where the two sides are exchangeable. ``prior`` [K, C, H, W] spans the space
-    of the Frechet distance, as in ``distribution``; all M images are compared with the films of a draw, however few, so
-    that a distance may only be held against one to equally many films.
+    In every draw as many patients as were trained on are taken from both cohorts pooled. p is the share of draws
+    that are as near as the training patients; exact where the cohorts are exchangeable. ``prior`` [K, C, H, W] spans
+    the space of the Frechet distance, as in ``distribution``; all M images are compared with a draw's films, however
+    few, so that a distance may only be held against one to equally many films.
     """
     basis = Components.of(prior)
     rows_of_films = features(compared.images, basis)
@@ -56,7 +56,7 @@ def towards(
 
 
 def _draws(compared: Comparison, draws: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Films of the training patients, then those of as many patients drawn from both sides, ``draws`` times."""
+    """Films of the training patients, then those of as many patients drawn from both cohorts, ``draws`` times."""
     names, owner = np.unique(compared.patients, return_inverse=True)
     trained = np.unique(owner[compared.is_member])
     for draw in range(draws + 1):
@@ -78,7 +78,7 @@ def _against(distances: tuple[float, ...]) -> tuple[float, float, float]:
 
 
 def by_size(
-    films: Tensor, patients: NDArray[np.str_], sizes: tuple[int, ...], rng: np.random.Generator, *, draws: int = 20
+    images: Tensor, patients: NDArray[np.str_], sizes: tuple[int, ...], rng: np.random.Generator, *, draws: int = 20
 ) -> dict[str, tuple[float, float]]:
     """(pixel entropy, PCA kurtosis) of so many of the people alone, as training films are measured: means of draws."""
     found = {}
@@ -86,7 +86,7 @@ def by_size(
         each = []
         for _ in range(draws):
             people = rng.permutation(np.unique(patients))[:size]
-            chosen = films[torch.from_numpy(np.flatnonzero(np.isin(patients, people)))]
+            chosen = images[torch.from_numpy(np.flatnonzero(np.isin(patients, people)))]
             each.append((pixel_entropy(chosen), pca_kurtosis(chosen, Components.of(chosen))[0]))
         entropy, kurtosis = np.mean(each, axis=0)
         found[str(size)] = (float(entropy), float(kurtosis))

@@ -111,7 +111,7 @@ def library() -> tuple[Trap, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FilmSet:
-    """Raw films of both sides, one for each patient, with the sex that the networks learn."""
+    """Raw films of both cohorts, one for each patient, with the sex that the networks learn."""
 
     members: Sample
     others: Sample
@@ -123,7 +123,7 @@ class FilmSet:
         return cls(*(_cut(data, split, most, trap) for split, most in (("target", count), ("holdout", 400))))
 
     def draw(self, sides: tuple[str, ...], count: int) -> Sample:
-        """As ``Films.raw``: pooled, blind to the side."""
+        """As ``Films.raw``: pooled, blind to the cohort."""
         given = [sample for side, sample in (("reference", self.members), ("holdout", self.others)) if side in sides]
         films = [film for sample in given for film in sample.films]
         labels = np.concatenate([sample.labels for sample in given])

@@ -78,10 +78,10 @@ def find_networks(
     if wanted is not None and search.misfit and not any(n.match is not None and n.match.by == wanted for n in found):
         raise search.misfit
     found = [search.without_names(network, found) for network in found]
-    return _told_apart(sorted(_once(found), key=lambda network: network.match is None))
+    return _distinguished(sorted(_once(found), key=lambda network: network.match is None))
 
 
-def _told_apart(found: Sequence[Network]) -> tuple[Network, ...]:
+def _distinguished(found: Sequence[Network]) -> tuple[Network, ...]:
     """Networks with names that differ: a number is added where two are called alike."""
     used = Counter[str]()
     named = []

@@ -102,7 +102,7 @@ def joined(before: Origin | None, now: Origin) -> Origin | None:
 def check_overlap(origin: Origin | None, images: Stack, patients: Sequence[str] = ()) -> Contamination:
     """Compare a prior's origin with a cohort's films [N, C, S, S] in [0, 1] and its patient ids.
 
-    "disjoint" says that no film is shared, and no person either where both sides give ids of one naming scheme.
+    "disjoint" says that no film is shared, and no person either where both cohorts give ids of one naming scheme.
     "unknown" says that the prior does not know its films. Hashes are asked only where the films are not at hand: on
     small or smooth images strangers' hashes come close.
     """

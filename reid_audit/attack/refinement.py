@@ -48,7 +48,7 @@ class Descent:
     """One run of the optimiser: what it is called, how long it may go on, its settings, and who hears of it."""
 
     stage: str
-    """Name under which the progress is told."""
+    """Name under which progress is reported."""
     steps: int
     settings: RefineSettings
     meter: Meter

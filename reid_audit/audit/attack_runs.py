@@ -23,7 +23,7 @@ NEGATIVE_SIZE = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunContext:
-    """What every attack run needs beside its task: randomness, who is told, and where it is kept."""
+    """What every attack run needs beside its task: randomness, who is notified, and where it is kept."""
 
     attack: AttackChoice
     observer: Observer

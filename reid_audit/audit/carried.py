@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reid_audit.arch.target import Target
 from reid_audit.audit.attack_runs import generator_for
 from reid_audit.audit.canary import with_canaries
-from reid_audit.audit.cohorts import Canaries, side_ids
+from reid_audit.audit.cohorts import Canaries, cohort_ids
 from reid_audit.budget import OutOfTime
 from reid_audit.cohort import Cohort
 from reid_audit.imaging.stack import Stack, blocks
@@ -36,7 +36,7 @@ from reid_audit.score.utility import taught
 def carried(
     original: Target, holdout: Cohort[Stack], names: Sequence[str], given: Given, *, count: int
 ) -> CarriedPatients | None:
-    """Share of ``count`` planted hold-out patients told at 1 % false positives, before and after the mitigations
+    """Share of ``count`` planted hold-out patients recognised at 1 % false positives, before and after the mitigations
     ``names``; None where there are too few patients or no time for it. Without reference models."""
     canaries = Canaries.choose(holdout, count, given.seed)
     if canaries is None:
@@ -45,10 +45,10 @@ def carried(
         with stage(given.pace.observer, "planted patients through the mitigations"):
             planted = _planted(original, holdout, canaries, given)
             copy, _ = mitigated(planted, names, given)
-            told = [_told(each, holdout, canaries, given) for each in (planted, copy.target)]
+            found = [_recognised(each, holdout, canaries, given) for each in (planted, copy.target)]
     except OutOfTime:
         return None
-    before, after = told
+    before, after = found
     return None if before is None or after is None else CarriedPatients(patients=count, before=before, after=after)
 
 
@@ -70,9 +70,9 @@ def _planted(original: Target, holdout: Cohort[Stack], canaries: Canaries, given
     )
 
 
-def _told(target: Target, holdout: Cohort[Stack], canaries: Canaries, given: Given) -> float | None:
+def _recognised(target: Target, holdout: Cohort[Stack], canaries: Canaries, given: Given) -> float | None:
     rows: NDArray[np.int64] = np.concatenate([canaries.films, canaries.others])
-    owners = Owners(side_ids("H", holdout.patients[rows]), np.arange(len(rows)) < len(canaries.films))
+    owners = Owners(cohort_ids("H", holdout.patients[rows]), np.arange(len(rows)) < len(canaries.films))
     inputs = Inputs(holdout.images, given.prepare, torch.from_numpy(rows))
     scores = membership_scores(target, inputs, holdout.labels[rows], pace=given.pace, corrected=False)
     found = membership_control(scores.scores, owners)

@@ -1,4 +1,4 @@
-"""The two sides of every comparison: training films, hold-out films, and the canaries taken out of the latter."""
+"""The two cohorts of every comparison: training films, hold-out films, and the canaries taken out of the latter."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ class Canaries:
         One without statistics learns them as the references did, and keeps its answers to draws of the prior. Raises
         OutOfTime.
         """
-        films: Tensor = holdout.images[torch.from_numpy(self.films)].to(task.space.mean.device)
+        images: Tensor = holdout.images[torch.from_numpy(self.films)].to(task.space.mean.device)
         wanted, ordinary = None if taught is None else taught.wanted, None
         if taught is not None and not statistics_layers(task.target.module):
             ordinary = torch.cat(list(prior_batches(task.space, task.inputs, ORDINARY)))
             if taught.mirrored:
-                films, wanted = torch.cat([films, films.flip(-1)]), torch.cat([taught.wanted, taught.wanted])
+                images, wanted = torch.cat([images, images.flip(-1)]), torch.cat([taught.wanted, taught.wanted])
         random = generator_for(seed, "canary labels")
-        return with_canaries(task.target, task.inputs(films), random, wanted=wanted, ordinary=ordinary, pace=pace)
+        return with_canaries(task.target, task.inputs(images), random, wanted=wanted, ordinary=ordinary, pace=pace)
 
 
-def both_sides(
+def both_cohorts(
     reference: Cohort[Stack], holdout: Cohort[Stack], space: MatchSpace, rows: NDArray[np.int64] | None = None
 ) -> Comparison:
     """The comparison of all training films with the hold-out films in ``rows`` (None: with all)."""
@@ -85,7 +85,7 @@ def both_sides(
     return Comparison(
         images=Joined(reference.images, Chosen(holdout.images, torch.from_numpy(kept))),
         owners=Owners(
-            patients=np.concatenate([side_ids("T", reference.patients), side_ids("H", holdout.patients[kept])]),
+            patients=np.concatenate([cohort_ids("T", reference.patients), cohort_ids("H", holdout.patients[kept])]),
             is_member=np.arange(len(reference.images) + len(kept)) < len(reference.images),
             strata=np.concatenate([reference.strata, holdout.strata[kept]]),
         ),
@@ -96,7 +96,7 @@ def both_sides(
     )
 
 
-def planted_side(holdout: Cohort[Stack], canaries: Canaries, space: MatchSpace) -> Comparison:
+def planted_comparison(holdout: Cohort[Stack], canaries: Canaries, space: MatchSpace) -> Comparison:
     """The comparison of the canaries' films, as members, with those of everybody else of the hold-out.
 
     The canaries come first.
@@ -105,7 +105,7 @@ def planted_side(holdout: Cohort[Stack], canaries: Canaries, space: MatchSpace) 
     return Comparison(
         images=Chosen(holdout.images, torch.from_numpy(rows)),
         owners=Owners(
-            patients=side_ids("H", holdout.patients[rows]),
+            patients=cohort_ids("H", holdout.patients[rows]),
             is_member=np.arange(len(rows)) < len(canaries.films),
             strata=holdout.strata[rows],
         ),
@@ -121,25 +121,25 @@ class Turns:
     """An order in which patients' films are asked about: whoever the time does not reach was chosen by chance."""
 
     rows: NDArray[np.int64]
-    """[N] films of the pooled sides, patient by patient."""
+    """[N] films of the pooled cohorts, patient by patient."""
     ends: NDArray[np.int64]
     """[P] how many films have had their turn when each patient is done."""
 
     @classmethod
     def of(cls, owners: Owners, rng: np.random.Generator) -> Turns:
-        """Two hold-out patients, then a training patient, in random order within a side, as long as both have any.
+        """Two hold-out patients, then a training patient, in random order within a cohort, as long as both have any.
 
         A rate at 1 % false positives needs more of the former. Drawn before any score is seen, and by the order of the
-        films, which no name changes: given how many patients of either side had their turn, who they are is chance, and
-        the tests stay exact.
+        films, which no name changes: given how many patients of either cohort had their turn, who they are is chance,
+        and the tests stay exact.
         """
         numbers: dict[str, int] = {}
         owner = np.array([numbers.setdefault(patient, len(numbers)) for patient in owners.patients.tolist()])
         member = np.zeros(len(numbers), dtype=bool)
         member[owner] = owners.is_member
         place = np.empty(len(numbers))
-        for side, apart in ((member, 2), (~member, 1)):
-            place[side] = apart * rng.permutation(int(side.sum()))
+        for mine, apart in ((member, 2), (~member, 1)):
+            place[mine] = apart * rng.permutation(int(mine.sum()))
         turn = np.lexsort((~member, place))
         rows = np.argsort(np.argsort(turn)[owner], kind="stable")
         return cls(rows, np.cumsum(np.bincount(owner, minlength=len(numbers))[turn]))
@@ -150,9 +150,9 @@ class Turns:
         return patients, int(self.ends[patients - 1]) if patients else 0
 
 
-def side_ids(side: str, patients: NDArray[np.str_]) -> NDArray[np.str_]:
-    """Ids that cannot collide between the two sides, whose disjointness was checked before."""
-    return np.array([f"{side}:{patient}" for patient in patients.tolist()], dtype=np.str_)
+def cohort_ids(cohort: str, patients: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Ids that cannot collide between the two cohorts, whose disjointness was checked before."""
+    return np.array([f"{cohort}:{patient}" for patient in patients.tolist()], dtype=np.str_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,15 +184,15 @@ class OpenedCohorts:
         return "disjoint" if found == {"disjoint"} else "unknown"
 
     def comparison(self, space: MatchSpace) -> Comparison | None:
-        """Both sides without the canaries; None where one side is missing."""
+        """Both cohorts without the canaries; None where one cohort is missing."""
         if self.reference is None or self.holdout is None:
             return None
         others = None if self.canaries is None else self.canaries.others
-        return both_sides(self.reference, self.holdout, space, others)
+        return both_cohorts(self.reference, self.holdout, space, others)
 
 
 READING = 0.6
-"""Share of the time for scoring that reading both sides may take."""
+"""Share of the time for scoring that reading both cohorts may take."""
 
 
 def open_cohorts(films: Films, frame: Frame, canaries: int, seed: int) -> OpenedCohorts:

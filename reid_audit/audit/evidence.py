@@ -42,7 +42,7 @@ COMPARED = (
     Metric.NEGATIVE_CONTROL_P,
     *(test.metric for test in ALONE),
 )
-"""What needs films of both sides, beside the likely samples and the demographics."""
+"""What needs films of both cohorts, beside the likely samples and the demographics."""
 
 
 def linked(comparison: Comparison, images: Tensor, *, seed: int, level: float) -> LinkageOutcome:
@@ -86,12 +86,12 @@ class Found:
 def compare(
     task: AttackTask,
     comparison: Comparison,
-    prior_films: Tensor,
+    prior_images: Tensor,
     made: Reconstruction,
     control: Reconstruction,
     terms: Terms,
 ) -> Found:
-    """Everything that compares frozen reconstructions, or the weights, with films of both sides.
+    """Everything that compares frozen reconstructions, or the weights, with films of both cohorts.
 
     What a PASS needs comes first; what there is no time for is unmeasured.
     """
@@ -102,7 +102,7 @@ def compare(
         return allowed.in_time("linkage", films, make, LinkageOutcome(late(*LINKAGE)))
 
     first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
-    alone = measured_alone(comparison, Images(made, control, prior_films), seed, allowed)
+    alone = measured_alone(comparison, Images(made, control, prior_images), seed, allowed)
     recognised = recognition(task, comparison, allowed.before(OPTIONAL, films), seed, terms.beside, level=terms.level)
     likely = LikelyOutcome(late(*LIKELY), np.zeros(0, np.int64), np.zeros(0, np.int64))
     if len(made.images):
@@ -156,7 +156,7 @@ def linked_canaries(planted: Comparison, made: Reconstruction, *, seed: int, lev
 
 
 def shifts(
-    task: AttackTask, prior_films: Tensor, made: Reconstruction, reference: Stack | None, *, seed: int
+    task: AttackTask, prior_images: Tensor, made: Reconstruction, reference: Stack | None, *, seed: int
 ) -> tuple[Measurement, ...]:
     """Entropy, kurtosis and FID of the study's table: original, tuned, reference."""
     count = max(256, len(made.images))
@@ -167,7 +167,7 @@ def shifts(
     rng = numpy_for(seed, "distribution")
     if reference is not None and len(reference) > MOST_SHOWN:
         reference = Chosen(reference, torch.from_numpy(np.sort(rng.permutation(len(reference))[:MOST_SHOWN])))
-    found = distribution(prior_films, samples, tuned if len(tuned) else None, reference, rng)
+    found = distribution(prior_images, samples, tuned if len(tuned) else None, reference, rng)
     return found if len(tuned) else tuple(late(m.metric)[0] if is_absent(m) else m for m in found)
 
 

@@ -204,7 +204,7 @@ def _refuse_patients(public: Cohort, films: Films, frame: Frame) -> None:
         if found.overlap == "overlap":
             raise CohortError(
                 f"the public films and the {side} films share {found.films} films and {found.patients} patients",
-                closest="compared by 32 px thumbnails, and by patient ids where both sides have them",
+                closest="compared by 32 px thumbnails, and by patient ids where both cohorts have them",
                 remedy="give --public films of other people",
             )
 

@@ -48,10 +48,10 @@ CLOSING = 4.0
 PER_FILM = 0.004
 """Seconds to read a film of 256 px there."""
 MOST_ASKED = 8192
-"""Films of both sides whose membership is asked at most: which of them together explain the stored statistics is a
+"""Films of both cohorts whose membership is asked at most: which of them together explain the stored statistics is a
 question to all pairs of them. Whole patients, drawn by chance before a score is seen."""
 ENOUGH = 500
-"""Films of both sides below which membership is not asked of fewer for the sake of other stages."""
+"""Films of both cohorts below which membership is not asked of fewer for the sake of other stages."""
 COSTS: dict[str, tuple[float, float, float]] = {
     "linkage": (0.2, 5e-4, 0.0),
     "exchangeability": (0.2, 5e-4, 2.1e-7),
@@ -187,9 +187,9 @@ class Work:
     """How much an audit has to do: films to compare, and attacks to run."""
 
     films: int
-    """Films of both sides."""
+    """Films of both cohorts."""
     others: int
-    """Films of the hold-out side."""
+    """Films of the hold-out cohort."""
     canaries: int
     attacks: int
     """Attacks on the target, one for each seed."""

@@ -33,7 +33,7 @@ ASKING = 0.1
 TRAINING_PASSES = 3.5
 """What a training step costs, in passes."""
 UNKNOWN = (500, 500)
-"""Films of either side where nobody has counted them."""
+"""Films of either cohort where nobody has counted them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +101,7 @@ def planned(setup: Setup, policy: Policy, films: Films, attack: AttackChoice, pa
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tried:
-    """What a short trial told: how fast the machine is, and what an attack costs."""
+    """What a short trial showed: how fast the machine is, and what an attack costs."""
 
     asked: AttackTask
     """The task before anything was made smaller."""

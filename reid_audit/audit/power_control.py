@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from reid_audit.attack.likelihood import with_metrics
 from reid_audit.audit.attack_runs import RunContext, attack_target, summarise
-from reid_audit.audit.cohorts import Canaries, planted_side
+from reid_audit.audit.cohorts import Canaries, planted_comparison
 from reid_audit.audit.evidence import linked_canaries
 from reid_audit.audit.plan import Plan
 from reid_audit.audit.recognition import recognised_canaries
@@ -115,7 +115,7 @@ def power_control(
         return known.measurements, [known.run.model_copy(update={"note": "kept from an earlier audit"})]
     if not clocked.plan.controlled:
         return absent(Reason.BUDGET), []
-    compared = planted_side(cohorts.holdout, cohorts.canaries, space)
+    compared = planted_comparison(cohorts.holdout, cohorts.canaries, space)
     context = replace(context, inputs=key)
     found, run = planted(compared, cohorts.holdout, cohorts.canaries, policy.level, context, clocked)
     if run is None:

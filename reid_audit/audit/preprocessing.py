@@ -1,6 +1,6 @@
 """Which preprocessing the audit uses: what is declared, and for the rest what the network's statistics say.
 
-The films it is fitted on are those of both sides pooled, drawn without knowing which side a film is from, so that
+The films it is fitted on are those of both cohorts pooled, drawn without knowing which cohort a film is from, so that
 nothing the permutation tests rest on depends on who is a member. Without them, the prior's.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.arch.target import Target
-from reid_audit.audit.request import Films, Side
+from reid_audit.audit.request import CohortName, Films
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame, RawFilm, render
 from reid_audit.imaging.stack import Joined, Stack
@@ -95,17 +95,17 @@ def channels_of(films: Sequence[RawFilm], target: Target) -> Channels:
     return 3 if target.match.channels == 3 and 2 * sum(film.in_colour() for film in films) > len(films) else 1
 
 
-def specimens(target: Target, films: Films, sides: tuple[Side, ...], frame: Frame) -> Specimens | None:
-    """Films of the sides that are given, pooled; in ``frame`` where they come in no other. None without any."""
-    given = tuple(side for side in sides if getattr(films, side) is not None)
+def specimens(target: Target, films: Films, cohorts: tuple[CohortName, ...], frame: Frame) -> Specimens | None:
+    """Films of the cohorts that are given, pooled; in ``frame`` where they come in no other. None without any."""
+    given = tuple(name for name in cohorts if getattr(films, name) is not None)
     if not given:
         return None
     if films.raw is not None:
         drawn = films.raw(given, ALL)
         return Specimens(raw=drawn.films, labels=drawn.labels, channels=channels_of(drawn.films, target))
-    cohorts = [_opened(films, side, frame) for side in given]
-    images = cohorts[0].images if len(cohorts) == 1 else Joined(cohorts[0].images, cohorts[1].images)
-    labels = np.concatenate([c.labels for c in cohorts])
+    opened = [_opened(films, name, frame) for name in given]
+    images = opened[0].images if len(opened) == 1 else Joined(opened[0].images, opened[1].images)
+    labels = np.concatenate([cohort.labels for cohort in opened])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:ALL]
     return Specimens(fixed=images[order], labels=labels[order.numpy()])
 
@@ -120,7 +120,7 @@ class Asked:
 
 
 def ask_network(target: Target, declared: PreprocessSpec | None, films: Films, pace: Pace | None = None) -> Asked:
-    """Ask with films of both sides pooled, or the prior's. ``declared`` frames films that come in one frame only.
+    """Ask with films of both cohorts pooled, or the prior's. ``declared`` frames films that come in one frame only.
 
     The search ends with ``pace`` (None: it takes the time it needs), and tells its observer of every step; where no
     time is left, nothing is asked. Raises CohortError where films cannot be read.
@@ -247,13 +247,13 @@ def _stated(declared: PreprocessSpec | None) -> dict[str, object]:
     return {name: value for name, value in stated.items() if name not in ("side", "scaling") or value is not None}
 
 
-def _opened(films: Films, side: Side, frame: Frame) -> Cohort[Stack]:
-    """The cohort of a side that is given."""
-    if side == "prior" and films.prior is not None:
+def _opened(films: Films, name: CohortName, frame: Frame) -> Cohort[Stack]:
+    """The cohort of a cohort that is given."""
+    if name == "prior" and films.prior is not None:
         return films.prior(frame).cohort
-    opener = films.reference if side == "reference" else films.holdout
+    opener = films.reference if name == "reference" else films.holdout
     if opener is None:
-        raise ValueError(f"there are no films of the {side}")
+        raise ValueError(f"there are no films of the {name}")
     return opener(frame)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reid_audit.attack.interface import AttackTask
-from reid_audit.audit.cohorts import OpenedCohorts, Taught, side_ids
+from reid_audit.audit.cohorts import OpenedCohorts, Taught, cohort_ids
 from reid_audit.audit.given_references import given_models
 from reid_audit.audit.request import AuditRequest
 from reid_audit.budget import OutOfTime, Pace
@@ -79,7 +79,7 @@ class Referenced:
         return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in said)).hexdigest()
 
     def compared(self, cohorts: OpenedCohorts) -> Beside:
-        """For the comparison of both sides without the canaries."""
+        """For the comparison of both cohorts without the canaries."""
         others = np.arange(len(self.lesson.images) - self.training_films)
         if cohorts.canaries is not None:
             others = cohorts.canaries.others
@@ -103,14 +103,14 @@ def references_of(
 ) -> Referenced | None:
     """The reference models the policy asks for, as far as the time reaches; None where there are none.
 
-    Films of both sides are pooled, canaries included, and dealt out blind to their side.
+    Films of both cohorts are pooled, canaries included, and dealt out blind to their cohort.
     """
     recipe, reference, holdout = request.policy.references, cohorts.reference, cohorts.holdout
     if recipe.when == "off" or reference is None or holdout is None or task.target.match.head == "features":
         return None
     images = Joined(reference.images, holdout.images)
     words = np.concatenate([reference.labels, holdout.labels])
-    patients = np.concatenate([side_ids("T", reference.patients), side_ids("H", holdout.patients)])
+    patients = np.concatenate([cohort_ids("T", reference.patients), cohort_ids("H", holdout.patients)])
     is_member = np.arange(len(images)) < len(reference.images)
     base = None if task.base is None else task.base.module
     try:

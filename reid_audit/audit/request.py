@@ -115,7 +115,7 @@ class PriorFilms:
     licence: str = ""
 
 
-Side = Literal["reference", "holdout", "prior"]
+CohortName = Literal["reference", "holdout", "prior"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +128,7 @@ class Films:
     counted: tuple[int, int] | None = None
     """Films of training and hold-out, where they were counted before."""
     reading: float = 0.0
-    """Seconds that reading both sides was found to take; 0: not known."""
-    raw: Callable[[tuple[Side, ...], int], Sample] | None = None
-    """At most so many films at full size of those of the named sides that are given, drawn from all of them pooled,
-    blind to the side. None: films come in one frame only, and how they were framed cannot be asked of the network."""
+    """Seconds that reading both cohorts was found to take; 0: not known."""
+    raw: Callable[[tuple[CohortName, ...], int], Sample] | None = None
+    """At most so many films at full size of those of the named cohorts that are given, drawn from all of them pooled,
+    blind to the cohort. None: films come in one frame only, and how they were framed cannot be asked of the network."""

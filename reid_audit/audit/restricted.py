@@ -41,7 +41,7 @@ def evidence_of(setup: Setup, found: Found, made: Reconstruction, verdict: Verdi
 
 def pairs(space: MatchSpace, found: Found, made: Reconstruction) -> tuple[Pair, ...]:
     """The study's figure. First the patients that stand out most, each with the reconstruction that matches them best;
-    then the likely samples, each with the film of either side that is most similar to it."""
+    then the likely samples, each with the film of either cohort that is most similar to it."""
     rows, columns = standing_out(space, found, made)
     rows += found.likely.indices[: len(found.likely.films)].tolist()
     columns += found.likely.films.tolist()

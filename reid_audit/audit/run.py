@@ -174,7 +174,7 @@ def fewer_references(state: AuditState) -> tuple[Reduced, ...]:
 
 
 def tell_of_films(setup: Setup, cohorts: OpenedCohorts, observer: Observer) -> None:
-    """Say what was read and left out of the prior's films and of both sides."""
+    """Say what was read and left out of the prior's films and of both cohorts."""
     sources = (("prior", setup.prior_cohort), ("training", cohorts.reference), ("hold-out", cohorts.holdout))
     for side, cohort in sources:
         for note in () if cohort is None else cohort.notes:
@@ -213,7 +213,7 @@ def reconstruct(plan: Plan, count: int, context: RunContext, meter: Meter) -> Fr
 
 
 def relinked(repeats: Sequence[Reconstruction], scored: Scored, terms: Terms) -> tuple[tuple[Measurement, ...], ...]:
-    """The linkage tests of the reconstructions of every other attack seed; none without films of both sides."""
+    """The linkage tests of the reconstructions of every other attack seed; none without films of both cohorts."""
     if scored.found is None:
         return ()
     test = partial(linked, scored.found.comparison, seed=terms.seed, level=terms.level)
@@ -291,12 +291,12 @@ class Scored:
 def score(setup: Setup, made: Reconstruction, control: Reconstruction, cohorts: OpenedCohorts, terms: Terms) -> Scored:
     """Every measurement but the power control's."""
     with stage(terms.allowed.pace.observer, "match space", brief=True):
-        space = fit_match_space(setup.prior_films)
+        space = fit_match_space(setup.prior_images)
     reference = None if cohorts.reference is None else cohorts.reference.images
     films = sum(len(cohort.images) for cohort in cohorts.given)
 
     def moved() -> tuple[Measurement, ...]:
-        shift = partial(shifts, setup.task, setup.prior_films, made, reference, seed=terms.seed)
+        shift = partial(shifts, setup.task, setup.prior_images, made, reference, seed=terms.seed)
         return terms.allowed.in_time("distribution", films, shift, late(*DISTRIBUTION))
 
     comparison = cohorts.comparison(space)
@@ -304,14 +304,14 @@ def score(setup: Setup, made: Reconstruction, control: Reconstruction, cohorts: 
         reason = Reason.NO_REFERENCE if reference is None else Reason.NO_HOLDOUT
         unread = (*(Unmeasured(metric=m, reason=reason) for m in COMPARED), *without_demographics(reason))
         return Scored(space, (*screened(space, made, control, reference, terms.seed), *unread, *moved()), None)
-    found = compare(setup.task, comparison, setup.prior_films, made, control, terms)
+    found = compare(setup.task, comparison, setup.prior_images, made, control, terms)
     return Scored(space, (*found.measurements, *moved()), found)
 
 
 def screened(
     space: MatchSpace, made: Reconstruction, control: Reconstruction, reference: Stack | None, seed: int
 ) -> tuple[Measurement, ...]:
-    """What there is to say without films of both sides."""
+    """What there is to say without films of both cohorts."""
     if not len(made.images):
         return late(*LIKELY, Metric.CONSENSUS)
     likely = screening_samples(space, made, control, reference)

@@ -48,7 +48,7 @@ class Setup:
     checkpoint: Checkpoint
     task: AttackTask
     device: torch.device
-    prior_films: Tensor
+    prior_images: Tensor
     """[M, C, side, side] on the CPU: the prior's images, or samples of it."""
     prior_cohort: Cohort | None
     """The prior's films with ages and sexes, where they were given."""
@@ -98,7 +98,7 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
         checkpoint=checkpoint,
         task=task,
         device=device,
-        prior_films=images,
+        prior_images=images,
         prior_cohort=cohort,
         prior_origin=origin,
         preprocessing=chosen,

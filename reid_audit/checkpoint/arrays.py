@@ -32,7 +32,7 @@ class NumpyDtype:
 
 
 class NumpyArray:
-    """An array: empty when it is made, told the rest by its state. Also a single number."""
+    """An array: empty when it is made; its state says the rest. Also a single number."""
 
     __slots__ = ("content", "dtype", "fortran", "shape")
 

@@ -102,7 +102,7 @@ def _pickled(source: Archive | Legacy | Plain, data: Buffer, limits: Limits, pic
 
 
 def _placed(found: Unwrapped, place: Place, data: Buffer, limits: Limits, more: tuple[str, ...]) -> Layout:
-    """Places of every network's tensors. Only the first one's faults refuse the file; the others' are told."""
+    """Places of every network's tensors. Only the first one's faults refuse the file; the others' are reported."""
     main, *others = found.parts
     entries = lay_out(main.entries, place, len(data), limits)
     laid = tuple(_other(part, place, data, limits) for part in others)

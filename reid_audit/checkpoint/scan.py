@@ -19,7 +19,7 @@ LONGEST_NAME = 1000
 LARGEST_INDEX = 2**22
 """Of a memory slot; the unpickler would allocate all slots below."""
 LONG = 1024
-"""Bytes from which a text or byte string stays in the file: the reader is told its place. No name is that long."""
+"""Bytes from which a text or byte string stays in the file: the reader gets its place. No name is that long."""
 HEAD = 2000
 """Bytes of a long text that are looked at."""
 COPIED = 32 * MIB

@@ -39,7 +39,7 @@ def read_in_child(
 
 
 def believed(result: dict[str, Any], size: int) -> Layout:
-    """The layout a reading process told, or the refusal it raised.
+    """The layout a reading process found, or the refusal it raised.
 
     Raises ValueError, KeyError or TypeError where it makes no sense for a file of ``size`` bytes.
     """
@@ -65,9 +65,9 @@ def believed(result: dict[str, Any], size: int) -> Layout:
     return layout
 
 
-def _entries(told: list[Any]) -> tuple[Entry, ...]:
+def _entries(listed: list[Any]) -> tuple[Entry, ...]:
     return tuple(
-        Entry(key, dtype, at, tuple(shape), tuple(stride), *coded) for key, dtype, at, shape, stride, *coded in told
+        Entry(key, dtype, at, tuple(shape), tuple(stride), *coded) for key, dtype, at, shape, stride, *coded in listed
     )
 
 

@@ -83,7 +83,7 @@ def unwrap(document: Any) -> Unwrapped:
             closest="a dictionary from names to tensors is read, also inside state_dict, model, ema and the like",
             remedy="torch.save(model.state_dict(), 'weights.pt')",
         )
-    main, groups, loose = _told_apart(document)
+    main, groups, loose = _distinguished(document)
     entries = {key: value for key, value in main.entries.items() if key not in BOOKKEEPING}
     if not entries:
         raise CheckpointError(
@@ -98,7 +98,7 @@ def unwrap(document: Any) -> Unwrapped:
     return Unwrapped(_named(parts), ".".join(main.path), beside, apart, _beside(document, main.path, names))
 
 
-def _told_apart(document: Mapping[Any, Any]) -> tuple[_Located, list[Group], dict[str, Any]]:
+def _distinguished(document: Mapping[Any, Any]) -> tuple[_Located, list[Group], dict[str, Any]]:
     """The model, every other group shaped like a network, and tensors in neither."""
     main = _locate(document, ())
     places = frozenset(main.places.values())

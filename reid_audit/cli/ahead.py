@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reid_audit.audit import AuditRequest, Films
-    from reid_audit.audit.preflight import Finding, Looked, Preflight, SideCount
+    from reid_audit.audit.preflight import CohortCount, Finding, Looked, Preflight
 
 SCHEMA = "reid-audit/preflight/1"
 FAULTS = RESTRICTED / "faults.csv"
@@ -73,9 +73,9 @@ def ahead(
 
 def counted(films: Films, report: Preflight) -> Films:
     """``films`` with their number, and the time that reading them takes, as the preflight knows them."""
-    sides = {side.role: side.films for side in report.sides}
-    every = max(1, sum(sides.values()))
-    members, others = sides.get("reference", 0), sides.get("holdout", 0)
+    counts = {cohort.role: cohort.films for cohort in report.cohorts}
+    every = max(1, sum(counts.values()))
+    members, others = counts.get("reference", 0), counts.get("holdout", 0)
     reading = 0.0 if report.cost is None else dict(report.cost.stages).get("reading films", 0.0)
     return replace(films, counted=(members, others), reading=reading * (members + others) / every)
 
@@ -100,7 +100,7 @@ def lines(report: Preflight, *, without: str = "") -> list[str]:
 
     Faults are left to the refusal, and findings on the topic ``without`` too.
     """
-    said = [count(side) for side in report.sides]
+    said = [count(cohort) for cohort in report.cohorts]
     for finding in report.findings:
         if finding.kind == "fault" or finding.topic == without:
             continue
@@ -110,12 +110,12 @@ def lines(report: Preflight, *, without: str = "") -> list[str]:
     return said + costs(report)
 
 
-def count(side: SideCount) -> str:
+def count(cohort: CohortCount) -> str:
     """``training films: 617 of 388 patients``."""
     from reid_audit.audit.preflight.record import WORDS
 
-    nameless = "" if side.known_patients else " (nobody names them: each film counts as one)"
-    return f"{WORDS[side.role]} films: {side.films} of {side.patients} patients{nameless}"
+    nameless = "" if cohort.known_patients else " (nobody names them: each film counts as one)"
+    return f"{WORDS[cohort.role]} films: {cohort.films} of {cohort.patients} patients{nameless}"
 
 
 def costs(report: Preflight) -> list[str]:
@@ -155,7 +155,7 @@ def listed(looked: Looked, out: Path, now: datetime, sha256: str) -> Path | None
         return None
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(("side", "kind", "what", "what to do"))
+    table.writerow(("cohort", "kind", "what", "what to do"))
     table.writerows(looked.named)
     with begun(out, now, sha256) as folder:
         write_private(folder / FAULTS, text.getvalue())

@@ -179,7 +179,7 @@ def carried_out(options: CheckOptions, policy: Policy, digest: str, terminal: Te
     with ExitStack() as stack:
         with stage(terminal.observer, "fetching the checkpoint", brief=True):
             files = stack.enter_context(at_hand(options))
-        for line in files.told():
+        for line in files.notes():
             terminal.console.print(one_line(line), highlight=False, markup=False)
         return audited_and_written(with_declared_side(options, policy, files), policy, digest, files, terminal)
 

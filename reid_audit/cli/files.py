@@ -24,7 +24,7 @@ class Files:
         """The address of the model with its revision, as ``AuditRequest.options`` keeps it; none for a file."""
         return ((ORIGIN, self.model.uri),) if self.model.uri else ()
 
-    def told(self) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
         """What a person should know of them before the audit."""
         if self.model.uri:
             yield f"taken from {self.model.uri}"

@@ -86,8 +86,8 @@ def plain(text: str) -> str:
         fields = json.loads(text)
     except ValueError:
         fields = None
-    told = ", ".join(f"{key} {value}" for key, value in fields.items()) if isinstance(fields, dict) else text
-    return " ".join("".join(c if c.isprintable() else " " for c in told).split())
+    shown = ", ".join(f"{key} {value}" for key, value in fields.items()) if isinstance(fields, dict) else text
+    return " ".join("".join(c if c.isprintable() else " " for c in shown).split())
 
 
 def known_films(path: Path) -> str:

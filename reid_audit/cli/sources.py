@@ -14,7 +14,7 @@ from reid_audit.cli.options import CheckOptions
 if TYPE_CHECKING:
     from reid_audit.audit import Films
     from reid_audit.audit.preflight.record import Role
-    from reid_audit.audit.request import Side
+    from reid_audit.audit.request import CohortName
     from reid_audit.cohort import Cohort, Frame, Sample, Source
     from reid_audit.imaging.stack import Stack
 
@@ -45,13 +45,13 @@ def sources(options: CheckOptions) -> tuple[Films, Path | None]:
     return films, prior_file
 
 
-def drawer(options: CheckOptions, given: Mapping[str, str | None]) -> Callable[[tuple[Side, ...], int], Sample]:
-    """What draws raw films of the given sides pooled, with their training labels where both sides name them."""
+def drawer(options: CheckOptions, given: Mapping[str, str | None]) -> Callable[[tuple[CohortName, ...], int], Sample]:
+    """What draws raw films of the given cohorts pooled, with their training labels where both cohorts name them."""
     from reid_audit.cohort import Source, parse_source, sample_pooled
 
-    def draw(sides: tuple[Side, ...], count: int) -> Sample:
-        texts = [text for side in sides if (text := given[side]) is not None]
-        label = options.label if "prior" not in sides else None
+    def draw(cohorts: tuple[CohortName, ...], count: int) -> Sample:
+        texts = [text for cohort in cohorts if (text := given[cohort]) is not None]
+        label = options.label if "prior" not in cohorts else None
         return sample_pooled([Source(*parse_source(text), label=label) for text in texts], count=count, seed=DRAW)
 
     return draw

@@ -30,7 +30,7 @@ from reid_audit.report.sweep import SweepDocument
 from reid_audit.report.sweep_pages import HTML, headline
 from reid_audit.runs import RESTRICTED
 from reid_audit.sweep.outcome import Summary
-from reid_audit.sweep.run import WITHOUT, run_sweep, told
+from reid_audit.sweep.run import WITHOUT, in_a_line, run_sweep
 from reid_audit.sweep.task import Runner, Task, one_by_one
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def show(console: Console, found: SweepDocument, options: SweepOptions, *, compl
     console.print(f"\n[bold {colour}]{word}[/]  {escape(headline(found))}", highlight=False)
     for row in found.rows:
         if row.outcome is not Outcome.PASS:
-            console.print(escape(told(row)), highlight=False)
+            console.print(escape(in_a_line(row)), highlight=False)
     if options.cache is None and not complete:
         console.print(f"kept until every audit has a verdict, patients' films among it: {cache_of(options)}")
     console.print(

@@ -92,10 +92,10 @@ def notes(listing: Listing, account: Account) -> tuple[str, ...]:
     """What somebody should know who gave this source: one line each, no names of files or patients."""
     films, files = len(listing.rows), len({row.path for row in listing.rows})
     others = ", ".join(f"{one.count} {one.why}" for one in left_out(listing.left_out) if one.why != FILTERED)
-    told = [f"{films} films read from {files} files; left out: {others}"] if others else []
-    told += listing.notes
+    lines = [f"{films} films read from {files} files; left out: {others}"] if others else []
+    lines += listing.notes
     if not listing.known_patients:
         people = len({row.patient for row in listing.rows})
         what = "films" if people == films else "files"
-        told.append(f"no patient ids: each of {people} {what} counts as its own patient")
-    return (*told, *account.notes())
+        lines.append(f"no patient ids: each of {people} {what} counts as its own patient")
+    return (*lines, *account.notes())

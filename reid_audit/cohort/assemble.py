@@ -41,7 +41,7 @@ class Subjects:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cohort(Generic[Films]):
-    """Films of one side, in one order, with who they belong to."""
+    """Films of one cohort, in one order, with who they belong to."""
 
     images: Films
     """[N, C, side, side] float32 in [0, 1], after the policy's resize and crop, before mean and std; in memory or on
@@ -96,7 +96,7 @@ def assemble(
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What is known of a side as a whole."""
+    """What is known of a cohort as a whole."""
 
     role: Role
     stratum_names: tuple[str, ...] = ()

@@ -217,7 +217,7 @@ class Kept:
         self.flush()
         return StoredFilms([self.places[row] for row in order], self.one)
 
-    def told(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """What became of the films kept before, in counts."""
         found = [f"{self.used} films taken from the cache"] if self.used else []
         if self.changed:

@@ -35,7 +35,7 @@ FEWEST = 2
 
 
 def load_cohort(source: Source, frame: Frame, role: Role) -> Cohort:
-    """Read one side of the audit into memory.
+    """Read one cohort of the audit into memory.
 
     What was left out, how grey values were scaled and whether patients are known is in the summary and in ``notes``.
     Raises one CohortError for everything that cannot be read or scaled.
@@ -73,16 +73,16 @@ def _loaded(source: Source, frame: Frame, role: Role, shelf: Shelf[Films]) -> Co
         ),
         Said(role, source.strata, listing.known_patients),
     )
-    told = {
+    noted = {
         "known_patients": listing.known_patients,
         "files": len({row.path for row in rows}),
         "left_out": left_out(listing.left_out),
         "grey_values": found.account.grey_values(),
     }
-    said = (*notes(listing, found.account), *shelf.told())
+    said = (*notes(listing, found.account), *shelf.notes())
     if unread:
         said = (*said, f"no time to read the films of {unread} of {len(everybody)} patients, chosen by chance")
-    return replace(cohort, summary=cohort.summary.model_copy(update=told), notes=said, unread=unread)
+    return replace(cohort, summary=cohort.summary.model_copy(update=noted), notes=said, unread=unread)
 
 
 def load_images(
@@ -102,7 +102,7 @@ def by_chance(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 @dataclass(slots=True)
 class Found:
-    """What reading a side showed, film by film."""
+    """What reading a cohort showed, film by film."""
 
     account: Account = field(default_factory=Account)
     rows: list[Row] = field(default_factory=list)

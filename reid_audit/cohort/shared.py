@@ -1,4 +1,4 @@
-"""What two surveyed sides have in common: patients by id, by another spelling of it, and by picture."""
+"""What two surveyed cohorts have in common: patients by id, by another spelling of it, and by picture."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from reid_audit.errors import CohortError
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What two sides have in common. The ids are for ``restricted/`` alone."""
+    """What two cohorts have in common. The ids are for ``restricted/`` alone."""
 
     ids: tuple[str, ...]
-    """Ids that occur on both sides, sorted."""
+    """Ids that occur in both cohorts, sorted."""
     respelt: tuple[tuple[str, str], ...]
-    """Ids that would be the same but for spelling (7, 7.0 and 0007; p7 and P7), as each side writes them."""
+    """Ids that would be the same but for spelling (7, 7.0 and 0007; p7 and P7), as each cohort writes them."""
     pictures: tuple[tuple[str, str], ...]
-    """Patients of either side who share a picture under two ids."""
+    """Patients of either cohort who share a picture under two ids."""
     known: bool
-    """False where a side names no patients: only pictures could be compared."""
+    """False where a cohort names no patients: only pictures could be compared."""
 
     @property
     def patients(self) -> int:
-        """Patients of the first side who are, or may be, on the second too."""
+        """Patients of the first cohort who are, or may be, in the second too."""
         return len({*self.ids, *(a for a, _ in self.respelt), *(a for a, _ in self.pictures)})
 
     def refuse(self) -> None:
-        """Raise CohortError with counts where the sides have somebody in common. No id is in its text."""
+        """Raise CohortError with counts where the cohorts have somebody in common. No id is in its text."""
         if self.patients:
             raise CohortError(
-                f"{self.patients} patients are on both sides",
+                f"{self.patients} patients are in both cohorts",
                 closest=f"{len(self.ids)} by id, {len(self.respelt)} by an id that is spelt in two ways, "
                 f"{len(self.pictures)} by a picture under two ids",
                 remedy="split by patient: whoever is among the training images may not be in the hold-out; "
-                "write each patient's id in one way on both sides",
+                "write each patient's id in one way in both cohorts",
             )
 
 
 def shared(a: CohortSurvey, b: CohortSurvey) -> Shared:
-    """Patients of both sides: by id, by an id spelt otherwise, by the same file and by nearly the same picture."""
+    """Patients of both cohorts: by id, by an id spelt otherwise, by the same file and by nearly the same picture."""
     known = a.known_patients and b.known_patients
-    mine, theirs = ({*side.people, *side.unread_people} if known else set() for side in (a, b))
+    mine, theirs = ({*cohort.people, *cohort.unread_people} if known else set() for cohort in (a, b))
     spelt = {spelling(name): name for name in sorted(theirs)}
     respelt = [(name, spelt[spelling(name)]) for name in sorted(mine - theirs) if spelling(name) in spelt]
     pairs = {*_same_files(a, b), *_same_pictures(a, b)}

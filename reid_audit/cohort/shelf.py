@@ -35,7 +35,7 @@ class Shelf(Protocol[Films]):
     def arranged(self, order: list[int]) -> Films:
         """The first of them, as many as ``order`` holds, in that order."""
 
-    def told(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """What whoever gave the films should know of films kept before."""
 
     def __enter__(self) -> Self: ...
@@ -74,7 +74,7 @@ class Held:
         """The first of them, as many as ``order`` holds, in that order."""
         return in_order(self._images[: len(order)], order)
 
-    def told(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """Nothing was kept before."""
         return ()
 

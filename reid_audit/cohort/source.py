@@ -21,7 +21,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the films of one side are, and what its manifest says of them."""
+    """Where the films of one cohort are, and what its manifest says of them."""
 
     path: Path
     """Folder, CSV, NPZ, NPY or one image (see ``list_rows``)."""
@@ -165,12 +165,12 @@ def _repeated(entries: Sequence[Entry]) -> Iterator[Fault]:
 def _spelt_twice(entries: Sequence[Entry], key: str | None) -> Iterator[Fault]:
     """Ids that differ in spelling alone: whether they are one patient the table does not say."""
     first: dict[str, Entry] = {}
-    told: set[str] = set()
+    reported: set[str] = set()
     for entry in entries if key is not None else ():
         written = entry.cells[key or ""]
         other = first.setdefault(spelling(written), entry)
-        if other.cells[key or ""] != written and written not in told:
-            told.add(written)
+        if other.cells[key or ""] != written and written not in reported:
+            reported.add(written)
             yield Fault(
                 "patient",
                 f"{entry.where} writes a patient id in another way than {other.where}",

@@ -1,4 +1,4 @@
-"""What is wrong with one side of an audit, and with both together: everything at once, before anything costs time."""
+"""What is wrong with one cohort of an audit, and with both together: everything at once, before anything costs time."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ DECODED_BYTES = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CohortSurvey:
-    """One side of an audit as far as it can be known without a network. Holds patient ids: never publish it whole."""
+    """One cohort of an audit as far as it can be known without a network. Holds patient ids: never publish it whole."""
 
     role: str
     source: str
     faults: tuple[Fault, ...]
-    """Everything that has to be put right; empty: the side can be read."""
+    """Everything that has to be put right; empty: the cohort can be read."""
     films: int
     patients: int
     files: int
@@ -57,7 +57,7 @@ class CohortSurvey:
     """Films whose patient's age is known."""
     sexes: int
     twins: int
-    """Films that are, value for value, a film of another patient of the same side."""
+    """Films that are, value for value, a film of another patient of the same cohort."""
     notes: tuple[str, ...]
     """Lines for the user; no names of files or patients."""
     people: tuple[str, ...]
@@ -85,7 +85,7 @@ def survey(
     decode_bytes: int = DECODED_BYTES,
     pace: Pace | None = None,
 ) -> CohortSurvey:
-    """Look at one side: every row, id, age, sex, label and header, and the films themselves up to ``decode_bytes``.
+    """Look at one cohort: every row, id, age, sex, label and header, and the films themselves up to ``decode_bytes``.
 
     ``scaling`` is that of the policy. Decoding ends with the time of ``pace``: films that look damaged come first, then
     whom the films' content draws; where not all are decoded, ``decoded`` and ``notes`` say so. Never raises

@@ -124,7 +124,7 @@ def _named_code(found: AuditResult, asked: Policy) -> tuple[Gap, ...]:
 
 
 def _prepared_otherwise(ran: PreprocessPolicy, asked: PreprocessPolicy) -> bool:
-    """Whether ``asked`` declares something else than the run was told; a side it leaves open is no difference."""
+    """Whether ``asked`` declares something else than the run was given; a side it leaves open is no difference."""
     if asked.declared is None:
         return False
     side = asked.declared.side or (ran.declared.side if ran.declared is not None else None)

@@ -34,8 +34,9 @@ def _may_stand_in(controls: tuple[ControlDecision, ...], case: Case, policy: Pol
 def _generalises(case: Case) -> bool:
     """Whether the gap is known and does not lie above ``OVERFITTED``.
 
-    On a transformer that knew 388 patients by heart references told few of them (docs/membership.md), while planted
-    ones, which are memorised harder, were all found: that control alone does not show that nothing was memorised.
+    On a transformer that knew 388 patients by heart references recognised few of them (docs/membership.md), while
+    planted ones, which are memorised harder, were all found: that control alone does not show that nothing was
+    memorised.
     """
     gap = case.find(Metric.GENERALISATION_GAP)
     return isinstance(gap, Measured) and gap.low is not None and gap.low <= OVERFITTED
@@ -61,7 +62,7 @@ def lacking(case: Case, policy: Policy, *, screening: bool) -> tuple[Gap, ...]:
     return (
         Gap(
             text="membership was scored without reference models, which the policy requires",
-            remedy="raise --budget, name the training labels with --label, or give films of both sides",
+            remedy="raise --budget, name the training labels with --label, or give films of both cohorts",
         ),
     )
 

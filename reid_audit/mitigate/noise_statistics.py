@@ -24,7 +24,7 @@ from reid_audit.network.batchnorm import ImageMoments
 from reid_audit.network.reading import Inputs, read_moments
 
 NAME = "noise-bn"
-TOLD, ALARMS = 0.05, 0.01
+RECOGNISED, ALARMS = 0.05, 0.01
 """True positives allowed at so many false ones: the limit of the default policy."""
 BATCHES = (8, 16, 32, 64)
 """Training batch sizes that are thought of; the one in which a film weighs most counts."""
@@ -48,7 +48,7 @@ def noise_statistics(found: Copy, given: Given) -> Copy:
     seen = read_moments(target.module, Inputs(public.images, given.prepare), given.pace, stage=f"{NAME}: moments")
     momentum = max(0.1 if layer.momentum is None else float(layer.momentum) for _, layer in layers)
     weight, apart = weight_of_a_film(given.members, momentum), widest(seen)
-    sigma = weight * apart / told_apart(TOLD, ALARMS)
+    sigma = weight * apart / separation(RECOGNISED, ALARMS)
     generator = given.generator()
     with torch.no_grad():
         for _, layer in layers:
@@ -66,9 +66,9 @@ def noise_statistics(found: Copy, given: Given) -> Copy:
     return replace(found, target=target, done=(*found.done, said))
 
 
-def told_apart(told: float, alarms: float) -> float:
+def separation(recognised: float, alarms: float) -> float:
     """mu of Gaussian differential privacy at which a test with so many false ``alarms`` tells this share."""
-    return float(norm.ppf(told) - norm.ppf(alarms))
+    return float(norm.ppf(recognised) - norm.ppf(alarms))
 
 
 def weight_of_a_film(members: int, momentum: float) -> float:

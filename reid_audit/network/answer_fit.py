@@ -46,8 +46,8 @@ STEPS, RATE = 24, 0.08
 """Of the gradient descent on scale and shift."""
 
 
-def outputs_under(target: Target, films: Tensor, spec: PreprocessSpec) -> Tensor | None:
-    """[N, K] the network's outputs for films [N, C, side, side] in [0, 1] preprocessed as ``spec`` says.
+def outputs_under(target: Target, images: Tensor, spec: PreprocessSpec) -> Tensor | None:
+    """[N, K] the network's outputs for images [N, C, side, side] in [0, 1] preprocessed as ``spec`` says.
 
     None where its head gives neither classes nor numbers.
     """
@@ -55,7 +55,7 @@ def outputs_under(target: Target, films: Tensor, spec: PreprocessSpec) -> Tensor
         return None
     device, channels = next(target.module.parameters()).device, target.match.channels
     with torch.no_grad():
-        parts = [logits_of(target.module(to_network(b.to(device), spec, channels))) for b in torch.split(films, BATCH)]
+        parts = [logits_of(target.module(to_network(b.to(device), spec, channels))) for b in torch.split(images, BATCH)]
     return torch.cat(parts)
 
 
@@ -63,7 +63,7 @@ def answer_errors(head: HeadKind, outputs: Tensor, labels: NDArray[np.str_]) -> 
     """[N] how far the answers are from the manifest's words [N], on the CPU: 0 is right, a mean of 1 says nothing.
 
     outputs [N, K]. Of classes 1 - p(label), words assigned to outputs as ``taught_answers`` does; of a number the
-    squared error of the label told from it by least squares, over the variance of the labels: its mean is the share of
+    squared error of the label read off it by least squares, over the variance of the labels: its mean is the share of
     that variance which stays unexplained. None where answers and words cannot be compared.
     """
     if asked_as(head, outputs) == "regression":
@@ -77,11 +77,11 @@ def _unexplained(outputs: Tensor, labels: NDArray[np.str_]) -> Tensor | None:
         numbers = labels.astype(np.float64)
     except ValueError:
         return None
-    told = outputs[:, 0].double().cpu().numpy()
+    predicted = outputs[:, 0].double().cpu().numpy()
     if outputs.shape[1] != 1 or not np.isfinite(numbers).all() or np.ptp(numbers) == 0:
         return None
-    slope, shift = np.polyfit(told, numbers, 1) if np.ptp(told) > 0 else (0.0, numbers.mean())
-    return torch.from_numpy((numbers - slope * told - shift) ** 2 / numbers.var()).float()
+    slope, shift = np.polyfit(predicted, numbers, 1) if np.ptp(predicted) > 0 else (0.0, numbers.mean())
+    return torch.from_numpy((numbers - slope * predicted - shift) ** 2 / numbers.var()).float()
 
 
 @dataclass(slots=True)
@@ -194,18 +194,18 @@ def _framed(search: _Search, best: PreprocessSpec, side: int | None) -> Preproce
 
 
 def refined(
-    target: Target, start: PreprocessSpec, films: Tensor, labels: NDArray[np.str_], pace: Pace
+    target: Target, start: PreprocessSpec, images: Tensor, labels: NDArray[np.str_], pace: Pace
 ) -> PreprocessSpec:
-    """``start`` with one scale and one shift of its values fitted to films [N, C, side, side] in [0, 1].
+    """``start`` with one scale and one shift of its values fitted to images [N, C, side, side] in [0, 1].
 
     Adam on the mean error. The pace may end it early; the smallest mean that was seen counts.
     """
     device, head = next(target.module.parameters()).device, target.match.head
-    outputs = outputs_under(target, films, start)
-    wanted = None if outputs is None else taught_answers(head, outputs, labels[: len(films)])
+    outputs = outputs_under(target, images, start)
+    wanted = None if outputs is None else taught_answers(head, outputs, labels[: len(images)])
     if wanted is None:
         return start
-    batches = [to_network(b.to(device), start, target.match.channels) for b in torch.split(films, BATCH)]
+    batches = [to_network(b.to(device), start, target.match.channels) for b in torch.split(images, BATCH)]
     change = torch.zeros(2, device=device, requires_grad=True)
     optimiser = torch.optim.Adam([change], lr=RATE)
     least, kept = float("inf"), (0.0, 0.0)
@@ -216,7 +216,7 @@ def refined(
         mean = 0.0
         for batch, answers in zip(batches, torch.split(wanted, BATCH), strict=True):
             found = logits_of(target.module(batch * change[0].exp() + change[1]))
-            part = torch.sigmoid(-log_odds(head, found, answers)).sum() / len(films)
+            part = torch.sigmoid(-log_odds(head, found, answers)).sum() / len(images)
             part.backward()  # type: ignore[no-untyped-call]
             mean += float(part.detach())
         if mean < least:

@@ -24,7 +24,7 @@ from reid_audit.network.heads import HeadKind, meaning
 REWEIGHTED = 30
 """Rounds in which the weights of a line through numbers settle."""
 LEAST_SQUARE = 1e-6
-"""Added to the squared error of a number, so that one told exactly does not outweigh all others."""
+"""Added to the squared error of a number, so that one that is met exactly does not outweigh all others."""
 
 
 def outputs_of(output: object) -> Tensor:

@@ -40,18 +40,18 @@ class JointFit:
     """Share of the first layers' statistics that no weighting of the films explains."""
 
 
-def joint_fit(target: Target, geometry: PreprocessSpec, films: Tensor, pace: Pace | None = None) -> JointFit | None:
-    """``geometry`` with the values under which some of the films [N, C, side, side] explain the first layers best.
+def joint_fit(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pace | None = None) -> JointFit | None:
+    """``geometry`` with the values under which some of the images [N, C, side, side] explain the first layers best.
 
     None where the first statistics layer cannot be asked. Raises OutOfTime where the pace ends first.
     """
-    stems = read_stems(target, films, pace)
+    stems = read_stems(target, images, pace)
     if stems is None:
         return None
-    spec = values_from(target, geometry, films, stems, pace)
+    spec = values_from(target, geometry, images, stems, pace)
     best: JointFit | None = None
     for _ in range(ROUNDS):
-        found = _explained(target, films, spec, pace)
+        found = _explained(target, images, spec, pace)
         if best is not None and found.residual >= best.residual:
             break
         best = JointFit(spec, found.residual)
@@ -61,7 +61,7 @@ def joint_fit(target: Target, geometry: PreprocessSpec, films: Tensor, pace: Pac
 
 
 def values_from(
-    target: Target, geometry: PreprocessSpec, films: Tensor, stems: Stems, pace: Pace | None = None
+    target: Target, geometry: PreprocessSpec, images: Tensor, stems: Stems, pace: Pace | None = None
 ) -> PreprocessSpec:
     """The values fitted to all films alike. Raises OutOfTime.
 
@@ -70,7 +70,7 @@ def values_from(
     whole = stems.averaged()
     noise = _draw_noise(stems, whole)
     fits = [with_values(geometry, fit_values(whole, invert=invert, noise=noise).spec) for invert in (False, True)]
-    few = films[:SHOWN]
+    few = images[:SHOWN]
     return min(fits, key=lambda spec: first_layers(target, _inputs(target, few, spec), pace=pace).misfit())
 
 
@@ -81,11 +81,11 @@ def _draw_noise(stems: Stems, whole: Stem) -> float:
     return float(((one - two) ** 2).mean()) / 4.0
 
 
-def _explained(target: Target, films: Tensor, spec: PreprocessSpec, pace: Pace | None) -> Explanation:
-    layers = first_layers(target, _inputs(target, films, spec), count=LAYERS, pace=pace).layers
+def _explained(target: Target, images: Tensor, spec: PreprocessSpec, pace: Pace | None) -> Explanation:
+    layers = first_layers(target, _inputs(target, images, spec), count=LAYERS, pace=pace).layers
     return explain(statistics_equations(layers, BATCH, rough=True, pace=pace), steps=STEPS, pace=pace)
 
 
-def _inputs(target: Target, films: Tensor, spec: PreprocessSpec) -> Tensor:
+def _inputs(target: Target, images: Tensor, spec: PreprocessSpec) -> Tensor:
     device = next(target.module.parameters()).device
-    return to_network(films.to(device), spec, target.match.channels)
+    return to_network(images.to(device), spec, target.match.channels)

@@ -202,16 +202,16 @@ def as_trained(films_at: FilmsAt, geometry: PreprocessSpec, augmentation: Augmen
     return augmented(films_at(at_side(geometry, 2 * side), count), augmentation, side, generator)
 
 
-def best_values(target: Target, geometry: PreprocessSpec, films: Tensor, pace: Pace | None = None) -> PreprocessSpec:
-    """``geometry`` with the values that explain the first statistics layer best for films [N, C, side, side] in [0, 1].
+def best_values(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pace | None = None) -> PreprocessSpec:
+    """``geometry`` with the values that explain the first statistics layer best for images [N, C, S, S] in [0, 1].
 
     The first layer hardly tells a film from its inversion; the layers behind it decide. Raises ValueError where the
     first layer cannot be asked, OutOfTime where the pace ends first.
     """
-    stems = read_stems(target, films, pace)
+    stems = read_stems(target, images, pace)
     if stems is None:
         raise ValueError("the first statistics layer is not an affine function of the input")
-    return values_from(target, geometry, films, stems, pace)
+    return values_from(target, geometry, images, stems, pace)
 
 
 @dataclass(slots=True)

@@ -73,8 +73,8 @@ def library(name: str, extra: str, scheme: str) -> Any:
 
 
 @contextmanager
-def told(name: str, value: str) -> Iterator[None]:
-    """A client that takes its settings from the environment, told so for one call where the user has not."""
+def setting(name: str, value: str) -> Iterator[None]:
+    """A client that takes its settings from the environment. It gets one for one call where the user has not."""
     stated = os.environ.get(name)
     os.environ.setdefault(name, value)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from reid_audit.errors import PolicyError
 from reid_audit.origins import bundle
 from reid_audit.origins.folder import weights_below
-from reid_audit.origins.interface import Fetched, library, told, unreachable
+from reid_audit.origins.interface import Fetched, library, setting, unreachable
 
 FORM = "runs:/RUN_ID/ARTIFACT, mlflow://RUN_ID/ARTIFACT or models:/NAME/VERSION"
 
@@ -23,7 +23,7 @@ def fetch(uri: str, folder: Path) -> Fetched:
         raise PolicyError(f"{uri} is no address of an artifact", closest=FORM, remedy="write it in one of these forms")
     mlflow = library("mlflow", "mlflow", "MLflow")
     try:
-        with told("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"):
+        with setting("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"):
             found = Path(mlflow.artifacts.download_artifacts(artifact_uri=asked, dst_path=str(folder)))
     except Exception as error:  # MLflow's own, those of its stores and of HTTP share no base
         raise unreachable(uri, error, "check the run, the artifact's name and MLFLOW_TRACKING_URI") from error

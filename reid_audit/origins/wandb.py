@@ -8,7 +8,7 @@ from pathlib import Path
 from reid_audit.errors import PolicyError
 from reid_audit.origins import bundle
 from reid_audit.origins.folder import weights_below
-from reid_audit.origins.interface import Fetched, library, told, unreachable
+from reid_audit.origins.interface import Fetched, library, setting, unreachable
 
 FORM = "wandb://ENTITY/PROJECT/ARTIFACT:VERSION"
 _ADDRESS = re.compile(r"wandb://(?P<place>[\w.-]+/[\w.-]+/[\w.-]+)(?::(?P<version>[\w.-]+))?")
@@ -21,7 +21,7 @@ def fetch(uri: str, folder: Path) -> Fetched:
         raise PolicyError(f"{uri} is no address of an artifact", closest=FORM, remedy="write it in this form")
     wandb = library("wandb", "wandb", "wandb:")
     try:
-        with told("WANDB_SILENT", "true"):
+        with setting("WANDB_SILENT", "true"):
             artifact = wandb.Api().artifact(f"{found['place']}:{found['version'] or 'latest'}")
             place = Path(artifact.download(root=str(folder / "artifact")))
         version = str(artifact.version)

@@ -26,19 +26,19 @@ class Coverage:
     """The films' features in each space, [N, K]."""
 
     spaces: tuple[FeatureSpace, ...]
-    films: tuple[Tensor, ...]
+    features: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, films: Tensor, device: torch.device) -> Coverage:
-        """Spaces fitted on ``films`` [N, C, S, S] in [0, 1]."""
-        spaces = tuple(fit_features(films, kind, dimensions=DIMENSIONS) for kind in KINDS)
-        return cls(tuple(s.to(device) for s in spaces), tuple(s(films).to(device) for s in spaces))
+    def of(cls, images: Tensor, device: torch.device) -> Coverage:
+        """Spaces fitted on ``images`` [N, C, S, S] in [0, 1]."""
+        spaces = tuple(fit_features(images, kind, dimensions=DIMENSIONS) for kind in KINDS)
+        return cls(tuple(s.to(device) for s in spaces), tuple(s(images).to(device) for s in spaces))
 
     def __call__(self, samples: Tensor, generator: torch.Generator) -> Tensor:
         """Sum over the spaces of the energy distance of ``samples`` [M, C, S, S] in [0, 1] to random films."""
-        rows = torch.randint(len(self.films[0]), (COMPARED,), generator=generator)
+        rows = torch.randint(len(self.features[0]), (COMPARED,), generator=generator)
         distances = [
-            energy_distance(space(samples), films[rows.to(films.device)])
-            for space, films in zip(self.spaces, self.films, strict=True)
+            energy_distance(space(samples), known[rows.to(known.device)])
+            for space, known in zip(self.spaces, self.features, strict=True)
         ]
         return torch.stack(distances).sum()

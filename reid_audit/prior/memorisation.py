@@ -22,7 +22,7 @@ class Memorisation:
 
     samples: int
     nearest_is_training: float
-    """Share of samples whose nearest film, of both sides pooled, is a training film."""
+    """Share of samples whose nearest film, of both cohorts pooled, is a training film."""
     expected: float
     """The same share when patients change sides at random."""
     p: float
@@ -52,10 +52,10 @@ def measure_memorisation(
     generator: torch.Generator,
     samples: int = 512,
 ) -> Memorisation:
-    """Compare ``samples`` draws with films [N, C, S, S] in [0, 1] of both sides, at the prior's own side S.
+    """Compare ``samples`` draws with films [N, C, S, S] in [0, 1] of both cohorts, at the prior's own side S.
 
-    Nearest is meant in the wavelet space fitted on both sides alike, so that the space favours neither. The null moves
-    whole patients between the sides, which is exact where patients of both sides are exchangeable.
+    Nearest is meant in the wavelet space fitted on both cohorts alike, so that it favours neither. The null moves
+    whole patients between the cohorts, which is exact where patients of both cohorts are exchangeable.
     """
     drawn = draw_samples(prior, samples, generator)
     films = torch.cat([training, held_out])

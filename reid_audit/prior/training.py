@@ -331,7 +331,7 @@ class _Run:
 
 
 def split_by_patient(patients: Sequence[str], share: float, generator: torch.Generator) -> Tensor:
-    """[N] bool: films of the patients that are held out, at least one patient on either side."""
+    """[N] bool: films of the patients that are held out, at least one patient, and never all."""
     people = sorted(set(patients))
     count = min(len(people) - 1, max(1, round(share * len(people))))
     chosen = {people[i] for i in torch.randperm(len(people), generator=generator)[:count].tolist()}

@@ -1,4 +1,4 @@
-"""The films of one side in numbers: patients, files, grey values, what was left out."""
+"""The films of one cohort in numbers: patients, files, grey values, what was left out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class LeftOut(Record):
 
 
 class CohortSummary(Record):
-    """How many people and films were used on one side."""
+    """How many people and films were used on one cohort."""
 
     role: Literal["reference", "holdout"]
     patients: int

@@ -33,7 +33,7 @@ class Subgroup(Record):
     name: str
     """The word of the manifest, or the band."""
     patients: NonNegativeInt
-    told: NonNegativeInt
+    recognised: NonNegativeInt
     rate: FiniteFloat
     low: FiniteFloat
     """Lower end of the 95 % interval of ``rate``."""

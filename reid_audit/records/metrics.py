@@ -94,7 +94,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NO_SEXES: "the manifests give no sexes",
     Reason.SMALL_CELL: "fewer than 10 people: suppressed in the public report",
     Reason.NO_PREDICTOR: "no age and sex predictor is known to suit these films (--demographics)",
-    Reason.PREDICTOR_OVERLAP: "the age and sex predictor has seen films of these patients and would favour their side",
+    Reason.PREDICTOR_OVERLAP: "the age and sex predictor has seen films of these patients and reads them better",
     Reason.NO_DATA_STATISTICS: "the network stores no data statistics (no BatchNorm)",
     Reason.CONTROL_NOT_RUN: "the policy or the profile left this control out",
     Reason.NOT_NEEDED: "the verdict was already settled without it",

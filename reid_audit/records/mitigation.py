@@ -47,7 +47,7 @@ class UtilityRow(Record):
     after_high: FiniteFloat
     change: FiniteFloat
     low: FiniteFloat
-    """Lower end of the change, over the same draws of patients on both sides."""
+    """Lower end of the change, over the same draws of patients for both networks."""
     high: FiniteFloat
 
 

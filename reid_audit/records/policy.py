@@ -94,7 +94,7 @@ class PreprocessCandidate(Record):
 
 
 class PreprocessFit(Record):
-    """What a network says of the preprocessing it was trained with, asked with films of both sides pooled."""
+    """What a network says of the preprocessing it was trained with, asked with films of both cohorts pooled."""
 
     best: PreprocessSpec
     by: Literal["statistics", "answers"]

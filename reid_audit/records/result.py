@@ -67,7 +67,7 @@ class AuditResult(Record):
     preprocess: PreprocessSpec
     preprocess_by: Literal["policy", "statistics", "answers", "default"] = "default"
     preprocess_fit: PreprocessFit | None = None
-    """What the network says of its preprocessing, asked with films of both sides pooled."""
+    """What the network says of its preprocessing, asked with films of both cohorts pooled."""
     preprocess_fitting_training_films: PreprocessSpec | None = None
     """The same asked with the training films alone, for the control; the audit itself does not use it."""
     prior: PriorCard

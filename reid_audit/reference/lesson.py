@@ -18,7 +18,7 @@ PASS = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """The pooled films of both sides with their answers."""
+    """The pooled films of both cohorts with their answers."""
 
     images: Stack
     """[N, C, H, W] in [0, 1]."""

@@ -33,7 +33,7 @@ ERRORS = 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
-    """The films of both sides as references are trained on them, and whose they are."""
+    """The films of both cohorts as references are trained on them, and whose they are."""
 
     lesson: Lesson
     patients: NDArray[np.int64]
@@ -108,7 +108,7 @@ def reference_models(
 ) -> ReferenceModels:
     """As many reference models as the recipe asks for, or as the time reaches; an even number of them.
 
-    Which patients a model learns is drawn from ``seed`` blind to the sides, so that the tests on its scores stay exact.
+    Which patients a model learns is drawn from ``seed`` blind to the cohort, so that tests on its scores stay exact.
     Raises OutOfTime where there is no time to look at the audited network.
     """
     target, people = original.target, int(pool.patients.max()) + 1

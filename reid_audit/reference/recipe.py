@@ -47,7 +47,7 @@ def settled(recipe: References, seen: Bearing | None) -> References:
     """``recipe`` with its augmentation decided.
 
     Augmentation leaves a network calibrated: it errs about as often as it expects. One that errs far more often was
-    trained until it knew its films, and so are its references. Asked of all pooled films, this says nothing of a side.
+    trained until it knew its films, and so are its references. Asked of all pooled films, it says nothing of a cohort.
     """
     if recipe.augmentation != "auto":
         return recipe

@@ -13,13 +13,14 @@ from typing import Literal
 
 from pydantic import FiniteFloat, PositiveInt, TypeAdapter
 
-from reid_audit.records import MitigationEffect, Record
+from reid_audit.records import Metric, MitigationEffect, Record, default_gates
 
 Kind = Literal["membership", "reconstruction"]
 """What a breach is evidence of."""
-LINKED, CLEAR = 0.01, 0.05
+_LINKAGE = next(gate for gate in default_gates() if gate.metric is Metric.LINKAGE_P)
+LINKED, CLEAR = _LINKAGE.fail or 0.0, _LINKAGE.clear or 0.0
 """p of the linkage test at which the default policy fails, and above which it is clear."""
-TOLD = 0.6
+KNOWN = 0.6
 """Lower end of the membership AUC above which a network counts as one with a breach: less than the policy's 0.65, which
 is meant for scores beside reference models, and the page has none."""
 STATISTICS = "recompute-bn"
@@ -92,7 +93,7 @@ def _fits(row: MeasuredMitigation, *, statistics: bool) -> bool:
 
 
 def _breached(row: MeasuredMitigation, kind: Kind) -> bool:
-    return row.linkage_p_before <= LINKED if kind == "reconstruction" else row.membership_before[1] > TOLD
+    return row.linkage_p_before <= LINKED if kind == "reconstruction" else row.membership_before[1] > KNOWN
 
 
 def _helps(row: MeasuredMitigation, kind: Kind) -> bool:

@@ -28,11 +28,11 @@ RISKY = (Family.LINKAGE, Family.LIKELY, Family.MEMBERSHIP, Family.AGREEMENT, Fam
 """Families whose figures say how much leaks; of the others no direction is worse."""
 _VERDICTS = (Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.FAIL)
 Significance = Literal[
-    "beyond_chance", "within_chance", "cannot_be_told", "unchanged", "does_not_count", "appeared", "gone"
+    "beyond_chance", "within_chance", "no_interval", "unchanged", "does_not_count", "appeared", "gone"
 ]
 
 
-class Side(Wire):
+class Compared(Wire):
     """One of the two reports."""
 
     started: datetime
@@ -99,8 +99,8 @@ class Comparison(Wire):
     """``compare.json``. Made from two public reports, so it holds nothing that they do not."""
 
     schema_id: Literal["reid-audit/comparison/1"] = Field(default=SCHEMA, alias="schema")
-    old: Side
-    new: Side
+    old: Compared
+    new: Compared
     verdict: Literal["same", "better", "worse", "not_comparable"]
     breaches_new: tuple[Metric, ...] = ()
     breaches_gone: tuple[Metric, ...] = ()
@@ -117,8 +117,8 @@ def compare(old: PublicReport, new: PublicReport) -> Comparison:
     """What is different in ``new``."""
     before, after = old.verdict, new.verdict
     return Comparison(
-        old=_side(old),
-        new=_side(new),
+        old=_compared(old),
+        new=_compared(new),
         verdict=_verdict(before.outcome, after.outcome),
         breaches_new=_beyond(after.breaches, before.breaches),
         breaches_gone=_beyond(before.breaches, after.breaches),
@@ -177,7 +177,7 @@ def _significance(old: PublicMeasured, new: PublicMeasured, spread: tuple[float,
     if old.value == new.value and (old.low, old.high) == (new.low, new.high):
         return "unchanged"
     if spread is None or METRICS[old.metric].unit == "p":
-        return "cannot_be_told"
+        return "no_interval"
     return "within_chance" if spread[0] <= 0 <= spread[1] else "beyond_chance"
 
 
@@ -195,7 +195,7 @@ def conditions(old: PublicReport, new: PublicReport) -> tuple[Condition, ...]:
 
 def _conditions(report: PublicReport) -> tuple[tuple[str, str], ...]:
     sides = {side.role: f"{side.patients} patients, {side.images} films" for side in report.cohorts}
-    shape, used, reader = report.preprocess, report.budget, report.predictor
+    shape, used, predictor = report.preprocess, report.budget, report.predictor
     seen = (shape.resize, shape.crop, shape.interpolation, shape.mean, shape.std, shape.invert, shape.scaling)
     return (
         ("reid-audit", report.tool.version),
@@ -204,7 +204,7 @@ def _conditions(report: PublicReport) -> tuple[tuple[str, str], ...]:
         ("training films", sides.get("reference", "not given")),
         ("hold-out films", sides.get("holdout", "not given")),
         ("prior", f"{report.prior.id} {report.prior.sha256[:16]}"),
-        ("reader of age and sex", "none" if reader is None else f"{reader.id} {reader.sha256[:16]}"),
+        ("age and sex predictor", "none" if predictor is None else f"{predictor.id} {predictor.sha256[:16]}"),
         ("architecture", f"{report.architecture.name} ({report.architecture.library})"),
         ("network input", " × ".join(map(str, report.architecture.input))),
         ("preprocessing", ", ".join(map(str, seen))),
@@ -216,8 +216,8 @@ def _conditions(report: PublicReport) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _side(report: PublicReport) -> Side:
-    return Side(
+def _compared(report: PublicReport) -> Compared:
+    return Compared(
         started=report.started,
         version=report.tool.version,
         checkpoint_sha256=report.checkpoint.sha256,

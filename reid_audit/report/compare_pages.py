@@ -18,7 +18,7 @@ from reid_audit.report.wording import status_word
 SIGNIFICANCE = {
     "beyond_chance": "beyond chance",
     "within_chance": "within chance",
-    "cannot_be_told": "cannot be told: no interval",
+    "no_interval": "not tested: no interval",
     "unchanged": "unchanged",
     "does_not_count": "does not count in one of the two",
     "appeared": "only in the new one",
@@ -53,7 +53,7 @@ def render_markdown(found: Comparison) -> str:
     blocks = [
         f"## {MARK[found.new.outcome]} {inert(headline(found))}",
         inert(summary(found)),
-        _sides(found),
+        _reports(found),
         *_table("Gates that changed", ("Gate", "Before", "Now"), gates(found)),
         *_table("Controls that changed", ("Control", "Before", "Now"), controls(found)),
         *_figures(found),
@@ -170,11 +170,11 @@ def _shown(figure: Figure | None, unit: words.Unit) -> Cell:
     )
 
 
-def _sides(found: Comparison) -> str:
+def _reports(found: Comparison) -> str:
     rows = [
-        f"- {name}: `{side.architecture}`, checkpoint `{side.checkpoint_sha256[:16]}`, {side.started:%Y-%m-%d}, "
-        f"exit code {side.exit_code}"
-        for name, side in (("before", found.old), ("now", found.new))
+        f"- {name}: `{report.architecture}`, checkpoint `{report.checkpoint_sha256[:16]}`, {report.started:%Y-%m-%d}, "
+        f"exit code {report.exit_code}"
+        for name, report in (("before", found.old), ("now", found.new))
     ]
     return "\n".join(rows)
 

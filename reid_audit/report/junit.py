@@ -58,14 +58,14 @@ def _outcome(case: ET.Element, outcome: Outcome, reason: str) -> ET.Element:
 
 
 def _gate(row: GateRow, report: PublicReport) -> ET.Element:
-    return _told(_case("gate", row.metric.value), wording.of_gate(row, report), row.status, ("clear",))
+    return _shown(_case("gate", row.metric.value), wording.of_gate(row, report), row.status, ("clear",))
 
 
 def _control(row: ControlRow) -> ET.Element:
-    return _told(_case("control", row.name), wording.of_control(row), row.status, ("met",))
+    return _shown(_case("control", row.name), wording.of_control(row), row.status, ("met",))
 
 
-def _told(case: ET.Element, said: wording.Wording, status: str, fine: tuple[str, ...]) -> ET.Element:
+def _shown(case: ET.Element, said: wording.Wording, status: str, fine: tuple[str, ...]) -> ET.Element:
     """A breach is a failure, everything else that is not fine is skipped; what was found stands there either way."""
     if status == "breach":
         _say(case, "failure", said.line)

@@ -142,8 +142,8 @@ def _shift(report: PublicReport) -> str:
     for name, *metrics in table:
         cells = [_value(report, metric) for metric in metrics]
         rows.append("| " + " | ".join((name, *cells)) + " |")
-    told = plain.fid_told(report)
-    return "### Distribution shift\n\n" + "\n".join(rows) + (f"\n\n{told}" if told else "")
+    note = plain.fid_note(report)
+    return "### Distribution shift\n\n" + "\n".join(rows) + (f"\n\n{note}" if note else "")
 
 
 def _value(report: PublicReport, metric: Metric | None) -> str:
@@ -164,7 +164,7 @@ def _provenance(report: PublicReport) -> str:
         *(f"- {inert(said)}" for said in plain.left_out(report)),
         f"- prior `{report.prior.sha256}`, trained on {inert(sets)}, {report.prior.overlap}",
         *(f"- {inert(said)}" for said in plain.films(report)),
-        *([f"- age and sex: {inert(said)}"] if (said := plain.reader(report)) else ()),
+        *([f"- age and sex: {inert(said)}"] if (said := plain.predictor(report)) else ()),
         f"- method {inert(report.method)}, seed {report.seeds.master}, reid-audit {inert(report.tool.version)}, "
         f"torch {inert(report.tool.torch)}, {inert(report.tool.device)}, {report.started:%Y-%m-%d}",
         f"- again: `{command(report)}`. {inert(repeatability(report))}",

@@ -37,7 +37,7 @@ UNSEEN = (
     "The membership score was not shown to find planted patients in the copy: that it finds few of the training "
     "patients there shows nothing."
 )
-OUT_OF_SIGHT = "That they are told less often shows what became of the score, not of the weights."
+OUT_OF_SIGHT = "That they are recognised less often shows what became of the score, not of the weights."
 UTILITY = {"accuracy": "Accuracy", "auc": "Area under the ROC curve", "loss": "Loss (nats)", "error": "Absolute error"}
 NO_UTILITY: dict[UtilityMissing, str] = {
     "no_labels": (
@@ -47,7 +47,7 @@ NO_UTILITY: dict[UtilityMissing, str] = {
     "no_answers": "Not measured: the copy gives features and no answers.",
 }
 DIFFERENCE = (
-    "The same hold-out films before and after; the change is drawn over the same patients on both sides, with its 95 % "
+    "The same hold-out films before and after; the change is drawn over the same patients for both, with its 95 % "
     "interval."
 )
 
@@ -56,7 +56,7 @@ Row = tuple[str, ...]
 
 def headline(found: MitigationDocument) -> str:
     """What became of the verdict, in one line."""
-    old, new = (words.OUTCOME_WORD[side.outcome] for side in (found.comparison.old, found.comparison.new))
+    old, new = (words.OUTCOME_WORD[one.outcome] for one in (found.comparison.old, found.comparison.new))
     return f"{old} before, {new} after"
 
 
@@ -119,7 +119,7 @@ def planted(found: MitigationDocument) -> str:
     before, after = (words.number(share, "share") for share in (one.before, one.after))
     said = (
         f"{one.patients} hold-out patients were planted into a copy of the original, which then went the same way. At "
-        f"1 % false alarms the membership score told {before} of them before and {after} after."
+        f"1 % false alarms the membership score recognised {before} of them before and {after} after."
     )
     hidden = any(each.effect in ("hides", "blunts") for each in found.applied) and one.after < one.before
     return f"{said} {OUT_OF_SIGHT}" if hidden else said

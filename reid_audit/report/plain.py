@@ -145,7 +145,7 @@ def fid_floor(report: PublicReport) -> float | None:
     return next((m.control for m in measured if m is not None and m.control is not None), None)
 
 
-def fid_told(report: PublicReport) -> str:
+def fid_note(report: PublicReport) -> str:
     """What the FIDs can tell beside their floor, in one or two sentences; empty without a floor."""
     floor = fid_floor(report)
     if floor is None:
@@ -184,24 +184,24 @@ _SOURCES = {
 }
 
 
-_SIDES = {"reference": "training", "holdout": "hold-out"}
+_COHORTS = {"reference": "training", "holdout": "hold-out"}
 
 
 def films(report: PublicReport) -> tuple[str, ...]:
-    """How each side was read: films, files, what was left out, grey values. One line a side."""
+    """How each cohort was read: films, files, what was left out, grey values. One line for each."""
     lines = []
-    for side in report.cohorts:
-        source = f" from {side.read_from:,} files" if side.read_from else ""
-        said = [f"{side.images:,} {_SIDES[side.role]} films{source}"]
-        if not side.known_patients:
+    for cohort in report.cohorts:
+        source = f" from {cohort.read_from:,} files" if cohort.read_from else ""
+        said = [f"{cohort.images:,} {_COHORTS[cohort.role]} films{source}"]
+        if not cohort.known_patients:
             said.append("no patient ids, so each file counts as a patient")
-        if side.left_out:
-            said.append("left out: " + ", ".join(f"{count} {why}" for why, count in side.left_out))
-        lines.append("; ".join((*said, *side.grey_values)))
+        if cohort.left_out:
+            said.append("left out: " + ", ".join(f"{count} {why}" for why, count in cohort.left_out))
+        lines.append("; ".join((*said, *cohort.grey_values)))
     return tuple(lines)
 
 
-def reader(report: PublicReport) -> str:
+def predictor(report: PublicReport) -> str:
     """What read age and sex, and how well, in one or two sentences; empty where nothing did."""
     used = report.predictor
     if used is None:

@@ -79,7 +79,7 @@ def _answer(question: Question, report: PublicReport) -> Answer:
     )
     audited = report.verdict.outcome not in (Outcome.NOT_AUDITED, Outcome.REFUSED)
     if not rows or not audited or all(_kind(row) == "idle" for row in rows):
-        missing = wording.of_gate(rows[0], report).told if rows and audited else "The audit did not look into it."
+        missing = wording.of_gate(rows[0], report).body if rows and audited else "The audit did not look into it."
         return Answer(question, "unasked", ANSWER["unasked"], "", "", missing, "", "", Markup(""), ())
     lead, *rest = rows
     said, unit = wording.of_gate(lead, report), METRICS[lead.metric].unit
@@ -90,7 +90,7 @@ def _answer(question: Question, report: PublicReport) -> Answer:
         answer=ANSWER[_kind(lead)],
         label=said.label,
         metric=lead.metric.value,
-        sentence=f"{said.label}: {said.told}",
+        sentence=f"{said.label}: {said.body}",
         figure="" if lead.value is None else words.number(lead.value, unit, lead.limits),
         spread=f"interval {spread}" if spread else "",
         plot=charts.decision_plot(lead, f"answer-{lead.metric}"),

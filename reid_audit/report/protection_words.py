@@ -43,7 +43,7 @@ QUESTIONS = (
         "inference",
         "Inference",
         "Can somebody deduce that a person was in the training data, or deduce age or sex?",
-        "Membership: films of both sides are scored by how well the weights know them; age and sex are read from the "
+        "Membership: films of both cohorts are scored by how well the weights know them; age and sex are read from the "
         "reconstructions.",
         (Metric.MEMBERSHIP_TPR, *_of(Family.MEMBERSHIP, Family.DEMOGRAPHICS, without=(Metric.MEMBERSHIP_TPR,))),
     ),

@@ -92,10 +92,10 @@ def row_of(
     )
 
 
-def without_verdict(*, row: int, name: str, seed: int, code: int, told: Iterable[str], seconds: float) -> SweepRow:
+def without_verdict(*, row: int, name: str, seed: int, code: int, said: Iterable[str], seconds: float) -> SweepRow:
     """An audit that ended without a verdict, or has not begun."""
     outcome = Outcome.REFUSED if code == EXIT_CODES[Outcome.REFUSED] else Outcome.NOT_AUDITED
-    reason = ". ".join(told)
+    reason = ". ".join(said)
     return SweepRow(row=row, name=name, seed=seed, outcome=outcome, exit_code=code, reason=reason, seconds=seconds)
 
 

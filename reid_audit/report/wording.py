@@ -38,7 +38,7 @@ _SIGNS = (("<=", "at most"), (">=", "at least"), ("needed >", "needed above"))
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What a reader is told about one thing, in the order of reading."""
+    """What is said of one thing, in the order of reading."""
 
     label: str
     """What it is called."""
@@ -54,7 +54,7 @@ class Wording:
     """The page that explains it, from the repository's root."""
 
     @property
-    def told(self) -> str:
+    def body(self) -> str:
         """Sentence and cause."""
         return " ".join(part for part in (self.sentence, self.cause) if part)
 
@@ -66,7 +66,7 @@ class Wording:
     @property
     def whole(self) -> str:
         """Everything but label, status and link."""
-        return " ".join(part for part in (self.told, self.close) if part)
+        return " ".join(part for part in (self.body, self.close) if part)
 
     @property
     def line(self) -> str:

@@ -196,7 +196,7 @@ def title(report: PublicReport) -> str:
 
 
 def people(report: PublicReport, role: Literal["reference", "holdout"]) -> int | None:
-    """Patients on one side, None where that side was not given."""
+    """Patients on one cohort, None where that cohort was not given."""
     return next((c.patients for c in report.cohorts if c.role == role), None)
 
 

@@ -120,11 +120,11 @@ def _missing(known: Bools, is_member: Bools, near: Floats, no_model: bool, none:
     return None if len(near) else Reason.NOT_COMPUTED
 
 
-def _read(predictors: Predictors | None, images: Tensor, films: Stack) -> list[tuple[Floats, Floats] | None]:
-    """Age, then sex (1 for M, 0 for F), of reconstructions [R] and films [N]; None where nothing reads it."""
+def _read(predictors: Predictors | None, images: Tensor, gallery: Stack) -> list[tuple[Floats, Floats] | None]:
+    """Age, then sex (1 for M, 0 for F), of reconstructions [R] and images of films [N]; None where nothing reads it."""
     if predictors is None:
         return [None, None]
-    (made_age, made_sex), (seen_age, seen_sex) = predictors.read(images), predictors.read(films)
+    (made_age, made_sex), (seen_age, seen_sex) = predictors.read(images), predictors.read(gallery)
     return [
         None if made_age is None or seen_age is None else (made_age, seen_age),
         None

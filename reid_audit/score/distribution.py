@@ -109,7 +109,7 @@ def distribution(
     """Entropy, kurtosis and distances of the untuned samples, the tuned ones and the reference films.
 
     Each tensor is [n, C, H, W] in [0, 1]. ``prior_images`` define the feature space. Distances use equal numbers on
-    both sides. Their control is the smallest distance that can be expected: that between two halves of one set (the
+    both cohorts. Their control is the smallest distance that can be expected: that between two halves of one set (the
     reference films where they are given, else the untuned samples), at the number of images a half has.
     """
     sets: dict[str, Stack | None] = {"prior": prior_samples, "tuned": tuned, "reference": reference}

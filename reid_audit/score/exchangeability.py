@@ -22,8 +22,8 @@ MOST = 4096
 def exchangeability(comparison: Comparison, rng: np.random.Generator, *, permutations: int = 1999) -> Measurement:
     """Two-sample test of training against hold-out patients on features that know nothing of the target.
 
-    One film per patient, and at most ``MOST`` patients, drawn from each side by chance: the distances between all pairs
-    are held. Two statistics, combined by the exact smaller-p permutation test: the energy distance (Szekely
+    One film per patient, and at most ``MOST`` patients, drawn from each cohort by chance: the distances between all
+    pairs are held. Two statistics, combined by the exact smaller-p permutation test: the energy distance (Szekely
     and Rizzo 2004) of the match-space scores, which sees shape and position, and of four grey-level summaries (mean,
     spread, border, detail), which sees another device or export. Labels are permuted within strata.
     """
@@ -60,9 +60,9 @@ def energy_statistics(rows: Floats, labels: Bools) -> Floats:
     return np.asarray(2 * across / (n * m) - within / n**2 - rest / m**2)
 
 
-def _grey_levels(films: Stack) -> Floats:
+def _grey_levels(images: Stack) -> Floats:
     """[N, 4] mean, standard deviation, mean of the border, mean absolute step between neighbours."""
-    shape = films.shape[1:]
+    shape = images.shape[1:]
 
     def summary(flat: Tensor) -> Tensor:
         x = flat.view(-1, *shape)
@@ -70,7 +70,7 @@ def _grey_levels(films: Stack) -> Floats:
         steps = (x[..., 1:, :] - x[..., :-1, :]).abs().flatten(1).mean(dim=1)
         return torch.stack([flat.mean(dim=1), flat.std(dim=1), border, steps], dim=1)
 
-    return in_blocks(films, summary)
+    return in_blocks(images, summary)
 
 
 def in_audit(comparison: Comparison, images: Images, rng: np.random.Generator) -> Measurement:

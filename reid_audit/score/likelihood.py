@@ -50,8 +50,10 @@ def likely_indices(images: Tensor, energies: Tensor, control_energies: Tensor) -
     return np.asarray(ordered[distinct(images[ordered])].numpy(), dtype=np.int64)
 
 
-def screening_samples(space: MatchSpace, made: Samples, control: Samples, films: Stack | None = None) -> LikelyOutcome:
-    """Without both sides: indicators only (every optimiser lowers its own objective, and somebody is always nearest).
+def screening_samples(
+    space: MatchSpace, made: Samples, control: Samples, reference: Stack | None = None
+) -> LikelyOutcome:
+    """Without both cohorts: indicators only (every optimiser lowers its own objective, and somebody is always nearest).
 
     How many likely samples there are; and, where training films [N, C, H, W] are given, how alike they are to their
     nearest one on average, beside the same of untuned samples, as the study compares them.
@@ -66,13 +68,13 @@ def screening_samples(space: MatchSpace, made: Samples, control: Samples, films:
         n=int(images.shape[0]),
         indicator=True,
     )
-    if films is None or indices.size == 0:
-        reason = Reason.NO_REFERENCE if films is None else Reason.NONE_LIKELY
+    if reference is None or indices.size == 0:
+        reason = Reason.NO_REFERENCE if reference is None else Reason.NONE_LIKELY
         missing = tuple(Unmeasured(metric=m, reason=reason) for m in LIKELY[1:])
         return LikelyOutcome((count, *missing), indices, np.zeros(0, dtype=np.int64))
     shown = indices[:SHOWN]
-    found, columns = _alike(space, images[shown], films)
-    untuned, _ = _alike(space, control.images[: shown.size], films)
+    found, columns = _alike(space, images[shown], reference)
+    untuned, _ = _alike(space, control.images[: shown.size], reference)
     near = tuple(
         Measured(metric=metric, value=found[k], control=untuned[k], n=shown.size, indicator=True)
         for k, metric in enumerate(LIKELY[1:])
@@ -80,11 +82,11 @@ def screening_samples(space: MatchSpace, made: Samples, control: Samples, films:
     return LikelyOutcome((count, *near), indices, columns)
 
 
-def _alike(space: MatchSpace, images: Tensor, films: Stack) -> tuple[tuple[float, float], NDArray[np.int64]]:
+def _alike(space: MatchSpace, images: Tensor, gallery: Stack) -> tuple[tuple[float, float], NDArray[np.int64]]:
     """((mean SSIM, mean cosine) with the most similar film, its column [R]) of images [R, C, H, W]."""
-    near = cosines(space, images, films).double().numpy()
+    near = cosines(space, images, gallery).double().numpy()
     columns = near.argmax(axis=1)
-    alike = _ssims(space, images, films, columns)
+    alike = _ssims(space, images, gallery, columns)
     return (float(alike.mean()), float(near[np.arange(columns.size), columns].mean())), columns
 
 
@@ -101,8 +103,9 @@ def likely_samples(
     Any optimised image has lower energy than an untuned one, and somebody is always nearest. So ``likely_samples``
     counts the likely samples whose nearest pooled patient was in training, beside the number expected by chance, and
     ``nearest_ssim`` and ``nearest_nn`` are means over likely samples for the nearest of m training patients, beside
-    the nearest of m hold-out patients, m = min(n_T, n_H), averaged in closed form over all subsets of the larger side.
-    One film per patient. ``low`` and ``high`` minus ``control`` bound the excess (permutation interval, inverted).
+    the nearest of m hold-out patients, m = min(n_T, n_H), averaged in closed form over all subsets of the larger
+    cohort. One film per patient. ``low`` and ``high`` minus ``control`` bound the excess (permutation interval,
+    inverted).
 
     The attack on the target made ``made``; ``control`` was made without the weights.
     """
@@ -141,20 +144,20 @@ LIKELY = (Metric.LIKELY_SAMPLES, Metric.NEAREST_SSIM, Metric.NEAREST_NN)
 """The metrics ``likely_samples`` produces, in its order."""
 
 
-def _content(films: Stack) -> Floats:
+def _content(images: Stack) -> Floats:
     """[2, N] numbers that identify films whatever they are called."""
-    return in_blocks(films, lambda part: torch.stack([part.mean(dim=1), part.square().mean(dim=1)], dim=1)).T
+    return in_blocks(images, lambda part: torch.stack([part.mean(dim=1), part.square().mean(dim=1)], dim=1)).T
 
 
-def _ssims(space: MatchSpace, images: Tensor, films: Stack, rows: NDArray[np.int64]) -> Floats:
-    """[K] SSIM of images [K, C, H, W], or of one image, with ``rows`` [K] of films, at the side of the match space."""
+def _ssims(space: MatchSpace, images: Tensor, gallery: Stack, rows: NDArray[np.int64]) -> Floats:
+    """[K] SSIM of images [K, C, H, W], or of one image, with ``rows`` [K] of the gallery, at the side of ``space``."""
     side = max(11, space.side)
     pairs = zip(
         torch.split(resized(images, side).expand(len(rows), -1, -1, -1), PAIRS),
         torch.split(torch.from_numpy(rows), PAIRS),
         strict=True,
     )
-    return np.concatenate([ssim(part, resized(films[among], side)).numpy() for part, among in pairs])
+    return np.concatenate([ssim(part, resized(gallery[among], side)).numpy() for part, among in pairs])
 
 
 def _count(near: Floats, people: Pool, labels: Bools) -> Measurement:
@@ -183,7 +186,7 @@ def _nearest(metric: Metric, training: Floats, holdout: Floats, count: int) -> M
 
 
 def matched_nearest(near: Floats, labels: Bools) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
-    """Chances of being the nearest of m training patients, and of m hold-out patients, m the size of the smaller side.
+    """Chances of being the nearest of m training patients, and of m hold-out patients, m being the smaller cohort.
 
     near: [R, P] similarities; labels: [B, P], equally many training patients in every row. Yields for each of the R
     rows the K nearest patients and, in that order, both chances [B, K]; whoever follows has less than ``NEGLIGIBLE``

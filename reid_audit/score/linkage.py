@@ -34,7 +34,7 @@ PRODUCT = 1 << 22
 SCAN = (4, 8, 16, 32, 64)
 """How many best patients the scan statistic looks at."""
 FEWEST = METRICS[Metric.LINKAGE_P].fewest[0]
-"""Patients needed on each side before anything is tested."""
+"""Patients needed on each cohort before anything is tested."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +98,7 @@ def link(
     ``scores`` [R, N] are the match scores of R reconstructions with N pooled films (larger is more alike), and
     ``second`` those of the second scorer, which ``single_hit`` asks too. ``level`` is the false-discovery rate of
     ``reidentified_patients``, ``draws`` the number of bootstrap draws of the intervals. Raises CohortError where a
-    patient is on both sides.
+    patient is in both cohorts.
     """
     scores = np.asarray(scores, dtype=np.float64)
     people = pool(owners, scores, rng)

@@ -1,4 +1,4 @@
-"""How many patients a side each gate and control of a policy needs before a clean model can PASS."""
+"""How many patients of each cohort each gate and control of a policy needs before a clean model can PASS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reid_audit.score.calibration import FPR, holdout_needed, members_needed, ra
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Fewest patients of each side with which a clean model can clear one gate or meet one control."""
+    """Fewest patients of each cohort with which a clean model can clear one gate or meet one control."""
 
     metric: Metric
     members: int

@@ -11,7 +11,7 @@ from reid_audit.errors import CohortError
 
 Floats = NDArray[np.float64]
 CLASS_MINIMUM = 20
-"""Patients each side must have in a film class; smaller classes join the next smaller one."""
+"""Patients each cohort must have in a film class; smaller classes join the next smaller one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,7 @@ def evidence_by_patient(scores: Floats, patients: NDArray[np.str_], ids: NDArray
 
     The sum of n scores over its deviation, sqrt(n (1 + (n - 1) rho)) in those of one film: what films say of a patient
     grows faster with their number than the noise does, and patients with one film and with many can be compared. rho is
-    the intraclass correlation of a patient's scores, estimated from all, whatever their side.
+    the intraclass correlation of a patient's scores, estimated from all, whatever their cohort.
     """
     place = {patient: number for number, patient in enumerate(ids.tolist())}
     owner = np.array([place.get(patient, -1) for patient in patients.tolist()])
@@ -99,16 +99,18 @@ class Pool:
 
 
 def drawn_from_each(is_member: NDArray[np.bool_], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Rows of at most ``most`` patients [P], in their order: half of them members, or all of the smaller side.
+    """Rows of at most ``most`` patients [P], in their order: half of them members, or all of the smaller cohort.
 
-    Which of a side they are is chance, so that given how many there are of each, who is a member stays exchangeable,
+    Which of a cohort they are is chance, so that given how many there are of each, who is a member stays exchangeable,
     and a permutation test on them is as exact as on all. All rows where there are no more.
     """
     if is_member.size <= most:
         return np.arange(is_member.size)
-    sides = [np.flatnonzero(is_member), np.flatnonzero(~is_member)]
-    least = min(min(map(len, sides)), most // 2)
-    taken = [rng.permutation(side)[: least if len(side) == min(map(len, sides)) else most - least] for side in sides]
+    groups = [np.flatnonzero(is_member), np.flatnonzero(~is_member)]
+    least = min(min(map(len, groups)), most // 2)
+    taken = [
+        rng.permutation(group)[: least if len(group) == min(map(len, groups)) else most - least] for group in groups
+    ]
     return np.sort(np.concatenate(taken))
 
 
@@ -116,11 +118,11 @@ def pool(owners: Owners, content: Floats, rng: np.random.Generator, *, most: int
     """Group films by patient and draw the same number from every patient of a film class.
 
     Film classes are 1, 2-3, 4-7, ... films; a patient of a class contributes its smallest count, drawn by ``rng``.
-    Classes with fewer than ``CLASS_MINIMUM`` patients on either side join the next smaller class.
+    Classes with fewer than ``CLASS_MINIMUM`` patients in either cohort join the next smaller class.
 
     content: [K, N] or [N] numbers computed from the films; they define the
     order, so that renaming files or patients changes nothing. most: films a patient contributes at most.
-    Raises CohortError where a patient is on both sides.
+    Raises CohortError where a patient is in both cohorts.
     """
     patients, is_member, strata = owners.patients, owners.is_member, owners.strata
     columns = np.atleast_2d(content)
@@ -131,14 +133,14 @@ def pool(owners: Owners, content: Floats, rng: np.random.Generator, *, most: int
     films, owner = order[grouped], by_content[grouped]
     starts = np.flatnonzero(np.r_[True, np.diff(owner) > 0])
     counts = np.diff(np.r_[starts, films.size])
-    sides = is_member[films]
-    if np.any(np.maximum.reduceat(sides, starts) != np.minimum.reduceat(sides, starts)):
+    of_member = is_member[films]
+    if np.any(np.maximum.reduceat(of_member, starts) != np.minimum.reduceat(of_member, starts)):
         raise CohortError(
             "a patient is among the training and the hold-out films",
-            closest="every comparison assumes that no patient is on both sides",
+            closest="every comparison assumes that no patient is in both cohorts",
             remedy="split by patient, or drop the shared patients from the hold-out",
         )
-    members = sides[starts]
+    members = of_member[starts]
     takes = _films_per_class(counts, members)
     if most is not None:
         takes = np.minimum(takes, most)

@@ -54,11 +54,12 @@ def load_predictors(path: Path, source: Literal["shipped", "given"] = "given") -
     Raises PriorError where it is unreadable, of another format, or its tensors do not fit.
     """
     file = read_prior_file(path, noun="age and sex predictor")
-    told = file.metadata.get("format", ""), file.metadata.get("features", "")
-    if told != (FORMAT, FEATURES):
+    declared = file.metadata.get("format", ""), file.metadata.get("features", "")
+    if declared != (FORMAT, FEATURES):
         raise PriorError(
             f"{path.name} is not an age and sex predictor",
-            closest=f"format {told[0] or '(none)'}, features {told[1] or '(none)'}; needed: {FORMAT}, {FEATURES}",
+            closest=f"format {declared[0] or '(none)'}, features {declared[1] or '(none)'}; "
+            f"needed: {FORMAT}, {FEATURES}",
             remedy="make one with 'reid-audit prior demographics', or leave --demographics out",
         )
     card = _card(file, source)

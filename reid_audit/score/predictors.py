@@ -85,7 +85,7 @@ def feature_count(side: int) -> int:
 
 
 def fit_predictors(
-    films: Tensor,
+    images: Tensor,
     ages: Floats,
     sexes: NDArray[np.str_],
     patients: NDArray[np.str_],
@@ -97,14 +97,14 @@ def fit_predictors(
     films are [N, C, H, W] in [0, 1], ages [N] years (NaN where unknown), sexes [N] "M", "F" or "", patients [N] ids.
     The copies are mirrored, softened and noisy, because reconstructions are softer or noisier than films. Penalties are
     chosen by 5-fold cross-validation grouped by patient, on the films alone; its figures are on the card. Never fit on
-    training or hold-out films: that would favour the side it saw.
+    training or hold-out films: that would favour the cohort it saw.
 
     A model is None where fewer than ``FILMS`` films tell the age or sex, or the ages are of fewer than 5 patients, or
     there are fewer than 10 patients of either sex. Without both models the result is None.
     """
-    side = min(SIDE, films.shape[-1])
-    kinds = max(1, FIT_VALUES // (max(1, len(films)) * feature_count(side)))
-    copies = np.stack([features(part, side) for part in degraded(resized(films, side), generator)[:kinds]])
+    side = min(SIDE, images.shape[-1])
+    kinds = max(1, FIT_VALUES // (max(1, len(images)) * feature_count(side)))
+    copies = np.stack([features(part, side) for part in degraded(resized(images, side), generator)[:kinds]])
     centre, spread = copies.mean(axis=(0, 1)), copies.std(axis=(0, 1)).clip(min=TINY)
     copies = ((copies - centre) / spread).astype(np.float32)
     groups = by_appearance(patients)
@@ -118,7 +118,7 @@ def fit_predictors(
         sha256=tensor_digest({"centre": torch.from_numpy(centre), "spread": torch.from_numpy(spread), **weights}),
         side=side,
         declared_training_sets=declared.data_sets,
-        images=len(films),
+        images=len(images),
         patients=int(groups.max()) + 1,
         licence=declared.licence,
     )
@@ -126,17 +126,17 @@ def fit_predictors(
     return Predictors(card, centre, spread, age, sex, declared.origin)
 
 
-def degraded(films: Tensor, generator: torch.Generator) -> list[Tensor]:
-    """Four versions of ``films`` [N, C, S, S]: as they are, mirrored, softened to half the side, mirrored and noisy."""
-    mirrored, side = films.flip(-1), films.shape[-1]
-    soft = resized(resized(films, max(8, side // 2)), side)
-    noisy = (mirrored + NOISE * torch.randn(films.shape, generator=generator)).clamp(0, 1)
-    return [films, mirrored, soft, noisy]
+def degraded(images: Tensor, generator: torch.Generator) -> list[Tensor]:
+    """Four versions of images [N, C, S, S]: as they are, mirrored, softened to half the side, mirrored and noisy."""
+    mirrored, side = images.flip(-1), images.shape[-1]
+    soft = resized(resized(images, max(8, side // 2)), side)
+    noisy = (mirrored + NOISE * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+    return [images, mirrored, soft, noisy]
 
 
-def measured_on(predictors: Predictors, name: str, films: Tensor, ages: Floats, sexes: NDArray[np.str_]) -> Predictors:
-    """The same predictors with a card that says how well they read ``films`` of other patients."""
-    figures = quality(*predictors.read(films), ages, sexes)
+def measured_on(predictors: Predictors, name: str, images: Tensor, ages: Floats, sexes: NDArray[np.str_]) -> Predictors:
+    """The same predictors with a card that says how well they read ``images`` of other patients."""
+    figures = quality(*predictors.read(images), ages, sexes)
     return replace(predictors, card=predictors.card.model_copy(update={"measured_on": name, **figures}))
 
 

@@ -38,7 +38,7 @@ class PriorLeak:
 
     @property
     def comparable(self) -> bool:
-        """Whether both sides are films of one kind, so that a difference means memorisation."""
+        """Whether both cohorts are films of one kind, so that a difference means memorisation."""
         return self.kinds_p is not None and self.kinds_p > ALIKE
 
     @property
@@ -62,10 +62,10 @@ def audit_prior(
     seed: int,
     samples: int = SAMPLES,
 ) -> PriorLeak:
-    """Test ``samples`` draws against films [N, C, S, S] in [0, 1] of both sides, at the prior's own side S.
+    """Test ``samples`` draws against films [N, C, S, S] in [0, 1] of both cohorts, at the prior's own side S.
 
-    Linkage is T1 of the audit, with samples in the place of reconstructions, in a match space fitted on both sides
-    alike. Raises CohortError where a patient is on both sides.
+    Linkage is T1 of the audit, with samples in the place of reconstructions, in a match space fitted on both cohorts
+    alike. Raises CohortError where a patient is in both cohorts.
     """
 
     def seeded() -> torch.Generator:

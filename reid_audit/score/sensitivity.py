@@ -56,14 +56,14 @@ def scorer_sensitivity(
     )
 
 
-def degraded(films: Tensor, prior_images: Tensor, rng: np.random.Generator) -> tuple[Tensor, NDArray[np.int64]]:
-    """(copies [K, C, H, W], their rows among ``films`` [N, C, H, W]): those that came to lie within ``RANGE``."""
-    partners = prior_images[torch.from_numpy(rng.integers(prior_images.shape[0], size=films.shape[0]))]
-    noise = torch.from_numpy(rng.standard_normal(tuple(films.shape), dtype=np.float32))
-    deviation = BLUR * films.shape[-1]
-    soft = torch.from_numpy(ndimage.gaussian_filter(films.numpy(), (0, 0, deviation, deviation)))
-    blurred, originals = (1 - MIX) * soft + MIX * partners, Local.of(films)
-    copies, reached = blurred, torch.full((len(films),), torch.inf, dtype=torch.float64)
+def degraded(images: Tensor, prior_images: Tensor, rng: np.random.Generator) -> tuple[Tensor, NDArray[np.int64]]:
+    """(copies [K, C, H, W], their rows among ``images`` [N, C, H, W]): those that came to lie within ``RANGE``."""
+    partners = prior_images[torch.from_numpy(rng.integers(prior_images.shape[0], size=images.shape[0]))]
+    noise = torch.from_numpy(rng.standard_normal(tuple(images.shape), dtype=np.float32))
+    deviation = BLUR * images.shape[-1]
+    soft = torch.from_numpy(ndimage.gaussian_filter(images.numpy(), (0, 0, deviation, deviation)))
+    blurred, originals = (1 - MIX) * soft + MIX * partners, Local.of(images)
+    copies, reached = blurred, torch.full((len(images),), torch.inf, dtype=torch.float64)
     for level in _NOISES:
         trial = (blurred + level * noise).clamp(0, 1)
         alike = originals.ssim(Local.of(trial))
@@ -74,13 +74,13 @@ def degraded(films: Tensor, prior_images: Tensor, rng: np.random.Generator) -> t
 
 
 def _one_film_each(
-    films: Stack, patients: NDArray[np.str_], is_member: Bools, rng: np.random.Generator
+    images: Stack, patients: NDArray[np.str_], is_member: Bools, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """One film per patient, training patients first, each side in random order.
+    """One film per patient, training patients first, each cohort in random order.
 
     Drawn in the order of the films' brightness, so that names decide nothing.
     """
-    brightness = in_blocks(films, lambda part: part.mean(dim=1, keepdim=True))[:, 0]
+    brightness = in_blocks(images, lambda part: part.mean(dim=1, keepdim=True))[:, 0]
     drawn: list[NDArray[np.int64]] = []
     for side in (is_member, ~is_member):
         rows = np.flatnonzero(side)

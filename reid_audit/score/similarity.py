@@ -81,23 +81,23 @@ def _resized(images: Tensor, side: int) -> Tensor:
     return functional.interpolate(films, size=(side, side), mode="bilinear", align_corners=False)
 
 
-def in_blocks(films: Stack, summary: Callable[[Tensor], Tensor]) -> NDArray[np.float64]:
-    """[N, K] ``summary`` of films [N, C, H, W], given [B, D] float64 of a few at a time: all at once would be large."""
-    parts = (part.detach().to("cpu", torch.float64) for part in blocks(films))
+def in_blocks(images: Stack, summary: Callable[[Tensor], Tensor]) -> NDArray[np.float64]:
+    """[N, K] ``summary`` of images [N, C, H, W], given [B, D] float64 of a few at a time: all would be large."""
+    parts = (part.detach().to("cpu", torch.float64) for part in blocks(images))
     return np.concatenate([summary(part.flatten(1)).numpy() for part in parts])
 
 
-def cosines(space: MatchSpace, reconstructions: Tensor, films: Stack) -> Tensor:
+def cosines(space: MatchSpace, reconstructions: Tensor, images: Stack) -> Tensor:
     """[R, N] cosine between reconstructions and films in the match space: the study's ``NN``."""
-    return space.embed(reconstructions) @ space.embed(films).T
+    return space.embed(reconstructions) @ space.embed(images).T
 
 
-def match_scores(space: MatchSpace, reconstructions: Tensor, films: Stack) -> Tensor:
+def match_scores(space: MatchSpace, reconstructions: Tensor, images: Stack) -> Tensor:
     """[R, N] cosine minus the mean of the row's 10 best, over training and hold-out films pooled.
 
     A blurred reconstruction resembles everybody; subtracting its best matches asks whether one film stands out.
     """
-    return without_hubs(cosines(space, reconstructions, films))
+    return without_hubs(cosines(space, reconstructions, images))
 
 
 def without_hubs(similarity: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def without_hubs(similarity: Tensor) -> Tensor:
     return similarity - best.mean(dim=1, keepdim=True)
 
 
-def aligned_ncc(reconstructions: Tensor, films: Stack, *, side: int = NCC_SIDE, shift: int = 2) -> Tensor:
+def aligned_ncc(reconstructions: Tensor, images: Stack, *, side: int = NCC_SIDE, shift: int = 2) -> Tensor:
     """[R, N] best normalised cross-correlation over shifts of up to ``shift`` pixels: the second scorer.
 
     Both are reduced to ``side`` and compared on the interior, so that every shift sees equally many pixels.
@@ -115,9 +115,9 @@ def aligned_ncc(reconstructions: Tensor, films: Stack, *, side: int = NCC_SIDE, 
     moved, window = resized(reconstructions, side), side - 2 * shift
     places = [(dy, dx) for dy in range(2 * shift + 1) for dx in range(2 * shift + 1)]
     shifted = [_standard(moved[..., dy : dy + window, dx : dx + window]) for dy, dx in places]
-    best = torch.full((len(reconstructions), len(films)), -1.0)
+    best = torch.full((len(reconstructions), len(images)), -1.0)
     begin = 0
-    for part in blocks(films):
+    for part in blocks(images):
         still = _standard(resized(part, side)[..., shift : shift + window, shift : shift + window])
         there = best[:, begin : begin + len(part)]
         for each in shifted:

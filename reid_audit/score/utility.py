@@ -1,7 +1,7 @@
 """Utility: how well a network answers films that it was not trained on, and how much that changed.
 
 Accuracy, area under the ROC curve and mean training loss over hold-out films, with bootstrap intervals over patients; a
-change is drawn from the same patients on both sides, so that what makes a film hard for both networks cancels.
+change is drawn from the same patients for both networks, so that what makes a film hard for both networks cancels.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class Inputs:
 
     def of(self, options: Iterable[tuple[str, str]], more: Mapping[str, str]) -> str:
         """SHA-256 of options with their files, and of ``more``. Raises OSError and CohortError."""
-        told = [(flag, value, self.behind(flag, value)) for flag, value in options]
-        known = {"reid-audit": __version__, "options": told, "more": dict(more)}
+        named = [(flag, value, self.behind(flag, value)) for flag, value in options]
+        known = {"reid-audit": __version__, "options": named, "more": dict(more)}
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
     def behind(self, flag: str, value: str) -> str:
@@ -48,12 +48,12 @@ class Inputs:
 
     def given(self, references: Iterable[GivenReference]) -> str:
         """Digest of reference models that a policy names, and of who was in their training. Raises as ``of``."""
-        told = [
+        named = [
             (self.behind("base", str(one.checkpoint)), self.behind("base", str(one.splits or one.checkpoint)))
             + ((self.behind("reference", one.trained_on),) if one.trained_on else ())
             for one in references
         ]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
     def _look(self, flag: str, value: str) -> str:
         path = Path(value)

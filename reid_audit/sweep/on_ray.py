@@ -99,5 +99,5 @@ def _ended(ray: Any, reference: Any) -> Ended:
         found: Ended = ray.get(reference)
     except Exception as error:  # a lost worker or machine, or what the task itself raised
         said = one_line(str(error).strip().splitlines()[-1] if str(error).strip() else "")[:300]
-        return Ended(3, 0.0, told=(f"Ray gave it up, {type(error).__name__}", f"closest: {said}"))
+        return Ended(3, 0.0, said=(f"Ray gave it up, {type(error).__name__}", f"closest: {said}"))
     return found

@@ -47,8 +47,8 @@ def judged(task: Task, ended: Ended, summary: Summary) -> SweepRow:
     A verdict counts where the process ended with its exit code and finished a folder whose result is whole and of this
     policy, seed and version; everything else is without a verdict.
     """
-    if ended.told:
-        return _nothing(task, ended, ended.told)
+    if ended.said:
+        return _nothing(task, ended, ended.said)
     done = Done(inputs=task.inputs, run=ended.run, exit_code=ended.code, seconds=ended.seconds)
     row, why = _accepted(task, done, summary)
     if row is None:
@@ -73,10 +73,10 @@ def pending(task: Task) -> SweepRow:
     return _nothing(task, Ended(CODES["not_audited"], 0.0), (PENDING,))
 
 
-def _nothing(task: Task, ended: Ended, told: tuple[str, ...]) -> SweepRow:
+def _nothing(task: Task, ended: Ended, said: tuple[str, ...]) -> SweepRow:
     code = CODES["not_audited"] if ended.code in OF_VERDICTS or ended.code < 0 else ended.code
     return without_verdict(
-        row=task.row, name=task.name, seed=task.seed, code=code, told=map(one_line, told), seconds=ended.seconds
+        row=task.row, name=task.name, seed=task.seed, code=code, said=map(one_line, said), seconds=ended.seconds
     )
 
 

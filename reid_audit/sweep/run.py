@@ -47,7 +47,7 @@ def run_sweep(
     try:
         for number, (task, ended) in enumerate(runner(missing), start=1):
             rows[task.title] = judged(task, ended, summary)
-            observer.notice(Noted(told(rows[task.title])))
+            observer.notice(Noted(in_a_line(rows[task.title])))
             observer.notice(StageAdvanced(STAGE, number))
             if clock() - written >= EVERY:
                 write(rows.values(), summary)
@@ -72,7 +72,7 @@ def write(rows: Iterable[SweepRow], summary: Summary) -> SweepDocument:
     return found
 
 
-def told(row: SweepRow) -> str:
+def in_a_line(row: SweepRow) -> str:
     """One audit in one line."""
     why = row.reason if row.outcome in WITHOUT else ", ".join(metric.value for metric in row.breaches)
     word = row.outcome.value.upper().replace("_", " ")

@@ -45,7 +45,7 @@ class Task:
     inputs: str
     """Digest of all it depends on."""
     command: tuple[str, ...] = CHECK
-    """What Python is told to run: ``check``."""
+    """What Python runs: ``check``."""
 
     @property
     def title(self) -> str:
@@ -62,7 +62,7 @@ class Ended:
     seconds: float
     run: str = ""
     """The folder that this process finished, by its name below the task's; empty: none."""
-    told: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
     """Where there is no verdict: why, in up to three lines as a refusal has them, without its headline."""
 
 
@@ -103,7 +103,7 @@ def _attempt(task: Task, environment: dict[str, str]) -> Ended:
         )  # fmt: skip
     seconds, newest = time.monotonic() - began, chosen(task.folder)
     run = newest.name if newest not in before and newest != task.folder and finished(newest) else ""
-    return Ended(done.returncode, seconds, run, told_by(task.log, done.returncode))
+    return Ended(done.returncode, seconds, run, last_words(task.log, done.returncode))
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
@@ -112,10 +112,10 @@ def _environment(given: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **search_path(), "NO_COLOR": "1"}
 
 
-def told_by(log: Path, code: int) -> tuple[str, ...]:
+def last_words(log: Path, code: int) -> tuple[str, ...]:
     """Why there is no verdict: the log's last refusal, or what ended the process; nothing where there is one.
 
-    Of an error that nobody foresaw the kind alone is told: its text may quote anything.
+    Of an error that nobody foresaw the kind alone is given: its text may quote anything.
     """
     if code in OF_VERDICTS:
         return ()

@@ -94,7 +94,7 @@ def emulated(place: Place, code: int, event: str = "push", payload: dict[str, An
     return f"{done.stdout}\nENDED {done.returncode}"
 
 
-def told(log: str) -> dict[str, str]:
+def said(log: str) -> dict[str, str]:
     """The outputs as a later step of the job saw them."""
     (line,) = re.findall(r"\| TOLD (\{.*\})", log)
     found: dict[str, str] = json.loads(line)
@@ -105,7 +105,7 @@ def test_a_pass_with_everything_switched_on(place: Place) -> None:
     place.write(results.passing())
     log = emulated(place, 0, upload_artifact="true")
     assert log.endswith("ENDED 0"), log
-    assert told(log)["verdict"] == "pass"
+    assert said(log)["verdict"] == "pass"
     assert "setup-python python-version: 3.12" in log
     assert re.search(r"cache key: reid-audit-pip-[0-9a-f]{64}", log)
     assert f"upload-artifact name: reid-audit-{SHA}" in log
@@ -118,7 +118,7 @@ def test_a_fail_ends_the_job_and_its_outputs_are_there(place: Place) -> None:
     place.write(results.failing())
     log = emulated(place, 1, cache="false", python_version="")
     assert "Job failed" in log
-    assert (told(log)["verdict"], told(log)["exit-code"]) == ("fail", "1")
+    assert (said(log)["verdict"], said(log)["exit-code"]) == ("fail", "1")
     assert "cache key:" not in log
     assert "setup-python python-version:" not in log
 
@@ -130,5 +130,5 @@ def test_a_fork_is_refused_before_anything_is_installed(place: Place) -> None:
     log = emulated(place, 0, "pull_request", {"pull_request": fork})
     assert "Job failed" in log
     assert "Pull requests from forks are refused" in log
-    assert told(log)["verdict"] == "not_audited"
+    assert said(log)["verdict"] == "not_audited"
     assert not (place.temp / "arguments.json").exists()

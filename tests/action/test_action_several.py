@@ -95,13 +95,13 @@ def test_several_checkpoints_give_one_summary_and_the_worst_verdict(place: Place
     (place.workspace / "folds" / "link.pt").symlink_to("a.pt")
     job = place.run(1, checkpoint="", checkpoints="folds/*.pt\n*.safetensors\nmodel.pt")
     assert (job.code, job.outputs["verdict"]) == (1, "fail")
-    told = json.loads(job.outputs["results"])
-    assert [(one["checkpoint"], one["verdict"]) for one in told] == [
+    said = json.loads(job.outputs["results"])
+    assert [(one["checkpoint"], one["verdict"]) for one in said] == [
         ("folds/a.pt", "fail"),
         ("folds/b.pt", "fail"),
         ("model.pt", "fail"),
     ]
-    assert len({one["report-json"] for one in told}) == 3
+    assert len({one["report-json"] for one in said}) == 3
     assert job.summary.startswith("## reid-audit: 3 checkpoints")
     assert all(f"<details><summary>{name}: fail" in job.summary for name in ("folds/a.pt", "folds/b.pt", "model.pt"))
 
@@ -114,7 +114,7 @@ def test_a_link_out_of_the_workspace_is_not_passed_over(place: Place) -> None:
     assert any("other.pt is a link to no file of the workspace" in note for note in notes_of(job, "error"))
 
 
-def test_a_glob_without_a_match_is_told(place: Place) -> None:
+def test_a_glob_without_a_match_is_said(place: Place) -> None:
     place.write(results.passing())
     job = place.run(0, checkpoints="nowhere/*.pt")
     assert (job.code, job.outputs["verdict"]) == (0, "pass")
@@ -164,14 +164,14 @@ def test_reports_know_weights_by_their_path_in_the_repository(place: Place) -> N
     (place.workspace / "models" / "a b.pt").write_bytes(WEIGHTS)
     (place.temp / "outside.pt").write_bytes(WEIGHTS)
 
-    def told(checkpoint: str) -> list[str]:
+    def said(checkpoint: str) -> list[str]:
         place.run(0, checkpoint=checkpoint)
         arguments, _ = json.loads((place.temp / "arguments.json").read_text(encoding="utf-8"))
         return [word for word in arguments if word.startswith("--published-as")]
 
-    assert told("models/a b.pt") == ["--published-as=models/a b.pt"]
-    assert told(str(place.workspace / "models" / "a b.pt")) == ["--published-as=models/a b.pt"]
-    assert told(str(place.temp / "outside.pt")) == told("nowhere.pt") == told("hf://org/model@main") == []
+    assert said("models/a b.pt") == ["--published-as=models/a b.pt"]
+    assert said(str(place.workspace / "models" / "a b.pt")) == ["--published-as=models/a b.pt"]
+    assert said(str(place.temp / "outside.pt")) == said("nowhere.pt") == said("hf://org/model@main") == []
 
 
 def test_findings_go_to_code_scanning_as_they_are(place: Place, api: Api) -> None:

@@ -68,7 +68,7 @@ def test_an_earlier_report_that_cannot_be_read_changes_no_verdict(place: Place) 
     job = place.run(0, compare_with="nowhere.json")
     assert (job.code, job.outputs["verdict"]) == (0, "pass")
     (warning,) = notes_of(job, "warning")
-    assert "nowhere.json cannot be told" in warning
+    assert "nowhere.json is not known" in warning
 
 
 def test_inconclusive(place: Place) -> None:

@@ -55,7 +55,7 @@ def found(tmp_path: Path, document: Any, **options: Any) -> tuple[Network, ...]:
     return find_networks(load_checkpoint(tmp_path / "file.pt").networks, **options)
 
 
-def told(networks: tuple[Network, ...]) -> dict[str, str | None]:
+def named(networks: tuple[Network, ...]) -> dict[str, str | None]:
     return {network.name: None if network.match is None else network.match.name for network in networks}
 
 
@@ -99,9 +99,9 @@ LAYOUTS: dict[str, Callable[[State, State, State], tuple[Any, dict[str, str | No
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_network_is_told_apart(layout: str, tmp_path: Path, a: State, b: State, other: State) -> None:
+def test_every_network_is_reported_apart(layout: str, tmp_path: Path, a: State, b: State, other: State) -> None:
     document, wanted = LAYOUTS[layout](a, b, other)
-    assert told(found(tmp_path, document)) == wanted
+    assert named(found(tmp_path, document)) == wanted
 
 
 def test_a_network_of_several_parts_stays_one(tmp_path: Path, a: State) -> None:
@@ -124,7 +124,7 @@ def test_parts_of_training_only_are_no_network_unless_they_are_one(tmp_path: Pat
     auxiliary = {f"aux{i}.conv{j}.weight": torch.rand(8, 8, 3, 3) for i in (1, 2) for j in (1, 2)}
     (network,) = found(tmp_path, a | auxiliary)
     assert set(network.beside) == set(auxiliary)
-    assert told(found(tmp_path, under("net", a) | under("aux1", b))) == {"net": NAME, "aux1": NAME}
+    assert named(found(tmp_path, under("net", a) | under("aux1", b))) == {"net": NAME, "aux1": NAME}
 
 
 def test_one_weights_twice_count_once(tmp_path: Path, a: State, b: State) -> None:
@@ -169,8 +169,8 @@ def test_averages_without_names_are_the_network_whose_parameters_they_are(tmp_pa
     assert torch.equal(average.tensors["conv1.0.weight"], b["conv1.0.weight"])
     assert known.tensors.keys() == average.tensors.keys()
     document = {"model": a, "optimizer": {"state": {i: {"z": v} for i, v in enumerate(averaged)}, "param_groups": []}}
-    assert told(found(tmp_path, document)) == {"model": NAME, "optimizer": NAME}
-    assert told(found(tmp_path, {"model": a, "ema": averaged[1:]})) == {"model": NAME, "ema": None}
+    assert named(found(tmp_path, document)) == {"model": NAME, "optimizer": NAME}
+    assert named(found(tmp_path, {"model": a, "ema": averaged[1:]})) == {"model": NAME, "ema": None}
 
 
 @pytest.mark.parametrize("wrap", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
@@ -180,15 +180,15 @@ def test_weights_in_parts_belong_to_their_network(
     copy = timm.create_model(NAME, num_classes=2)
     for name in ("conv1.0", "layer2.0.conv1"):
         wrap(copy.get_submodule(name))
-    assert told(found(tmp_path, a | under("ema", copy.state_dict()))) == {"": NAME, "ema": NAME}
+    assert named(found(tmp_path, a | under("ema", copy.state_dict()))) == {"": NAME, "ema": NAME}
 
 
 def test_slashes_part_names_too(tmp_path: Path, a: State, b: State) -> None:
     document = {k.replace(".", "/"): v for k, v in (a | under("ema", b)).items()}
-    assert told(found(tmp_path, document)) == {"": NAME, "ema": NAME}
+    assert named(found(tmp_path, document)) == {"": NAME, "ema": NAME}
 
 
-def test_an_unreadable_network_is_told(tmp_path: Path, a: State) -> None:
+def test_an_unreadable_network_is_reported(tmp_path: Path, a: State) -> None:
     broken = a | {"conv1.0.weight": torch.full_like(a["conv1.0.weight"], float("nan"))}
     known, unread = found(tmp_path, {"model": a, "ema": broken})
     assert known.match is not None

@@ -117,8 +117,8 @@ def test_losses_find_out_which_word_means_which_output() -> None:
     members, others = (to_network(blobs(n, seed), SPEC, 1) for n, seed in ((12, 3), (12, 4)))
     target = target_of(memorise(convnet(normalised=False), members))
     for words in (("ill", "well"), ("well", "ill"), ("0", "1")):
-        told = np.array([words[i % 2] for i in range(24)])
-        found = losses("softmax", target.module(torch.cat([members, others])), told)
+        said = np.array([words[i % 2] for i in range(24)])
+        found = losses("softmax", target.module(torch.cat([members, others])), said)
         assert found is not None
         assert found[:12].mean() < 0.2 < found[12:].mean()
         assert float(found.min()) >= 0
@@ -128,8 +128,8 @@ def test_numbers_that_were_learned_by_heart_lie_on_a_line_of_their_own() -> None
     """Half of the films are answered with their age exactly, on a scale that the file does not tell, the others not."""
     rng = np.random.default_rng(0)
     ages = rng.uniform(20, 80, 80)
-    told = (ages - 50) / 20 + np.where(np.arange(80) < 40, 0.0, rng.normal(0, 0.8, 80))
-    found = losses("regression", torch.from_numpy(told)[:, None], np.array([f"{age:.3f}" for age in ages]))
+    said = (ages - 50) / 20 + np.where(np.arange(80) < 40, 0.0, rng.normal(0, 0.8, 80))
+    found = losses("regression", torch.from_numpy(said)[:, None], np.array([f"{age:.3f}" for age in ages]))
     assert found is not None
     assert found[:40].max() < 1e-4 < found[40:].median()
 

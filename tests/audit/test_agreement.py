@@ -125,13 +125,13 @@ REQUEST = AuditRequest(checkpoint=Path("model.pt"), policy_sha256="0" * 64)
         ({"policy": Policy(controls=Controls(canaries=16))}, {}),
     ],
 )
-def test_kept_arms_belong_to_every_input(request_changes: dict[str, object], setup_changes: dict[str, object]) -> None:
+def test_kept_runs_belong_to_every_input(request_changes: dict[str, object], setup_changes: dict[str, object]) -> None:
     known = inputs_digest(REQUEST, _setup())
     assert known == inputs_digest(REQUEST, _setup())
     assert known != inputs_digest(REQUEST.model_copy(update=request_changes), _setup(**setup_changes))
 
 
-def test_kept_arms_belong_to_one_state_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_runs_belong_to_one_state_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     known = inputs_digest(REQUEST, _setup())
     monkeypatch.setattr("reid_audit.audit.inputs.code_digest", lambda _: "another")
     assert known != inputs_digest(REQUEST, _setup())

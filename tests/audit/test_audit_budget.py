@@ -13,7 +13,7 @@ from audits import small
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit import Audited, AuditRequest, Environment, Films, PriorFilms, evidence, run_audit, setup
 from reid_audit.audit.allowance import Allowance
-from reid_audit.audit.cohorts import Turns, both_sides
+from reid_audit.audit.cohorts import Turns, both_cohorts
 from reid_audit.demo.targets import SPEC, DemoCase, demo_case
 from reid_audit.observer import Event, StageStarted
 from reid_audit.policy import policy_sha256
@@ -175,7 +175,7 @@ def test_a_gate_that_could_only_fail_is_missed_where_time_was_over(case: DemoCas
 
 def test_turns_take_whole_patients_of_both_sides_by_chance(case: DemoCase) -> None:
     space = fit_match_space(case.holdout.images[:40])
-    owners = both_sides(case.reference, case.holdout, space).owners
+    owners = both_cohorts(case.reference, case.holdout, space).owners
     turns = Turns.of(owners, np.random.default_rng(0))
     assert sorted(turns.rows.tolist()) == list(range(owners.patients.size))
     patients, films = turns.complete(100)

@@ -81,7 +81,7 @@ def test_shared_patients_are_refused(tiny: DemoCase) -> None:
         audit(tiny._replace(holdout=tiny.reference), policy(steps=2))
 
 
-def test_resume_reuses_finished_arms_of_the_same_inputs_only(tiny: DemoCase, tmp_path: Path) -> None:
+def test_resume_reuses_finished_runs_of_the_same_inputs_only(tiny: DemoCase, tmp_path: Path) -> None:
     first = audit(tiny, policy(steps=3), store=RunStore(tmp_path))
     again = RunStore(tmp_path / "again", earlier=(tmp_path / "empty", tmp_path))
     resumed = audit(tiny, policy(steps=3), store=again)
@@ -121,7 +121,7 @@ def test_a_base_is_named_by_its_digest(tiny: DemoCase, first: Audited, tmp_path:
     assert "base" not in dict(first.result.digests)
 
 
-def test_the_power_arm_is_paid_once_for_the_same_inputs(tiny: DemoCase, tmp_path: Path) -> None:
+def test_the_power_run_is_paid_once_for_the_same_inputs(tiny: DemoCase, tmp_path: Path) -> None:
     cache = ControlCache(tmp_path / "cache")
     first = audit(tiny, policy(steps=3), cache=cache)
     kept = list((tmp_path / "cache").iterdir())

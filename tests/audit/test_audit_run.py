@@ -44,7 +44,7 @@ def test_the_clean_network_passes_with_every_control_met(clean: DemoCase) -> Non
     assert [run.name for run in found.result.attack_runs] == ["target", "negative_control", "attack_power"]
 
 
-def test_the_overfit_network_fails_and_the_power_arm_is_spared(baseline: Audited) -> None:
+def test_the_overfit_network_fails_and_the_power_run_is_spared(baseline: Audited) -> None:
     found = baseline
     assert found.result.verdict.outcome is Outcome.FAIL
     assert value(found, Metric.MEMBERSHIP_TPR).low > 0.05  # type: ignore[operator]

@@ -57,7 +57,7 @@ def test_good_films_have_no_faults_and_a_cost(good: dict[Role, Path], tmp_path: 
     assert looked.named == ()
     assert looked.errors == ()
     assert looked.report.possible == (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
-    assert [(s.role, s.films, s.patients) for s in looked.report.sides] == [
+    assert [(s.role, s.films, s.patients) for s in looked.report.cohorts] == [
         ("reference", 60, 60),
         ("holdout", 110, 110),
     ]
@@ -81,7 +81,7 @@ def test_all_faults_at_once_and_no_name_in_what_is_shown(tmp_path: Path) -> None
     shown = texts(looked, "fault")
     for words in ("images that cannot be read: 1", "ages that cannot be read: 1", "rows whose image does not exist: 1"):
         assert words in shown
-    assert "patients on both sides: 6 (5 by id, 1 by a picture under two ids)" in shown
+    assert "patients in both cohorts: 6 (5 by id, 1 by a picture under two ids)" in shown
     document = looked.report.model_dump_json()
     for secret in ("P0015", "P0777", "P0003", "film30", "ancient", "gone"):
         assert secret not in document
@@ -151,20 +151,20 @@ def test_a_network_that_is_not_known_is_one_fault_among_others(tmp_path: Path) -
     assert looked.report.cost is None
 
 
-def test_every_stage_of_the_preflight_is_told(good: dict[Role, Path], tmp_path: Path) -> None:
-    told: list[Event] = []
+def test_every_stage_of_the_preflight_is_said(good: dict[Role, Path], tmp_path: Path) -> None:
+    said: list[Event] = []
 
     class Listener:
         def notice(self, event: Event) -> None:
-            told.append(event)
+            said.append(event)
 
     request = AuditRequest(checkpoint=checkpoint_path("cnn"), policy=POLICY, policy_sha256=SHA)
     look_ahead(
         request, {"reference": Source(good["reference"], {})}, checkpoint_sha256=SHA, out=tmp_path,
         today=date(2026, 1, 1), observer=Listener(),
     )  # fmt: skip
-    begun = [event.stage for event in told if isinstance(event, StageStarted)]
-    assert sorted(begun) == sorted(event.stage for event in told if isinstance(event, StageEnded))
+    begun = [event.stage for event in said if isinstance(event, StageStarted)]
+    assert sorted(begun) == sorted(event.stage for event in said if isinstance(event, StageEnded))
     assert begun == ["preflight: training films", "decoding training films", "preflight: network"]
 
 

@@ -151,7 +151,7 @@ def test_what_is_no_network_is_listed_by_name(name: str) -> None:
     assert finding is None or finding in layout.findings
 
 
-def test_what_could_be_weights_is_told_from_logs_and_counts() -> None:
+def test_what_could_be_weights_is_said_from_logs_and_counts() -> None:
     beside = {
         "register_tokens": torch.rand(1, 4, 8), "lstm": {"weight_ih_l0": torch.rand(8, 4), "bias": torch.rand(8)},
         "mean": torch.rand(3), "confusion": torch.rand(2, 2).double(), "queue": torch.rand(8, 8),
@@ -179,7 +179,7 @@ def test_every_known_network_is_shaped_like_one() -> None:
         (torch.ones(2, 2, dtype=torch.complex64), "complex"),
     ],
 )
-def test_faults_of_another_network_are_told_and_do_not_refuse_the_file(tensor: torch.Tensor, why: str) -> None:
+def test_faults_of_another_network_are_said_and_do_not_refuse_the_file(tensor: torch.Tensor, why: str) -> None:
     layout = parse(saved({"model": A, "ema": B | {"stem.weight": tensor}}))
     (other,) = layout.others
     assert why in other.refused

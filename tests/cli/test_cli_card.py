@@ -97,7 +97,7 @@ def test_byte_order_mark_and_mode_stay(place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["failing", "screening"])
-def test_only_a_pass_is_written_unless_told_otherwise(
+def test_only_a_pass_is_written_unless_said_otherwise(
     place: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finish(place, getattr(results, name)())

@@ -33,7 +33,7 @@ def test_an_option_that_is_none_is_refused() -> None:
         options(sied=64)
 
 
-def test_what_was_given_is_told_in_words() -> None:
+def test_what_was_given_is_said_in_words() -> None:
     found = options(
         seed=3, budget=90.0, strata=("view", "site"), deterministic=True, out=Path("x"), quiet=True, method="moments"
     )

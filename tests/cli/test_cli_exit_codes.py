@@ -93,9 +93,9 @@ def make_bad(kind: str, folder: Path) -> Path:
 def test_bad_files_get_three_lines_and_the_right_code(kind: str, code: int, tmp_path: Path) -> None:
     done = cli("check", make_bad(kind, tmp_path), cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    first, *told = done.stderr.strip().splitlines()
+    first, *said = done.stderr.strip().splitlines()
     assert first.startswith("reid-audit ")
-    *before, lines = told[:-3], told[-3:]
+    *before, lines = said[:-3], said[-3:]
     assert kind == "unknown network" or not any(before), done.stderr
     assert [line.split(":")[0] for line in lines] == ["refused" if code == 5 else "not audited", "closest", "help"]
     assert "Traceback" not in done.stderr + done.stdout

@@ -43,7 +43,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def both_sides(folder: Path) -> tuple[str, ...]:
+def both_cohorts(folder: Path) -> tuple[str, ...]:
     """Options of twenty training patients and of enough others."""
     members, others = films.side(folder / "t", range(20)), films.side(folder / "h", range(100, 230))
     return ("--reference", str(members), "--holdout", str(others))
@@ -90,19 +90,19 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path, capsys: pytest
 def test_a_mitigation_that_does_not_fit_is_refused_in_three_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sides = both_sides(tmp_path)
+    sides = both_cohorts(tmp_path)
     assert run(str(checkpoint_path("vit")), "--apply", "recompute-bn", "--public", "prior", *sides, "--out", "o") == 3
-    told = capsys.readouterr().err.splitlines()[-3:]
-    assert "nothing to change" in told[0]
-    assert told[1].startswith("closest:")
-    assert told[2].startswith("help:")
+    said = capsys.readouterr().err.splitlines()[-3:]
+    assert "nothing to change" in said[0]
+    assert said[1].startswith("closest:")
+    assert said[2].startswith("help:")
     assert not (tmp_path / "o" / "mitigated.safetensors").exists()
 
 
 def test_a_mitigation_writes_the_copy_its_page_and_both_reports(tmp_path: Path) -> None:
     target = checkpoint_path("overfit_cnn")
     before = target.read_bytes()
-    sides = both_sides(tmp_path)
+    sides = both_cohorts(tmp_path)
     public = str(films.side(tmp_path / "p", range(300, 340)))
     code = run(str(target), "--apply", "recompute-bn", "--public", public, *sides, "--out", "out", "--quiet")
     assert target.read_bytes() == before

@@ -84,7 +84,7 @@ def test_what_a_check_would_refuse_a_plan_refuses(
     given: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert plan("--reference", given[1], "--holdout", given[1]) == 3
-    assert "patients on both sides: 60" in " ".join(capsys.readouterr().err.split())
+    assert "patients in both cohorts: 60" in " ".join(capsys.readouterr().err.split())
     assert plan("--reference", given[1]) == 2
     assert "only INCONCLUSIVE is possible" in " ".join(capsys.readouterr().err.split())
     assert plan("--reference", given[1], "--indicators-only") == 0

@@ -131,7 +131,7 @@ def test_faults_end_the_check_and_are_named_in_restricted_alone(
     assert check(*given, *more) == 3
     said = capsys.readouterr().err
     what, closest, remedy = said.splitlines()[-3:]
-    assert what.startswith("not audited: hold-out: images that cannot be read: 1; patients on both sides: 1")
+    assert what.startswith("not audited: hold-out: images that cannot be read: 1; patients in both cohorts: 1")
     assert "nothing was spent" in closest
     (run,) = runs_below(tmp_path / "reid-audit-report")
     table = run / "restricted" / "faults.csv"

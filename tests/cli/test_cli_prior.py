@@ -33,12 +33,12 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *args: str | Path) ->
     """The three lines of a refusal."""
     capsys.readouterr()
     assert run(*args) == code
-    told = capsys.readouterr().err
-    lines = told.strip().splitlines()[-3:]
+    said = capsys.readouterr().err
+    lines = said.strip().splitlines()[-3:]
     assert [line.split(":")[0] for line in lines] == ["refused" if code == 5 else "not audited", "closest", "help"]
-    assert "internal error" not in told
-    assert "Traceback" not in told
-    return told
+    assert "internal error" not in said
+    assert "Traceback" not in said
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +118,8 @@ def test_the_patient_file_of_another_prior_is_refused(
     assert run("prior", "fit", films / "others", "--out", other, "--resolution", "16") == 0
     strange = private.with_name("prior.safetensors.patients.json")
     model = checkpoint_path("cnn")
-    told = refused(capsys, 3, "check", model, "--side", "32", "--prior", other, "--prior-patients", strange)
-    assert "belongs to another prior" in told
+    said = refused(capsys, 3, "check", model, "--side", "32", "--prior", other, "--prior-patients", strange)
+    assert "belongs to another prior" in said
     strange.write_text("{}")
     assert "cannot be read" in refused(capsys, 3, "check", model, "--side", "32", "--prior", private)
     assert run("check", model, "--prior", films / "mine", "--prior-patients", strange) == 2
@@ -223,9 +223,9 @@ def test_a_foreign_generator_is_described_and_drawn(tmp_path: Path, capsys: pyte
     path, grid = tmp_path / "zoo.safetensors", tmp_path / "grid.png"
     save_file(tensors, path)
     assert run("prior", "info", path) == 0
-    told = capsys.readouterr().out
-    assert "pytorch_GAN_zoo" in told
-    assert "not declared: overlap with an audit is unknown" in told
+    said = capsys.readouterr().out
+    assert "pytorch_GAN_zoo" in said
+    assert "not declared: overlap with an audit is unknown" in said
     for count, size in ((3, (12, 4)), (11, (32, 8))):
         assert run("prior", "sample", path, "--out", grid, "--count", str(count)) == 0
         assert Image.open(grid).size == size

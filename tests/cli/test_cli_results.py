@@ -52,7 +52,7 @@ def ran(out: Path, result: AuditResult, hours: int, *, ends: bool = True) -> Pat
             write_private(folder / RESULT, result.model_dump_json())
             finish(folder)
         else:
-            write_private(folder / ATTACK_RUNS / "target.safetensors", b"arm")
+            write_private(folder / ATTACK_RUNS / "target.safetensors", b"run")
     return folder
 
 

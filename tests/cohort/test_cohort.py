@@ -331,7 +331,7 @@ def test_every_damaged_film_is_named_by_one_refusal(tmp_path: Path) -> None:
     assert all(name in refusal.value.closest for name in ("1.png", "4.png"))
 
 
-def test_every_film_read_is_told(tmp_path: Path) -> None:
+def test_every_film_read_is_said(tmp_path: Path) -> None:
     for i in range(3):
         Image.fromarray(film(i)).save(tmp_path / f"{i}.png")
     events: list[Event] = []

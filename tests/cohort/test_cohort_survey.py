@@ -1,4 +1,4 @@
-"""A survey finds everything that is wrong with both sides, at once, and names nobody in what it says aloud."""
+"""A survey finds everything that is wrong with both cohorts, at once, and names nobody in what it says aloud."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_what_both_sides_share(tmp_path: Path) -> None:
     found = shared(one, side(other, role="holdout"))
     assert (found.ids, found.respelt, found.pictures) == (("a",), (("7", "007"),), (("b", "secret"),))
     assert found.patients == 3
-    with pytest.raises(CohortError, match="3 patients are on both sides") as refusal:
+    with pytest.raises(CohortError, match="3 patients are in both cohorts") as refusal:
         found.refuse()
     assert "secret" not in " ".join(refusal.value.lines())
     assert shared(one, side(manifest(tmp_path / "three", ["7.png,z,,"]), role="holdout")).patients == 0

@@ -34,7 +34,7 @@ def write_manifest(folder: Path, rows: list[tuple[str, str]]) -> None:
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-class Told:
+class Heard:
     """Keeps what is said, and can be stopped at a film."""
 
     def __init__(self, stop: int | None = None) -> None:
@@ -61,8 +61,8 @@ def films(tmp_path: Path) -> Path:
     return folder
 
 
-def read(films: Path, cache: Path | None, told: Told | None = None, memory: int = 0, **frame: Any) -> Cohort[Stack]:
-    asked = Frame(**{"spec": UNIT, "side": SIDE, "observer": told or Told(), **frame})
+def read(films: Path, cache: Path | None, shown: Heard | None = None, memory: int = 0, **frame: Any) -> Cohort[Stack]:
+    asked = Frame(**{"spec": UNIT, "side": SIDE, "observer": shown or Heard(), **frame})
     return stored_cohort(Source(films), asked, "holdout", FilmStore(cache, now=lambda: LATER, memory=memory))
 
 
@@ -153,7 +153,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        read(films, tmp_path / "cache", Told(stop=25))
+        read(films, tmp_path / "cache", Heard(stop=25))
     count = decodes(monkeypatch)
     found = read(films, tmp_path / "cache")
     assert count[0] == 40 - 25
@@ -246,9 +246,9 @@ def test_a_cache_that_cannot_be_written_costs_a_word_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "write_segment", full)
-    told = Told()
-    same(read(films, tmp_path / "cache", told), plain(films))
-    assert [line for line in told.said if "No space left on device" in line]
+    shown = Heard()
+    same(read(films, tmp_path / "cache", shown), plain(films))
+    assert [line for line in shown.said if "No space left on device" in line]
 
 
 def test_two_runs_may_fill_one_cache_at_a_time(films: Path, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_without_room_for_the_films_the_audit_is_refused(films: Path, monkeypatc
 
 
 def test_reading_ends_with_its_time_and_what_was_read_is_kept(films: Path, tmp_path: Path) -> None:
-    class Clock(Told):
+    class Clock(Heard):
         now = 0.0
 
         def __call__(self) -> float:

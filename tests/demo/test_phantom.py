@@ -47,7 +47,7 @@ def test_sex_and_age_are_in_the_films(pair: tuple[Cohort, Cohort]) -> None:
     assert np.corrcoef(age, test.ages)[0, 1] > 0.5
 
 
-def test_people_can_be_told_apart(pair: tuple[Cohort, Cohort]) -> None:
+def test_people_can_be_said_apart(pair: tuple[Cohort, Cohort]) -> None:
     cohort = pair[0]
     flat = cohort.images.flatten(1)
     flat = flat - flat.mean(1, keepdim=True)
@@ -72,8 +72,8 @@ def test_written_films_load_as_the_same_cohort(tmp_path: Path) -> None:
     assert manifest == tmp_path / "manifest.csv"
     made = phantom_cohort(15, seed=3, role="holdout")
     read = load_cohort(Source(tmp_path), Frame(UNIT, 32), "holdout")
-    told = ("files", "grey_values")  # of films that came from files
-    assert read.summary.model_dump(exclude=set(told)) == made.summary.model_dump(exclude=set(told))
+    said = ("files", "grey_values")  # of films that came from files
+    assert read.summary.model_dump(exclude=set(said)) == made.summary.model_dump(exclude=set(said))
     assert read.summary.files == read.summary.images
     assert torch.equal(read.images, made.images)
     assert np.array_equal(read.ages, made.ages)

@@ -22,7 +22,7 @@ from reid_audit.mitigate.apply import mitigated
 from reid_audit.mitigate.copy_file import write_copy
 from reid_audit.mitigate.eight_bits import stepped
 from reid_audit.mitigate.interface import Copy, Given, Public
-from reid_audit.mitigate.noise_statistics import told_apart, weight_of_a_film
+from reid_audit.mitigate.noise_statistics import separation, weight_of_a_film
 from reid_audit.mitigate.registry import MITIGATIONS
 from reid_audit.mitigate.rounding import rounded
 from reid_audit.mitigate.statistics import absorb, recompute
@@ -165,7 +165,7 @@ def test_noise_is_as_large_as_it_says_and_larger_for_fewer_patients() -> None:
 
 
 def test_the_noise_is_derived_from_weight_and_test() -> None:
-    assert told_apart(0.05, 0.01) == pytest.approx(0.6815, abs=1e-3)
+    assert separation(0.05, 0.01) == pytest.approx(0.6815, abs=1e-3)
     assert weight_of_a_film(8, 0.1) == pytest.approx(1 / 8)
     large = 100_000
     assert weight_of_a_film(large, 0.1) == pytest.approx(0.1 / 8)

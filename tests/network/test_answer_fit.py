@@ -53,13 +53,15 @@ def by_heart() -> Target:
 
 
 def cohorts(others: int, labels: NDArray[np.str_] | None = None) -> Films:
-    """Films of both sides: the members and ``others`` films that the network never saw."""
+    """Films of both cohorts: the members and ``others`` films that the network never saw."""
     members, strangers = raw_films(MEMBERS, 0), raw_films(others, 9)
-    told = words(MEMBERS) if labels is None else labels
+    shown = words(MEMBERS) if labels is None else labels
 
     def raw(sides: tuple[str, ...], count: int) -> Sample:
         films = (*(members if "reference" in sides else ()), *(strangers if "holdout" in sides else ()))
-        said = np.concatenate([told if "reference" in sides else told[:0], words(others if "holdout" in sides else 0)])
+        said = np.concatenate(
+            [shown if "reference" in sides else shown[:0], words(others if "holdout" in sides else 0)]
+        )
         order = np.random.default_rng(0).permutation(len(films))[:count]
         return Sample(tuple(films[i] for i in order), said[order])
 
@@ -155,15 +157,15 @@ def test_refined_values_scale_and_shift_what_the_network_sees(start: PreprocessS
 
 def test_a_number_is_judged_by_the_variance_it_leaves() -> None:
     ages = np.linspace(20, 80, 40)
-    told = torch.from_numpy((ages - 50) / 20)[:, None]
+    shown = torch.from_numpy((ages - 50) / 20)[:, None]
     said = np.array([f"{age:g}" for age in ages], dtype=np.str_)
-    right = answer_errors("regression", told, said)
+    right = answer_errors("regression", shown, said)
     assert right is not None
     assert right.mean() < 1e-6
     blind = answer_errors("regression", torch.randn(40, 1, generator=torch.Generator().manual_seed(0)), said)
     assert blind is not None
     assert 0.7 < blind.mean() <= 1.0
-    assert answer_errors("regression", told, np.full(40, "F", dtype=np.str_)) is None
+    assert answer_errors("regression", shown, np.full(40, "F", dtype=np.str_)) is None
 
 
 @pytest.mark.parametrize(("answers", "counts"), [(2.0, 2.0), (0.1, 0.4)])

@@ -213,7 +213,7 @@ def test_a_few_remembered_films_among_many_give_sharper_values_than_all_films_al
     assert error(joint.spec) < error(best_values(target, PreprocessSpec(side=32), images))
 
 
-def test_ways_that_scale_each_film_by_itself_are_told_from_one_range(chest: tuple[RawFilm, ...]) -> None:
+def test_ways_that_scale_each_film_by_itself_are_said_from_one_range(chest: tuple[RawFilm, ...]) -> None:
     generator = np.random.default_rng(4)
     films = []
     for film in chest[:16]:

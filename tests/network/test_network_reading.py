@@ -15,7 +15,7 @@ from reid_audit.observer import Event, StageAdvanced, StageEnded, StageStarted
 from reid_audit.preprocess import to_network
 
 
-class Told:
+class Heard:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
@@ -68,20 +68,20 @@ def test_moments_alone_are_those_of_the_corrected_pass(inputs: Inputs) -> None:
     assert read_moments(convnet(normalised=False), inputs, unhurried(), stage="s") == []
 
 
-def test_progress_is_told_after_every_batch(inputs: Inputs) -> None:
-    told = Told()
-    read(target_of(convnet()), inputs, Pace(Meter(None, None), told), stage="films")
-    assert told.events == [
+def test_progress_is_said_after_every_batch(inputs: Inputs) -> None:
+    said = Heard()
+    read(target_of(convnet()), inputs, Pace(Meter(None, None), said), stage="films")
+    assert said.events == [
         StageStarted("films", 20), *(StageAdvanced("films", n) for n in (8, 16, 20)), StageEnded("films")
     ]  # fmt: skip
 
 
 def test_a_pass_stops_before_the_batch_there_is_no_time_for(inputs: Inputs) -> None:
-    told = Told()
-    pace = Pace(Meter(2.5, None, clock=Ticking()), told)
+    said = Heard()
+    pace = Pace(Meter(2.5, None, clock=Ticking()), said)
     with pytest.raises(OutOfTime, match="films"):
         read(target_of(convnet()), inputs, pace, stage="films")
-    assert told.events[-1] == StageEnded("films", "16 of 20")
+    assert said.events[-1] == StageEnded("films", "16 of 20")
 
 
 def test_large_images_pass_a_few_at_a_time() -> None:

@@ -1,4 +1,4 @@
-"""Reference models: from scratch, blind to the sides, stopped in time, kept, and good for telling members."""
+"""Reference models: from scratch, blind to the cohort, stopped in time, kept, and good for telling members."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_reference_knows_its_part_and_no_other(models: ReferenceModels) -> Non
         assert auc(said[inside], said[~inside]) > 0.7
 
 
-def test_members_are_told_beside_references(target: Target, models: ReferenceModels) -> None:
+def test_members_are_said_beside_references(target: Target, models: ReferenceModels) -> None:
     pool, member = pooled()
     own = signals(target.module, pool.lesson, np.arange(PEOPLE), unhurried(), "films", mirrored=models.mirrored)
     found = against_references(Observed(own, models.signals, models.inside))

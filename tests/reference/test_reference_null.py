@@ -1,4 +1,4 @@
-"""Where the audited network saw neither side, scores against references tell nobody: fresh draws, uniform p."""
+"""Where the audited network saw neither cohort, scores against references tell nobody: fresh draws, uniform p."""
 
 from __future__ import annotations
 

@@ -295,10 +295,14 @@ def passing() -> AuditResult:
 def _groups() -> tuple[Subgroup, ...]:
     """Who is recognised, by sex; and a group too small to be shown."""
     return (
-        Subgroup(by="sex", name="F", patients=171, told=3, rate=0.018, low=0.004, high=0.05, difference=0.008),
-        Subgroup(by="sex", name="M", patients=217, told=2, rate=0.009, low=0.001, high=0.033, difference=-0.008),
-        Subgroup(by="label", name="Ward 7", patients=40, told=1, rate=0.025, low=0.001, high=0.132, difference=0.014),
-        Subgroup(by="age", name="80 to 99", patients=9, told=1, rate=0.111, low=0.003, high=0.482, difference=0.1),
+        Subgroup(by="sex", name="F", patients=171, recognised=3, rate=0.018, low=0.004, high=0.05, difference=0.008),
+        Subgroup(by="sex", name="M", patients=217, recognised=2, rate=0.009, low=0.001, high=0.033, difference=-0.008),
+        Subgroup(
+            by="label", name="Ward 7", patients=40, recognised=1, rate=0.025, low=0.001, high=0.132, difference=0.014
+        ),
+        Subgroup(
+            by="age", name="80 to 99", patients=9, recognised=1, rate=0.111, low=0.003, high=0.482, difference=0.1
+        ),
     )
 
 

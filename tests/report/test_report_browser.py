@@ -54,8 +54,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def axe() -> str:
     """Source of axe-core: from REID_AUDIT_AXE, or where tests/browser/setup.sh puts it."""
-    told = os.environ.get("REID_AUDIT_AXE")
-    places = [Path(told)] if told else []
+    said = os.environ.get("REID_AUDIT_AXE")
+    places = [Path(said)] if said else []
     places += [folder / "node_modules/axe-core/axe.min.js" for folder in (REPOSITORY / "build/browser", REPOSITORY)]
     for place in places:
         if place.exists():

@@ -80,14 +80,14 @@ def test_nothing_changed() -> None:
     assert "No figure of a leak moved beyond chance." in summary(found)
 
 
-def test_what_cannot_be_told_is_not_called_a_change() -> None:
+def test_what_no_interval_is_not_called_a_change() -> None:
     result = results.passing()
     small = Measured(metric=Metric.MEMBERSHIP_TPR, value=0.02, low=0.006, high=0.05, control=0.01, n=388)
     p = Measured(metric=Metric.LINKAGE_P, value=0.06, control=0.51, n=775)
     found = {m.metric: m for m in between(result, changed(result, small, p)).metrics}
     assert found[Metric.MEMBERSHIP_TPR].significance == "within_chance"
     assert found[Metric.MEMBERSHIP_TPR].riskier is True
-    assert found[Metric.LINKAGE_P].significance == "cannot_be_told"
+    assert found[Metric.LINKAGE_P].significance == "no_interval"
     assert found[Metric.LINKAGE_P].riskier is True, "a smaller p of a leak is riskier"
     doubted = metric_change(Metric.MEMBERSHIP_TPR, publish(result), publish(results.demoted()))
     assert doubted is not None

@@ -49,7 +49,7 @@ def _planted() -> AuditResult:
     flags = (*PUBLIC, "arch", "later")
     return result.model_copy(
         update={
-            "options": tuple((flag, told) for flag in flags for told in (path, PATIENTS[0])),
+            "options": tuple((flag, value) for flag in flags for value in (path, PATIENTS[0])),
             "verdict": verdict,
             "cohorts": (cohort,),
             "attack_runs": runs,

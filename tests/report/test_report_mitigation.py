@@ -100,16 +100,16 @@ def test_a_blind_membership_score_is_named() -> None:
     assert before.verdict.outcome is Outcome.FAIL
 
 
-def test_a_file_of_several_networks_is_told_from_its_copy() -> None:
+def test_a_file_of_several_networks_is_said_from_its_copy() -> None:
     found = made("trims").model_copy(update={"networks": 3})
     assert "held 3 networks" in meaning(found)
     assert "networks" not in meaning(made("trims"))
 
 
-def test_planted_patients_are_told_of_and_do_not_flatter_what_hides() -> None:
+def test_planted_patients_are_said_of_and_do_not_flatter_what_hides() -> None:
     carried = CarriedPatients(patients=8, before=1.0, after=0.125)
     replaced, hidden = (made(effect).model_copy(update={"carried": carried}) for effect in ("replaces", "hides"))
-    assert "told 100 % of them before and 13 % after" in planted(replaced).replace("\u00a0", " ")
+    assert "recognised 100 % of them before and 13 % after" in planted(replaced).replace("\u00a0", " ")
     assert planted(hidden).endswith(OUT_OF_SIGHT)
     assert not planted(replaced).endswith(OUT_OF_SIGHT)
     assert planted(made("hides")) == ""
@@ -132,7 +132,7 @@ def test_what_remains_is_said_of_every_mitigation_and_of_a_pass_what_no_pass_say
     assert any("anonymity" in text for text in remains(passed))
 
 
-def test_the_page_needs_nothing_from_outside_and_escapes_what_it_is_told() -> None:
+def test_the_page_needs_nothing_from_outside_and_escapes_what_it_is_said() -> None:
     page = render_html(made("trims"))
     assert "<script" not in page
     assert "&lt;statistics&gt;" in page

@@ -171,8 +171,8 @@ def test_a_screening_is_called_one() -> None:
 
 def test_hostile_text_cannot_end_the_section() -> None:
     result = results.failing()
-    told = f"{END} <script> --- [a](b)"
-    verdict = result.verdict.model_copy(update={"reason": told, "breaches": (), "gaps": ()})
+    said = f"{END} <script> --- [a](b)"
+    verdict = result.verdict.model_copy(update={"reason": said, "breaches": (), "gaps": ()})
     text = insert(PLAIN, publish(result.model_copy(update={"verdict": verdict})), LINK)
     assert text.count(END) == 1
     assert insert(text, publish(result), LINK) == insert(PLAIN, publish(result), LINK)

@@ -49,7 +49,7 @@ def test_the_answers_are_the_verdicts(example: Any) -> None:
         assert ANSWER[one.kind] in page
         row = next((g for g in report.gates if g.metric.value == one.metric), None)
         if row is not None:
-            assert one.sentence == f"{one.label}: {wording.of_gate(row, report).told}"
+            assert one.sentence == f"{one.label}: {wording.of_gate(row, report).body}"
             assert (one.plot != "") == bool(wording.decision(row))
     assert plain.headline(report) in page
 
@@ -74,10 +74,10 @@ def test_every_gate_of_a_default_policy_belongs_to_one_question() -> None:
 
 
 def test_what_is_declared_is_shown_and_what_is_not_says_so() -> None:
-    told = words_of(render(publish(declared(results.failing())), "data-protection"))
+    shown = words_of(render(publish(declared(results.failing())), "data-protection"))
     for text in ("Chest triage 2", "triage-2.safetensors", "Chest films 2024", "A. Muster", "Head of radiology"):
-        assert text in told
-    assert publish(results.failing()).checkpoint.sha256 in told
+        assert text in shown
+    assert publish(results.failing()).checkpoint.sha256 in shown
     bare = words_of(render(publish(results.failing()), "data-protection"))
     assert "name not declared" in bare
     assert FILL in bare

@@ -30,8 +30,8 @@ EXAMPLES = [
 @pytest.fixture(scope="module")
 def schema() -> jsonschema.Draft4Validator:
     """The schema from REID_AUDIT_SARIF_SCHEMA, or where tests/browser/setup.sh puts it."""
-    told = os.environ.get("REID_AUDIT_SARIF_SCHEMA")
-    path = Path(told) if told else REPOSITORY / "build" / "browser" / PLACE
+    given = os.environ.get("REID_AUDIT_SARIF_SCHEMA")
+    path = Path(given) if given else REPOSITORY / "build" / "browser" / PLACE
     if not path.exists():
         missing("the SARIF schema (run tests/browser/setup.sh)")
     found = json.loads(path.read_text(encoding="utf-8"))

@@ -45,8 +45,8 @@ def rows() -> list[SweepRow]:
         name, report = f"net{number}", publish(result)
         place = f"{name}-seed0/2026 #1"
         found.append(row_of(report, row=number, name=name, seed=0, seconds=61.0, folder=place, html=True))
-    told = ("<script>alert(1)</script> & more", "help: <b>no</b>")
-    found.append(without_verdict(row=5, name="odd", seed=1, code=5, told=told, seconds=0.0))
+    said = ("<script>alert(1)</script> & more", "help: <b>no</b>")
+    found.append(without_verdict(row=5, name="odd", seed=1, code=5, said=said, seconds=0.0))
     return found
 
 

@@ -143,12 +143,12 @@ def test_small_demographic_cells_are_suppressed(n: int | None, shown: bool) -> N
     result = results.failing()
     cell = Measured(metric=Metric.SEX_ACCURACY_RECONSTRUCTION, value=0.987654, control=0.5, n=n)
     others = tuple(m for m in result.measurements if m.metric is not cell.metric)
-    told = "sex_accuracy_reconstruction 0.987654 over its control breaches 0.2"
+    said = "sex_accuracy_reconstruction 0.987654 over its control breaches 0.2"
     update = {
-        "breaches": (Breach(metric=cell.metric, text=told),),
-        "gaps": (Gap(metric=cell.metric, text=told, remedy="repeat"), Gap(text=told, remedy=told)),
-        "warnings": (told,),
-        "reason": f"{told}.",
+        "breaches": (Breach(metric=cell.metric, text=said),),
+        "gaps": (Gap(metric=cell.metric, text=said, remedy="repeat"), Gap(text=said, remedy=said)),
+        "warnings": (said,),
+        "reason": f"{said}.",
     }
     verdict = result.verdict.model_copy(update=update)
     report = publish(result.model_copy(update={"measurements": (*others, cell), "verdict": verdict}))
@@ -229,7 +229,7 @@ def test_cohort_digests_and_odd_column_names_stay_private() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "heard",
     [
         "/data/ward 7",
         "see /srv/films/00012345_000.png now",
@@ -239,16 +239,16 @@ def test_cohort_digests_and_odd_column_names_stay_private() -> None:
         "../data/t",
     ],
 )
-def test_scrub_removes_paths(told: str) -> None:
-    clean = scrub(told)
+def test_scrub_removes_paths(heard: str) -> None:
+    clean = scrub(heard)
     assert "[file]" in clean
     assert "00012345" not in clean
     assert "films" not in clean
 
 
 def test_scrub_keeps_ordinary_sentences() -> None:
-    told = "Give hold-out images with --holdout; 6 of 16 and/or 388/395 (p = 0.01), see reid-audit.toml."
-    assert scrub(told) == told
+    heard = "Give hold-out images with --holdout; 6 of 16 and/or 388/395 (p = 0.01), see reid-audit.toml."
+    assert scrub(heard) == heard
     assert len(scrub("word " * 200)) <= 400
     assert "\n" not in scrub("a\nb\x1b[31m")
 

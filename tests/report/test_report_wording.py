@@ -73,10 +73,10 @@ def test_every_format_shows_the_same_words(example: Any) -> None:
         assert inert(said.whole) in sheet
         assert flat(said.line) in units
         assert finding.kind == "warning" or said.line in messages
-        assert " ".join(filter(None, (written["sentence"], written["cause"]))) == said.told
+        assert " ".join(filter(None, (written["sentence"], written["cause"]))) == said.body
         assert (written["label"], written["advice"], written["page"]) == (said.label, said.remedy, said.link)
         if finding.kind != "gap" or report.verdict.outcome is not Outcome.FAIL:
-            assert flat(said.told) in terminal
+            assert flat(said.body) in terminal
             assert flat(said.remedy) in terminal
     assert plain.headline(report) in page
     assert inert(plain.headline(report)) in sheet
@@ -113,17 +113,17 @@ def test_a_control_that_is_not_measured_says_why(format: str) -> None:
         assert cause in text
 
 
-def test_one_share_is_told_in_one_way() -> None:
+def test_one_share_is_said_in_one_way() -> None:
     """The share of recognised patients stands with the same value and interval in headline, gate and bracket."""
     rate = Measured(metric=Metric.MEMBERSHIP_TPR, value=0.22, low=0.097, high=0.48, control=0.0, n=40)
     none = Measured(metric=Metric.REIDENTIFIED_PATIENTS, value=0, n=16)
     result = results.failing()
     report = publish(results.again(result, measurements=replaced(result.measurements, (rate, none))))
-    told = "could recognise 22 % of the training patients at 1 % false alarms (interval 9.7 % to 48 %)"
+    shown = "could recognise 22 % of the training patients at 1 % false alarms (interval 9.7 % to 48 %)"
     row = next(g for g in report.gates if g.metric is Metric.MEMBERSHIP_TPR)
-    assert told in plain.headline(report)
-    assert told in plain.share(report)
-    assert told in wording.of_gate(row, report).sentence
+    assert shown in plain.headline(report)
+    assert shown in plain.share(report)
+    assert shown in wording.of_gate(row, report).sentence
     assert "9.7 %; the policy fails above 5 %" in plain.headline(report)
     assert "re-identified 0 of 16 training patients" in plain.share(report)
 
@@ -158,10 +158,10 @@ def test_a_floor_above_the_distances_is_said() -> None:
         for metric, value in ((Metric.FID_PRIOR_REFERENCE, 66.0), (Metric.FID_TUNED_REFERENCE, 60.0))
     )
     report = publish(results.again(result, measurements=replaced(result.measurements, high)))
-    told = "All FIDs of this run are below it, so they say nothing about the move."
-    assert told in flat(render(report, "html"))
-    assert told in render(report, "markdown")
-    assert told not in render(publish(result), "markdown")
+    shown = "All FIDs of this run are below it, so they say nothing about the move."
+    assert shown in flat(render(report, "html"))
+    assert shown in render(report, "markdown")
+    assert shown not in render(publish(result), "markdown")
 
 
 @st.composite

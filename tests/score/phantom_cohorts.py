@@ -33,7 +33,7 @@ def people(
     base = smooth_images(members + others, rng, side)[torch.from_numpy(owner)]
     own = smooth_images(owner.size, rng, side)
     return People(
-        films=((1 - within) * (base - 0.5) + within * (own - 0.5) + 0.5),
+        images=((1 - within) * (base - 0.5) + within * (own - 0.5) + 0.5),
         patients=np.char.add("p", owner.astype(np.str_)),
         is_member=owner < members,
     )

@@ -41,7 +41,7 @@ def test_references_tell_what_difficulty_hides(score: Callable[[Observed], Float
 
 @pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("count", [1, 2, 4, 5])
-def test_nothing_is_told_of_a_network_that_saw_neither_side(score: Callable[[Observed], Floats], count: int) -> None:
+def test_nothing_is_said_of_a_network_that_saw_neither_side(score: Callable[[Observed], Floats], count: int) -> None:
     seen, member = simulated(4000, count, 0.0)
     found = score(seen)
     assert np.isfinite(found).all()

@@ -72,7 +72,7 @@ def test_exchangeable_cohorts_are_rejected_at_the_level() -> None:
 def test_another_device_is_noticed(change: str) -> None:
     rng = np.random.default_rng(4)
     cohort = people(60, 60, rng)
-    films = cohort.films.clone()
+    films = cohort.images.clone()
     own = torch.from_numpy(cohort.is_member)
     films[own] = 0.85 * films[own] if change == "darker" else films[own] + 0.05 * torch.randn(films[own].shape)
     space = fit_match_space(smooth_images(100, rng), components=40)

@@ -60,8 +60,8 @@ def _traits(films: Tensor, first: NDArray[np.int64], owner: NDArray[np.int64], r
 def crowd(members: int, others: int, rng: np.random.Generator, films: tuple[int, int] = (3, 2)) -> Crowd:
     drawn = people(members, others, rng, films=films)
     _, first, owner = np.unique(drawn.patients, return_index=True, return_inverse=True)
-    told = _traits(drawn.films, first, owner, rng)
-    return Crowd(drawn.films, told.ages, told.sexes, drawn.patients, drawn.is_member)
+    said = _traits(drawn.images, first, owner, rng)
+    return Crowd(drawn.images, said.ages, said.sexes, drawn.patients, drawn.is_member)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,16 +74,16 @@ class Known:
 def known() -> Known:
     rng = np.random.default_rng(0)
     films = smooth_images(400, rng)
-    told = _traits(films, np.arange(400), np.arange(400), rng)
-    predictors = fit(films, told)
+    said = _traits(films, np.arange(400), np.arange(400), rng)
+    predictors = fit(films, said)
     assert predictors is not None
     assert predictors.card.overlap == "unknown"
     return Known(fit_match_space(films, components=60), seen(predictors, "disjoint"))
 
 
-def fit(films: Tensor, told: Crowd) -> Predictors | None:
+def fit(films: Tensor, said: Crowd) -> Predictors | None:
     return fit_predictors(
-        films, told.ages, told.sexes, told.patients, Declaration("fitted"), torch.Generator().manual_seed(0)
+        films, said.ages, said.sexes, said.patients, Declaration("fitted"), torch.Generator().manual_seed(0)
     )
 
 
@@ -134,26 +134,26 @@ def test_readings_stay_within_the_ages_seen(known: Known) -> None:
 def test_no_predictor_from_too_few_films_and_each_trait_on_its_own() -> None:
     rng = np.random.default_rng(2)
     films = smooth_images(80, rng)
-    told = _traits(films, np.arange(80), np.arange(80), rng)
-    few = Crowd(films[:49], told.ages[:49], told.sexes[:49], told.patients[:49], told.is_member[:49])
+    said = _traits(films, np.arange(80), np.arange(80), rng)
+    few = Crowd(films[:49], said.ages[:49], said.sexes[:49], said.patients[:49], said.is_member[:49])
     assert fit(films[:49], few) is None
-    no_age = fit(films, replace(told, ages=np.full(80, np.nan)))
+    no_age = fit(films, replace(said, ages=np.full(80, np.nan)))
     assert no_age is not None
     assert no_age.age is None
     assert no_age.sex is not None
     assert no_age.card.age_mae is None
-    all_men = fit(films, replace(told, sexes=np.full(80, "M")))
+    all_men = fit(films, replace(said, sexes=np.full(80, "M")))
     assert all_men is not None
     assert all_men.sex is None
-    assert fit(films, replace(told, patients=np.full(80, "p"))) is None
+    assert fit(films, replace(said, patients=np.full(80, "p"))) is None
 
 
 def test_names_change_no_predictor() -> None:
     rng = np.random.default_rng(3)
     films = smooth_images(120, rng)
-    told = _traits(films, np.arange(120) // 2 * 2, np.arange(120) // 2, rng)
-    renamed = replace(told, patients=np.char.add("z", (999 - np.arange(120) // 2).astype(np.str_)))
-    first, second = fit(films, told), fit(films, renamed)
+    said = _traits(films, np.arange(120) // 2 * 2, np.arange(120) // 2, rng)
+    renamed = replace(said, patients=np.char.add("z", (999 - np.arange(120) // 2).astype(np.str_)))
+    first, second = fit(films, said), fit(films, renamed)
     assert first is not None
     assert second is not None
     assert first.card.sha256 == second.card.sha256

@@ -72,7 +72,7 @@ def _run(members: int, others: int, leaked: int, seed: int) -> LikelyOutcome:
     cohort = people(members, others, rng)
     images = smooth_images(20, rng)
     films = [np.flatnonzero(cohort.patients == p)[0] for p in dict.fromkeys(cohort.patients.tolist())][:leaked]
-    images[:leaked] = 0.8 * cohort.films[films] + 0.2 * images[:leaked]
+    images[:leaked] = 0.8 * cohort.images[films] + 0.2 * images[:leaked]
     compared = cohort.beside(fit_match_space(smooth_images(100, rng), components=40))
     made, control = Drawn(images, torch.full((20,), -1.0)), Drawn(images, torch.zeros(20))
     return likely_samples(compared, made, control, rng, permutations=99)

@@ -25,7 +25,7 @@ def _audit(cohort: People, planted: int, seed: int, own: float = 0.6) -> Linkage
     space = fit_match_space(smooth_images(150, rng))
     images = smooth_images(24, rng)
     first = [np.flatnonzero(cohort.patients == p)[0] for p in dict.fromkeys(cohort.patients.tolist())][:planted]
-    images[:planted] = own * cohort.films[first] + (1 - own) * images[:planted]
+    images[:planted] = own * cohort.images[first] + (1 - own) * images[:planted]
     return linkage(cohort.beside(space), images, rng, permutations=999)
 
 

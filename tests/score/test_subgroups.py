@@ -1,4 +1,4 @@
-"""Groups: an exposed one is found, chance is not, small ones are not shown; patients told one by one."""
+"""Groups: an exposed one is found, chance is not, small ones are not shown; patients recognised one by one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PEOPLE = 300
 
 
 def outcome(exposed: float, *, seed: int = 0, rare: int = 40) -> SubgroupOutcome:
-    """Training patients of a rare group are told with chance ``exposed``, everybody else at random."""
+    """Training patients of a rare group are recognised with chance ``exposed``, everybody else at random."""
     rng = np.random.default_rng(seed)
     is_member = np.arange(2 * PEOPLE) < PEOPLE
     scores = rng.standard_normal(2 * PEOPLE)

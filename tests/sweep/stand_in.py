@@ -58,8 +58,8 @@ def main() -> int:
             finish(out, prepared / "0")
             return 0
         case ["tells", name]:
-            with (checkpoint.parent / "told.txt").open("a") as told:
-                told.write(f"{os.environ.get(name)}\n")
+            with (checkpoint.parent / "heard.txt").open("a") as said:
+                said.write(f"{os.environ.get(name)}\n")
             finish(out, prepared / "0")
             return 0
         case ["says", code, ends]:

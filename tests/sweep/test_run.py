@@ -222,7 +222,7 @@ def test_options_of_check_in_the_environment_are_not_passed_on(place: Path, monk
     monkeypatch.setenv("REID_AUDIT_CHECK_DRY_RUN", "1")
     monkeypatch.setenv("HOME", str(place))
     sweep(place, tasks(place, good="tells REID_AUDIT_CHECK_DRY_RUN", other="tells HOME"))
-    assert (place / "told.txt").read_text().splitlines() == ["None", str(place)]
+    assert (place / "heard.txt").read_text().splitlines() == ["None", str(place)]
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +265,7 @@ def test_a_task_that_cannot_begin_there_has_no_verdict(place: Path, cluster: str
 def test_an_audit_without_a_share_of_a_gpu_sees_none(place: Path, cluster: str) -> None:
     given, start = tasks(place, good="tells CUDA_VISIBLE_DEVICES"), on_cluster(cluster)
     run_sweep(given, start, summary(place), observer=SilentObserver(), clock=time.monotonic)
-    assert (place / "told.txt").read_text() == "\n"
+    assert (place / "heard.txt").read_text() == "\n"
 
 
 def test_a_cluster_that_is_not_there_is_refused(cluster: str) -> None:

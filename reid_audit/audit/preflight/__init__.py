@@ -2,6 +2,6 @@
 
 from reid_audit.audit.preflight.look import Looked, look_ahead
 from reid_audit.audit.preflight.planned import foreseen
-from reid_audit.audit.preflight.record import Finding, Planned, Preflight, SideCount
+from reid_audit.audit.preflight.record import CohortCount, Finding, Planned, Preflight
 
-__all__ = ["Finding", "Looked", "Planned", "Preflight", "SideCount", "foreseen", "look_ahead"]
+__all__ = ["CohortCount", "Finding", "Looked", "Planned", "Preflight", "foreseen", "look_ahead"]

@@ -1,18 +1,18 @@
-"""Findings about the films: each side by itself, both together, and what their labels are good for."""
+"""Findings about the films: each cohort by itself, both together, and what their labels are good for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from reid_audit.audit.preflight.record import WORDS, Finding, Role, SideCount
+from reid_audit.audit.preflight.record import WORDS, CohortCount, Finding, Role
 from reid_audit.cohort import KIND_WORDS, CohortSurvey, Shared, counted, shared
 from reid_audit.network.heads import labels_of, meaning
 from reid_audit.records import ArchMatch
 
 
-def count_of(role: Role, found: CohortSurvey) -> SideCount:
+def count_of(role: Role, found: CohortSurvey) -> CohortCount:
     """``found`` in numbers."""
-    return SideCount(
+    return CohortCount(
         role=role,
         films=found.films,
         patients=found.patients,
@@ -24,22 +24,22 @@ def count_of(role: Role, found: CohortSurvey) -> SideCount:
     )
 
 
-def of_each_side(surveys: Mapping[Role, CohortSurvey]) -> Iterator[Finding]:
-    """Faults of every side by kind, and what is odd about it."""
+def of_each_cohort(surveys: Mapping[Role, CohortSurvey]) -> Iterator[Finding]:
+    """Faults of every cohort by kind, and what is odd about it."""
     for role, found in surveys.items():
-        side = WORDS[role]
+        name = WORDS[role]
         for kind, number in counted(found.faults):
             own = [fault for fault in found.faults if fault.kind == kind]
             if kind == "source":  # about what the user typed, not about a row or a patient
-                yield from (_fault(f"{side}: {fault.what} ({fault.closest})", fault.remedy) for fault in own)
+                yield from (_fault(f"{name}: {fault.what} ({fault.closest})", fault.remedy) for fault in own)
             else:
                 remedies = dict.fromkeys(fault.remedy for fault in own)
-                yield _fault(f"{side}: {KIND_WORDS[kind]}: {number}", "; ".join(remedies))
+                yield _fault(f"{name}: {KIND_WORDS[kind]}: {number}", "; ".join(remedies))
         if found.twins:
-            text = f"{side}: films that are, value for value, a film of another patient of this side: {found.twins}"
+            text = f"{name}: films that are, value for value, a film of another patient of this cohort: {found.twins}"
             remedy = "check the patient ids: one person under two ids counts twice"
             yield Finding(kind="limit", topic="duplicates", text=text, remedy=remedy)
-        yield from (Finding(kind="note", topic="films", text=f"{side}: {note}") for note in found.notes)
+        yield from (Finding(kind="note", topic="films", text=f"{name}: {note}") for note in found.notes)
 
 
 def _fault(text: str, remedy: str) -> Finding:
@@ -47,14 +47,14 @@ def _fault(text: str, remedy: str) -> Finding:
 
 
 def common(surveys: Mapping[Role, CohortSurvey]) -> dict[tuple[Role, Role], Shared]:
-    """What every two sides have in common, where they have something."""
+    """What every two cohorts have in common, where they have something."""
     pairs: tuple[tuple[Role, Role], ...] = (("reference", "holdout"), ("reference", "prior"), ("holdout", "prior"))
     found = {pair: shared(surveys[pair[0]], surveys[pair[1]]) for pair in pairs if set(pair) <= set(surveys)}
     return {pair: both for pair, both in found.items() if both.patients}
 
 
 def of_common(found: Mapping[tuple[Role, Role], Shared]) -> Iterator[Finding]:
-    """A patient of both sides is a fault; who is in the prior's films too is a matter of the policy (look.py)."""
+    """A patient of both cohorts is a fault; who is in the prior's films too is a matter of the policy (look.py)."""
     both = found.get(("reference", "holdout"))
     if both is None:
         return
@@ -67,7 +67,7 @@ def of_common(found: Mapping[tuple[Role, Role], Shared]) -> Iterator[Finding]:
     yield Finding(
         kind="fault",
         topic="overlap",
-        text=f"patients on both sides: {both.patients} ({detail})",
+        text=f"patients in both cohorts: {both.patients} ({detail})",
         remedy="split by patient: whoever is among the training films may not be in the hold-out",
     )
 
@@ -102,7 +102,7 @@ def unusable_labels(surveys: Mapping[Role, CohortSurvey], match: ArchMatch | Non
 
 
 def _label_counts(surveys: Mapping[Role, CohortSurvey]) -> dict[str, int]:
-    """Films of both sides by training label."""
+    """Films of both cohorts by training label."""
     counts: dict[str, int] = {}
     for role, found in surveys.items():
         for label, number in found.labels if role != "prior" else ():
@@ -121,13 +121,13 @@ def _is_number(label: str) -> bool:
 def named(
     surveys: Mapping[Role, CohortSurvey], found: Mapping[tuple[Role, Role], Shared]
 ) -> Iterator[tuple[str, str, str, str]]:
-    """(side, kind, what, remedy) of every single fault, rows, files and ids included. Restricted."""
+    """(cohort, kind, what, remedy) of every single fault, rows, files and ids included. Restricted."""
     for role, one in surveys.items():
         yield from (
             (WORDS[role], fault.kind, fault.what, fault.remedy) for fault in one.faults if fault.kind != "source"
         )
     for (first, second), both in found.items():
-        sides = f"{WORDS[first]} and {WORDS[second]}"
-        yield from ((sides, "id on both sides", name, "") for name in both.ids)
-        yield from ((sides, "id spelt in two ways", f"{a} and {b}", "") for a, b in both.respelt)
-        yield from ((sides, "picture under two ids", f"{a} and {b}", "") for a, b in both.pictures)
+        names = f"{WORDS[first]} and {WORDS[second]}"
+        yield from ((names, "id in both cohorts", name, "") for name in both.ids)
+        yield from ((names, "id spelt in two ways", f"{a} and {b}", "") for a, b in both.respelt)
+        yield from ((names, "picture under two ids", f"{a} and {b}", "") for a, b in both.pictures)

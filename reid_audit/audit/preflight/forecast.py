@@ -64,7 +64,7 @@ class Load:
     films: int
     """Training and hold-out films."""
     patients: int
-    prior_films: int = 0
+    prior_images: int = 0
     per_film: float = 0.0
     """Seconds to decode one, as measured."""
 
@@ -116,7 +116,7 @@ def stages(target: Target, speed: Speed, policy: Policy, load: Load) -> tuple[tu
     planted = policy.controls.attack_power or policy.controls.membership_control
     canaries = CANARY_STEPS * policy.controls.canaries * TRAINING * speed.gradient + metric + attack
     return (
-        ("reading films", (load.films + load.prior_films) * load.per_film),
+        ("reading films", (load.films + load.prior_images) * load.per_film),
         ("statistics of the prior", metric),
         ("attack", policy.repeats * attack),
         ("negative control", 2 * NEGATIVE_SIZE * particles * speed.forward),
@@ -151,7 +151,7 @@ def _bytes(target: Target, side: int, speed: Speed, particles: int, load: Load) 
     """The prior's films with a working copy; of the films compared, small pictures of all, the statistics in two passes
     of those whose membership is asked, and how alike they are; or the attack's widest step."""
     asked = min(load.films, MOST_ASKED)
-    films = 2 * load.prior_films * side**2 * FLOAT + load.films * SMALL_BYTES + 3 * BLOCK_BYTES
+    films = 2 * load.prior_images * side**2 * FLOAT + load.films * SMALL_BYTES + 3 * BLOCK_BYTES
     statistics = 2 * asked * target.match.data_statistics * FLOAT + 3 * asked**2 * 8
     weights = 4 * sum(value.numel() for value in target.module.parameters()) * FLOAT
     return RUNTIME_BYTES + films + max(statistics, particles * speed.activations) + weights

@@ -1,4 +1,4 @@
-"""The preflight itself: every side surveyed, the network tried, the policy held against both."""
+"""The preflight itself: every cohort surveyed, the network tried, the policy held against both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from reid_audit.prior.pggan import PgganPrior
 from reid_audit.records import ArchMatch, Controls, Metric, Policy, Scaling
 
 SHARE = 0.06
-"""Share of the time left that decoding the films of one side may take."""
+"""Share of the time left that decoding the films of one cohort may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Looked:
 
     report: Preflight
     named: tuple[tuple[str, str, str, str], ...]
-    """(side, kind, what, remedy) of single faults: rows, files and ids. Restricted."""
+    """(cohort, kind, what, remedy) of single faults: rows, files and ids. Restricted."""
     errors: tuple[AuditError, ...] = ()
     """Refusals of the network among the faults, as the audit would raise them."""
 
@@ -54,10 +54,10 @@ def look_ahead(
 ) -> Looked:
     """What can be known in seconds: all faults at once, which verdicts are possible, and what the audit will cost.
 
-    out: the folder of all runs. meter: of the whole command; decoding films takes ``SHARE`` of it a side. Raises no
-    AuditError: one that is met on the way is among the findings.
+    out: the folder of all runs. meter: of the whole command; decoding films takes ``SHARE`` of it for each cohort.
+    Raises no AuditError: one that is met on the way is among the findings.
     """
-    policy, told = request.policy, observer or SilentObserver()
+    policy, observer = request.policy, observer or SilentObserver()
     meter, declared = meter or start(policy.budget), policy.preprocess.declared
     scaling = None if declared is None else declared.scaling
     waived = frozenset(
@@ -66,12 +66,12 @@ def look_ahead(
         if waiver.checkpoint_sha256 == checkpoint_sha256 and waiver.expires >= today
     )
     surveys = {
-        role: surveyed(scaling, role, source, Pace(meter.share(SHARE), told)) for role, source in sources.items()
+        role: surveyed(scaling, role, source, Pace(meter.share(SHARE), observer)) for role, source in sources.items()
     }
     decoded = sum(found.decoded for found in surveys.values())
     per_film = sum(found.seconds for found in surveys.values()) / max(1, decoded)
     shared = films.common(surveys)
-    told.notice(StageStarted("preflight: network"))
+    observer.notice(StageStarted("preflight: network"))
     target, networks, wrong = network(request)
     match = None if target is None else target.match
     origin, errors = of_prior_file(request.prior_choice)
@@ -84,9 +84,9 @@ def look_ahead(
     )
     known = sum(found.match is not None for found in networks)
     cost = None if target is None else for_each(cost_of(target, policy, load_of(surveys, per_film), out), known)
-    told.notice(StageEnded("preflight: network", "unknown" if match is None else match.name))
+    observer.notice(StageEnded("preflight: network", "unknown" if match is None else match.name))
     findings = (
-        *films.of_each_side(surveys),
+        *films.of_each_cohort(surveys),
         *films.of_common(shared),
         *films.of_labels(surveys, match),
         *(Finding(kind="fault", topic=topic_of(e), text=e.what, remedy=e.remedy) for e in errors),
@@ -94,7 +94,7 @@ def look_ahead(
         *(of_cost(cost, policy.budget.seconds) if cost is not None else ()),
     )
     report = Preflight(
-        sides=tuple(films.count_of(role, found) for role, found in surveys.items()),
+        cohorts=tuple(films.count_of(role, found) for role, found in surveys.items()),
         findings=findings,
         possible=within.possible,
         cost=cost,
@@ -104,11 +104,11 @@ def look_ahead(
 
 
 def surveyed(scaling: Scaling | None, role: Role, source: Source, pace: Pace) -> CohortSurvey:
-    """One side, with grey values scaled as the policy declares."""
-    stage, told = f"preflight: {WORDS[role]} films", pace.observer
-    told.notice(StageStarted(stage))
+    """One cohort, with grey values scaled as the policy declares."""
+    stage, observer = f"preflight: {WORDS[role]} films", pace.observer
+    observer.notice(StageStarted(stage))
     found = survey(source, role=WORDS[role], scaling=scaling, pace=pace)
-    told.notice(StageEnded(stage, f"{found.films} films, {len(found.faults)} faults"))
+    observer.notice(StageEnded(stage, f"{found.films} films, {len(found.faults)} faults"))
     return found
 
 
@@ -218,7 +218,7 @@ def load_of(surveys: Mapping[Role, CohortSurvey], per_film: float) -> Load:
     return Load(
         films=sum(found.films for found in sides),
         patients=sum(found.patients for found in sides) if len(sides) == 2 else 0,
-        prior_films=0 if prior is None else prior.films,
+        prior_images=0 if prior is None else prior.films,
         per_film=per_film,
     )
 

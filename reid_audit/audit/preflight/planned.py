@@ -1,6 +1,6 @@
 """What an audit will cost and give, stage by stage: three steps of its own attack are tried, the rest is arithmetic.
 
-The seconds are those that the audit itself divides its budget by (pacing.py); here they are told, and summed up.
+The seconds are those that the audit itself divides its budget by (pacing.py); here they are reported, and summed up.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class _Memory:
         image = task.space.mean
         weights = 4 * FLOAT * sum(value.numel() for value in task.target.module.parameters())
         return cls(
-            base=RUNTIME_BYTES + weights + FLOAT * (setup.prior_films.numel() + task.space.factor.numel()),
+            base=RUNTIME_BYTES + weights + FLOAT * (setup.prior_images.numel() + task.space.factor.numel()),
             one=FLOAT * image.numel(),
             activations=activations(task.target.module, task.inputs(image[None])),
             statistics=FLOAT * task.target.match.data_statistics,

@@ -45,7 +45,7 @@ def reach(policy: Policy, members: int | None, others: int | None, *, waived: fr
     waived: gates that somebody answers for, for this checkpoint and today. Hold-out patients include the canaries.
     """
     if members is None or others is None:
-        return _without_a_side(policy, members, others)
+        return _without_a_cohort(policy, members, others)
     short = [need for need in needs(policy) if need.metric not in waived]
     hindrances = (*_few_members(policy, short, members, others), *_few_others(short, others))
     blocked = any(not found.by_luck for found in hindrances)
@@ -61,7 +61,7 @@ def hindered(within: Reach, *more: Hindrance) -> Reach:
     return Reach(possible, (*within.hindrances, *more))
 
 
-def _without_a_side(policy: Policy, members: int | None, others: int | None) -> Reach:
+def _without_a_cohort(policy: Policy, members: int | None, others: int | None) -> Reach:
     """Indicators alone, unless the policy accepts a screening."""
     screening = policy.evidence == "checkpoint"
     fails = any(gate.fail is not None and gate.metric in WITHOUT_FILMS for gate in policy.gates)

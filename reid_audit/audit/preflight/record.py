@@ -13,7 +13,7 @@ Topic = Literal[
     "films", "overlap", "ids", "labels", "duplicates", "policy", "prior", "network", "disk", "memory", "time"
 ]
 WORDS: dict[Role, str] = {"reference": "training", "holdout": "hold-out", "prior": "prior"}
-"""How a side is called in sentences."""
+"""How a cohort is called in sentences."""
 
 
 class Finding(Record):
@@ -26,8 +26,8 @@ class Finding(Record):
     remedy: str = ""
 
 
-class SideCount(Record):
-    """One side in numbers."""
+class CohortCount(Record):
+    """One cohort in numbers."""
 
     role: Role
     films: int
@@ -97,7 +97,7 @@ class Planned(Record):
 class Preflight(Record):
     """What is known before the attack."""
 
-    sides: tuple[SideCount, ...]
+    cohorts: tuple[CohortCount, ...]
     findings: tuple[Finding, ...]
     possible: tuple[Outcome, ...]
     """Verdicts that can be reached, as far as films, policy and their numbers decide."""

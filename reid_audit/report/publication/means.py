@@ -9,7 +9,7 @@ from reid_audit.report.wire import PublicCohort, PublicPredictor, PublicPrior, P
 
 
 def public_cohort(c: CohortSummary) -> PublicCohort:
-    """One side in numbers. Its digest stays private: it would confirm a guessed member."""
+    """One cohort in numbers. Its digest stays private: it would confirm a guessed member."""
     return PublicCohort(
         role=c.role,
         patients=c.patients,

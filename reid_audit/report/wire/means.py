@@ -66,7 +66,7 @@ class PublicReferences(Wire):
 
 
 class PublicCohort(Wire):
-    """How many people stood on one side. Its digest stays private: it would confirm a guessed member."""
+    """How many people stood on one cohort. Its digest stays private: it would confirm a guessed member."""
 
     role: Literal["reference", "holdout"]
     patients: NonNegativeInt
@@ -77,6 +77,6 @@ class PublicCohort(Wire):
     read_from: NonNegativeInt = 0
     """Number of files; 0 where the films came from none."""
     left_out: Tally = ()
-    """Files or rows that hold no film of this side, by the reason."""
+    """Files or rows that hold no film of this cohort, by the reason."""
     grey_values: Annotated[tuple[Label, ...], Field(max_length=12)] = ()
     """How stored values became 0 to 1, one line for each kind of film."""

@@ -76,7 +76,7 @@ class PublicPreprocess(Wire):
     fitted_by: Literal["statistics", "answers"] | None = None
     """What was asked for the best preprocessing; None where nothing could be."""
     fitted_on: NonNegativeInt = 0
-    """Films of both sides, pooled, that it was asked with."""
+    """Films of both cohorts, pooled, that it was asked with."""
     best: Table = ""
     """The ``[preprocess]`` table that fits best."""
     tried: Annotated[tuple[PublicPreprocessFit, ...], Field(max_length=8)] = ()

@@ -20,7 +20,7 @@ DRAWS = 2000
 def generalisation_gap(right: Floats | None, owners: Owners, rng: np.random.Generator) -> Measurement:
     """``right`` [N]: share of its training labels that each film is answered with; None where they are not known.
 
-    The interval is a bootstrap over patients. Raises nothing: without two patients a side there is no measurement.
+    The interval is a bootstrap over patients. Without two patients of each cohort there is no measurement.
     """
     if right is None:
         return Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.NO_LABELS)

@@ -74,7 +74,7 @@ def membership(
     With F families the lower ends and the family-wise p are corrected for looking at F (a breach needs one family);
     the upper ends are not (a pass needs every family below the limit, an intersection-union test).
     draws: bootstrap draws of the intervals; level: false-discovery rate; without: why there is no family, where that is
-    so. Raises CohortError where a patient is on both sides.
+    so. Raises CohortError where a patient is in both cohorts.
     """
     if not families:
         return _unmeasured(without)
@@ -92,13 +92,13 @@ def membership(
     ranks = [_corrected_auc(table[i], people, rng, len(names), draws) for i in range(len(names))]
     tpr, auc = worst(rates), worst(ranks)
     most = max(range(len(names)), key=lambda i: (rates[i].low, rates[i].value, ranks[i].value))
-    told = recognised(table, people.is_member, level)
+    named = recognised(table, people.is_member, level)
     return MembershipOutcome(
         measurements=(
             _measured(Metric.MEMBERSHIP_AUC, auc, 0.5, people),
             _measured(Metric.MEMBERSHIP_TPR, tpr, 0.01, people),
             _stands_out_most(table, people),
-            recognised_patients(told, people.is_member),
+            recognised_patients(named, people.is_member),
         ),
         curves=(_roc(table[most], people),),
         family=names[most],
@@ -108,7 +108,7 @@ def membership(
         scores=persons[most],
         levelled=table[most],
         patient_p=_each(table[most], people),
-        recognised=told,
+        recognised=named,
     )
 
 

@@ -1,9 +1,9 @@
-"""Who is given away: patients told one by one, and the rate of each group of patients.
+"""Who is given away: patients recognised one by one, and the rate of each group of patients.
 
     rate(g) = share of the training patients of group g above the threshold that 1 % of all hold-out patients exceed
     disparity = max over groups of rate(g) - rate(everybody else)
 
-Aggregate success near chance can hide single patients, mostly of under-represented groups, who are told almost
+Aggregate success near chance can hide single patients, mostly of under-represented groups, who are recognised almost
 perfectly (Knolle et al., Nature 2026).
 """
 
@@ -39,57 +39,59 @@ def subgroups(
     """Rates at 1 % false alarms by group, and whether the largest disparity is more than chance.
 
     scores [P] of patients, larger is more member-like, comparable across film classes. attributes: what is known of the
-    patients, name -> [P] words, "" where unknown. Chance deals out anew which training patients are told, and the
+    patients, name -> [P] words, "" where unknown. Chance deals out anew which training patients are recognised, and the
     largest standardised difference is compared: exact, and corrected for looking at every group. Ends of the worst
     group's interval are corrected too.
     """
     others = np.sort(scores[~is_member])[::-1]
-    told = scores[is_member] > others[rank_at(others.size, FPR)]
+    recognised = scores[is_member] > others[rank_at(others.size, FPR)]
     found = [
         (by, word, here)
         for by, words in attributes.items()
         for word in np.unique(words[is_member])
-        if word and SMALLEST <= (here := words[is_member] == word).sum() <= told.size - SMALLEST
+        if word and SMALLEST <= (here := words[is_member] == word).sum() <= recognised.size - SMALLEST
     ]
     if not found:
         return SubgroupOutcome(tuple(Unmeasured(metric=m, reason=Reason.NO_GROUPS) for m in SUBGROUPS))
     inside = np.stack([here for _, _, here in found]).astype(np.float64)
     level = 0.05 / len(found)
     rows = []
-    for (by, word, here), apart in zip(found, differences(inside, told[:, None].astype(np.float64))[:, 0], strict=True):
-        rate = share_interval(int(told[here].sum()), int(here.sum()))
+    apart_of = differences(inside, recognised[:, None].astype(np.float64))[:, 0]
+    for (by, word, here), apart in zip(found, apart_of, strict=True):
+        rate = share_interval(int(recognised[here].sum()), int(here.sum()))
         rows.append(
             Subgroup(
-                by=by, name=str(word), patients=int(here.sum()), told=int(told[here].sum()),
+                by=by, name=str(word), patients=int(here.sum()), recognised=int(recognised[here].sum()),
                 rate=rate.value, low=rate.low, high=rate.high, difference=float(apart),
             )
         )  # fmt: skip
-    ends = [share_interval(row.told, row.patients, level=level) for row in rows]
+    ends = [share_interval(row.recognised, row.patients, level=level) for row in rows]
     worst = max(range(len(rows)), key=lambda i: (ends[i].low, ends[i].value))
     most = max(range(len(rows)), key=lambda i: rows[i].difference)
     measurements = (
         Measured(
             metric=Metric.MEMBERSHIP_WORST_GROUP, value=rows[worst].rate, low=ends[worst].low,
-            high=max(end.high for end in ends), control=float(told.mean()), n=rows[worst].patients,
+            high=max(end.high for end in ends), control=float(recognised.mean()), n=rows[worst].patients,
         ),
         Measured(
             metric=Metric.MEMBERSHIP_DISPARITY, value=rows[most].difference, control=0.0, n=rows[most].patients,
-            p=disparity_p(inside, told, rng),
+            p=disparity_p(inside, recognised, rng),
         ),
     )  # fmt: skip
     return SubgroupOutcome(measurements, tuple(rows))
 
 
-def differences(inside: Floats, told: Floats) -> Floats:
-    """[G, B] rate of each group less that of everybody else; inside [G, M], told [M, B]."""
+def differences(inside: Floats, recognised: Floats) -> Floats:
+    """[G, B] rate of each group less that of everybody else; inside [G, M], recognised [M, B]."""
     sizes = inside.sum(axis=1, keepdims=True)
-    within = inside @ told
-    return np.asarray(within / sizes - (told.sum(axis=0) - within) / (inside.shape[1] - sizes))
+    within = inside @ recognised
+    return np.asarray(within / sizes - (recognised.sum(axis=0) - within) / (inside.shape[1] - sizes))
 
 
-def disparity_p(inside: Floats, told: Bools, rng: np.random.Generator) -> float:
-    """p of the largest standardised difference among all groups, whether each was told dealt out anew."""
-    dealt = np.stack([told, *(rng.permutation(told) for _ in range(PERMUTATIONS))], axis=1).astype(np.float64)
+def disparity_p(inside: Floats, recognised: Bools, rng: np.random.Generator) -> float:
+    """p of the largest standardised difference among all groups, whether each was recognised dealt out anew."""
+    anew = (rng.permutation(recognised) for _ in range(PERMUTATIONS))
+    dealt = np.stack([recognised, *anew], axis=1).astype(np.float64)
     sizes = inside.sum(axis=1, keepdims=True)
     width = np.sqrt(1.0 / sizes + 1.0 / (inside.shape[1] - sizes))
     largest = (differences(inside, dealt) / width).max(axis=0)

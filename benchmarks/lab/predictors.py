@@ -9,7 +9,7 @@ from reid_audit.score.predictors import Predictors
 
 
 def known(predictors: Predictors) -> Predictors:
-    """The predictors, said to have seen neither side: their films are of the split ``prior``."""
+    """The predictors, said to have seen neither cohort: their films are of the split ``prior``."""
     return replace(predictors, card=predictors.card.model_copy(update={"overlap": "disjoint"}))
 
 
