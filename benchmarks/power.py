@@ -45,7 +45,7 @@ from reid_audit.observer import SilentObserver
 from reid_audit.prior.loading import shipped_prior
 from reid_audit.records import Budget, Metric, Policy, Unmeasured
 from reid_audit.score.comparison import Comparison
-from reid_audit.score.similarity import cosines, ssim_matrix
+from reid_audit.score.similarity import cosines, ssim
 
 PRIOR_PGGAN = "prior-pggan"
 PLAIN_MOMENTS = "moments-plain"
@@ -116,7 +116,7 @@ class Attacked:
 
 def measure(found: Attacked, compared: Comparison, seed: int) -> dict[str, Any]:
     """Linkage, look-alikes and cost of one cell."""
-    images = found.made.images
+    images, gallery = found.made.images, compared.images[:]
     found_of = linked(compared, images, seed=seed, level=Policy().level).measurements
     member = torch.from_numpy(compared.is_member)
     row: dict[str, Any] = {m.metric.value: None if isinstance(m, Unmeasured) else m.value for m in found_of}
@@ -124,7 +124,7 @@ def measure(found: Attacked, compared: Comparison, seed: int) -> dict[str, Any]:
     row |= {"auc_low": auc.low, "auc_high": auc.high, "chance": share.control}
     for name, table in (
         ("nn", cosines(compared.space, images, compared.images)),
-        ("ssim", ssim_matrix(images, compared.images[:], dtype=torch.float32)),
+        ("ssim", torch.stack([ssim(image[None], gallery) for image in images])),
     ):
         row[f"{name}_member"] = float(table[:, member].max())
         row[f"{name}_holdout"] = float(table[:, ~member].max())

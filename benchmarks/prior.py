@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.lab.data import films
+from benchmarks.lab.precision import precision_recall
 from reid_audit.artefacts.provenance import Declaration, Origin, check_overlap, origin_of
 from reid_audit.artefacts.storage import read_prior_file
 from reid_audit.budget import Meter
-from reid_audit.imaging.features import fit_features, frechet_distance, kernel_distance, precision_recall
+from reid_audit.imaging.features import fit_features, frechet_distance, kernel_distance
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior

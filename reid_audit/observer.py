@@ -50,14 +50,15 @@ Event = StageStarted | StageAdvanced | StageEnded | Noted
 class Observer(Protocol):
     """Receives events in order; must return quickly and must not raise."""
 
-    def notice(self, event: Event) -> None: ...
+    def notice(self, event: Event) -> None:
+        """Take note of ``event``."""
 
 
 class SilentObserver:
     """The default: nothing is said."""
 
     def notice(self, event: Event) -> None:
-        return
+        """Nothing is done."""
 
 
 @contextmanager

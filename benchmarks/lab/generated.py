@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmarks.lab.data import SPEC
-from reid_audit.cohort import load_images
+from reid_audit.cohort import Frame, Source, load_cohort
 from reid_audit.preprocess import to_network
 from reid_audit.records import Reason
 
@@ -70,7 +70,7 @@ def write_network(path: Path, manifest: Path, side: int, make: Callable[[], nn.M
         return path
     torch.manual_seed(0)
     module = make().train()
-    films = load_images(manifest, spec=SPEC, side=side, where={"split": "target"})
+    films = load_cohort(Source(manifest, {"split": "target"}), Frame(SPEC, side), "reference").images
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for _ in range(batches):

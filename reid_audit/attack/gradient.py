@@ -104,6 +104,7 @@ class Beyond:
 
     @classmethod
     def of(cls, ordinary: Tensor, goal: Tensor) -> Beyond:
+        """What gradients [M, P] of ordinary images leave of the goal [P], by ridge regression."""
         gram = ordinary @ ordinary.T
         ridge = RIDGE * gram.diagonal().mean().clamp_min(1e-12)
         factor = torch.linalg.cholesky(gram + ridge * torch.eye(len(gram), device=gram.device))
@@ -144,6 +145,7 @@ class DifferenceObjective:
     """[N] int64 label each particle stands for."""
 
     def energy(self, inputs: Tensor) -> Tensor:
+        """[G] precision times the share of the goal that the gradients of each group of images leave unexplained."""
         found = self.gradients.of(inputs, self.labels, differentiable=True)
         shares = [self.beyond.explained(found[self.groups == g]) for g in range(int(self.groups.max()) + 1)]
         return PRECISION * (1.0 - torch.stack(shares))

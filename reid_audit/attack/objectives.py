@@ -51,11 +51,13 @@ class StatisticsObjective:
     """Layer after which the forward pass stops."""
 
     def energy(self, inputs: Tensor) -> Tensor:
+        """[G] energy of the statistics of each group of images under those that the layers store."""
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         layers = image_moments(self.module, inputs, last=self.last, batches=self.batches)
         return moment_energy(layers, self.weights, self.metrics)
 
     def image_energy(self, inputs: Tensor) -> Tensor:
+        """[N] how typical each image is for the stored statistics; lower is more typical."""
         with torch.no_grad():
             return torch.cat([image_energy(image_moments(self.module, part)) for part in torch.split(inputs, 64)])
 
@@ -78,6 +80,7 @@ class HeadObjective:
     precision: float = 1e3
 
     def energy(self, inputs: Tensor) -> Tensor:
+        """[G] how far each group of images is from holding the last layer where it is."""
         features, logits = features_and_logits(self.module, inputs, self.head)
         terms = []
         for row in self.weights:

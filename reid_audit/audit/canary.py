@@ -60,12 +60,7 @@ def with_canaries(
     network's own outputs before: a few films alone would make it sure of everything, and the canaries would be lost
     among the others. Raises OutOfTime.
     """
-    module = copy.deepcopy(target.module).train()
-    for layer in module.modules():
-        if isinstance(layer, nn.Dropout):
-            layer.eval()
-    for _, layer in untouched_layers(module):
-        layer.eval()
+    module = _in_training(target)
     kind = target.match.head
     taught = _dealt_out(target, inputs, generator) if wanted is None else wanted.to(inputs.device)
     module.requires_grad_(True)
@@ -97,6 +92,17 @@ def with_canaries(
     for layer, momentum in momenta:
         layer.momentum = momentum
     return replace(target, module=module.eval().requires_grad_(False))
+
+
+def _in_training(target: Target) -> nn.Module:
+    """A copy in training mode, without dropout and with the statistics left alone that no training has touched."""
+    module = copy.deepcopy(target.module).train()
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.eval()
+    for _, layer in untouched_layers(module):
+        layer.eval()
+    return module
 
 
 def _kept_answers(target: Target, module: nn.Module, inputs: Tensor) -> Iterator[Tensor]:

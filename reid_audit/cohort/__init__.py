@@ -4,12 +4,12 @@ from reid_audit.cohort.assemble import Cohort, Subjects, assemble
 from reid_audit.cohort.faults import KIND_WORDS, Fault, counted
 from reid_audit.cohort.filmstore import FilmStore
 from reid_audit.cohort.frame import Frame
-from reid_audit.cohort.load import load_cohort, load_images, stored_cohort
+from reid_audit.cohort.load import load_cohort, stored_cohort
 from reid_audit.cohort.overlap import overlap, require_disjoint
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.read import read_raw
 from reid_audit.cohort.render import DEFAULT, applied, render, scaled
-from reid_audit.cohort.sample import Sample, sample_pooled, sample_raw
+from reid_audit.cohort.sample import Sample, sample_pooled
 from reid_audit.cohort.shared import Shared, shared
 from reid_audit.cohort.source import Source, parse_source
 from reid_audit.cohort.survey import CohortSurvey, survey
@@ -31,14 +31,12 @@ __all__ = [
     "assemble",
     "counted",
     "load_cohort",
-    "load_images",
     "overlap",
     "parse_source",
     "read_raw",
     "render",
     "require_disjoint",
     "sample_pooled",
-    "sample_raw",
     "scaled",
     "shared",
     "stored_cohort",

@@ -83,6 +83,7 @@ class StoredFilms:
 
     @property
     def shape(self) -> torch.Size:
+        """[N, C, side, side] without reading anything."""
         return torch.Size((len(self), *self.one))
 
     def __len__(self) -> int:

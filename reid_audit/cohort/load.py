@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from reid_audit.budget import Meter, Pace
 from reid_audit.cohort.account import Account, left_out, notes
@@ -27,7 +26,6 @@ from reid_audit.cohort.stream import stored_as_seen
 from reid_audit.errors import CohortError
 from reid_audit.imaging.stack import Stack
 from reid_audit.observer import StageAdvanced, StageEnded, StageStarted
-from reid_audit.records import PreprocessSpec
 
 SIDES = {"reference": "training", "holdout": "hold-out"}
 FEWEST = 2
@@ -83,13 +81,6 @@ def _loaded(source: Source, frame: Frame, role: Role, shelf: Shelf[Films]) -> Co
     if unread:
         said = (*said, f"no time to read the films of {unread} of {len(everybody)} patients, chosen by chance")
     return replace(cohort, summary=cohort.summary.model_copy(update=noted), notes=said, unread=unread)
-
-
-def load_images(
-    path: Path, *, spec: PreprocessSpec, side: int, channels: int = 1, where: Mapping[str, str] | None = None
-) -> Tensor:
-    """Films alone, for fitting a prior: [N, channels, side, side] float32 in [0, 1], ordered by content."""
-    return load_cohort(Source(path, where), Frame(spec, side, channels), "reference").images
 
 
 def by_chance(rows: Sequence[Row]) -> tuple[Row, ...]:

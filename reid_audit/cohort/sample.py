@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -29,11 +29,6 @@ class Sample:
     films: tuple[RawFilm, ...]
     labels: NDArray[np.str_]
     """[N] "" where no column was named."""
-
-
-def sample_raw(path: Path, *, where: Mapping[str, str] | None = None, count: int, seed: int) -> tuple[RawFilm, ...]:
-    """At most ``count`` films of one source at full size: ``sample_pooled`` of it alone."""
-    return sample_pooled([Source(path, where)], count=count, seed=seed).films
 
 
 def sample_pooled(sources: Sequence[Source], *, count: int, seed: int) -> Sample:

@@ -29,6 +29,7 @@ class InMemory:
     packed: Packed
 
     def read(self) -> Packed:
+        """The film, which is in memory."""
         return self.packed
 
 
@@ -42,6 +43,7 @@ class InFile:
     """An empty array of its type and shape."""
 
     def read(self) -> Packed:
+        """The film, read from the file that it was put aside in."""
         self.file.seek(self.offset)
         content = self.file.read(self.like.dtype.itemsize * int(np.prod(self.like.shape)))
         return np.frombuffer(content, self.like.dtype).reshape(self.like.shape)

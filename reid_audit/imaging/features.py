@@ -85,16 +85,6 @@ def energy_distance(first: Tensor, second: Tensor) -> Tensor:
     return 2 * torch.cdist(first, second).mean() - within(first) - within(second)
 
 
-def precision_recall(real: Tensor, drawn: Tensor, *, neighbours: int = 3) -> tuple[float, float]:
-    """Share of drawn inside the k-NN balls of the real, and of real inside those of the drawn (Kynkaanniemi 2019)."""
-
-    def covered(points: Tensor, centres: Tensor) -> float:
-        radii = torch.cdist(centres, centres).kthvalue(neighbours + 1, dim=1).values
-        return float((torch.cdist(points, centres) <= radii).any(1).double().mean())
-
-    return covered(drawn, real), covered(real, drawn)
-
-
 def _root(matrix: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T

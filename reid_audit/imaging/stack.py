@@ -21,7 +21,7 @@ class Stack(Protocol):
 
     @property
     def shape(self) -> torch.Size:
-        """[N, C, H, W]"""
+        """[N, C, H, W]."""
 
     def __len__(self) -> int: ...
 
@@ -39,6 +39,7 @@ class Chosen:
 
     @property
     def shape(self) -> torch.Size:
+        """[K, C, H, W] of the rows chosen."""
         return torch.Size((len(self.rows), *self.whole.shape[1:]))
 
     def __len__(self) -> int:
@@ -57,6 +58,7 @@ class Joined:
 
     @property
     def shape(self) -> torch.Size:
+        """[N, C, H, W] of both together."""
         return torch.Size((len(self), *self.first.shape[1:]))
 
     def __len__(self) -> int:

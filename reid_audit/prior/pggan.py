@@ -47,6 +47,7 @@ class ScaledConv(nn.Module):
         self.padding = padding
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N, inside, H, W] -> [N, outside, H, W], with weights scaled as they are used."""
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
 
 
@@ -68,6 +69,7 @@ class GeneratorBlock(nn.Module):
         self.conv1 = ScaledConv(outside, outside, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N, inside, H, W] -> [N, outside, 2 H, 2 W], or the same size in the first block."""
         x = x if self.first else F.interpolate(x, scale_factor=2, mode="nearest")
         x = pixel_norm(F.leaky_relu(self.conv0(x), SLOPE))
         return pixel_norm(F.leaky_relu(self.conv1(x), SLOPE))
@@ -84,6 +86,7 @@ class DenseStart(nn.Module):
         self.normalise = normalise
 
     def forward(self, x: Tensor) -> Tensor:
+        """Latents [N, K, 1, 1] -> [N, width, 4, 4]."""
         x = F.leaky_relu(F.linear(x.flatten(1), self.weight, self.bias), SLOPE).view(len(x), -1, 4, 4)
         x = pixel_norm(x) if self.normalise else x
         return pixel_norm(F.leaky_relu(self.conv1(x), SLOPE))
@@ -124,6 +127,7 @@ class DiscriminatorBlock(nn.Module):
         self.conv1 = ScaledConv(inside, outside, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N, inside, H, W] -> [N, outside, H / 2, W / 2]."""
         x = F.leaky_relu(self.conv1(F.leaky_relu(self.conv0(x), SLOPE)), SLOPE)
         return F.avg_pool2d(x, 2)
 

@@ -56,6 +56,7 @@ class Components:
 
     @classmethod
     def of(cls, images: Stack) -> Components:
+        """The principal components of images [N, C, H, W], at ``SIDE`` pixels or fewer."""
         side = min(SIDE, images.shape[-1])
         base = resized(images, side).flatten(1)
         return cls(side, base.mean(dim=0), *principal(base - base.mean(dim=0)), count=len(base))

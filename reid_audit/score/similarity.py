@@ -161,35 +161,18 @@ class Local:
     window: _Windows
 
     @classmethod
-    def of(cls, images: Tensor, dtype: torch.dtype = torch.float64) -> Local:
-        values = images.detach().to("cpu", dtype)
+    def of(cls, images: Tensor) -> Local:
+        """Of images [N, C, H, W], in float64 on the processor."""
+        values = images.detach().to("cpu", torch.float64)
         window = _windows(values)
         mean = window.smooth(values)
         return cls(values, mean, window.smooth(values * values) - mean**2, window)
-
-    def part(self, rows: slice) -> Local:
-        return Local(self.images[rows], self.mean[rows], self.variance[rows], self.window)
 
     def ssim(self, other: Local) -> Tensor:
         """[N] SSIM of pairs; either side may be a single image."""
         product = self.window.smooth(self.images * other.images)
         values = _ssim_map(self.mean, other.mean, self.variance, other.variance, product)
         return values.mean(dim=(1, 2, 3))
-
-
-def ssim_matrix(a: Tensor, b: Tensor, *, dtype: torch.dtype = torch.float64) -> Tensor:
-    """[R, N] SSIM of every image a [R, C, H, W] with every image b [N, C, H, W], as ``ssim``.
-
-    float32 halves the time and is good to 1e-3.
-    """
-    rows, columns = Local.of(a, dtype), Local.of(b, dtype)
-    step = max(1, _BYTES // (8 * 6 * max(1, b[0].numel())))
-    result = torch.empty(len(a), len(b), dtype=dtype)
-    for row in range(len(a)):
-        for begin in range(0, len(b), step):
-            part = slice(begin, begin + step)
-            result[row, part] = rows.part(slice(row, row + 1)).ssim(columns.part(part))
-    return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)

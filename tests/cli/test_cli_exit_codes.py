@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from phantom_files import write_phantom
 from PIL import Image
 from safetensors.torch import save_file
 
-from reid_audit.demo.phantom import write_phantom
 from reid_audit.demo.targets import checkpoint_path
 from reid_audit.report import FILES
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from phantom_files import write_phantom
 from PIL import Image
 from safetensors.torch import save_file
 
 from reid_audit.cli import exit_code
-from reid_audit.demo.phantom import write_phantom
 from reid_audit.demo.targets import checkpoint_path
 from reid_audit.prior import loading
 from reid_audit.prior.gaussian import GaussianPrior

@@ -18,6 +18,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from phantom_files import write_phantom
 from PIL import Image
 from ray_machines import two_machines
 
@@ -26,7 +27,6 @@ from reid_audit.cli.check import check
 from reid_audit.cli.options import CheckOptions
 from reid_audit.cli.sweep import OWN, SHARED, SweepOptions, sweep, words
 from reid_audit.cohort import Cohort
-from reid_audit.demo.phantom import write_phantom
 from reid_audit.demo.targets import checkpoint_path, reference_films
 from reid_audit.report import FILES
 from reid_audit.report.sweep import SweepDocument

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from reid_audit.cohort import Cohort, Frame, Source, load_cohort, load_images, overlap, parse_source, require_disjoint
+from reid_audit.cohort import Cohort, Frame, Source, load_cohort, overlap, parse_source, require_disjoint
 from reid_audit.errors import CohortError
 from reid_audit.observer import Event, StageAdvanced, StageEnded, StageStarted
 from reid_audit.preprocess import HALF, UNIT, to_network
@@ -268,7 +268,7 @@ def test_parse_source_refuses_half_a_filter() -> None:
 def test_folder_filter_uses_its_manifest(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "f", ["a.png", "b.png"], ["p", "q"], [1, 2], split=["x", "y"])
     assert load(folder, where={"split": "y"}).patients.tolist() == ["q"]
-    assert load_images(folder, spec=UNIT, side=8).shape == (2, 1, 8, 8)
+    assert load_cohort(Source(folder), Frame(UNIT, 8), "reference").images.shape == (2, 1, 8, 8)
     with pytest.raises(CohortError, match="no row") as refusal:
         load(folder, where={"split": "z"})
     assert "x, y" in refusal.value.closest

@@ -11,7 +11,7 @@ import torch
 from film_writers import WAYS, Film, dicom, smooth_film, widened
 from PIL import Image
 
-from reid_audit.cohort import Frame, RawFilm, Source, applied, load_cohort, read_raw, render, sample_raw, scaled
+from reid_audit.cohort import Frame, RawFilm, Source, applied, load_cohort, read_raw, render, sample_pooled, scaled
 from reid_audit.cohort.raw import Lookup, Window
 from reid_audit.errors import CohortError
 from reid_audit.preprocess import UNIT
@@ -173,23 +173,25 @@ def test_a_draw_does_not_see_names(tmp_path: Path) -> None:
     one = folder(tmp_path / "one", ["a.png", "b.png", "c.png", "d.png", "e.png"], "xxyyz", [1, 2, 3, 4, 5])
     two = folder(tmp_path / "two", ["9.png", "7.png", "5.png", "3.png", "1.png"], "rqqpp", [5, 4, 3, 2, 1])
     for seed in range(4):
-        assert shown(sample_raw(one, count=3, seed=seed)) == shown(sample_raw(two, count=3, seed=seed))
-    assert len({tuple(shown(sample_raw(one, count=2, seed=seed))) for seed in range(8)}) > 1
+        assert shown(sample_pooled([Source(one)], count=3, seed=seed).films) == shown(
+            sample_pooled([Source(two)], count=3, seed=seed).films
+        )
+    assert len({tuple(shown(sample_pooled([Source(one)], count=2, seed=seed).films)) for seed in range(8)}) > 1
 
 
 def test_a_draw_takes_one_film_of_each_patient_first(tmp_path: Path) -> None:
     path = folder(tmp_path / "f", ["a.png", "b.png", "c.png", "d.png", "e.png"], "xxxyz", [1, 2, 3, 4, 5])
     of = {smooth_film(seed).tobytes(): person for seed, person in zip(range(1, 6), "xxxyz", strict=True)}
     for seed in range(6):
-        assert {of[film] for film in shown(sample_raw(path, count=3, seed=seed))} == {"x", "y", "z"}
-    assert len(sample_raw(path, count=9, seed=0)) == 5
-    assert len(sample_raw(path, where={"patient_id": "x"}, count=9, seed=0)) == 3
+        assert {of[film] for film in shown(sample_pooled([Source(path)], count=3, seed=seed).films)} == {"x", "y", "z"}
+    assert len(sample_pooled([Source(path)], count=9, seed=0).films) == 5
+    assert len(sample_pooled([Source(path, {"patient_id": "x"})], count=9, seed=0).films) == 3
 
 
 def test_arrays_are_drawn_film_by_film(tmp_path: Path) -> None:
     stack = np.stack([smooth_film(i) for i in range(6)])
     np.savez(tmp_path / "a.npz", images=stack)
     np.save(tmp_path / "b.npy", stack[::-1])
-    drawn = [sample_raw(tmp_path / name, count=2, seed=3) for name in ("a.npz", "b.npy")]
+    drawn = [sample_pooled([Source(tmp_path / name)], count=2, seed=3).films for name in ("a.npz", "b.npy")]
     assert shown(drawn[0]) == shown(drawn[1])
     assert len(drawn[0]) == 2

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from phantom_files import write_phantom
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
 from reid_audit.cohort import Cohort, Frame, Source, load_cohort, overlap
-from reid_audit.demo.phantom import phantom_cohort, write_phantom
+from reid_audit.demo.phantom import phantom_cohort
 from reid_audit.preprocess import UNIT
 
 

@@ -17,7 +17,7 @@ from reid_audit.audit.preprocessing import Asked, Chosen, Specimens, choose_prep
 from reid_audit.audit.preprocessing_control import preprocessing_control
 from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
-from reid_audit.cohort import RawFilm, render, sample_raw
+from reid_audit.cohort import RawFilm, Source, render, sample_pooled
 from reid_audit.cohort.sample import Sample
 from reid_audit.network import preprocessing
 from reid_audit.network.joint_fit import JointFit, joint_fit
@@ -145,7 +145,7 @@ def test_a_known_convention_wins_where_it_fits_as_well() -> None:
 def chest(request: pytest.FixtureRequest) -> tuple[RawFilm, ...]:
     """Real films of 24 patients."""
     folder = request.getfixturevalue("real_films")
-    return sample_raw(folder, where={"split": "target"}, count=24, seed=1)
+    return sample_pooled([Source(folder, {"split": "target"})], count=24, seed=1).films
 
 
 def resnet(films: Sequence[RawFilm], spec: PreprocessSpec) -> Target:
