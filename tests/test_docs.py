@@ -120,3 +120,19 @@ def test_policy_tables_are_those_of_the_types() -> None:
         for key in kind.model_fields
         if key not in skipped
     )
+
+
+PATH = re.compile(r"(?<![\w/.-])(?:[a-z_]+/)+[a-z_0-9-]+\.(?:md|py|j2)\b")
+"""A file that a text cites, from the repository's root, from the package or from the benchmarks."""
+CITING = [
+    *sorted(path for folder in ("reid_audit", "benchmarks") for path in (ROOT / folder).rglob("*.py")),
+    *sorted(path for path in DOCS.rglob("*.md") if path.name != "checkpoints.md"),  # it names files of other projects
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+]
+
+
+@pytest.mark.parametrize("path", CITING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_is_cited_exists(path: Path) -> None:
+    places = (ROOT, ROOT / "reid_audit", ROOT / "benchmarks", ROOT / "docs", path.parent)
+    cited = set(PATH.findall(path.read_text(encoding="utf-8")))
+    assert {name for name in cited if not any((place / name).exists() for place in places)} == set()
