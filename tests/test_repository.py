@@ -59,6 +59,11 @@ def test_dependabot_looks_after_actions_and_packages() -> None:
     }  # fmt: skip
 
 
+def test_types_are_checked_in_package_benchmarks_and_tests() -> None:
+    assert PROJECT["tool"]["mypy"]["strict"]
+    assert PROJECT["tool"]["mypy"]["files"] == ["reid_audit", "benchmarks", "tests"]
+
+
 def test_coverage_has_a_floor() -> None:
     assert PROJECT["tool"]["coverage"]["run"]["source"] == ["reid_audit"]
     assert PROJECT["tool"]["coverage"]["report"]["fail_under"] >= 80

@@ -115,6 +115,28 @@ def test_the_product_uses_what_it_defines() -> None:
     assert idle == []
 
 
+TABLES = ("records/metrics.py", "judge/remedies.py")
+"""Where every reason has its sentence and its remedy: to stand there is no use."""
+
+
+def test_every_member_of_an_enumeration_is_used() -> None:
+    """Metrics are left out: tests/score/test_score_house.py says who measures each."""
+    trees = {
+        str(path.relative_to(ROOT / "reid_audit")): ast.parse(path.read_text(encoding="utf-8")) for path in PRODUCT
+    }
+    read = {n.attr for p, t in trees.items() if p not in TABLES for n in ast.walk(t) if isinstance(n, ast.Attribute)}
+    members = [
+        (each.name, item.targets[0].id)
+        for tree in trees.values()
+        for each in tree.body
+        if isinstance(each, ast.ClassDef) and any(ast.unparse(base).endswith("Enum") for base in each.bases)
+        for item in each.body
+        if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name)
+    ]
+    assert len(members) > 40
+    assert [pair for pair in members if pair[0] != "Metric" and pair[1] not in read] == []
+
+
 def test_the_rule_finds_what_it_forbids() -> None:
     many = "def f(self, a, b, c, d, e, f, g{more}):\n    {doc}\n"
     assert unexplained(many.format(more="", doc="pass")) == []
