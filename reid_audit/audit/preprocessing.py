@@ -248,7 +248,7 @@ def _stated(declared: PreprocessSpec | None) -> dict[str, object]:
 
 
 def _opened(films: Films, name: CohortName, frame: Frame) -> Cohort[Stack]:
-    """The cohort of a cohort that is given."""
+    """The cohort of a name whose films are given."""
     if name == "prior" and films.prior is not None:
         return films.prior(frame).cohort
     opener = films.reference if name == "reference" else films.holdout

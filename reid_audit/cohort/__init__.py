@@ -1,4 +1,4 @@
-"""Cohorts: films of one cohort of an audit, with whose they are, from folders, tables, archives and DICOM."""
+"""Cohorts: training, hold-out or public films, with whose they are, from folders, tables, archives and DICOM."""
 
 from reid_audit.cohort.assemble import Cohort, Subjects, assemble
 from reid_audit.cohort.faults import KIND_WORDS, Fault, counted

@@ -41,7 +41,7 @@ class Subjects:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cohort(Generic[Films]):
-    """Films of one cohort, in one order, with who they belong to."""
+    """Training, hold-out or public films in one order, with who they belong to."""
 
     images: Films
     """[N, C, side, side] float32 in [0, 1], after the policy's resize and crop, before mean and std; in memory or on
