@@ -193,8 +193,8 @@ def test_what_is_and_what_was_have_pages_of_their_own() -> None:
     for page in now:
         assert HISTORY.search(page.read_text(encoding="utf-8")) is None, page.name
     for page in log:
-        told = page.read_text(encoding="utf-8")
-        assert DATE.search(told[:600]), page.name
+        shown = page.read_text(encoding="utf-8")
+        assert DATE.search(shown[:600]), page.name
     assert any(HISTORY.search(page.read_text(encoding="utf-8")) for page in log), "the check sees history"
 
 

@@ -100,8 +100,8 @@ def _answer(question: Question, report: PublicReport) -> Answer:
 
 def _beside(one: Wording) -> str:
     """What a gate says that does not lead."""
-    told = one.told if one.told.startswith(one.status) else f"{one.status}. {one.told}"
-    return f"{one.label}: {told}"
+    said = one.body if one.body.startswith(one.status) else f"{one.status}. {one.body}"
+    return f"{one.label}: {said}"
 
 
 def _kind(row: GateRow) -> str:

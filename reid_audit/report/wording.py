@@ -31,7 +31,7 @@ _SPOKEN: dict[Metric, tuple[str, str]] = {
         "it is that of the nearest hold-out patient for",
     ),
 }
-"""Before the number, and before that of the control, where films of both sides were compared."""
+"""Before the number, and before that of the control, where films of both cohorts were compared."""
 _ID = re.compile(r"\b(" + "|".join(sorted((m.value for m in Metric), key=len, reverse=True)) + r")\b")
 _SIGNS = (("<=", "at most"), (">=", "at least"), ("needed >", "needed above"))
 
@@ -209,7 +209,7 @@ _PEOPLE = (Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR, Metric.LINKAGE_TPR, Metric.S
 
 
 def _likely(row: GateRow, report: PublicReport, about: str) -> str:
-    """What the count of likely samples says, with films of both sides or without."""
+    """What the count of likely samples says, with films of both cohorts or without."""
     one = row.value == 1
     which = "that the weights prefer" if len(report.cohorts) == 2 else ""
     is_what = (
