@@ -97,10 +97,10 @@ def test_films_of_the_prior_are_looked_at_too(good: dict[Role, Path], tmp_path: 
     assert "PASS is out of reach: the prior's films show 10 patients of the training films" in texts(looked, "limit")
 
 
-def test_one_picture_of_two_people_of_one_side_is_a_limit(good: dict[Role, Path], tmp_path: Path) -> None:
+def test_one_picture_of_two_people_of_one_cohort_is_a_limit(good: dict[Role, Path], tmp_path: Path) -> None:
     reference = side(tmp_path / "t", range(60), rows=("again.png,P0900,50,F",))
     (reference / "again.png").write_bytes((reference / "film7.png").read_bytes())
-    assert "a film of another patient of this side: 2" in texts(
+    assert "a film of another patient of this cohort: 2" in texts(
         look(tmp_path, {**good, "reference": reference}), "limit"
     )
 
