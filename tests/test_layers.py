@@ -1,4 +1,4 @@
-"""The floor plan: a module imports only from floors below its own; siblings do not see each other."""
+"""The plan of layers: a module imports only from layers below its own; siblings do not see each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "reid_audit"
-FLOORS: dict[str, int] = {
+LAYERS: dict[str, int] = {
     "records": 0,
     "errors": 0,
     "observer": 0,
@@ -46,7 +46,7 @@ FLOORS: dict[str, int] = {
 TORCH_FREE = ("records", "errors", "severity", "figures", "observer", "judge", "report")
 
 
-def _room(path: Path) -> str:
+def _folder(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -66,21 +66,21 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.st
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_point_downward(path: Path) -> None:
-    room = _room(path)
-    assert room in FLOORS, f"{room} has no floor: add it to the plan or move the module"
+    folder = _folder(path)
+    assert folder in LAYERS, f"{folder} has no layer: add it to the plan or move the module"
     for name in _imports(path):
         parts = name.split(".")
-        if parts[0] != "reid_audit" or len(parts) < 2 or parts[1] == room or parts[1] not in FLOORS:
+        if parts[0] != "reid_audit" or len(parts) < 2 or parts[1] == folder or parts[1] not in LAYERS:
             continue
-        same_top = FLOORS[room] == FLOORS[parts[1]] == max(FLOORS.values())
-        assert FLOORS[parts[1]] < FLOORS[room] or same_top, f"{room} imports {name}"
+        same_top = LAYERS[folder] == LAYERS[parts[1]] == max(LAYERS.values())
+        assert LAYERS[parts[1]] < LAYERS[folder] or same_top, f"{folder} imports {name}"
 
 
-PAPER = [path for path in MODULES if _room(path) in TORCH_FREE]
+PLAIN = [path for path in MODULES if _folder(path) in TORCH_FREE]
 
 
-@pytest.mark.parametrize("path", PAPER, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_paper_floors_need_no_torch(path: Path) -> None:
+@pytest.mark.parametrize("path", PLAIN, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_what_judges_and_reports_needs_no_torch(path: Path) -> None:
     assert not any(name.split(".")[0] == "torch" for name in _imports(path))
 
 
@@ -91,9 +91,9 @@ def test_contributing_shows_this_plan() -> None:
         for row in re.finditer(r"^\| (\d+) \| (.+) \|$", text, re.M)
         for name in re.findall(r"`(\w+)(?:/|\.py)`", row[2])
     }
-    assert shown == FLOORS
+    assert shown == LAYERS
 
 
-def test_every_room_exists() -> None:
-    rooms = {_room(p) for p in MODULES}
-    assert rooms <= set(FLOORS)
+def test_every_folder_exists() -> None:
+    folders = {_folder(p) for p in MODULES}
+    assert folders <= set(LAYERS)

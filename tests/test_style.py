@@ -1,4 +1,4 @@
-"""Functions are small, few-handed, explained and used."""
+"""Functions are small, take few parameters, are explained, and are used."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ TABLES = ("records/metrics.py", "judge/remedies.py")
 
 
 def test_every_member_of_an_enumeration_is_used() -> None:
-    """Metrics are left out: tests/score/test_score_house.py says who measures each."""
+    """Metrics are left out: tests/score/test_score_places.py says who measures each."""
     trees = {
         str(path.relative_to(ROOT / "reid_audit")): ast.parse(path.read_text(encoding="utf-8")) for path in PRODUCT
     }

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HOUSE = ("reid_audit", "benchmarks", "action", "tests")
-MODULES = sorted(path for folder in HOUSE for path in (ROOT / folder).rglob("*.py"))
+FOLDERS = ("reid_audit", "benchmarks", "action", "tests")
+MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 PRIVATE = {"court", "desk", "told", "kinder", "harsher", "arm", "arms", "exposure", "exposures"}
 """For the judge, a report, recognised or said, the two confidence bounds, attack runs and membership."""
 MEANT = {

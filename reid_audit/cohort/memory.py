@@ -1,4 +1,4 @@
-"""Images that a program holds, written as a source that every reader of this floor knows: a manifest and arrays.
+"""Images that a program holds, written as a source that every reader in this folder knows: a manifest and arrays.
 
 One way in for files and for memory: what is checked, refused and drawn of a folder is checked, refused and drawn of
 arrays, data sets and tables in the same way.

@@ -1,4 +1,4 @@
-"""The values that cross floors."""
+"""The values that cross layers."""
 
 from reid_audit.records.base import Fraction, Record, Sha256
 from reid_audit.records.cards import PredictorCard, PriorCard

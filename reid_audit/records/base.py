@@ -11,7 +11,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Record(BaseModel):
-    """A value that crosses floors. Immutable; containers inside are tuples."""
+    """A value that crosses layers. Immutable; containers inside are tuples."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
