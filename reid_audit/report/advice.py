@@ -7,6 +7,7 @@ page, so that a report advises what was measured and nothing else.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from typing import Literal
@@ -25,6 +26,7 @@ KNOWN = 0.6
 is meant for scores beside reference models, and the page has none."""
 STATISTICS = "recompute-bn"
 """What does nothing on a network without statistics."""
+AGAINST: dict[Kind, str] = {"membership": "being recognised", "reconstruction": "being reconstructed"}
 MOST = 3
 """Measured advice for one breach."""
 
@@ -113,13 +115,16 @@ def advice(kind: Kind, patients: int, *, statistics: bool) -> tuple[str, ...]:
     return tuple(_sentence(row) for row in helped(kind, patients, statistics=statistics)[:MOST])
 
 
-def vain(kind: Kind, patients: int) -> tuple[str, ...]:
-    """A sentence on what was tried on such a network and left the breach as it was; empty where there is none."""
-    names = in_vain(kind, patients)
-    if not names:
-        return ()
-    what = {"membership": "being recognised", "reconstruction": "being reconstructed"}[kind]
-    return (f"Tried on such a network, and no help against {what} (docs/mitigations.md): {', '.join(names)}.",)
+def vain(kinds: Iterable[Kind], patients: int) -> tuple[str, ...]:
+    """A sentence for each set of mitigations that was tried on such a network and left breaches of these kinds."""
+    against: dict[tuple[str, ...], list[str]] = {}
+    for kind in kinds:
+        against.setdefault(in_vain(kind, patients), []).append(AGAINST[kind])
+    return tuple(
+        f"Tried on such a network, and no help against {' or '.join(what)} (docs/mitigations.md): {', '.join(names)}."
+        for names, what in against.items()
+        if names
+    )
 
 
 def _sentence(row: MeasuredMitigation) -> str:

@@ -32,15 +32,15 @@ def mitigations(report: PublicReport) -> tuple[str, ...]:
     """What may help against the breaches of this report, without repeats: what was measured to help against that kind
     of breach on such a network, then what stands to reason, then what was tried in vain. Empty where there are no
     breaches."""
-    found, in_vain = list[str](), list[str]()
+    found, kinds = list[str](), dict[Kind, None]()
+    people = words.people(report, "reference") or 1
     for metric in (*report.verdict.breaches, *report.verdict.waived):
         kind = _MITIGATED.get(METRICS[metric].family, "reconstruction")
         measured: Kind = "membership" if kind == "membership" else "reconstruction"
-        people = words.people(report, "reference") or 1
+        kinds[measured] = None
         tried = advice(measured, people, statistics=report.architecture.data_statistics > 0)
         found += [text for text in (*tried, *GENERAL[kind]) if text not in found]
-        in_vain += [text for text in vain(measured, people) if text not in in_vain]
-    return (*found, *in_vain)
+    return (*found, *vain(kinds, people))
 
 
 def headline(report: PublicReport) -> str:

@@ -12,8 +12,11 @@ import tempfile
 from pathlib import Path
 
 import chromium
+import pypdfium2
 from demo_pages import write_pages
 from PIL import Image
+
+from reid_audit.report.pdf import to_pdf
 
 SCREENS = {(390, "light"): 720, (1280, "light"): 720, (1280, "dark"): 720}
 """CSS pixels of the width, colour scheme: height of the first screen."""
@@ -44,9 +47,21 @@ def main(out: Path, pictures: Path, full: bool) -> int:
             for section in SECTIONS.get(name, ()):
                 browser.open(page, 1280)
                 save(browser.part(section), pictures / f"{name}-part-{section}.png")
+    printed(pages["data-protection"], pictures / "data-protection-pdf.png")
     size = sum(path.stat().st_size for path in pictures.glob("*.png"))
     sys.stdout.write(f"{len(pages)} pages in {out}, pictures in {pictures}: {size / 1e6:.2f} MB\n")
     return 0
+
+
+def printed(page: Path, picture: Path) -> None:
+    """The pages of the printed edition side by side, three in a row, at 64 dots an inch."""
+    document = pypdfium2.PdfDocument(to_pdf(page.read_text(encoding="utf-8")))
+    sheets = [sheet.render(scale=64 / 72).to_pil().convert("RGB") for sheet in document]
+    width, height = sheets[0].width + 8, sheets[0].height + 8
+    whole = Image.new("RGB", (3 * width, -(-len(sheets) // 3) * height), "#8794a3")
+    for number, sheet in enumerate(sheets):
+        whole.paste(sheet, (number % 3 * width + 4, number // 3 * height + 4))
+    whole.quantize(32, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 def save(png: bytes, path: Path) -> None:

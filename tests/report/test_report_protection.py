@@ -119,6 +119,7 @@ def test_prints_a_pdf(tmp_path: Path) -> None:
     assert len(pages) >= 3
     for number, text in enumerate(pages, start=1):
         assert f"Page {number} of {len(pages)}" in text, "page numbers need Chromium 131"
+        assert len(text.split()) > 60, f"page {number} is nearly empty"
     for caption, row in (
         ("Controls: what has to work", "The attack can find patients"),
         ("Signed for this file", "Role"),
