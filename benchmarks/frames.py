@@ -3,9 +3,9 @@
     python -m benchmarks.frames --data ../shared/data/nih_cxr14 --doc docs/preprocessing.md
 
 Two ResNet-18 at 32 pixels, one that knows 388 patients by heart and one trained with care (lab/learned.py), are asked
-in the frame of their training, with another interpolation, and with a crop from 37 to 32 pixels that training did not
-have. Membership is scored without reference models, by film; `preprocess_fit` as an audit has it where the frame is
-declared.
+in the frame of their training, with another interpolation, with a crop from 37 to 32 pixels that training did not
+have, and at another side. Membership is scored without reference models, by film; `preprocess_fit` as an audit has it
+where the frame is declared.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import Chosen, Specimens
 from reid_audit.audit.preprocessing_control import BESIDE_STATISTICS, by_answers, held_against, searched_again
+from reid_audit.audit.told_otherwise import told_otherwise
 from reid_audit.cohort import Source, sample_pooled
 from reid_audit.network.joint_fit import joint_fit
 from reid_audit.network.preprocessing import ALL, Fitted
 from reid_audit.preprocess import HALF
 from reid_audit.records import Measured, Measurement, PreprocessSpec
 
-SIDE, BEFORE_CROP = 32, 37
+SIDE, BEFORE_CROP, OTHER_SIDE = 32, 37, 40
 NAMES = ("resnet18-32-heart-1", "resnet18-32-care-0")
 FRAMES: dict[str, PreprocessSpec] = {
     "of the training": HALF.model_copy(update={"side": SIDE}),
@@ -41,8 +42,17 @@ FRAMES: dict[str, PreprocessSpec] = {
     f"crop {BEFORE_CROP} to {SIDE}": HALF.model_copy(
         update={"side": SIDE, "resize": "shorter", "crop": "center", "resize_to": BEFORE_CROP}
     ),
+    f"{OTHER_SIDE} pixels": HALF.model_copy(update={"side": OTHER_SIDE}),
 }
-HEAD = ("network", "frame", "unexplained by the joint fit", "membership AUC", "fit by statistics", "fit by answers")
+HEAD = (
+    "network",
+    "frame",
+    "unexplained by the joint fit",
+    "membership AUC",
+    "fit by statistics",
+    "fit by answers",
+    "fit by membership",
+)
 
 
 def films_of(data: Path) -> FilmSet:
@@ -56,23 +66,25 @@ def rows_of(network: Network, films: FilmSet, bench: Bench, folder: Path) -> Ite
     target = identify(load_file(trained(network, bench, folder, torch.device("cpu"))), side=SIDE)
     pooled = Specimens(films.draw(("reference", "holdout"), ALL).films)
     training = Specimens(films.members.films, labels=films.members.labels)
-    again = searched_again(target, training)
+    strangers, again = Specimens(films.others.films), searched_again(target, training)
     for name, spec in FRAMES.items():
-        statistics, answers = controls(target, spec, training, again)
+        asked = [shown(each) for each in controls(target, spec, training, strangers, again)]
         fit = joint_fit(target, spec, pooled.at(spec, ALL))
         auc = membership_under(target, films, spec)["auc"]
         left = "" if fit is None else f"{fit.residual:.2f}"
-        yield network.name, name, left, f"{auc:.2f}", shown(statistics), shown(answers)
+        yield network.name, name, left, f"{auc:.2f}", *asked
 
 
 def controls(
-    target: Target, spec: PreprocessSpec, training: Specimens, again: Fitted | None
-) -> tuple[Measurement, Measurement]:
-    """`preprocess_fit` of a declared ``spec``: by the stored statistics, and by the answers."""
+    target: Target, spec: PreprocessSpec, training: Specimens, strangers: Specimens, again: Fitted | None
+) -> tuple[Measurement, ...]:
+    """`preprocess_fit` of a declared ``spec``: by the stored statistics, by the answers, and by membership."""
     chosen, rng = Chosen(spec, "policy", None), np.random.default_rng(0)
+    found = () if again is None else (again.best,)
     return (
         held_against(target, chosen, training, again, rng),
         by_answers(target, chosen, training, again, rng, allowed=BESIDE_STATISTICS),
+        told_otherwise(target, spec, found, training, strangers).measurement,
     )
 
 

@@ -35,23 +35,15 @@ from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import (
     Asked,
-    Chosen,
     Specimens,
     ask_network,
     choose_preprocessing,
     known_side,
 )
-from reid_audit.audit.preprocessing_control import (
-    BESIDE_STATISTICS,
-    answered_again,
-    by_answers,
-    held_against,
-    searched_again,
-    stricter,
-)
+from reid_audit.audit.preprocessing_control import answered_again, control_of, searched_again
 from reid_audit.audit.request import Films
 from reid_audit.network.preprocessing import Fitted
-from reid_audit.records import Controls, Measured, Measurement, PreprocessPolicy, PreprocessSpec
+from reid_audit.records import Controls, Measured, PreprocessPolicy, PreprocessSpec
 
 CLEAR = 0.10
 """Upper bound of the TPR at 1 % FPR that the default policy lets pass."""
@@ -81,6 +73,7 @@ class Searched:
 
     pooled: Asked
     training: Specimens
+    strangers: Specimens
     again: Fitted | None
     """The search with training films alone."""
     seconds: float
@@ -95,7 +88,7 @@ class Searched:
         training = Specimens(films.members.films, labels=films.members.labels)
         by_answers = pooled.fit is not None and pooled.fit.by == "answers"
         again = answered_again if by_answers else searched_again
-        return cls(pooled, training, again(target, training), seconds)
+        return cls(pooled, training, Specimens(films.others.films), again(target, training), seconds)
 
 
 def asked(target: Target, trap: Trap, films: FilmSet, searched: Searched, how: str) -> dict[str, Any]:
@@ -104,7 +97,8 @@ def asked(target: Target, trap: Trap, films: FilmSet, searched: Searched, how: s
     if policy.declared is not None and known_side(target) is None:
         target = replace(target, match=target.match.model_copy(update={"side": policy.declared.side}))
     chosen = choose_preprocessing(target, policy, searched.pooled)
-    control = control_of(target, chosen, searched)
+    rng = np.random.default_rng(0)
+    control = control_of(target, chosen, searched.again, searched.training, searched.strangers, rng).measurement
     value = control.value if isinstance(control, Measured) else None
     met = value is not None and value <= Controls().preprocess_fit_excess
     membership = membership_under(target, films, chosen.spec)
@@ -118,17 +112,6 @@ def asked(target: Target, trap: Trap, films: FilmSet, searched: Searched, how: s
         "could_pass": met and membership["tpr_high"] <= CLEAR,
         "seconds": searched.seconds,
     }
-
-
-def control_of(target: Target, chosen: Chosen, searched: Searched) -> Measurement:
-    """``preprocess_fit`` as an audit has it."""
-    fit, rng = chosen.fit, np.random.default_rng(0)
-    if fit is not None and fit.by == "answers":
-        return by_answers(target, chosen, searched.training, searched.again, rng)
-    return stricter(
-        held_against(target, chosen, searched.training, searched.again, rng),
-        by_answers(target, chosen, searched.training, searched.again, rng, allowed=BESIDE_STATISTICS),
-    )
 
 
 def _framed(_: object) -> Any:

@@ -76,6 +76,11 @@ class Specimens:
     channels: Channels = 1
     """Of what ``at`` renders."""
 
+    @property
+    def size(self) -> int:
+        """How many films there are."""
+        return len(self.raw) if self.fixed is None else len(self.fixed)
+
     def at(self, spec: PreprocessSpec, count: int) -> Tensor:
         """The first ``count`` films under ``spec`` (fixed ones as they are)."""
         if self.fixed is not None:

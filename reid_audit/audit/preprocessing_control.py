@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import Chosen, Specimens, answers_fit, known_side, specimens
 from reid_audit.audit.request import Films
+from reid_audit.audit.told_otherwise import told_otherwise
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Frame
 from reid_audit.imaging.augmentation import AUGMENTATIONS
@@ -44,7 +46,7 @@ class FitControl:
 def preprocessing_control(
     target: Target, chosen: Chosen, films: Films, rng: np.random.Generator, pace: Pace | None = None
 ) -> FitControl:
-    """The control by the stored statistics, or else by the loss under the training labels where these are known.
+    """The control by the stored statistics, by the answers under the training labels and by who is told apart.
 
     The preprocessing is searched once more, with training films alone: of a network that knows them by heart they tell
     it exactly. What is found may only withhold a PASS; the audit does not use it, since it knows who is a member. A
@@ -56,18 +58,44 @@ def preprocessing_control(
     seen = specimens(target, films, ("reference",), frame)
     if seen is None:
         return FitControl(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_REFERENCE))
+    strangers = specimens(target, films, ("holdout",), frame)
     try:
-        if chosen.fit is not None and chosen.fit.by == "answers":
-            again = answered_again(target, seen, pace)
-            return FitControl(by_answers(target, chosen, seen, again, rng), None if again is None else again.best)
-        again = searched_again(target, seen, pace)
+        again = search_of(chosen)(target, seen, pace)
+        return control_of(target, chosen, again, seen, strangers, rng, pace)
+    except OutOfTime:
+        return FitControl(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.BUDGET))
+
+
+def search_of(chosen: Chosen) -> Callable[[Target, Specimens, Pace | None], Fitted | None]:
+    """The search that the audit's own search was, to be made once more with training films."""
+    return answered_again if chosen.fit is not None and chosen.fit.by == "answers" else searched_again
+
+
+def control_of(
+    target: Target,
+    chosen: Chosen,
+    again: Fitted | None,
+    seen: Specimens,
+    strangers: Specimens | None,
+    rng: np.random.Generator,
+    pace: Pace | None = None,
+) -> FitControl:
+    """The control after the search ``again`` with ``seen``, training films: by statistics, by answers where there are
+    labels, and beside ``strangers``, films of the hold-out, by membership. Raises OutOfTime."""
+    if chosen.fit is not None and chosen.fit.by == "answers":
+        measured = by_answers(target, chosen, seen, again, rng)
+    else:
         measured = stricter(
             held_against(target, chosen, seen, again, rng, pace),
             by_answers(target, chosen, seen, again, rng, allowed=BESIDE_STATISTICS),
         )
-    except OutOfTime:
-        return FitControl(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.BUDGET))
-    return FitControl(measured, None if again is None else again.best)
+    best = None if again is None else again.best
+    if strangers is None or not isinstance(measured, Measured):
+        return FitControl(measured, best)
+    others = _ways(chosen, again)[1:] if seen.fixed is None else ()
+    told = told_otherwise(target, chosen.spec, others, seen, strangers, pace)
+    hidden = stricter(measured, told.measurement) is told.measurement
+    return FitControl(told.measurement, told.best) if hidden else FitControl(measured, best)
 
 
 def searched_again(target: Target, seen: Specimens, pace: Pace | None = None) -> Fitted | None:
@@ -112,15 +140,15 @@ def answered_again(target: Target, seen: Specimens, pace: Pace | None = None) ->
     return again
 
 
-def stricter(statistics: Measurement, answers: Measurement) -> Measurement:
-    """The larger of both values, where the answers say something.
+def stricter(first: Measurement, second: Measurement) -> Measurement:
+    """The larger of both values, where the second says something.
 
-    They tell a wrong frame of a network that learned hundreds of films in minibatches, whose statistics are not exactly
-    those of any films.
+    After the statistics the answers are asked, and then membership: they tell a wrong frame of a network that learned
+    hundreds of films in minibatches, whose statistics are not exactly those of any films.
     """
-    if isinstance(statistics, Measured) and isinstance(answers, Measured) and answers.value > statistics.value:
-        return answers
-    return statistics
+    if isinstance(first, Measured) and isinstance(second, Measured) and second.value > first.value:
+        return second
+    return first
 
 
 def by_answers(

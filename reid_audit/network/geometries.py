@@ -47,9 +47,10 @@ def at_side(geometry: PreprocessSpec, side: int) -> PreprocessSpec:
 
 
 def neighbours(geometry: PreprocessSpec) -> list[PreprocessSpec]:
-    """The two next sides of ``SIDES`` in either direction."""
+    """The two next sides of ``SIDES`` in either direction, and the nearest where the side is none of them."""
     place = min(range(len(SIDES)), key=lambda i: abs(SIDES[i] - (geometry.side or 0)))
-    return [at_side(geometry, SIDES[i]) for i in range(place - 2, place + 3) if i != place and 0 <= i < len(SIDES)]
+    around = SIDES[max(0, place - 2) : place + 3]
+    return [at_side(geometry, side) for side in around if side != geometry.side]
 
 
 def framings(geometry: PreprocessSpec, *, free: bool = False) -> list[PreprocessSpec]:
