@@ -38,6 +38,7 @@ from reid_audit.audit.preprocessing import (
     Specimens,
     ask_network,
     choose_preprocessing,
+    drawn,
     known_side,
 )
 from reid_audit.audit.preprocessing_control import answered_again, control_of, searched_again
@@ -83,7 +84,7 @@ class Searched:
     def of(cls, target: Target, films: FilmSet) -> Searched:
         sides = Films(reference=_framed, holdout=_framed, raw=films.draw)
         began = time.perf_counter()
-        pooled = ask_network(target, None, sides)
+        pooled = ask_network(target, None, drawn(target, None, sides))
         seconds = time.perf_counter() - began
         training = Specimens(films.members.films, labels=films.members.labels)
         by_answers = pooled.fit is not None and pooled.fit.by == "answers"

@@ -18,7 +18,7 @@ from reid_audit.audit.environment import Environment
 from reid_audit.audit.file import AuditedFile, audit_file, kept
 from reid_audit.audit.networks import alone, asked_of, networks_of
 from reid_audit.audit.request import AuditRequest, Films, Naming
-from reid_audit.audit.setup import prior_of, samples_of, stated_head, target_of
+from reid_audit.audit.setup import prior_of, require_colours, samples_of, stated_head, stored_prior, target_of
 from reid_audit.budget import Meter, OutOfTime, Pace, start, unhurried
 from reid_audit.cohort import Cohort, Frame
 from reid_audit.device import usable_device
@@ -186,7 +186,11 @@ def _public_films(request: MitigationRequest, films: Films, frame: Frame) -> Pub
         return Public(cohort.images, cohort.labels, "public films")
     if not request.prior_samples:
         return None
-    prior, own, _ = prior_of(request.audit.prior_choice, films, frame)
+    choice = request.audit.prior_choice
+    stored = stored_prior(choice, films)
+    if stored is not None:
+        require_colours(stored.card, frame.channels)
+    prior, own, _ = prior_of(choice, stored, films, frame)
     if own is not None:
         return Public(own.images, np.full(len(own.images), ""), "films of the prior")
     images = samples_of(prior, request.audit.seed)

@@ -124,19 +124,25 @@ class Asked:
     fit: PreprocessFit | None = None
 
 
-def ask_network(target: Target, declared: PreprocessSpec | None, films: Films, pace: Pace | None = None) -> Asked:
-    """Ask with films of both cohorts pooled, or the prior's. ``declared`` frames films that come in one frame only.
+def drawn(target: Target, declared: PreprocessSpec | None, films: Films) -> Specimens | None:
+    """Films of both cohorts pooled, or the prior's; None without any. ``declared`` frames films that come in one frame
+    only. Raises CohortError where films cannot be read."""
+    frame = _frame(target, declared)
+    return specimens(target, films, ("reference", "holdout"), frame) or specimens(target, films, ("prior",), frame)
+
+
+def ask_network(
+    target: Target, declared: PreprocessSpec | None, seen: Specimens | None, pace: Pace | None = None
+) -> Asked:
+    """Ask with the films that were ``drawn``, whatever is ``declared``.
 
     The search ends with ``pace`` (None: it takes the time it needs), and tells its observer of every step; where no
-    time is left, nothing is asked. Raises CohortError where films cannot be read.
+    time is left, nothing is asked.
     """
-    frame = _frame(target, declared)
-    if pace is not None and pace.meter.exhausted() is not None:
+    if seen is None or (pace is not None and pace.meter.exhausted() is not None):
         return Asked()
-    seen = specimens(target, films, ("reference", "holdout"), frame) or specimens(target, films, ("prior",), frame)
-    if seen is None:
-        return Asked()
-    return Asked(seen, _fit(target, seen, known_side(target) if seen.fixed is None else frame.side, pace))
+    side = known_side(target) if seen.fixed is None else _frame(target, declared).side
+    return Asked(seen, _fit(target, seen, side, pace))
 
 
 def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked, pace: Pace | None = None) -> Chosen:

@@ -16,7 +16,7 @@ from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Declaration, Origin, origin_of
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.predictors import loaded_predictors
-from reid_audit.audit.preprocessing import Chosen, ask_network, choose_preprocessing
+from reid_audit.audit.preprocessing import Chosen, Specimens, ask_network, choose_preprocessing, drawn
 from reid_audit.audit.request import AuditRequest, Films, Naming, PriorChoice
 from reid_audit.budget import Pace
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
@@ -31,8 +31,8 @@ from reid_audit.prior.interface import Prior
 from reid_audit.prior.loading import load_prior, shipped_prior
 from reid_audit.prior.patient_file import beside, read_patient_file
 from reid_audit.prior.pggan import PgganPrior
-from reid_audit.prior.resampling import ResampledPrior, prior_at
-from reid_audit.records import ArchMatch, PreprocessPolicy
+from reid_audit.prior.resampling import prior_at
+from reid_audit.records import ArchMatch, PreprocessPolicy, PriorCard
 from reid_audit.score.predictors import Predictors
 
 SAMPLES = 1024
@@ -78,11 +78,14 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
         target = replace(target, match=stated_head(target.match, request.policy.head))
     device = usable_device(request.device)
     target = replace(target, module=target.module.to(device))
-    chosen = _preprocessing(target, request.policy.preprocess, films, pace)
+    choice, seen = request.prior_choice, drawn(target, request.policy.preprocess.declared, films)
+    stored = stored_prior(choice, films)
+    if stored is not None:
+        require_colours(stored.card, 1 if seen is None else seen.channels)
+    chosen = _preprocessing(target, request.policy.preprocess, seen, pace)
     target = replace(target, match=with_side(target.match, chosen))
     side = target.match.side
-    choice = request.prior_choice
-    prior, cohort, origin = prior_of(choice, films, Frame(chosen.spec, side, chosen.channels))
+    prior, cohort, origin = prior_of(choice, stored, films, Frame(chosen.spec, side, chosen.channels))
     images = cohort.images if cohort is not None else samples_of(prior, choice.seed)
     shipped = choice.is_shipped(films)
     base = None if request.base is None else load_checkpoint(request.base, pickled_code=request.policy.pickled_code)
@@ -107,11 +110,11 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
     )
 
 
-def _preprocessing(target: Target, policy: PreprocessPolicy, films: Films, pace: Pace) -> Chosen:
-    """The preprocessing, searched in its share of the time."""
+def _preprocessing(target: Target, policy: PreprocessPolicy, seen: Specimens | None, pace: Pace) -> Chosen:
+    """The preprocessing, searched in its share of the time with the films ``seen``."""
     share = replace(pace, meter=pace.meter.share(SEARCH))
     pace.observer.notice(StageStarted(STAGE, expected=share.meter.seconds))
-    asked = ask_network(target, policy.declared, films, share)
+    asked = ask_network(target, policy.declared, seen, share)
     chosen = replace(choose_preprocessing(target, policy, asked, share), seconds=share.meter.elapsed())
     pace.observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
     return chosen
@@ -157,16 +160,24 @@ def _base(base: Checkpoint, naming: Naming, file: Path | None, target: Target) -
     return replace(found, module=found.module.to(next(target.module.parameters()).device))
 
 
-def prior_of(choice: PriorChoice, films: Films, frame: Frame) -> tuple[Prior, Cohort | None, Origin | None]:
-    """A given file, films to fit on, or the shipped prior; with its films and its origin where they are known."""
+def stored_prior(choice: PriorChoice, films: Films) -> Prior | None:
+    """A given file's prior or the shipped one, as it is stored; None where one is fitted on films."""
     if choice.file is not None:
-        prior, cohort, public = _at(load_prior(choice.file), frame.side)
-        require_colours(prior, frame)
-        return prior, cohort, file_origin(choice.file, choice.patients, prior, public)
+        return load_prior(choice.file)
+    return None if films.prior is not None else shipped_prior(None, "pggan" if choice.generator else "gaussian")
+
+
+def prior_of(
+    choice: PriorChoice, stored: Prior | None, films: Films, frame: Frame
+) -> tuple[Prior, Cohort | None, Origin | None]:
+    """The ``stored`` prior at the side of ``frame``, or one fitted on films; with its films and its origin where they
+    are known."""
+    if stored is not None:
+        public = stored.origin if isinstance(stored, GaussianPrior | PgganPrior) else None
+        known = public if choice.file is None else file_origin(choice.file, choice.patients, stored, public)
+        return prior_at(stored, frame.side), None, known
     if films.prior is None:
-        shipped = shipped_prior(frame.side, "pggan" if choice.generator else "gaussian")
-        require_colours(shipped, frame)
-        return _at(shipped, frame.side)
+        raise ValueError("there are no films to fit a prior on")
     given = films.prior(frame)
     fitted = fit_gaussian(
         given.cohort.images,
@@ -177,15 +188,15 @@ def prior_of(choice: PriorChoice, films: Films, frame: Frame) -> tuple[Prior, Co
     return fitted, given.cohort, origin_of(given.cohort.images, given.cohort.named_patients())
 
 
-def require_colours(prior: Prior, frame: Frame) -> None:
+def require_colours(card: PriorCard, channels: int) -> None:
     """Raise PriorError where the prior has not the channels that films are read with: what it draws would be of
     another kind, and in grey the weights do not recognise films that they learned in colour."""
-    if prior.card.channels == frame.channels:
+    if card.channels == channels:
         return
     kinds = {1: "grey", 3: "in colour"}
     raise PriorError(
-        f"the films are read {kinds[frame.channels]}, the prior's are {kinds.get(prior.card.channels, 'neither')}",
-        closest=f"{prior.card.id}, {prior.card.channels} channels",
+        f"the films are read {kinds[channels]}, the prior's are {kinds.get(card.channels, 'neither')}",
+        closest=f"{card.id}, {card.channels} channels",
         remedy="give --prior public films of the same kind, or a file made of them (prior fit --colour)",
     )
 
@@ -196,12 +207,6 @@ def file_origin(file: Path, patients: Path | None, prior: Prior, public: Origin 
     if patients is None and (public is not None or not private.is_file()):
         return public
     return read_patient_file(private, prior=prior.card.sha256)
-
-
-def _at(prior: Prior, side: int) -> tuple[Prior, None, Origin | None]:
-    inner = prior.inner if isinstance(prior, ResampledPrior) else prior
-    origin = inner.origin if isinstance(inner, GaussianPrior | PgganPrior) else None
-    return prior_at(prior, side), None, origin
 
 
 def samples_of(prior: Prior, seed: int) -> Tensor:

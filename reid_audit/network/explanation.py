@@ -165,7 +165,11 @@ def _minimise(equations: NormalEquations, project: Projection, step: float, step
 
 
 def _onto_simplex(values: Floats) -> Floats:
-    """Euclidean projection onto {w >= 0, sum w = 1} (Held, Wolfe and Crowder 1974)."""
+    """Euclidean projection onto {w >= 0, sum w = 1} (Held, Wolfe and Crowder 1974).
+
+    A constant added to all values changes nothing; without the largest one, rounding cannot swallow the 1.
+    """
+    values = values - values.max()
     ordered = np.sort(values)[::-1]
     sums = np.cumsum(ordered) - 1.0
     last = np.flatnonzero(ordered > sums / np.arange(1, values.size + 1))[-1]

@@ -29,6 +29,7 @@ def load_prior(path: Path) -> Prior:
     return load_foreign(file, name=path.stem)
 
 
-def shipped_prior(side: int, kind: Literal["gaussian", "pggan"] = "gaussian") -> Prior:
-    """The packaged prior of ``kind``, resampled to ``side``."""
-    return prior_at(load_prior(Path(__file__).parent / "data" / SHIPPED[kind]), side)
+def shipped_prior(side: int | None, kind: Literal["gaussian", "pggan"] = "gaussian") -> Prior:
+    """The packaged prior of ``kind``, resampled to ``side``; None: as it is stored."""
+    prior = load_prior(Path(__file__).parent / "data" / SHIPPED[kind])
+    return prior if side is None else prior_at(prior, side)

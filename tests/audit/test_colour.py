@@ -17,6 +17,8 @@ import reid_audit
 from reid_audit.api import Options
 from reid_audit.cohort import RawFilm
 from reid_audit.errors import PriorError
+from reid_audit.network.preprocessing import STAGE
+from reid_audit.observer import Event, StageStarted
 from reid_audit.records import Budget, Controls, Measured, Metric, Policy, References, find
 
 SIDE, MEMBERS, OTHERS = 48, 12, 108
@@ -80,8 +82,18 @@ def test_a_network_of_colours_is_asked_in_colour(network: torch.nn.Module, prior
 
 
 def test_the_shipped_prior_of_grey_films_is_refused_beside_colours(network: torch.nn.Module) -> None:
+    stages: list[str] = []
+
+    class Watching:
+        def notice(self, event: Event) -> None:
+            if isinstance(event, StageStarted):
+                stages.append(event.stage)
+
     with pytest.raises(PriorError, match="in colour") as refused:
-        reid_audit.check(network, pictures(MEMBERS, 1), pictures(OTHERS, 2), policy=POLICY, **OPTIONS)
+        reid_audit.check(
+            network, pictures(MEMBERS, 1), pictures(OTHERS, 2), policy=POLICY, observer=Watching(), **OPTIONS
+        )
+    assert STAGE not in stages, "refused before the search"
     assert "--colour" in refused.value.remedy
 
 

@@ -96,7 +96,8 @@ def test_a_user_of_monai(place: Path) -> None:
     image = {"num_channels": 1, "spatial_shape": [SIDE, SIDE], "value_range": [0, 1]}
     metadata = {"network_data_format": {"inputs": {"image": image}}}
     (bundle / "configs" / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
-    torch.save(weights(nets.DenseNet121(spatial_dims=2, in_channels=1, out_channels=2)), bundle / "models" / "model.pt")
+    network = nets.resnet10(spatial_dims=2, n_input_channels=1, num_classes=2)
+    torch.save(weights(network), bundle / "models" / "model.pt")
     run("monai.ipynb", place)
 
 
@@ -104,7 +105,8 @@ def test_a_user_of_the_hub(place: Path) -> None:
     pytest.importorskip("huggingface_hub")
     torch.manual_seed(0)
     with serving() as hub:
-        hub.models["OWNER/MODEL"] = {"model.safetensors": save(weights(torchvision.models.resnet18(num_classes=2)))}
+        network = torchvision.models.shufflenet_v2_x0_5(num_classes=2)
+        hub.models["OWNER/MODEL"] = {"model.safetensors": save(weights(network))}
         run("hub.ipynb", place, HF_ENDPOINT=hub.address, HF_HOME=str(place / "hf"))
     result = json.loads((place / "reid-audit-report" / "latest" / "restricted" / "result.json").read_bytes())
     assert any(name == "origin" and value.startswith("hf://OWNER/MODEL@") for name, value in result["options"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,7 +13,7 @@ from test_network_preprocessing import at, films_at, raw_films
 from torch import nn
 
 from reid_audit.arch.target import Target
-from reid_audit.audit.preprocessing import ask_network, choose_preprocessing
+from reid_audit.audit.preprocessing import ask_network, choose_preprocessing, drawn
 from reid_audit.audit.preprocessing_control import preprocessing_control, stricter
 from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
@@ -50,6 +51,12 @@ def by_heart() -> Target:
         optimiser.step()
     match = ArchMatch(name="small", library="tests", family="convnet", coverage=1.0, classes=2, channels=1, side=224)
     return Target(module.eval().requires_grad_(False), match)
+
+
+def of_known_side() -> Target:
+    """The same where the file tells its side, so that no other is searched."""
+    known = by_heart()
+    return replace(known, match=known.match.model_copy(update={"side": 32, "side_by": "weights"}))
 
 
 def cohorts(others: int, labels: NDArray[np.str_] | None = None) -> Films:
@@ -96,7 +103,8 @@ def test_the_members_tell_odd_values_and_the_side() -> None:
 
 
 def test_more_films_than_are_asked_are_no_hindrance() -> None:
-    asked = ask_network(by_heart(), None, cohorts(MANY))
+    target = of_known_side()
+    asked = ask_network(target, None, drawn(target, None, cohorts(MANY)))
     assert asked.fit is not None
     assert asked.fit.by == "answers"
     assert asked.fit.films <= MANY
@@ -108,8 +116,9 @@ def test_without_labels_there_is_nothing_to_ask() -> None:
 
 
 def control(declared: PreprocessSpec | None, labels: NDArray[np.str_] | None = None) -> Measured | Unmeasured:
-    target, films = by_heart(), cohorts(16, labels)
-    chosen = choose_preprocessing(target, PreprocessPolicy(declared=declared), ask_network(target, declared, films))
+    target, films = of_known_side(), cohorts(16, labels)
+    asked = ask_network(target, declared, drawn(target, declared, films))
+    chosen = choose_preprocessing(target, PreprocessPolicy(declared=declared), asked)
     return preprocessing_control(target, chosen, films, np.random.default_rng(0)).measurement
 
 

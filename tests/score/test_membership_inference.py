@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +106,19 @@ def test_the_films_behind_the_statistics_are_found(members: int) -> None:
     assert rate.low is not None
     assert rate.low > 0.05
     assert tuple(m.metric for m in outcome.measurements) == MEMBERSHIP
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_statistics_that_are_far_from_all_films_are_no_error(kind: type[np.floating[Any]]) -> None:
+    """As of a network that saw one batch of noise: the weights go to a corner, and nothing is explained."""
+    draw = np.random.default_rng(0)
+    rows = draw.standard_normal((12, 40)).astype(kind)
+    goal = np.full(40, 1e9, dtype=kind)
+    equations = NormalEquations(rows @ rows.T, rows @ goal, float(goal @ goal))
+    found = explain(equations)
+    assert found.weights.sum() == pytest.approx(1.0)
+    assert found.weights.argmax() == (rows @ goal).argmax()
+    assert found.residual > 0.9
 
 
 def test_statistics_of_other_people_expose_nobody() -> None:
