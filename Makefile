@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 	$(BIN)/reid-audit demo
 
 test: $(VENV)/developer
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # The quick tests as on other processors, with more threads, memory in use and another locale. ARGS: see --help.
 test-portable: $(VENV)/developer
@@ -21,7 +21,7 @@ test-portable: $(VENV)/developer
 
 # How much of the package the tests run, with the floor of pyproject.toml.
 coverage: $(VENV)/developer
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 # Source archive and wheel in dist/, as they are published.
 wheel: $(VENV)/developer
@@ -59,7 +59,7 @@ report-demo: $(VENV)/developer
 
 gpu-check: $(VENV)/developer
 	CUDA_VISIBLE_DEVICES=0 $(BIN)/python -m pytest -m cuda
-	CUDA_VISIBLE_DEVICES=0 TEST_DEVICE=cuda $(BIN)/python -m pytest tests/audit -n $(JOBS) --dist loadfile
+	CUDA_VISIBLE_DEVICES=0 TEST_DEVICE=cuda $(BIN)/python -m pytest tests/audit -n $(JOBS) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m benchmarks.gpu_check --data $(DATA) --out benchmarks/out/gpu-check.json
 
 $(VENV)/installed: pyproject.toml

@@ -13,6 +13,18 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 NO_GPU = "hardware: no CUDA device is visible (make gpu-check)"
 
+LONGEST = (
+    "test_cli_sweep",
+    "test_audit_run",
+    "test_notebooks",
+    "test_cli_exit_codes",
+    "test_audit_references",
+    "test_audit_budget",
+    "test_audit_mitigation",
+    "test_colour",
+)
+"""Files of few and slow tests. They begin first, or one process would wait for the other's last."""
+
 pytest_plugins = ["pytester"]
 
 
@@ -26,6 +38,11 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # ``--device auto`` would take a GPU where there is one; `make gpu-check` shows it to the tests marked cuda.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
