@@ -25,9 +25,9 @@ from benchmarks.lab.targets import Bench
 from benchmarks.lab.traps import FilmSet
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
+from reid_audit.audit.hidden_membership import hidden_membership
 from reid_audit.audit.preprocessing import Chosen, Specimens
 from reid_audit.audit.preprocessing_control import BESIDE_STATISTICS, by_answers, held_against, searched_again
-from reid_audit.audit.told_otherwise import told_otherwise
 from reid_audit.cohort import Source, sample_pooled
 from reid_audit.network.joint_fit import joint_fit
 from reid_audit.network.preprocessing import ALL, Fitted
@@ -84,7 +84,7 @@ def controls(
     return (
         held_against(target, chosen, training, again, rng),
         by_answers(target, chosen, training, again, rng, allowed=BESIDE_STATISTICS),
-        told_otherwise(target, spec, found, training, strangers).measurement,
+        hidden_membership(target, spec, found, training, strangers).measurement,
     )
 
 

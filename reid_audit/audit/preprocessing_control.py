@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.arch.target import Target
+from reid_audit.audit.hidden_membership import hidden_membership
 from reid_audit.audit.preprocessing import Chosen, Specimens, answers_fit, known_side, specimens
 from reid_audit.audit.request import Films
-from reid_audit.audit.told_otherwise import told_otherwise
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Frame
 from reid_audit.imaging.augmentation import AUGMENTATIONS
@@ -46,7 +46,7 @@ class FitControl:
 def preprocessing_control(
     target: Target, chosen: Chosen, films: Films, rng: np.random.Generator, pace: Pace | None = None
 ) -> FitControl:
-    """The control by the stored statistics, by the answers under the training labels and by who is told apart.
+    """The control by the stored statistics, by the answers under the training labels and by membership.
 
     The preprocessing is searched once more, with training films alone: of a network that knows them by heart they tell
     it exactly. What is found may only withhold a PASS; the audit does not use it, since it knows who is a member. A
@@ -93,9 +93,9 @@ def control_of(
     if strangers is None or not isinstance(measured, Measured):
         return FitControl(measured, best)
     others = _ways(chosen, again)[1:] if seen.fixed is None else ()
-    told = told_otherwise(target, chosen.spec, others, seen, strangers, pace)
-    hidden = stricter(measured, told.measurement) is told.measurement
-    return FitControl(told.measurement, told.best) if hidden else FitControl(measured, best)
+    hidden = hidden_membership(target, chosen.spec, others, seen, strangers, pace)
+    worse = stricter(measured, hidden.measurement) is hidden.measurement
+    return FitControl(hidden.measurement, hidden.best) if worse else FitControl(measured, best)
 
 
 def searched_again(target: Target, seen: Specimens, pace: Pace | None = None) -> Fitted | None:
@@ -143,7 +143,7 @@ def answered_again(target: Target, seen: Specimens, pace: Pace | None = None) ->
 def stricter(first: Measurement, second: Measurement) -> Measurement:
     """The larger of both values, where the second says something.
 
-    After the statistics the answers are asked, and then membership: they tell a wrong frame of a network that learned
+    After the statistics the answers are asked, and then membership: they show a wrong frame of a network that learned
     hundreds of films in minibatches, whose statistics are not exactly those of any films.
     """
     if isinstance(first, Measured) and isinstance(second, Measured) and second.value > first.value:

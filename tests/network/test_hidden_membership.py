@@ -1,4 +1,4 @@
-"""The membership question of ``preprocess_fit``: a wrong frame under which training patients are told less well."""
+"""The membership question of ``preprocess_fit``: a wrong frame that hides who was in the training."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 from test_answer_fit import MEMBERS, TRUTH, by_heart
 from test_network_preprocessing import at, raw_films
 
+from reid_audit.audit.hidden_membership import FEWEST, Hidden, hidden_membership
 from reid_audit.audit.preprocessing import Specimens
-from reid_audit.audit.told_otherwise import FEWEST, Told, told_otherwise
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.observer import SilentObserver
 from reid_audit.records import Measured, PreprocessSpec, Reason, Unmeasured
@@ -15,19 +15,19 @@ from reid_audit.records import Measured, PreprocessSpec, Reason, Unmeasured
 CROPPED = at(TRUTH, 32, resize="shorter", crop="center", resize_to=37)
 
 
-def told(used: PreprocessSpec, *others: PreprocessSpec, members: int = MEMBERS, pace: Pace | None = None) -> Told:
-    sides = Specimens(raw_films(members, 0)), Specimens(raw_films(96, 9))
-    return told_otherwise(by_heart(), used, others, *sides, pace)
+def asked(used: PreprocessSpec, *others: PreprocessSpec, members: int = MEMBERS, pace: Pace | None = None) -> Hidden:
+    cohorts = Specimens(raw_films(members, 0)), Specimens(raw_films(96, 9))
+    return hidden_membership(by_heart(), used, others, *cohorts, pace)
 
 
-def test_under_the_truth_no_other_frame_tells_members_better() -> None:
-    found = told(TRUTH).measurement
+def test_under_the_truth_no_other_frame_shows_more_of_members() -> None:
+    found = asked(TRUTH).measurement
     assert isinstance(found, Measured)
     assert found.value <= 1.0
 
 
 def test_a_crop_that_hides_members_is_noticed_without_labels() -> None:
-    found = told(CROPPED)
+    found = asked(CROPPED)
     assert isinstance(found.measurement, Measured)
     assert found.measurement.value > 1.0
     assert found.best is not None
@@ -36,25 +36,25 @@ def test_a_crop_that_hides_members_is_noticed_without_labels() -> None:
 
 def test_values_that_hide_members_are_noticed_beside_those_a_search_found() -> None:
     wrong = at(TRUTH, 32, std=(0.6,))
-    found = told(wrong, TRUTH)
+    found = asked(wrong, TRUTH)
     assert isinstance(found.measurement, Measured)
     assert found.measurement.value > 1.0
     assert found.best == TRUTH
 
 
 def test_too_few_films_say_nothing() -> None:
-    found = told(CROPPED, members=2 * FEWEST - 2).measurement
+    found = asked(CROPPED, members=2 * FEWEST - 2).measurement
     assert found == Unmeasured(metric=found.metric, reason=Reason.TOO_FEW_REFERENCE)
 
 
 def test_without_time_nothing_is_asked() -> None:
     with pytest.raises(OutOfTime):
-        told(CROPPED, pace=Pace(Meter(seconds=0, steps=None, clock=lambda: 0.0), SilentObserver()))
+        asked(CROPPED, pace=Pace(Meter(seconds=0, steps=None, clock=lambda: 0.0), SilentObserver()))
 
 
 @pytest.mark.parametrize("side", [28, 40, 64])
 def test_a_side_that_hides_members_is_noticed(side: int) -> None:
-    found = told(at(TRUTH, side))
+    found = asked(at(TRUTH, side))
     assert isinstance(found.measurement, Measured)
     assert found.measurement.value > 1.0
     assert found.best is not None

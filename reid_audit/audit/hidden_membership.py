@@ -1,8 +1,8 @@
-"""The membership question of ``preprocess_fit``: are training patients told better under another preprocessing?
+"""The membership question of ``preprocess_fit``: does another preprocessing show more of it?
 
 What a wrong preprocessing may hide is membership, so membership is asked, of the answers alone and without labels: a
-network is firmer on films it was trained on, and most of all in the frame of its training. Of a network that learned
-hundreds of films in minibatches the stored statistics hardly tell a crop; its firmness does.
+network is more certain of films it was trained on, and most of all in the frame of its training. Of a network that
+learned hundreds of films in minibatches the stored statistics hardly show a crop; its certainty does.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from reid_audit.score.membership.gain import auc_gain
 HIDDEN = 0.03
 """Area under the ROC curve that another preprocessing may add. The crop of docs/preprocessing.md hides 0.09."""
 FIRST = 128
-"""Films of either side that choose the rival, at most; the others judge it."""
+"""Films of either cohort that choose the rival, at most; the others judge it."""
 FEWEST = 16
-"""Films of either side that may choose, and judge, it."""
+"""Films of either cohort that may choose, and judge, it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What was measured, and the preprocessing under which training patients are told best."""
+class Hidden:
+    """What was measured, and the preprocessing that shows most of membership."""
 
     measurement: Measurement
     best: PreprocessSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sides:
-    """Films of the training and of the hold-out, each side in an order of chance."""
+class Cohorts:
+    """Films of the training and of the hold-out, each cohort in an order of chance."""
 
     target: Target
     members: Specimens
@@ -50,51 +50,51 @@ class Sides:
     pace: Pace
 
     def first(self) -> int:
-        """How many films of either side choose the rival: half of the smaller side at most."""
+        """How many films of either cohort choose the rival: half of the smaller cohort at most."""
         return min(FIRST, min(self.members.size, self.strangers.size) // 2)
 
-    def firmness(self, spec: PreprocessSpec, most: int) -> tuple[Floats, Floats] | None:
-        """How firmly the first films of either side are decided: [at most ``most``] each; None where the network gives
+    def certainties(self, spec: PreprocessSpec, most: int) -> tuple[Floats, Floats] | None:
+        """How certain the network is of the first films of either cohort: [at most ``most``] each; None where the network gives
         neither classes nor findings. Raises OutOfTime."""
         self.pace.check(Metric.PREPROCESS_FIT.value)
         members, strangers = (side.at(spec, most) for side in (self.members, self.strangers))
         outputs = outputs_under(self.target, torch.cat([members, strangers]), spec)
-        firm = None if outputs is None else certainty(self.target.match.head, outputs)
-        if firm is None:
+        certain = None if outputs is None else certainty(self.target.match.head, outputs)
+        if certain is None:
             return None
-        scores = firm.double().cpu().numpy()
+        scores = certain.double().cpu().numpy()
         return scores[: len(members)], scores[len(members) :]
 
 
-def told_otherwise(
+def hidden_membership(
     target: Target,
     used: PreprocessSpec,
     others: Sequence[PreprocessSpec],
     members: Specimens,
     strangers: Specimens,
     pace: Pace | None = None,
-) -> Told:
-    """By how much training patients are told better under another preprocessing than under ``used``.
+) -> Hidden:
+    """By how much another preprocessing than ``used`` shows more of who was in the training.
 
     The rivals are ``others``, the other ways to frame a film at the same side and, where the weights do not tell the
-    side, the same way at others. The first films of either side choose
+    side, the same way at others. The first films of either cohort choose
     the best of them, the rest judge it, so that the choice does not flatter it. The value is what it adds to the AUC of
-    the answers' firmness, at the lower end of its one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything.
-    Unmeasured where the answers have no firmness or the films are too few. Raises OutOfTime.
+    the answers' certainty, at the lower end of its one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything.
+    Unmeasured where the answers have no certainty or the films are too few. Raises OutOfTime.
     """
-    sides = Sides(target, members, strangers, pace or unhurried())
+    cohorts = Cohorts(target, members, strangers, pace or unhurried())
     rivals = [*dict.fromkeys((*others, *(reframed(target, used) if members.fixed is None else ())))]
-    first = sides.first()
+    first = cohorts.first()
     if first < FEWEST:
-        return Told(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
-    found = {spec: sides.firmness(spec, count_at(spec, first)) for spec in (used, *rivals)}
+        return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
+    found = {spec: cohorts.certainties(spec, count_at(spec, first)) for spec in (used, *rivals)}
     areas = {spec: auc(*scores) for spec, scores in found.items() if scores is not None}
     if not areas:
-        return Told(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS))
+        return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS))
     best = max(areas, key=areas.__getitem__)
     if best == used:
-        return Told(Measured(metric=Metric.PREPROCESS_FIT, value=0.0, n=sum(map(len, found[used] or ()))))
-    return judged(sides, used, best)
+        return Hidden(Measured(metric=Metric.PREPROCESS_FIT, value=0.0, n=sum(map(len, found[used] or ()))))
+    return judged(cohorts, used, best)
 
 
 def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
@@ -107,13 +107,13 @@ def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
     return ways
 
 
-def judged(sides: Sides, used: PreprocessSpec, best: PreprocessSpec) -> Told:
+def judged(cohorts: Cohorts, used: PreprocessSpec, best: PreprocessSpec) -> Hidden:
     """What the films that did not choose ``best`` say of it."""
-    first = sides.first()
+    first = cohorts.first()
     most = min(count_at(spec, ALL) for spec in (used, best))
-    ours, theirs = sides.firmness(used, most), sides.firmness(best, most)
+    ours, theirs = cohorts.certainties(used, most), cohorts.certainties(best, most)
     if ours is None or theirs is None or min(len(side) - first for side in ours) < FEWEST:
-        return Told(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
+        return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
     members, strangers = (len(side) - first for side in ours)
     gain = auc_gain(
         np.concatenate([side[first:] for side in theirs]),
@@ -121,4 +121,4 @@ def judged(sides: Sides, used: PreprocessSpec, best: PreprocessSpec) -> Told:
         np.arange(members + strangers) < members,
     )
     value = max(0.0, gain.low) / HIDDEN
-    return Told(Measured(metric=Metric.PREPROCESS_FIT, value=value, n=members + strangers), best)
+    return Hidden(Measured(metric=Metric.PREPROCESS_FIT, value=value, n=members + strangers), best)
