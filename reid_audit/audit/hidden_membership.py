@@ -49,12 +49,12 @@ class Cohorts:
     strangers: Specimens
     pace: Pace
 
-    def first(self) -> int:
-        """How many films of either cohort choose the rival: half of the smaller cohort at most."""
-        return min(FIRST, min(self.members.size, self.strangers.size) // 2)
+    def first(self, used: PreprocessSpec) -> int:
+        """How many films of either cohort choose the rival: half of the smaller cohort at most, few at large sides."""
+        return min(count_at(used, FIRST), min(self.members.size, self.strangers.size) // 2)
 
     def certainties(self, spec: PreprocessSpec, most: int) -> tuple[Floats, Floats] | None:
-        """How certain the network is of the first films of either cohort: [at most ``most``] each; None where the network gives
+        """How certain the network is of the first films of either cohort: [at most ``most``] each; None where it gives
         neither classes nor findings. Raises OutOfTime."""
         self.pace.check(Metric.PREPROCESS_FIT.value)
         members, strangers = (side.at(spec, most) for side in (self.members, self.strangers))
@@ -77,14 +77,13 @@ def hidden_membership(
     """By how much another preprocessing than ``used`` shows more of who was in the training.
 
     The rivals are ``others``, the other ways to frame a film at the same side and, where the weights do not tell the
-    side, the same way at others. The first films of either cohort choose
-    the best of them, the rest judge it, so that the choice does not flatter it. The value is what it adds to the AUC of
-    the answers' certainty, at the lower end of its one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything.
-    Unmeasured where the answers have no certainty or the films are too few. Raises OutOfTime.
+    side, the same way at others. The first films of either cohort choose the best of them, the rest judge it, so that
+    the choice does not flatter it. The value is what it adds to the AUC of the answers' certainty, at the lower end of
+    its one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything. Unmeasured where the answers have no certainty or the films are too few. Raises OutOfTime.
     """
     cohorts = Cohorts(target, members, strangers, pace or unhurried())
     rivals = [*dict.fromkeys((*others, *(reframed(target, used) if members.fixed is None else ())))]
-    first = cohorts.first()
+    first = cohorts.first(used)
     if first < FEWEST:
         return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
     found = {spec: cohorts.certainties(spec, count_at(spec, first)) for spec in (used, *rivals)}
@@ -109,7 +108,7 @@ def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
 
 def judged(cohorts: Cohorts, used: PreprocessSpec, best: PreprocessSpec) -> Hidden:
     """What the films that did not choose ``best`` say of it."""
-    first = cohorts.first()
+    first = cohorts.first(used)
     most = min(count_at(spec, ALL) for spec in (used, best))
     ours, theirs = cohorts.certainties(used, most), cohorts.certainties(best, most)
     if ours is None or theirs is None or min(len(side) - first for side in ours) < FEWEST:
