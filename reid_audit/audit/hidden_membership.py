@@ -79,7 +79,8 @@ def hidden_membership(
     The rivals are ``others``, the other ways to frame a film at the same side and, where the weights do not tell the
     side, the same way at others. The first films of either cohort choose the best of them, the rest judge it, so that
     the choice does not flatter it. The value is what it adds to the AUC of the answers' certainty, at the lower end of
-    its one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything. Unmeasured where the answers have no certainty or the films are too few. Raises OutOfTime.
+    its one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything. Unmeasured where the answers have no
+    certainty or the films are too few. Raises OutOfTime.
     """
     cohorts = Cohorts(target, members, strangers, pace or unhurried())
     rivals = [*dict.fromkeys((*others, *(reframed(target, used) if members.fixed is None else ())))]
