@@ -49,10 +49,9 @@ from reid_audit.cohort import (
     require_disjoint,
     stored_cohort,
 )
-from reid_audit.cohort.assemble import Role
 from reid_audit.imaging.stack import Stack
 from reid_audit.preprocess import HALF
-from reid_audit.records import PreprocessSpec
+from reid_audit.records import PreprocessSpec, Role
 from reid_audit.score.exchangeability import exchangeability
 from reid_audit.score.linkage import linkage
 from reid_audit.score.sensitivity import scorer_sensitivity

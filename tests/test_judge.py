@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reid_audit.judge import Case, Overlap, judge
+from reid_audit.judge import Case, judge
 from reid_audit.judge.remedies import REMEDIES
 from reid_audit.records import (
     REASON_TEXT,
@@ -19,6 +19,7 @@ from reid_audit.records import (
     Measurement,
     Metric,
     Outcome,
+    Overlap,
     Policy,
     Reason,
     Unmeasured,

@@ -23,14 +23,13 @@ from reid_audit.artefacts.storage import PriorFile
 from reid_audit.errors import PriorError
 from reid_audit.imaging.dct import dct
 from reid_audit.imaging.stack import Stack, blocks
+from reid_audit.records import Overlap
 
 THUMBNAIL, FREQUENCIES = 32, 16
 HASH_DISTANCE = 40
 """Bits of 255 up to which two hashes are one film: strangers start at 54, a copy with noise of 0.03 ends at 40."""
 NCC = 0.98
 """Correlation of thumbnails from which two films are one: strangers end at 0.968, re-encoded copies start at 0.989."""
-
-Overlap = Literal["disjoint", "overlap", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,6 +17,9 @@ from reid_audit.prior.gaussian import GaussianPrior
 from reid_audit.prior.interface import Prior
 from reid_audit.records import Budget, PreprocessSpec, Spend
 
+SAMPLES = 2048
+"""Images of the prior that a metric is measured on; 512 are too few (docs/tuning.md)."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttackTask:
@@ -33,8 +36,8 @@ class AttackTask:
     """The network before fine-tuning, where its weights were given."""
     metrics: tuple[LayerMetric, ...] | None = None
     """The metric of the target's statistics, where it has been measured already (likelihood.with_metrics)."""
-    samples: int = 2048
-    """How many images of the prior a metric is measured on. 512 are too few (docs/power.md)."""
+    samples: int = SAMPLES
+    """How many images of the prior a metric is measured on."""
 
     def inputs(self, images: Tensor) -> Tensor:
         """Network input [N, C', H, W] made of images [N, C, H, W] in [0, 1]. It is differentiable."""

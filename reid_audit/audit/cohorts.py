@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.arch.target import Target
-from reid_audit.artefacts.provenance import Origin, Overlap, check_overlap
+from reid_audit.artefacts.provenance import Origin, check_overlap
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.attack_runs import generator_for, numpy_for
 from reid_audit.audit.canary import with_canaries
@@ -20,7 +20,7 @@ from reid_audit.cohort import Cohort, Frame, require_disjoint
 from reid_audit.imaging.stack import Chosen, Joined, Stack
 from reid_audit.network.batchnorm import statistics_layers
 from reid_audit.network.ordinary import prior_batches
-from reid_audit.records import Reduced
+from reid_audit.records import Overlap, Reduced
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.patients import Owners
 from reid_audit.score.similarity import MatchSpace

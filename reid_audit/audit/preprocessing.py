@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_audit.arch.target import Target
-from reid_audit.audit.request import CohortName, Films
+from reid_audit.audit.request import Films
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame, RawFilm, render
 from reid_audit.imaging.stack import Joined, Stack
@@ -34,6 +34,7 @@ from reid_audit.network.preprocessing import (
     fit_preprocess,
 )
 from reid_audit.records import (
+    CohortName,
     PreprocessCandidate,
     PreprocessFit,
     PreprocessPolicy,

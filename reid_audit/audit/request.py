@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from reid_audit.attack.methods import DEFAULT, METHODS, WITH_GENERATOR
 from reid_audit.cohort import Cohort, Frame, Sample
 from reid_audit.imaging.stack import Stack
-from reid_audit.records import Policy, Record, Waiver
+from reid_audit.records import CohortName, Policy, Record, Waiver
 
 
 def _known(name: str) -> str:
@@ -113,9 +113,6 @@ class PriorFilms:
     cohort: Cohort
     declared: str
     licence: str = ""
-
-
-CohortName = Literal["reference", "holdout", "prior"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

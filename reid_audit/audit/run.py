@@ -176,9 +176,9 @@ def fewer_references(state: AuditState) -> tuple[Reduced, ...]:
 def tell_of_films(setup: Setup, cohorts: OpenedCohorts, observer: Observer) -> None:
     """Say what was read and left out of the prior's films and of both cohorts."""
     sources = (("prior", setup.prior_cohort), ("training", cohorts.reference), ("hold-out", cohorts.holdout))
-    for side, cohort in sources:
+    for name, cohort in sources:
         for note in () if cohort is None else cohort.notes:
-            observer.notice(Noted(f"{side} films: {note}"))
+            observer.notice(Noted(f"{name} films: {note}"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from reid_audit.audit.cohorts import OpenedCohorts
 from reid_audit.audit.setup import Setup
-from reid_audit.judge import Case, Overlap, judge_seeds
-from reid_audit.records import AttackRun, Measurement, Policy, ReferenceSummary, Verdict, Waiver
+from reid_audit.judge import Case, judge_seeds
+from reid_audit.records import AttackRun, Measurement, Overlap, Policy, ReferenceSummary, Verdict, Waiver
 
 
 @dataclass(frozen=True, slots=True, eq=False)

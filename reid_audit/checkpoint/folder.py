@@ -9,6 +9,9 @@ from reid_audit.checkpoint.shards import DISTRIBUTED, INDEX, command
 from reid_audit.errors import CheckpointError
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+"""Endings of files that hold weights and little else."""
+PUBLISHED = (*SUFFIXES, ".tar", ".zip")
+"""Endings under which weights are published."""
 BESIDE = frozenset({"optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "training_args.bin"})
 """What trainers save beside the weights."""
 DEEPEST, MOST = 4, 2000

@@ -16,6 +16,7 @@ from rich.markup import escape
 from reid_audit.cli.options import CheckOptions
 from reid_audit.console import ConsoleObserver
 from reid_audit.errors import AuditError, CohortError, PolicyError, UnsafeCheckpointError
+from reid_audit.records import COHORTS
 from reid_audit.report.words import duration
 from reid_audit.runs import RESTRICTED, begun
 
@@ -112,10 +113,9 @@ def lines(report: Preflight, *, without: str = "") -> list[str]:
 
 def count(cohort: CohortCount) -> str:
     """``training films: 617 of 388 patients``."""
-    from reid_audit.audit.preflight.record import WORDS
 
     nameless = "" if cohort.known_patients else " (nobody names them: each film counts as one)"
-    return f"{WORDS[cohort.role]} films: {cohort.films} of {cohort.patients} patients{nameless}"
+    return f"{COHORTS[cohort.role]} films: {cohort.films} of {cohort.patients} patients{nameless}"
 
 
 def costs(report: Preflight) -> list[str]:

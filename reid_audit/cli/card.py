@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reid_audit.checkpoint.folder import PUBLISHED
 from reid_audit.cli.results import load_report, sha256_of
 from reid_audit.errors import PolicyError, RunStateError
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from reid_audit.report import PublicReport
 
 HTML = "reid-audit-report.html"
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
-"""Suffixes of the files beside a card that are taken for its weights where --weights names none."""
 
 
 def address(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -79,7 +78,7 @@ def read_card(path: Path) -> tuple[str, str]:
 
 def belongs(report: PublicReport, readme: Path, given: Path | None) -> None:
     """Raises RunStateError unless the weights, named or beside the card, are those of the report."""
-    beside = sorted(p for p in readme.parent.iterdir() if p.suffix in WEIGHTS and p.is_file())
+    beside = sorted(p for p in readme.parent.iterdir() if p.suffix in PUBLISHED and p.is_file())
     files = beside if given is None else [given]
     digests = [sha256_of(file) for file in files]
     if report.checkpoint.sha256 in digests:

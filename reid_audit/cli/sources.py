@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from reid_audit.cli.options import CheckOptions
+from reid_audit.records import CohortName, Role
 
 if TYPE_CHECKING:
     from reid_audit.audit import Films
-    from reid_audit.audit.preflight.record import Role
-    from reid_audit.audit.request import CohortName
     from reid_audit.cohort import Cohort, Frame, Sample, Source
     from reid_audit.imaging.stack import Stack
 
 PRIOR_FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 """Suffixes of a --prior that is a file of weights, not films. All but the first are refused by the prior's reader."""
-PRIOR: Literal["reference"] = "reference"
+PRIOR: Role = "reference"
 """The side that films of the prior are read as."""
 DRAW = 0
 """Seed of the films that the preprocessing is fitted on."""
@@ -66,7 +65,7 @@ def named_prior(options: CheckOptions) -> Path | None:
     return named
 
 
-def opener(options: CheckOptions, text: str, role: Literal["reference", "holdout"]) -> Callable[[Frame], Cohort[Stack]]:
+def opener(options: CheckOptions, text: str, role: Role) -> Callable[[Frame], Cohort[Stack]]:
     """What reads the films of ``text`` once their frame is known; kept in ``--cache``, or for the run alone."""
     from reid_audit.cohort import FilmStore, Source, parse_source, stored_cohort
 
@@ -81,12 +80,12 @@ def kept_in(options: CheckOptions) -> Path | None:
     return options.cache
 
 
-def surveyed(options: CheckOptions) -> dict[Role, Source]:
+def surveyed(options: CheckOptions) -> dict[CohortName, Source]:
     """The sources that a preflight looks at. Raises CohortError where one cannot be told from its filter."""
     from reid_audit.cohort import Source, parse_source
 
     prior = options.prior if named_prior(options) is None else None
-    texts: tuple[tuple[Role, str | None], ...] = (
+    texts: tuple[tuple[CohortName, str | None], ...] = (
         ("reference", options.reference),
         ("holdout", options.holdout),
         ("prior", prior),

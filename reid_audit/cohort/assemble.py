@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Literal
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,8 @@ from typing_extensions import TypeVar
 from reid_audit.cohort.rendered import film_digest
 from reid_audit.errors import CohortError
 from reid_audit.imaging.stack import Stack
-from reid_audit.records import CohortSummary
+from reid_audit.records import CohortSummary, Role
 
-Role = Literal["reference", "holdout"]
 Films = TypeVar("Films", bound=Stack, covariant=True, default=Tensor)
 """How a cohort's films are held: a tensor where nothing else is said."""
 

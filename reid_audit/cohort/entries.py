@@ -20,6 +20,8 @@ from reid_audit.cohort.manifest import Line, exists, located, read_manifest, sim
 from reid_audit.cohort.read import count_films, dicom_header, reading, unreadable
 from reid_audit.errors import CohortError
 
+TABLES = (".csv", ".tsv")
+"""Endings of tables that list films."""
 ALIASES: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_index"),
     "patient_id": ("patient_id", "patientid", "patient", "subject_id", "subjectid", "subject"),
@@ -73,7 +75,7 @@ def entries_of(source: Path, choice: Choice) -> Entries:
     if source.is_dir():
         manifest = source / "manifest.csv"
         return _below(source, _manifest(manifest, choice)) if manifest.is_file() else _folder(source, choice)
-    if source.suffix.lower() in (".csv", ".tsv"):
+    if source.suffix.lower() in TABLES:
         return _manifest(source, choice)
     if promised(source) is None and sniff(source) is None:
         raise CohortError(

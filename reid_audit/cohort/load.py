@@ -13,7 +13,7 @@ import torch
 
 from reid_audit.budget import Meter, Pace
 from reid_audit.cohort.account import Account, left_out, notes
-from reid_audit.cohort.assemble import Cohort, Films, Role, Said, Subjects, arranged
+from reid_audit.cohort.assemble import Cohort, Films, Said, Subjects, arranged
 from reid_audit.cohort.decode import decoded
 from reid_audit.cohort.faults import Fault, refusal
 from reid_audit.cohort.filmstore import FilmStore
@@ -26,8 +26,8 @@ from reid_audit.cohort.stream import stored_as_seen
 from reid_audit.errors import CohortError
 from reid_audit.imaging.stack import Stack
 from reid_audit.observer import StageAdvanced, StageEnded, StageStarted
+from reid_audit.records import COHORTS, Role
 
-SIDES = {"reference": "training", "holdout": "hold-out"}
 FEWEST = 2
 """Patients that are read however little time there is: nothing is tested with so few, but a report can say so."""
 
@@ -53,7 +53,7 @@ def _loaded(source: Source, frame: Frame, role: Role, shelf: Shelf[Films]) -> Co
     if meter is not None and meter.seconds is not None:
         listing = replace(listing, rows=by_chance(listing.rows))
     pace = Pace(meter or Meter(None, None), frame.observer)
-    found = _read(listing, frame, shelf, pace, f"reading {SIDES[role]} films")
+    found = _read(listing, frame, shelf, pace, f"reading {COHORTS[role]} films")
     rows = tuple(found.rows)
     listing = replace(listing, rows=rows)
     unread = len(everybody - {row.patient for row in rows})

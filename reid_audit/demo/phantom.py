@@ -10,7 +10,6 @@ import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from reid_audit.cohort import Cohort, Subjects, assemble
 from reid_audit.demo.anatomy import TEXTURE, Anatomy, draw_anatomy, normal
 from reid_audit.demo.exact import Values, bell, cos, cos_turns, exp, power, sin
+from reid_audit.records import Role
 
 _OVERSAMPLING = 2
 _CHUNK = 8
@@ -49,9 +49,7 @@ class _Grid:
     y: Values
 
 
-def phantom_cohort(
-    patients: int, *, side: int = 32, seed: int, role: Literal["reference", "holdout"], films: tuple[int, int] = (1, 4)
-) -> Cohort:
+def phantom_cohort(patients: int, *, side: int = 32, seed: int, role: Role, films: tuple[int, int] = (1, 4)) -> Cohort:
     """Draw a cohort of ``patients`` people with ``films[0]`` to ``films[1]`` films each.
 
     images: [N, 1, side, side] in [0, 1], 8-bit values. Patient ids carry the seed, so two seeds share

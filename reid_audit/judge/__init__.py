@@ -3,7 +3,7 @@
 from reid_audit.judge.again import judge_again, with_rows
 from reid_audit.judge.agreement import agreed, judge_seeds
 from reid_audit.judge.bounds import exceeds_fail
-from reid_audit.judge.case import Case, Overlap
+from reid_audit.judge.case import Case
 from reid_audit.judge.mitigated import held
 from reid_audit.judge.union import judged_each, united
 from reid_audit.judge.verdict import CORE, judge
@@ -11,7 +11,6 @@ from reid_audit.judge.verdict import CORE, judge
 __all__ = [
     "CORE",
     "Case",
-    "Overlap",
     "agreed",
     "exceeds_fail",
     "held",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from reid_audit.records import (
     METRICS,
@@ -18,13 +17,12 @@ from reid_audit.records import (
     Measured,
     Measurement,
     Metric,
+    Overlap,
     Reason,
     ReferenceSummary,
     StoppedBy,
     find,
 )
-
-Overlap = Literal["disjoint", "overlap", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)

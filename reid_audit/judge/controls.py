@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from reid_audit import figures
-from reid_audit.judge.case import Case, Overlap
+from reid_audit.judge.case import Case
 from reid_audit.judge.remedies import said_unmeasured
 from reid_audit.records import (
     CONTROLS,
@@ -14,6 +14,7 @@ from reid_audit.records import (
     ControlEntry,
     Controls,
     Measured,
+    Overlap,
     Reason,
     Unmeasured,
 )

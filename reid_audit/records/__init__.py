@@ -1,8 +1,8 @@
 """The values that cross layers."""
 
 from reid_audit.records.base import Fraction, Record, Sha256
-from reid_audit.records.cards import PredictorCard, PriorCard
-from reid_audit.records.cohorts import CohortSummary, GreyValues, LeftOut
+from reid_audit.records.cards import Overlap, PredictorCard, PriorCard
+from reid_audit.records.cohorts import COHORTS, CohortName, CohortSummary, GreyValues, LeftOut, Role
 from reid_audit.records.controls import CONTROLS, Comparison, Control, ControlEntry, Controls
 from reid_audit.records.entry import Family, MetricEntry, Unit
 from reid_audit.records.findings import AttackRun, Curve, GroupedBy, Histogram, Subgroup
@@ -63,6 +63,7 @@ from reid_audit.records.verdict import (
 )
 
 __all__ = [
+    "COHORTS",
     "CONTROLS",
     "EXIT_CODES",
     "METRICS",
@@ -78,6 +79,7 @@ __all__ = [
     "Candidate",
     "CarriedPatients",
     "CheckpointSummary",
+    "CohortName",
     "CohortSummary",
     "Comparison",
     "Control",
@@ -108,6 +110,7 @@ __all__ = [
     "MitigationResult",
     "NetworkRecord",
     "Outcome",
+    "Overlap",
     "Policy",
     "PredictorCard",
     "PreprocessCandidate",
@@ -122,6 +125,7 @@ __all__ = [
     "ReferenceSummary",
     "References",
     "ReportFields",
+    "Role",
     "Scaling",
     "Sha256",
     "Spend",

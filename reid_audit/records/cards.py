@@ -8,6 +8,9 @@ from pydantic import FiniteFloat
 
 from reid_audit.records.base import Record, Sha256
 
+Overlap = Literal["disjoint", "overlap", "unknown"]
+"""Whether what was learned elsewhere has seen films of an audit's cohorts."""
+
 
 class PriorCard(Record):
     """Which prior the attacker was given, and on what it was trained."""
@@ -22,7 +25,7 @@ class PriorCard(Record):
     images: int = 0
     patients: int = 0
     licence: str = ""
-    overlap: Literal["disjoint", "overlap", "unknown"] = "unknown"
+    overlap: Overlap = "unknown"
 
 
 class PredictorCard(Record):
@@ -46,5 +49,5 @@ class PredictorCard(Record):
     """The same when guessing the median."""
     sex_auc: FiniteFloat | None = None
     sex_accuracy: FiniteFloat | None = None
-    overlap: Literal["disjoint", "overlap", "unknown"] = "unknown"
+    overlap: Overlap = "unknown"
     """Whether it has seen films or people of the cohorts."""

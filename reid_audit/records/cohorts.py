@@ -7,6 +7,13 @@ from typing import Literal
 from reid_audit.records.base import Record, Sha256
 from reid_audit.records.policy import Scaling
 
+Role = Literal["reference", "holdout"]
+"""CohortName the network was trained on, and films of other patients."""
+CohortName = Literal["reference", "holdout", "prior"]
+"""These and the public ones."""
+COHORTS: dict[CohortName, str] = {"reference": "training", "holdout": "hold-out", "prior": "prior"}
+"""What they are called in sentences."""
+
 
 class GreyValues(Record):
     """How stored values became 0 to 1 in films of one kind."""
@@ -54,7 +61,7 @@ class LeftOut(Record):
 class CohortSummary(Record):
     """How many people and films were used on one cohort."""
 
-    role: Literal["reference", "holdout"]
+    role: Role
     patients: int
     images: int
     digest: Sha256

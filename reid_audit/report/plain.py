@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reid_audit.records import METRICS, Family, Metric, Outcome
+from reid_audit.records import COHORTS, METRICS, Family, Metric, Outcome
 from reid_audit.report import wording, words
 from reid_audit.report.advice import Kind, advice, vain
 from reid_audit.report.wire import Finding, PublicNetwork, PublicReport
@@ -184,15 +184,12 @@ _SOURCES = {
 }
 
 
-_COHORTS = {"reference": "training", "holdout": "hold-out"}
-
-
 def films(report: PublicReport) -> tuple[str, ...]:
     """How each cohort was read: films, files, what was left out, grey values. One line for each."""
     lines = []
     for cohort in report.cohorts:
         source = f" from {cohort.read_from:,} files" if cohort.read_from else ""
-        said = [f"{cohort.images:,} {_COHORTS[cohort.role]} films{source}"]
+        said = [f"{cohort.images:,} {COHORTS[cohort.role]} films{source}"]
         if not cohort.known_patients:
             said.append("no patient ids, so each file counts as a patient")
         if cohort.left_out:

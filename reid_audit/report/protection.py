@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from reid_audit.records import METRICS, Metric, Outcome
+from reid_audit.records import COHORTS, METRICS, Metric, Outcome
 from reid_audit.report import charts, plain, wording, words
 from reid_audit.report.protection_words import (
     FILL,
@@ -115,15 +115,16 @@ def _kind(row: GateRow) -> str:
 
 def scope(report: PublicReport) -> tuple[str, ...]:
     """What the statement is about, one sentence a line."""
-    sides = {"reference": report.declared.training_data, "holdout": report.declared.holdout_data}
+    declared = {"reference": report.declared.training_data, "holdout": report.declared.holdout_data}
     lines = [
         f"The statement is about one file with the SHA-256 {report.checkpoint.sha256}, and about no other.",
         f"The file holds {report.architecture.name}, {report.checkpoint.parameters:,} parameters.",
     ]
-    names = {"reference": "training", "holdout": "hold-out"}
-    for side in report.cohorts:
-        called = f" of the data set {sides[side.role]}, as declared" if sides[side.role] else ""
-        lines.append(f"{side.images:,} {names[side.role]} films of {side.patients:,} patients{called}, were used.")
+    for cohort in report.cohorts:
+        called = f" of the data set {declared[cohort.role]}, as declared" if declared[cohort.role] else ""
+        lines.append(
+            f"{cohort.images:,} {COHORTS[cohort.role]} films of {cohort.patients:,} patients{called}, were used."
+        )
     if not report.cohorts:
         lines.append("No films were given, so nothing was compared with patients.")
     prior = "; ".join(report.prior.declared_training_sets) or "films that are not declared"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from reid_audit import figures
 from reid_audit.records import (
     CONTROLS,
@@ -16,6 +14,7 @@ from reid_audit.records import (
     Outcome,
     Reason,
     ReducedStage,
+    Role,
     StoppedBy,
     Unit,
 )
@@ -195,7 +194,7 @@ def title(report: PublicReport) -> str:
     return "Re-identification screening" if report.verdict.screening else "Re-identification audit"
 
 
-def people(report: PublicReport, role: Literal["reference", "holdout"]) -> int | None:
+def people(report: PublicReport, role: Role) -> int | None:
     """Patients on one cohort, None where that cohort was not given."""
     return next((c.patients for c in report.cohorts if c.role == role), None)
 

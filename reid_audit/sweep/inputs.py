@@ -15,13 +15,12 @@ from pathlib import Path
 
 from reid_audit import __version__
 from reid_audit.cohort import parse_source
-from reid_audit.cohort.entries import alias, column
+from reid_audit.cohort.entries import TABLES, alias, column
 from reid_audit.cohort.manifest import located, read_manifest
 from reid_audit.errors import CohortError
 from reid_audit.origins.fetch import is_remote
 from reid_audit.records.references import GivenReference
 
-TABLES = (".csv", ".tsv")
 CONTENT = ("checkpoint", "policy", "waivers", "base", "prior", "prior-patients", "demographics")
 FILMS, WORDS = ("reference", "holdout"), ("demographics",)
 """Options that name a file which is read as a whole, those that name films, and those that may be a word too."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reid_audit.checkpoint.folder import PUBLISHED
 from reid_audit.cohort import parse_source
 from reid_audit.cohort.manifest import Line, read_manifest, similar
 from reid_audit.errors import CohortError, PolicyError
@@ -16,8 +17,6 @@ from reid_audit.origins.fetch import is_remote
 CHECKPOINT, NAME, SEED = "checkpoint", "name", "seed"
 FILES, FILMS = (CHECKPOINT, "base"), ("reference", "holdout")
 """Columns of paths; one that is relative begins at the folder of the table."""
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".zip")
-"""Endings that are left out of a name."""
 SHOWN = 8
 """Faults that a refusal names; the others are counted."""
 Reader = Callable[[str], object]
@@ -121,7 +120,7 @@ def _placed(folder: Path, column: str, text: str) -> str:
 
 def _unsuffixed(path: str) -> str:
     """``path`` without the ending of a file of weights."""
-    return path.removesuffix(next((ending for ending in WEIGHTS if path.endswith(ending)), ""))
+    return path.removesuffix(next((ending for ending in PUBLISHED if path.endswith(ending)), ""))
 
 
 def slug(text: str) -> str:

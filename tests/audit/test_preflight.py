@@ -19,18 +19,28 @@ from reid_audit.audit import AuditRequest
 from reid_audit.audit.preflight import Looked, look_ahead, machine
 from reid_audit.audit.preflight.forecast import Load, Speed, cost_of, speed_of, stages
 from reid_audit.audit.preflight.look import for_each, in_the_way, network, of_cost, of_networks, without_statistics
-from reid_audit.audit.preflight.record import Cost, Role
+from reid_audit.audit.preflight.record import Cost
 from reid_audit.cohort import Source
 from reid_audit.demo.targets import SPEC, checkpoint_path
 from reid_audit.observer import Event, StageEnded, StageStarted
 from reid_audit.prior.gaussian import fit_gaussian
-from reid_audit.records import ArchMatch, Budget, Metric, Outcome, Policy, PreprocessPolicy, References, Waiver
+from reid_audit.records import (
+    ArchMatch,
+    Budget,
+    CohortName,
+    Metric,
+    Outcome,
+    Policy,
+    PreprocessPolicy,
+    References,
+    Waiver,
+)
 
 SHA = "a" * 64
 POLICY = Policy(preprocess=PreprocessPolicy(declared=SPEC))
 
 
-def look(tmp_path: Path, sides: dict[Role, Path], *, label: str | None = None, **asked: object) -> Looked:
+def look(tmp_path: Path, sides: dict[CohortName, Path], *, label: str | None = None, **asked: object) -> Looked:
     request = AuditRequest.model_validate(
         {"checkpoint": checkpoint_path("cnn"), "policy": POLICY, "policy_sha256": SHA, **asked}
     )
@@ -43,7 +53,7 @@ def texts(looked: Looked, kind: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Path]:
+def good(tmp_path_factory: pytest.TempPathFactory) -> dict[CohortName, Path]:
     folder = tmp_path_factory.mktemp("good")
     return {
         "reference": side(folder / "t", range(60), label=True),
@@ -51,7 +61,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Path]:
     }
 
 
-def test_good_films_have_no_faults_and_a_cost(good: dict[Role, Path], tmp_path: Path) -> None:
+def test_good_films_have_no_faults_and_a_cost(good: dict[CohortName, Path], tmp_path: Path) -> None:
     looked = look(tmp_path, good)
     assert looked.report.faults == ()
     assert looked.named == ()
@@ -89,7 +99,7 @@ def test_all_faults_at_once_and_no_name_in_what_is_shown(tmp_path: Path) -> None
     assert json.loads(document)["cost"] is not None
 
 
-def test_films_of_the_prior_are_looked_at_too(good: dict[Role, Path], tmp_path: Path) -> None:
+def test_films_of_the_prior_are_looked_at_too(good: dict[CohortName, Path], tmp_path: Path) -> None:
     prior = side(tmp_path / "p", range(50, 80))
     corrupt(prior / "film70.png")
     looked = look(tmp_path, {**good, "prior": prior})
@@ -97,7 +107,7 @@ def test_films_of_the_prior_are_looked_at_too(good: dict[Role, Path], tmp_path: 
     assert "PASS is out of reach: the prior's films show 10 patients of the training films" in texts(looked, "limit")
 
 
-def test_one_picture_of_two_people_of_one_cohort_is_a_limit(good: dict[Role, Path], tmp_path: Path) -> None:
+def test_one_picture_of_two_people_of_one_cohort_is_a_limit(good: dict[CohortName, Path], tmp_path: Path) -> None:
     reference = side(tmp_path / "t", range(60), rows=("again.png,P0900,50,F",))
     (reference / "again.png").write_bytes((reference / "film7.png").read_bytes())
     assert "a film of another patient of this cohort: 2" in texts(
@@ -120,12 +130,12 @@ def test_labels_that_give_no_loss_are_said(labels: tuple[str, ...], words: str, 
     assert words in texts(look(tmp_path, {"reference": reference}, label="finding"), "note")
 
 
-def test_labels_that_fit_are_not_mentioned(good: dict[Role, Path], tmp_path: Path) -> None:
+def test_labels_that_fit_are_not_mentioned(good: dict[CohortName, Path], tmp_path: Path) -> None:
     assert "label" not in texts(look(tmp_path, good, label="finding"), "note")
 
 
 def test_a_waiver_of_this_file_and_today_counts(tmp_path: Path) -> None:
-    few: dict[Role, Path] = {
+    few: dict[CohortName, Path] = {
         "reference": side(tmp_path / "t", range(20)),
         "holdout": side(tmp_path / "h", range(100, 210)),
     }
@@ -151,7 +161,7 @@ def test_a_network_that_is_not_known_is_one_fault_among_others(tmp_path: Path) -
     assert looked.report.cost is None
 
 
-def test_every_stage_of_the_preflight_is_said(good: dict[Role, Path], tmp_path: Path) -> None:
+def test_every_stage_of_the_preflight_is_said(good: dict[CohortName, Path], tmp_path: Path) -> None:
     said: list[Event] = []
 
     class Listener:
@@ -241,7 +251,7 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (machine.free_memory(torch.device("cpu")) is None) == (alone is None)
 
 
-def test_a_prior_file_is_opened_and_asked_whose_films_it_knows(good: dict[Role, Path], tmp_path: Path) -> None:
+def test_a_prior_file_is_opened_and_asked_whose_films_it_knows(good: dict[CohortName, Path], tmp_path: Path) -> None:
     images = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     made = fit_gaussian(images, Declaration("p", ("p",)), torch.Generator(), patients=40)
     made.save(tmp_path / "prior.safetensors")
@@ -254,7 +264,7 @@ def test_a_prior_file_is_opened_and_asked_whose_films_it_knows(good: dict[Role, 
     assert [fault.topic for fault in broken.report.faults] == ["prior"]
 
 
-def test_a_network_without_statistics_needs_its_training_labels(good: dict[Role, Path], tmp_path: Path) -> None:
+def test_a_network_without_statistics_needs_its_training_labels(good: dict[CohortName, Path], tmp_path: Path) -> None:
     looked = look(tmp_path, good, checkpoint=checkpoint_path("vit"))
     assert "PASS depends on luck: " in texts(looked, "limit")
     assert "stores no statistics" in texts(looked, "limit")

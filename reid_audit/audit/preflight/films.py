@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 
-from reid_audit.audit.preflight.record import WORDS, CohortCount, Finding, Role
+from reid_audit.audit.preflight.record import CohortCount, Finding
 from reid_audit.cohort import KIND_WORDS, CohortSurvey, Shared, counted, shared
 from reid_audit.network.heads import labels_of, meaning
-from reid_audit.records import ArchMatch
+from reid_audit.records import COHORTS, ArchMatch, CohortName
 
 
-def count_of(role: Role, found: CohortSurvey) -> CohortCount:
+def count_of(role: CohortName, found: CohortSurvey) -> CohortCount:
     """``found`` in numbers."""
     return CohortCount(
         role=role,
@@ -24,10 +25,10 @@ def count_of(role: Role, found: CohortSurvey) -> CohortCount:
     )
 
 
-def of_each_cohort(surveys: Mapping[Role, CohortSurvey]) -> Iterator[Finding]:
+def of_each_cohort(surveys: Mapping[CohortName, CohortSurvey]) -> Iterator[Finding]:
     """Faults of every cohort by kind, and what is odd about it."""
     for role, found in surveys.items():
-        name = WORDS[role]
+        name = COHORTS[role]
         for kind, number in counted(found.faults):
             own = [fault for fault in found.faults if fault.kind == kind]
             if kind == "source":  # about what the user typed, not about a row or a patient
@@ -46,14 +47,14 @@ def _fault(text: str, remedy: str) -> Finding:
     return Finding(kind="fault", topic="films", text=text, remedy=remedy)
 
 
-def common(surveys: Mapping[Role, CohortSurvey]) -> dict[tuple[Role, Role], Shared]:
+def common(surveys: Mapping[CohortName, CohortSurvey]) -> dict[tuple[CohortName, CohortName], Shared]:
     """What every two cohorts have in common, where they have something."""
-    pairs: tuple[tuple[Role, Role], ...] = (("reference", "holdout"), ("reference", "prior"), ("holdout", "prior"))
-    found = {pair: shared(surveys[pair[0]], surveys[pair[1]]) for pair in pairs if set(pair) <= set(surveys)}
+    pairs = combinations((name for name in COHORTS if name in surveys), 2)
+    found = {(one, other): shared(surveys[one], surveys[other]) for one, other in pairs}
     return {pair: both for pair, both in found.items() if both.patients}
 
 
-def of_common(found: Mapping[tuple[Role, Role], Shared]) -> Iterator[Finding]:
+def of_common(found: Mapping[tuple[CohortName, CohortName], Shared]) -> Iterator[Finding]:
     """A patient of both cohorts is a fault; who is in the prior's films too is a matter of the policy (look.py)."""
     both = found.get(("reference", "holdout"))
     if both is None:
@@ -72,7 +73,7 @@ def of_common(found: Mapping[tuple[Role, Role], Shared]) -> Iterator[Finding]:
     )
 
 
-def of_labels(surveys: Mapping[Role, CohortSurvey], match: ArchMatch | None) -> Iterator[Finding]:
+def of_labels(surveys: Mapping[CohortName, CohortSurvey], match: ArchMatch | None) -> Iterator[Finding]:
     """Why the loss under the training label would be left out of the membership scores."""
     counts, why = _label_counts(surveys), unusable_labels(surveys, match)
     if not counts or not why:
@@ -85,7 +86,7 @@ def of_labels(surveys: Mapping[Role, CohortSurvey], match: ArchMatch | None) -> 
     )
 
 
-def unusable_labels(surveys: Mapping[Role, CohortSurvey], match: ArchMatch | None) -> str:
+def unusable_labels(surveys: Mapping[CohortName, CohortSurvey], match: ArchMatch | None) -> str:
     """What keeps the training labels from being compared with the network's answers; empty where nothing does."""
     counts = _label_counts(surveys)
     unknown, words = counts.get("", 0), len([label for label in counts if label])
@@ -101,7 +102,7 @@ def unusable_labels(surveys: Mapping[Role, CohortSurvey], match: ArchMatch | Non
     return ""
 
 
-def _label_counts(surveys: Mapping[Role, CohortSurvey]) -> dict[str, int]:
+def _label_counts(surveys: Mapping[CohortName, CohortSurvey]) -> dict[str, int]:
     """Films of both cohorts by training label."""
     counts: dict[str, int] = {}
     for role, found in surveys.items():
@@ -119,15 +120,15 @@ def _is_number(label: str) -> bool:
 
 
 def named(
-    surveys: Mapping[Role, CohortSurvey], found: Mapping[tuple[Role, Role], Shared]
+    surveys: Mapping[CohortName, CohortSurvey], found: Mapping[tuple[CohortName, CohortName], Shared]
 ) -> Iterator[tuple[str, str, str, str]]:
     """(cohort, kind, what, remedy) of every single fault, rows, files and ids included. Restricted."""
     for role, one in surveys.items():
         yield from (
-            (WORDS[role], fault.kind, fault.what, fault.remedy) for fault in one.faults if fault.kind != "source"
+            (COHORTS[role], fault.kind, fault.what, fault.remedy) for fault in one.faults if fault.kind != "source"
         )
     for (first, second), both in found.items():
-        names = f"{WORDS[first]} and {WORDS[second]}"
+        names = f"{COHORTS[first]} and {COHORTS[second]}"
         yield from ((names, "id in both cohorts", name, "") for name in both.ids)
         yield from ((names, "id spelt in two ways", f"{a} and {b}", "") for a, b in both.respelt)
         yield from ((names, "picture under two ids", f"{a} and {b}", "") for a, b in both.pictures)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_audit.arch.target import Target
+from reid_audit.attack.interface import SAMPLES
 from reid_audit.audit.attack_runs import NEGATIVE_SIZE
 from reid_audit.audit.canary import STEPS as CANARY_STEPS
 from reid_audit.audit.pacing import MOST_ASKED
@@ -26,7 +27,6 @@ TRIAL = {"cpu": 4, "cuda": 16}
 """Images of a trial pass: a GPU needs about as long for a few as for a batch."""
 TRIAL_EDGE = 384
 """Rows of the matrix whose eigenvectors are timed."""
-METRIC_IMAGES = 2048
 SCORING_PER_PATIENT = 0.03
 """Seconds of permutations, bootstraps and comparisons for each patient, on one core of 2024."""
 TRAINING = 1.5
@@ -143,8 +143,8 @@ def _metric(target: Target, speed: Speed) -> float:
     layers = [2 * layer.num_features for _, layer in statistics_layers(target.module)]
     if not layers:
         return 0.0
-    edges = sum(min(METRIC_IMAGES, width) ** 3 for width in layers)
-    return METRIC_IMAGES * speed.forward + edges * speed.cubic
+    edges = sum(min(SAMPLES, width) ** 3 for width in layers)
+    return SAMPLES * speed.forward + edges * speed.cubic
 
 
 def _bytes(target: Target, side: int, speed: Speed, particles: int, load: Load) -> int:

@@ -13,7 +13,7 @@ from reid_audit.audit.networks import alone, asked_of, networks_of
 from reid_audit.audit.preflight import films
 from reid_audit.audit.preflight.forecast import Load, cost_of
 from reid_audit.audit.preflight.reach import Hindrance, Reach, hindered, reach
-from reid_audit.audit.preflight.record import WORDS, Cost, Finding, Preflight, Role, Topic
+from reid_audit.audit.preflight.record import Cost, Finding, Preflight, Topic
 from reid_audit.audit.request import AuditRequest, PriorChoice
 from reid_audit.audit.setup import file_origin, stated_head, target_of
 from reid_audit.budget import Meter, Pace, start
@@ -25,7 +25,7 @@ from reid_audit.observer import Observer, SilentObserver, StageEnded, StageStart
 from reid_audit.prior.gaussian import GaussianPrior
 from reid_audit.prior.loading import load_prior
 from reid_audit.prior.pggan import PgganPrior
-from reid_audit.records import ArchMatch, Controls, Metric, Policy, Scaling
+from reid_audit.records import COHORTS, ArchMatch, CohortName, Controls, Metric, Policy, Scaling
 
 SHARE = 0.06
 """Share of the time left that decoding the films of one cohort may take."""
@@ -44,7 +44,7 @@ class Looked:
 
 def look_ahead(
     request: AuditRequest,
-    sources: Mapping[Role, Source],
+    sources: Mapping[CohortName, Source],
     *,
     checkpoint_sha256: str,
     out: Path,
@@ -103,16 +103,16 @@ def look_ahead(
     return Looked(report, tuple(films.named(surveys, shared)), errors)
 
 
-def surveyed(scaling: Scaling | None, role: Role, source: Source, pace: Pace) -> CohortSurvey:
+def surveyed(scaling: Scaling | None, role: CohortName, source: Source, pace: Pace) -> CohortSurvey:
     """One cohort, with grey values scaled as the policy declares."""
-    stage, observer = f"preflight: {WORDS[role]} films", pace.observer
+    stage, observer = f"preflight: {COHORTS[role]} films", pace.observer
     observer.notice(StageStarted(stage))
-    found = survey(source, role=WORDS[role], scaling=scaling, pace=pace)
+    found = survey(source, role=COHORTS[role], scaling=scaling, pace=pace)
     observer.notice(StageEnded(stage, f"{found.films} films, {len(found.faults)} faults"))
     return found
 
 
-def reachable(policy: Policy, surveys: Mapping[Role, CohortSurvey], waived: frozenset[Metric]) -> Reach:
+def reachable(policy: Policy, surveys: Mapping[CohortName, CohortSurvey], waived: frozenset[Metric]) -> Reach:
     """Which verdicts are possible with so many patients, gates that are ``waived`` for this file left out."""
     people = {role: found.patients for role, found in surveys.items()}
     return reach(policy, people.get("reference"), people.get("holdout"), waived=waived)
@@ -167,7 +167,7 @@ def topic_of(error: AuditError) -> Topic:
 
 
 def in_the_way(
-    wanted: Controls, shared: Mapping[tuple[Role, Role], Shared], origin: bool, match: ArchMatch | None
+    wanted: Controls, shared: Mapping[tuple[CohortName, CohortName], Shared], origin: bool, match: ArchMatch | None
 ) -> Iterator[Hindrance]:
     """What the prior and doubts about the network have against a PASS.
 
@@ -176,7 +176,7 @@ def in_the_way(
     for first, second in shared:
         if second == "prior" and wanted.prior_disjoint:
             yield Hindrance(
-                text=f"the prior's films show {shared[first, second].patients} patients of the {WORDS[first]} films",
+                text=f"the prior's films show {shared[first, second].patients} patients of the {COHORTS[first]} films",
                 remedy="give a prior of other people, or use the shipped one",
             )
     if not origin and wanted.prior_disjoint:
@@ -211,7 +211,7 @@ def without_statistics(
     )
 
 
-def load_of(surveys: Mapping[Role, CohortSurvey], per_film: float) -> Load:
+def load_of(surveys: Mapping[CohortName, CohortSurvey], per_film: float) -> Load:
     """How much there is to read; per_film: seconds to decode one."""
     sides = [found for role, found in surveys.items() if role != "prior"]
     prior = surveys.get("prior")

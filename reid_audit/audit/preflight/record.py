@@ -6,14 +6,11 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from reid_audit.records import Metric, Outcome, Record, Reduced
+from reid_audit.records import CohortName, Metric, Outcome, Record, Reduced
 
-Role = Literal["reference", "holdout", "prior"]
 Topic = Literal[
     "films", "overlap", "ids", "labels", "duplicates", "policy", "prior", "network", "disk", "memory", "time"
 ]
-WORDS: dict[Role, str] = {"reference": "training", "holdout": "hold-out", "prior": "prior"}
-"""How a cohort is called in sentences."""
 
 
 class Finding(Record):
@@ -29,7 +26,7 @@ class Finding(Record):
 class CohortCount(Record):
     """One cohort in numbers."""
 
-    role: Role
+    role: CohortName
     films: int
     patients: int
     files: int

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, NonNegativeInt
 
-from reid_audit.records import Sha256, TaughtBy
+from reid_audit.records import Overlap, Role, Sha256, TaughtBy
 from reid_audit.report.wire.base import Label, Tally, Wire
 
 
@@ -32,7 +32,7 @@ class PublicPrior(Wire):
     images: NonNegativeInt = 0
     patients: NonNegativeInt = 0
     licence: Label = ""
-    overlap: Literal["disjoint", "overlap", "unknown"]
+    overlap: Overlap
 
 
 class PublicPredictor(Wire):
@@ -51,7 +51,7 @@ class PublicPredictor(Wire):
     age_mae_base: FiniteFloat | None = None
     sex_auc: FiniteFloat | None = None
     sex_accuracy: FiniteFloat | None = None
-    overlap: Literal["disjoint", "overlap", "unknown"]
+    overlap: Overlap
 
 
 class PublicReferences(Wire):
@@ -68,7 +68,7 @@ class PublicReferences(Wire):
 class PublicCohort(Wire):
     """How many people stood on one cohort. Its digest stays private: it would confirm a guessed member."""
 
-    role: Literal["reference", "holdout"]
+    role: Role
     patients: NonNegativeInt
     images: NonNegativeInt
     strata: tuple[Label, ...] = ()
