@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import pytest
 
 from reid_audit.cli.check import check
 from reid_audit.cli.sweep import PER_ROW, readers
 from reid_audit.errors import PolicyError
+from reid_audit.sweep.inputs import CONTENT
 from reid_audit.sweep.manifest import Entry, read_table, slug
 
 
@@ -122,3 +124,9 @@ def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_names_are_parts_of_files() -> None:
     assert [slug(text) for text in ("../x/y z.ü", "///", "ok-1.2_b")] == ["x-y-z", "checkpoint", "ok-1.2_b"]
+
+
+def test_a_sweep_looks_into_every_file_that_an_audit_reads() -> None:
+    """What decides an audit is digested, so that a changed file is audited again; a new option has to be named here."""
+    files = {given.name for given in check.params if isinstance(given.type, click.Path)} - {"out", "cache"}
+    assert {(name or "").replace("_", "-") for name in files} <= set(CONTENT)
