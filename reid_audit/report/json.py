@@ -14,11 +14,12 @@ def dumps(document: Wire) -> str:
 
 
 def loads(text: str) -> PublicReport:
-    """Read ``report.json`` of this schema or of version 1, whose ids are replaced by the present ones.
+    """Read ``report.json`` of this schema or of version 1; old ids are replaced by the present ones, and what rows of
+    gates did not say at first is added.
 
     Raises ValueError where it is neither.
     """
     document = json.loads(text)
-    if isinstance(document, dict) and document.get("schema") == SCHEMA_1:
+    if isinstance(document, dict) and document.get("schema") in (SCHEMA, SCHEMA_1):
         document = {**with_present_names(document), "schema": SCHEMA}
     return PublicReport.model_validate_json(json.dumps(document))

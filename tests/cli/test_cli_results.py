@@ -26,6 +26,7 @@ from reid_audit.records import (
     find,
     replaced,
 )
+from reid_audit.records.earlier import with_present_names
 from reid_audit.report import FILES, FORMATS, publish, render
 from reid_audit.runs import ATTACK_RUNS, RESULT, begun, finish
 from reid_audit.store import write_private
@@ -127,6 +128,15 @@ def test_an_earlier_document_is_still_rendered(format: str, capfdbinary: pytest.
     out = capfdbinary.readouterr().out.replace(b"<wbr>", b"")
     assert b"membership_tpr_at_1pct_fpr" in out
     assert b"exposure_" not in out
+
+
+def test_rows_of_an_earlier_document_say_what_their_margins_say() -> None:
+    text = json.loads((GOLDEN / "earlier.json").read_text(encoding="utf-8"))
+    rows = [row for row in with_present_names(text)["gates"] if row["margin"] is not None]
+    assert any(row["beyond"] for row in rows)
+    assert any(not row["beyond"] for row in rows)
+    for row in rows:
+        assert {"breach": True, "clear": False}.get(row["status"], row["beyond"]) == row["beyond"]
 
 
 EARLIER = (GOLDEN / "earlier.result.json").read_text(encoding="utf-8")
