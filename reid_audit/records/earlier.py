@@ -24,7 +24,7 @@ _KEYS = {**RENAMED, "arms": "attack_runs"}
 _WORDS = re.compile(rf"\b(?:{'|'.join(sorted(RENAMED, key=len, reverse=True))})\b")
 
 
-def _compared(row: dict[str, Any]) -> dict[str, Any]:
+def _compared(row: dict[Any, Any]) -> dict[Any, Any]:
     """A gate's row that was written before ``beyond`` was: the judge's own margin says it, and an open row that was
     held against ``fail`` was uncorroborated."""
     margin, metric = row.get("margin"), row.get("metric")
@@ -41,7 +41,8 @@ def with_present_names(document: Any) -> Any:
     Rows of gates say in it what they did not say then.
     """
     if isinstance(document, dict):
-        return _compared({_KEYS.get(key, key): with_present_names(value) for key, value in document.items()})
+        present = {_KEYS.get(key, key): with_present_names(value) for key, value in document.items()}
+        return _compared(present)
     if isinstance(document, list):
         return [with_present_names(value) for value in document]
     if isinstance(document, str):
