@@ -77,7 +77,7 @@ def _arguments(function: Callable[..., Any], state: Mapping[str, Tensor]) -> dic
 def _load(module: nn.Module, state: Mapping[str, Tensor], spec: str) -> tuple[str, ...]:
     own = module.state_dict()
     wanted = {key for key, value in own.items() if value.is_floating_point()}
-    names = max((under(state, prefix) for prefix in prefixes(state)), key=lambda table: len(wanted & set(table)))
+    names = max(_spellings(state, wanted), key=lambda table: len(wanted & set(table)))
     spelled = {short: state[key] for short, key in names.items()}
     missing = sorted(wanted - set(spelled))
     unexpected = sorted(set(spelled) - wanted)
@@ -92,3 +92,11 @@ def _load(module: nn.Module, state: Mapping[str, Tensor], spec: str) -> tuple[st
     module.load_state_dict(spelled, strict=False)
     used = set(names.values())
     return tuple(key for key in state if key not in used)
+
+
+def _spellings(state: Mapping[str, Tensor], wanted: set[str]) -> list[dict[str, str]]:
+    """Tables {name in the module: key of the file}: without a prefix of the file's, and with one that all names of the
+    module have, which reading the file takes off (``model.`` of Ultralytics)."""
+    leads = [lead for lead in prefixes(wanted) if lead and all(name.startswith(lead) for name in wanted)]
+    with_lead = [{f"{lead}{key}": key for key in state} for lead in leads]
+    return [*(under(state, prefix) for prefix in prefixes(state)), *with_lead]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from reid_audit.arch import assemble, families, layouts, near, norms
 from reid_audit.arch.build_index import normalisation
@@ -17,6 +17,7 @@ from reid_audit.arch.families import Config, Family, Recipe
 from reid_audit.arch.fit import Fit
 from reid_audit.arch.matching import best
 from reid_audit.arch.norms import Choice
+from reid_audit.arch.outputs import SIDES, output_of
 from reid_audit.arch.spellings import respelled
 from reid_audit.arch.statistics import statistics_in
 from reid_audit.arch.target import Target
@@ -188,8 +189,8 @@ def _own(tensors: Mapping[str, Tensor], factory: str, side: int | None) -> Targe
     weights = list(module.state_dict().items())
     stored = statistics_in(dict(weights))
     kernels = [v for k, v in weights if v.dim() == 4]
-    linears = [m for m in module.modules() if isinstance(m, nn.Linear)]
-    classes = linears[-1].out_features if linears else 0
+    channels = int(kernels[0].shape[1]) if kernels else 1
+    ends = output_of(module, channels, side)
     record = ArchMatch(
         name=factory,
         library="factory",
@@ -201,11 +202,11 @@ def _own(tensors: Mapping[str, Tensor], factory: str, side: int | None) -> Targe
         untouched_statistics=stored.untouched,
         statistics="stored" if stored.updated else "none",
         unused=unused,
-        head="features" if classes == 0 else "sigmoid" if classes == 1 else "softmax",
-        classes=classes,
-        channels=int(kernels[0].shape[1]) if kernels else 1,
-        side=side or 224,
-        side_by="policy" if side else "default",
-        evidence=("the constructor is the user's own (--arch-factory)",),
+        head=ends.head,
+        classes=ends.classes,
+        channels=channels,
+        side=ends.side,
+        side_by="policy" if side else "default" if ends.side == SIDES[0] else "weights",
+        evidence=("the constructor is the user's own (--arch-factory)", *ends.evidence),
     )
     return Target(module=module, match=record)

@@ -12,6 +12,7 @@ from reid_audit.budget import Pace, unhurried
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.batchnorm import statistics_layers
 from reid_audit.network.ordinary import prior_batches
+from reid_audit.records import ArchMatch
 
 
 def recipe(task: AttackTask) -> RefineSettings:
@@ -32,12 +33,23 @@ def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
         metrics=(task.metrics or measured_metrics(task)) if settings.measured else None,
     )
     if objective is None:
-        raise ArchitectureError(
-            f"{task.target.match.name} holds neither data statistics nor a classifier to reconstruct from",
-            closest="BatchNorm running statistics, or a linear classification head",
-            remedy="audit the checkpoint that was trained with its head, or name it with --arch-factory",
-        )
+        raise nothing_to_ask(task.target.match)
     return objective
+
+
+def nothing_to_ask(match: ArchMatch) -> ArchitectureError:
+    """The refusal of a network without statistics of its training films and without answers about a film."""
+    if match.head == "segmentation":
+        return ArchitectureError(
+            f"{match.name} draws masks and stores no statistics of its training films: nothing here measures it",
+            closest="InstanceNorm, GroupNorm and LayerNorm compute theirs anew for every film; masks are not compared",
+            remedy="no verdict is possible on these weights; with BatchNorm in training the statistics are compared",
+        )
+    return ArchitectureError(
+        f"{match.name} holds neither data statistics nor a classifier to reconstruct from",
+        closest="BatchNorm running statistics, or a linear classification head",
+        remedy="audit the checkpoint that was trained with its head, or name it with --arch-factory",
+    )
 
 
 def with_metrics(task: AttackTask, pace: Pace | None = None) -> AttackTask:

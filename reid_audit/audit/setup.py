@@ -23,6 +23,7 @@ from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort, Frame
 from reid_audit.device import usable_device
 from reid_audit.errors import ArchitectureError, PriorError
+from reid_audit.network.batchnorm import mark_inherited
 from reid_audit.network.difference import displacement
 from reid_audit.network.preprocessing import STAGE
 from reid_audit.observer import StageEnded, StageStarted
@@ -78,6 +79,9 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
         target = replace(target, match=stated_head(target.match, request.policy.head))
     device = usable_device(request.device)
     target = replace(target, module=target.module.to(device))
+    base = None if request.base is None else load_checkpoint(request.base, pickled_code=request.policy.pickled_code)
+    if base is not None:
+        target = without_inherited(target, _identified(base, request.naming, request.base))
     choice, seen = request.prior_choice, drawn(target, request.policy.preprocess.declared, films)
     stored = stored_prior(choice, films)
     if stored is not None:
@@ -88,7 +92,6 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
     prior, cohort, origin = prior_of(choice, stored, films, Frame(chosen.spec, side, chosen.channels))
     images = cohort.images if cohort is not None else samples_of(prior, choice.seed)
     shipped = choice.is_shipped(films)
-    base = None if request.base is None else load_checkpoint(request.base, pickled_code=request.policy.pickled_code)
     task = AttackTask(
         target=target,
         prior=prior.to(device),
@@ -153,10 +156,32 @@ def _identified(checkpoint: Checkpoint, naming: Naming, file: Path | None) -> Ta
     return identify(checkpoint.tensors, name=name, factory=factory, side=naming.side, config=config)
 
 
-def _base(base: Checkpoint, naming: Naming, file: Path | None, target: Target) -> Target:
-    """The network before fine-tuning, on the target's device. Raises ArchitectureError where it is another one."""
+def without_inherited(target: Target, base: Target) -> Target:
+    """``target`` whose statistics that came with ``base``, unchanged, count as none: they are of other films.
+
+    An encoder that was frozen in training keeps them; a reconstruction, planted patients and a PASS that rest on them
+    would say nothing of the films that trained the head.
+    """
+    inherited = mark_inherited(target.module, base.module)
+    if not inherited:
+        return target
+    own, untouched = target.match.data_statistics - inherited, target.match.untouched_statistics + inherited
+    changes: dict[str, object] = {
+        "data_statistics": own,
+        "untouched_statistics": untouched,
+        "evidence": (*target.match.evidence, f"{inherited} stored statistics are those of --base: left out"),
+    }
+    return replace(target, match=target.match.model_copy(update=changes))
+
+
+def _base(base: Checkpoint, naming: Naming, file: Path | None, target: Target) -> Target | None:
+    """The network before fine-tuning, on the target's device; None where all that both have was frozen.
+
+    Raises ArchitectureError where it is another one.
+    """
     found = _identified(base, naming, file)
-    displacement(target, found)
+    if not displacement(target, found).moved:
+        return None
     return replace(found, module=found.module.to(next(target.module.parameters()).device))
 
 

@@ -14,6 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 _looked_at: WeakKeyDictionary[nn.Module, tuple[object, bool]] = WeakKeyDictionary()
+INHERITED = "statistics_of_the_base"
+"""Attribute of a layer whose statistics came with the public weights; deep copies keep it."""
 PreHook = Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
@@ -57,11 +59,14 @@ def untouched_layers(module: nn.Module) -> list[tuple[str, _BatchNorm]]:
 
 
 def never_updated(layer: _BatchNorm) -> bool:
-    """Whether the running statistics are those that a layer is made with: all means 0, all variances 1.
+    """Whether the running statistics are those that a layer is made with (all means 0, all variances 1), or those of
+    the public weights that training started from (``mark_inherited``).
 
     Asked before every forward pass, it looks at the values once, until they change. A training step changes them
     without a trace, but for the layer's count of steps.
     """
+    if getattr(layer, INHERITED, False):
+        return True
     mean, variance, count = layer.running_mean, layer.running_var, layer.num_batches_tracked
     if mean is None or variance is None:
         return False
@@ -70,6 +75,26 @@ def never_updated(layer: _BatchNorm) -> bool:
     if known is None or state is None or known[0] != state:
         known = _looked_at[layer] = (state, not bool(mean.any()) and bool((variance == 1).all()))
     return known[1]
+
+
+def mark_inherited(module: nn.Module, base: nn.Module) -> int:
+    """Mark the layers of ``module`` whose statistics are those of the layer of the same name in ``base``, bit for bit.
+
+    No training film went into them: from now on, and in copies, they count as never updated. Returns how many values
+    (means and variances) the newly marked layers hold.
+    """
+    theirs = dict(_batchnorm_layers(base))
+    count = 0
+    for name, layer in statistics_layers(module):
+        if name in theirs and _same_statistics(layer, theirs[name]):
+            setattr(layer, INHERITED, True)
+            count += 2 * layer.num_features
+    return count
+
+
+def _same_statistics(one: _BatchNorm, other: _BatchNorm) -> bool:
+    pairs = ((one.running_mean, other.running_mean), (one.running_var, other.running_var))
+    return all(a is not None and b is not None and torch.equal(a.cpu(), b.cpu()) for a, b in pairs)
 
 
 def _batchnorm_layers(module: nn.Module) -> list[tuple[str, _BatchNorm]]:

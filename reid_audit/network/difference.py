@@ -30,7 +30,10 @@ class Displacement:
 
 
 def displacement(target: Target, base: Target) -> Displacement:
-    """The path from ``base`` to ``target``. Raises ArchitectureError where they are not one network."""
+    """The path from ``base`` to ``target``; nothing is moved where all that is shared was frozen and a head is new.
+
+    Raises ArchitectureError where they are not one network, or hold the same weights.
+    """
     theirs = dict(base.module.named_parameters())
     ours = {name: value.detach() for name, value in target.module.named_parameters()}
     shared = {n: theirs[n].detach().to(v) for n, v in ours.items() if n in theirs and theirs[n].shape == v.shape}
@@ -41,7 +44,7 @@ def displacement(target: Target, base: Target) -> Displacement:
             closest=f"{base.match.name}: {len(shared)} of {len(ours)} parameters have the same name and shape",
             remedy="give the weights that training started from with --base, or leave --base out",
         )
-    if not moved:
+    if not moved and len(shared) == len(ours):
         raise ArchitectureError(
             "the base and the checkpoint hold the same weights",
             closest=f"{len(shared)} of {len(ours)} parameters are equal",

@@ -1,0 +1,90 @@
+"""What a constructor of the user's own returns: answers about a film, a mask, or neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from reid_audit.errors import ArchitectureError
+
+SIDES = (224, 512, 384, 320, 299, 256, 192, 160, 128, 112, 96, 64, 48, 32, 28)
+"""Pixels that are tried in turn where nobody says which side the network takes."""
+UNREAD = "no answer about a film can be read off its output (several scales, boxes, features): statistics are compared"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a network ends, seen by running it."""
+
+    head: Literal["softmax", "sigmoid", "segmentation", "features"]
+    classes: int
+    """Answers for each film, or for each of its pixels; 0: features."""
+    side: int
+    """Pixels of the square film on which it ran."""
+    evidence: tuple[str, ...] = ()
+
+
+def output_of(module: nn.Module, channels: int, side: int | None) -> Output:
+    """Run ``module`` on two films [2, channels, side, side] of noise and see what it ends in.
+
+    ``side``: pixels, or None to take the first of ``SIDES`` on which it runs. Answers are those of its last linear
+    layer, and only where the network returns them for each film: linear layers inside (squeeze and excitation,
+    attention) are no head. Raises ArchitectureError where it does not run.
+    """
+    failed: Exception | None = None
+    for pixels in SIDES if side is None else (side,):
+        try:
+            returned, width = _run(module, _films(channels, pixels))
+        except Exception as error:  # the user's code may raise anything
+            failed = failed or error
+            continue
+        return _read(returned, width, pixels)
+    shown = f"{channels} x {SIDES[0] if side is None else side} x {SIDES[0] if side is None else side}"
+    raise ArchitectureError(
+        f"the network of --arch-factory does not run on films of {shown}",
+        closest=f"{type(failed).__name__}: {str(failed).splitlines()[0][:200] if str(failed) else 'no message'}",
+        remedy="give the side it was trained with (--side), or a wrapper whose forward takes [N, channels, side, side]",
+    )
+
+
+def _films(channels: int, side: int) -> Tensor:
+    """[2, channels, side, side] noise in [0, 1]: two films that differ everywhere."""
+    return torch.rand(2, channels, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def _run(module: nn.Module, inputs: Tensor) -> tuple[Any, int]:
+    """What ``module`` returns while its last linear layer says the same of both images, and how many numbers that says.
+
+    0 where there is no such layer on the way.
+    """
+    linears = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    widths: list[int] = []
+
+    def alike(_layer: nn.Module, _given: tuple[Tensor, ...], made: Tensor) -> Tensor:
+        widths.append(int(made.shape[-1]))
+        return torch.full_like(made, 0.1)
+
+    handle = linears[-1].register_forward_hook(alike) if linears else None
+    try:
+        with torch.no_grad():
+            returned = module(inputs)
+    finally:
+        if handle is not None:
+            handle.remove()
+    return returned, widths[-1] if widths else 0
+
+
+def _read(returned: Any, width: int, side: int) -> Output:
+    several = isinstance(returned, tuple | list)
+    parts = list(returned.values()) if isinstance(returned, dict) else list(returned) if several else [returned]
+    first = parts[0] if parts else None
+    if not isinstance(first, Tensor):
+        return Output("features", 0, side, (UNREAD,))
+    if first.dim() == 4 and not several:
+        return Output("segmentation", int(first.shape[1]), side)
+    if first.shape == (2, width) and torch.equal(first[0], first[1]):  # nothing but that layer decides them
+        return Output("sigmoid" if width == 1 else "softmax", width, side)
+    return Output("features", 0, side, (UNREAD,))

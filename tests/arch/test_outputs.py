@@ -1,0 +1,88 @@
+"""Constructors of the user's own: told by running them whether they answer, draw masks or do neither."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from reid_audit.arch import identify
+from reid_audit.arch.factory import _import
+from reid_audit.errors import ArchitectureError
+
+OWN = """
+import torch
+from torch import nn
+
+class Squeeze(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside = nn.Linear(4, 4)
+    def forward(self, x):
+        return x * self.inside(x.mean((2, 3))).sigmoid()[:, :, None, None]
+
+class Several(nn.Module):
+    def __init__(self, boxes):
+        super().__init__()
+        self.model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 7, 1))
+        self.boxes = boxes
+    def forward(self, x):
+        found = self.model(x)
+        return [{"boxes": one} for one in found] if self.boxes else [found, found]
+
+def mask():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), Squeeze(), nn.Conv2d(4, 2, 1))
+def features():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), Squeeze(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def answers():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), Squeeze(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 14))
+def scales():
+    return Several(False)
+def boxes():
+    return Several(True)
+def fixed():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 46 * 46, 2))
+"""
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
+    (tmp_path / "own_ends.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    made: dict[str, nn.Module] = {}
+    for name in ("mask", "features", "answers", "scales", "boxes", "fixed"):
+        made[name] = _import(f"own_ends:{name}")()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "classes"),
+    [
+        ("mask", "segmentation", 2),
+        ("features", "features", 0),
+        ("answers", "softmax", 14),
+        ("scales", "features", 0),
+        ("boxes", "features", 0),
+    ],
+)
+def test_linear_layers_inside_are_no_head(name: str, head: str, classes: int, own: dict[str, nn.Module]) -> None:
+    match = identify(dict(own[name].state_dict()), factory=f"own_ends:{name}", side=16).match
+    assert (match.head, match.classes) == (head, classes)
+
+
+def test_a_prefix_that_every_name_of_the_module_has(own: dict[str, nn.Module]) -> None:
+    """Reading a file takes ``model.`` off all keys; the module of Ultralytics has it on all of its own."""
+    state = {key.removeprefix("model."): value for key, value in own["scales"].state_dict().items()}
+    target = identify(state, factory="own_ends:scales", side=16)
+    assert torch.equal(target.module.state_dict()["model.0.weight"], state["0.weight"])
+
+
+def test_the_side_is_found_by_trying(own: dict[str, nn.Module]) -> None:
+    state = dict(own["fixed"].state_dict())
+    match = identify(state, factory="own_ends:fixed").match
+    assert (match.side, match.side_by) == (48, "weights")
+    with pytest.raises(ArchitectureError, match="does not run on films of 1 x 40 x 40") as refused:
+        identify(state, factory="own_ends:fixed", side=40)
+    assert "--side" in refused.value.remedy
