@@ -87,7 +87,7 @@ def hidden_membership(
     first = cohorts.first(used)
     if first < FEWEST:
         return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
-    found = {spec: cohorts.certainties(spec, count_at(spec, first)) for spec in (used, *rivals)}
+    found = {spec: cohorts.certainties(spec, min(first, count_at(spec, FIRST))) for spec in (used, *rivals)}
     areas = {spec: auc(*scores) for spec, scores in found.items() if scores is not None}
     if not areas:
         return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS))
