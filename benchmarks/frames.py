@@ -71,7 +71,7 @@ def rows_of(network: Network, films: FilmSet, bench: Bench, folder: Path) -> Ite
         asked = [shown(each) for each in controls(target, spec, training, strangers, again)]
         fit = joint_fit(target, spec, pooled.at(spec, ALL))
         auc = membership_under(target, films, spec)["auc"]
-        left = "" if fit is None else f"{fit.residual:.2f}"
+        left = "" if fit is None else f"{fit.unexplained:.4f}"
         yield network.name, name, left, f"{auc:.2f}", *asked
 
 

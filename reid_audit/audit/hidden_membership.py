@@ -7,7 +7,7 @@ learned hundreds of films in minibatches the stored statistics hardly show a cro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,9 @@ FIRST = 128
 """Films of either cohort that choose the rival, at most; the others judge it."""
 FEWEST = 16
 """Films of either cohort that may choose, and judge, it."""
+
+LOOKED_AT = 4
+"""Films by which two ways of preparing them are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,15 @@ def hidden_membership(
 ) -> Hidden:
     """By how much another preprocessing than ``used`` shows more of who was in the training.
 
-    The rivals are ``others``, the other ways to frame a film at the same side and, where the weights do not tell the
-    side, the same way at others. The first films of either cohort choose the best of them, the rest judge it, so that
+    The rivals are ``others``, the other ways to frame a film and, where the weights do not tell the side, all of them
+    at sides around it. The first films of either cohort choose the best of them, the rest judge it, so that
     the choice does not flatter it. The value is what it adds to the AUC of the answers' certainty, at the lower end of
     its one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything. Unmeasured where the answers have no
     certainty or the films are too few. Raises OutOfTime.
     """
     cohorts = Cohorts(target, members, strangers, pace or unhurried())
-    rivals = [*dict.fromkeys((*others, *(reframed(target, used) if members.fixed is None else ())))]
+    ways = () if members.fixed is not None else reframed(target, used)
+    rivals = distinct(used, (*others, *ways), members)
     first = cohorts.first(used)
     if first < FEWEST:
         return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
@@ -98,13 +102,27 @@ def hidden_membership(
 
 
 def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
-    """Other framings at the side of ``used`` and, where the side may be another, its own at the sides beside it, half
-    and twice of it."""
-    ways = framings(used)
-    if known_side(target) is None and used.side is not None:
-        far = (side for side in (used.side // 2, 2 * used.side) if SIDES[0] <= side <= SIDES[-1])
-        ways += [*neighbours(used), *(at_side(used, side) for side in far)]
-    return ways
+    """Other framings at the side of ``used`` and, where the weights do not tell the side, at those beside it, half and
+    twice of it."""
+    if known_side(target) is not None or used.side is None:
+        return framings(used)
+    far = (side for side in (used.side // 2, 2 * used.side) if SIDES[0] <= side <= SIDES[-1])
+    moved = [used, *neighbours(used), *(at_side(used, side) for side in far)]
+    return [way for place in moved for way in (place, *framings(place))]
+
+
+def distinct(used: PreprocessSpec, ways: Iterable[PreprocessSpec], images: Specimens) -> list[PreprocessSpec]:
+    """Those of ``ways`` that give a network something else than ``used``, and than each other: of square films many
+    framings are one."""
+    found: dict[tuple[bytes, PreprocessSpec], PreprocessSpec] = {}
+    for way in (used, *ways):
+        found.setdefault((images.at(way, LOOKED_AT).numpy().tobytes(), values_of(way)), way)
+    return [way for way in found.values() if way != used]
+
+
+def values_of(spec: PreprocessSpec) -> PreprocessSpec:
+    """The grey values of ``spec`` alone."""
+    return PreprocessSpec(mean=spec.mean, std=spec.std, invert=spec.invert)
 
 
 def judged(cohorts: Cohorts, used: PreprocessSpec, best: PreprocessSpec) -> Hidden:

@@ -31,6 +31,8 @@ class Explanation:
     """[N] the weight where it is positive, else how far the image is from entering the solution (negative)."""
     residual: float
     """Unexplained share of the goal's squared deviation from the candidates' mean (0: explained entirely)."""
+    unexplained: float
+    """The same deviation itself: for each layer the mean square, in the candidates' spread, added over layers."""
 
     @property
     def explaining(self) -> float:
@@ -76,8 +78,12 @@ class NormalEquations:
 
     def error(self, weights: Floats) -> float:
         """Unexplained share of the goal for weights [N], at least 0."""
+        return self.deviation(weights) / max(self.constant, 1e-12)
+
+    def deviation(self, weights: Floats) -> float:
+        """Squared distance to the goal for weights [N]."""
         value = weights @ self.gram @ weights - 2 * self.linear @ weights + self.constant
-        return max(0.0, float(value) / max(self.constant, 1e-12))
+        return max(0.0, float(value))
 
 
 def statistics_equations(
@@ -116,7 +122,12 @@ def explain(equations: NormalEquations, *, steps: int = 3000, pace: Pace | None 
     support = weights > 0
     level = float(np.average(gradient[support], weights=weights[support]))
     evidence = np.where(support, weights, np.minimum(0.0, -step * (gradient - level)))
-    return Explanation(weights=weights, evidence=evidence, residual=equations.error(weights))
+    return Explanation(
+        weights=weights,
+        evidence=evidence,
+        residual=equations.error(weights),
+        unexplained=equations.deviation(weights),
+    )
 
 
 def explain_direction(equations: NormalEquations, *, steps: int = 3000, pace: Pace | None = None) -> Floats:

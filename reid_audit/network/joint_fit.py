@@ -36,8 +36,12 @@ class JointFit:
     """Values for one geometry."""
 
     spec: PreprocessSpec
-    residual: float
-    """Share of the first layers' statistics that no weighting of the films explains."""
+    unexplained: float
+    """Mean square of what no weighting of the films explains of the first layers' statistics, in the films' spread.
+
+    Not the share of the statistics' own deviation: under a wrong geometry that is large, and much of it is explained by
+    the films that look least wrong.
+    """
 
 
 def joint_fit(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pace | None = None) -> JointFit | None:
@@ -51,10 +55,11 @@ def joint_fit(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pa
     spec = values_from(target, geometry, images, stems, pace)
     best: JointFit | None = None
     for _ in range(ROUNDS):
-        found = _explained(target, images, spec, pace)
-        if best is not None and found.residual >= best.residual:
+        found, layers = _explained(target, images, spec, pace)
+        unexplained = found.unexplained / layers
+        if best is not None and unexplained >= best.unexplained:
             break
-        best = JointFit(spec, found.residual)
+        best = JointFit(spec, unexplained)
         stem = stems.averaged(found.weights)
         spec = with_values(geometry, fit_values(stem, invert=spec.invert, noise=0.0).spec)
     return best
@@ -81,9 +86,10 @@ def _draw_noise(stems: Stems, whole: Stem) -> float:
     return float(((one - two) ** 2).mean()) / 4.0
 
 
-def _explained(target: Target, images: Tensor, spec: PreprocessSpec, pace: Pace | None) -> Explanation:
+def _explained(target: Target, images: Tensor, spec: PreprocessSpec, pace: Pace | None) -> tuple[Explanation, int]:
+    """Which of the images explain the first layers, and how many layers these are."""
     layers = first_layers(target, _inputs(target, images, spec), count=LAYERS, pace=pace).layers
-    return explain(statistics_equations(layers, BATCH, rough=True, pace=pace), steps=STEPS, pace=pace)
+    return explain(statistics_equations(layers, BATCH, rough=True, pace=pace), steps=STEPS, pace=pace), len(layers)
 
 
 def _inputs(target: Target, images: Tensor, spec: PreprocessSpec) -> Tensor:

@@ -41,15 +41,15 @@ WORSE = 8.0
 """A coarse search over growing sides ends where the misfit is this many times the best so far."""
 NEAR = 3.0
 """What lies beside the geometry that the joint fit prefers is asked jointly too up to this many times its misfit."""
-EXPLAINED = 0.3
-"""Share of the first layers' statistics that the joint fit may leave unexplained and still decide the geometry. Of a
-network that learned few films by heart it leaves a hundredth and less, of one trained with care a tenth. Of one that
-learned hundreds by heart in minibatches it leaves half and more, since stored means of the last batches are of no fixed
-set of films, and a wrong geometry can come out ahead (docs/preprocessing.md)."""
-CERTAIN = 0.002
-"""Share at which no other geometry is asked."""
-REMEMBERED = 0.03
-"""Share up to which the films are taken to be remembered as they are, without augmentation."""
+EXPLAINED = 0.01
+"""Mean square that the joint fit may leave unexplained, in the spread between films, and still decide the geometry. Of
+a network that learned few films by heart it leaves 0.0002 and less, of one trained with care 0.001. Of one that learned
+hundreds by heart in minibatches it leaves 0.05, since stored means of the last batches are of no fixed set of films,
+and a wrong geometry can come out ahead (docs/preprocessing.md)."""
+CERTAIN = 3e-5
+"""The same, at which no other geometry is asked."""
+REMEMBERED = 4e-4
+"""The same, up to which the films are taken to be remembered as they are, without augmentation."""
 CLEARLY = 0.8
 """Another geometry is preferred where it leaves less than this share of the misfit."""
 SEED = 0
@@ -152,7 +152,7 @@ def fit_preprocess(
         geometry = _geometry(search, side, scalings)
         joint = _Joint(search, geometry, free=side is None)
         joint.climb()
-        if joint.residual > REMEMBERED:
+        if joint.unexplained > REMEMBERED:
             geometry, augmentation = _augmented(search, geometry, (side,) if side else USUAL)
     except _NoStem:
         return None
@@ -233,18 +233,18 @@ class _Joint:
     """That ``best`` was fitted on."""
 
     @property
-    def residual(self) -> float:
-        """Share of the statistics that stays unexplained; infinite where nothing was asked."""
-        return float("inf") if self.best is None else self.best.residual
+    def unexplained(self) -> float:
+        """What stays unexplained of the statistics; infinite where nothing was asked."""
+        return float("inf") if self.best is None else self.best.unexplained
 
     def climb(self) -> None:
         """Ask the likeliest geometries, then whatever lies beside the best. Raises OutOfTime; what is known stays."""
         limit = WORSE * self.search.misfit(self.start)
         likely = [c for c in self.search.candidates() if c.augmentation == "none" and c.misfit <= limit]
         for found in _likeliest(likely):
-            if self.residual > CERTAIN:
+            if self.unexplained > CERTAIN:
                 self._asked(bare(found.spec))
-        while self.here is not None and self.residual > CERTAIN and self._moved(self.here):
+        while self.here is not None and self.unexplained > CERTAIN and self._moved(self.here):
             pass
         if self.here is None:
             self.films = count_at(self.start, ALL)
@@ -264,10 +264,10 @@ class _Joint:
             count = min(count, count_at(self.here, ALL))
             best = self._fit(self.here, count)
             found = self._fit(geometry, count)
-            if found is None or best is None or found.residual >= best.residual:
+            if found is None or best is None or found.unexplained >= best.unexplained:
                 return False
         found = self._fit(geometry, count_at(geometry, ALL))
-        if found is None or found.residual > EXPLAINED:
+        if found is None or found.unexplained > EXPLAINED:
             return False
         self.here, self.best, self.films = geometry, found, count_at(geometry, ALL)
         return True
