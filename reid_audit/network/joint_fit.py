@@ -37,11 +37,11 @@ class JointFit:
 
     spec: PreprocessSpec
     unexplained: float
-    """Mean square of what no weighting of the films explains of the first layers' statistics, in the films' spread.
-
-    Not the share of the statistics' own deviation: under a wrong geometry that is large, and much of it is explained by
-    the films that look least wrong.
-    """
+    """Mean square of what no weighting of the films explains of the first layers' statistics, in the films' spread: by
+    this geometries are compared."""
+    share: float
+    """The same as a share of how far the statistics are from those of all films alike. Under a wrong geometry they are
+    far, and the films that look least wrong explain much of it."""
 
 
 def joint_fit(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pace | None = None) -> JointFit | None:
@@ -59,7 +59,7 @@ def joint_fit(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pa
         unexplained = found.unexplained / layers
         if best is not None and unexplained >= best.unexplained:
             break
-        best = JointFit(spec, unexplained)
+        best = JointFit(spec, unexplained, found.residual)
         stem = stems.averaged(found.weights)
         spec = with_values(geometry, fit_values(stem, invert=spec.invert, noise=0.0).spec)
     return best

@@ -46,10 +46,11 @@ EXPLAINED = 0.01
 a network that learned few films by heart it leaves 0.0002 and less, of one trained with care 0.001. Of one that learned
 hundreds by heart in minibatches it leaves 0.05, since stored means of the last batches are of no fixed set of films,
 and a wrong geometry can come out ahead (docs/preprocessing.md)."""
-CERTAIN = 3e-5
-"""The same, at which no other geometry is asked."""
-REMEMBERED = 4e-4
-"""The same, up to which the films are taken to be remembered as they are, without augmentation."""
+REMEMBERED = 0.03
+"""Share of the statistics' deviation that may stay unexplained of films that are remembered as they are, without
+augmentation. They decide the geometry too, however few they are."""
+CERTAIN = 0.002
+"""The share at which no other geometry is asked."""
 CLEARLY = 0.8
 """Another geometry is preferred where it leaves less than this share of the misfit."""
 SEED = 0
@@ -152,7 +153,7 @@ def fit_preprocess(
         geometry = _geometry(search, side, scalings)
         joint = _Joint(search, geometry, free=side is None)
         joint.climb()
-        if joint.unexplained > REMEMBERED:
+        if joint.share > REMEMBERED:
             geometry, augmentation = _augmented(search, geometry, (side,) if side else USUAL)
     except _NoStem:
         return None
@@ -233,18 +234,18 @@ class _Joint:
     """That ``best`` was fitted on."""
 
     @property
-    def unexplained(self) -> float:
-        """What stays unexplained of the statistics; infinite where nothing was asked."""
-        return float("inf") if self.best is None else self.best.unexplained
+    def share(self) -> float:
+        """The share of the statistics' deviation that stays unexplained; infinite where nothing was asked."""
+        return float("inf") if self.best is None else self.best.share
 
     def climb(self) -> None:
         """Ask the likeliest geometries, then whatever lies beside the best. Raises OutOfTime; what is known stays."""
         limit = WORSE * self.search.misfit(self.start)
         likely = [c for c in self.search.candidates() if c.augmentation == "none" and c.misfit <= limit]
         for found in _likeliest(likely):
-            if self.unexplained > CERTAIN:
+            if self.share > CERTAIN:
                 self._asked(bare(found.spec))
-        while self.here is not None and self.unexplained > CERTAIN and self._moved(self.here):
+        while self.here is not None and self.share > CERTAIN and self._moved(self.here):
             pass
         if self.here is None:
             self.films = count_at(self.start, ALL)
@@ -267,7 +268,7 @@ class _Joint:
             if found is None or best is None or found.unexplained >= best.unexplained:
                 return False
         found = self._fit(geometry, count_at(geometry, ALL))
-        if found is None or found.unexplained > EXPLAINED:
+        if found is None or (found.unexplained > EXPLAINED and found.share > REMEMBERED):
             return False
         self.here, self.best, self.films = geometry, found, count_at(geometry, ALL)
         return True

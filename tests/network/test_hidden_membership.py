@@ -59,3 +59,11 @@ def test_a_side_that_hides_members_is_noticed(side: int) -> None:
     assert found.measurement.value > 1.0
     assert found.best is not None
     assert found.best.side == 32
+
+
+def test_another_frame_at_another_side_is_noticed() -> None:
+    found = asked(at(TRUTH, 40, resize="shorter", crop="center", resize_to=46))
+    assert isinstance(found.measurement, Measured)
+    assert found.measurement.value > 1.0
+    assert found.best is not None
+    assert (found.best.side, found.best.resize_to) == (32, None)
