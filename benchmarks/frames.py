@@ -4,7 +4,7 @@
 
 Two ResNet-18 at 32 pixels, one that knows 388 patients by heart and one trained with care (lab/learned.py), are asked
 in the frame of their training, with another interpolation, with a crop from 37 to 32 pixels that training did not
-have, and at another side. Membership is scored without reference models, by film; `preprocess_fit` as an audit has it
+have, at another side, and with both. Membership is scored without reference models, by film; `preprocess_fit` as an audit has it
 where the frame is declared.
 """
 
@@ -41,6 +41,14 @@ FRAMES: dict[str, PreprocessSpec] = {
     "lanczos": HALF.model_copy(update={"side": SIDE, "interpolation": "lanczos"}),
     f"crop {BEFORE_CROP} to {SIDE}": HALF.model_copy(
         update={"side": SIDE, "resize": "shorter", "crop": "center", "resize_to": BEFORE_CROP}
+    ),
+    f"crop {BEFORE_CROP * OTHER_SIDE // SIDE} to {OTHER_SIDE}": HALF.model_copy(
+        update={
+            "side": OTHER_SIDE,
+            "resize": "shorter",
+            "crop": "center",
+            "resize_to": BEFORE_CROP * OTHER_SIDE // SIDE,
+        }
     ),
     f"{OTHER_SIDE} pixels": HALF.model_copy(update={"side": OTHER_SIDE}),
 }
