@@ -4,8 +4,8 @@
 
 Two ResNet-18 at 32 pixels, one that knows 388 patients by heart and one trained with care (lab/learned.py), are asked
 in the frame of their training, with another interpolation, with a crop from 37 to 32 pixels that training did not
-have, at another side, and with both. Membership is scored without reference models, by film; `preprocess_fit` as an audit has it
-where the frame is declared.
+have, at another side, and with both. Membership is scored without reference models, by film; `preprocess_fit` as an
+audit has it where the frame is declared.
 """
 
 from __future__ import annotations
