@@ -21,7 +21,8 @@ from reid_audit.network.values import fit_values, with_values
 from reid_audit.preprocess import to_network
 from reid_audit.records import PreprocessSpec
 
-ROUNDS = 3
+ROUNDS, LESS = 6, 0.98
+"""Rounds at most, and how much less than before has to stay unexplained for another."""
 LAYERS = 5
 """Statistics layers that are explained: enough to tell films apart, few enough to be cheap."""
 BATCH = 32
@@ -56,10 +57,11 @@ def joint_fit(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pa
     best: JointFit | None = None
     for _ in range(ROUNDS):
         found, layers = _explained(target, images, spec, pace)
-        unexplained = found.unexplained / layers
-        if best is not None and unexplained >= best.unexplained:
+        fit, before = JointFit(spec, found.unexplained / layers, found.residual), best
+        if before is None or fit.unexplained < before.unexplained:
+            best = fit
+        if before is not None and fit.unexplained > LESS * before.unexplained:
             break
-        best = JointFit(spec, unexplained, found.residual)
         stem = stems.averaged(found.weights)
         spec = with_values(geometry, fit_values(stem, invert=spec.invert, noise=0.0).spec)
     return best
