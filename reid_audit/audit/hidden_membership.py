@@ -17,7 +17,7 @@ from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import Specimens, known_side
 from reid_audit.budget import Pace, unhurried
 from reid_audit.network.answer_fit import outputs_under
-from reid_audit.network.geometries import SIDES, at_side, framings, neighbours
+from reid_audit.network.geometries import SIDES, at_side, framings, neighbours, whole
 from reid_audit.network.heads import certainty
 from reid_audit.network.preprocessing import ALL, count_at
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
@@ -79,8 +79,8 @@ def hidden_membership(
 ) -> Hidden:
     """By how much another preprocessing than ``used`` shows more of who was in the training.
 
-    The rivals are ``others``, the other ways to frame a film and, where the weights do not tell the side, all of them
-    at sides around it. The first films of either cohort choose the best of them, the rest judge it, so that
+    The rivals are ``others``, the other ways to frame a film and, where the weights do not tell the side, some at sides
+    around it. The first films of either cohort choose the best of them, the rest judge it, so that
     the choice does not flatter it. The value is what it adds to the AUC of the answers' certainty, at the lower end of
     its one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything. Unmeasured where the answers have no
     certainty or the films are too few. Raises OutOfTime.
@@ -102,13 +102,14 @@ def hidden_membership(
 
 
 def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
-    """Other framings at the side of ``used`` and, where the weights do not tell the side, at those beside it, half and
-    twice of it."""
+    """Other framings at the side of ``used`` and, where the weights do not tell the side, its own and whole films at
+    those beside it, half and twice of it."""
+    ways = framings(used)
     if known_side(target) is not None or used.side is None:
-        return framings(used)
+        return ways
     far = (side for side in (used.side // 2, 2 * used.side) if SIDES[0] <= side <= SIDES[-1])
-    moved = [used, *neighbours(used), *(at_side(used, side) for side in far)]
-    return [way for place in moved for way in (place, *framings(place))]
+    moved = [*neighbours(used), *(at_side(used, side) for side in far)]
+    return [*ways, *(way for place in moved for way in (place, whole(place)))]
 
 
 def distinct(used: PreprocessSpec, ways: Iterable[PreprocessSpec], images: Specimens) -> list[PreprocessSpec]:

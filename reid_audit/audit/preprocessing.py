@@ -63,7 +63,7 @@ class Chosen:
     channels: Channels = 1
     """What the films are read with: 3 for films in colour before a network that takes colours, else grey."""
     seconds: float = 0.0
-    """That the search took: its control searches once more."""
+    """Kept for the control, which searches once more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -40,6 +40,8 @@ SAMPLES = 1024
 """Samples drawn from a prior file where its images are not at hand: they span the match space."""
 SEARCH = 0.2
 """Share of the time left that the search for the preprocessing may take."""
+AGAIN = 1.5
+"""How many times as long as the search its control may take, which searches once more and asks membership."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +120,7 @@ def _preprocessing(target: Target, policy: PreprocessPolicy, seen: Specimens | N
     share = replace(pace, meter=pace.meter.share(SEARCH))
     pace.observer.notice(StageStarted(STAGE, expected=share.meter.seconds))
     asked = ask_network(target, policy.declared, seen, share)
-    chosen = replace(choose_preprocessing(target, policy, asked, share), seconds=share.meter.elapsed())
+    chosen = replace(choose_preprocessing(target, policy, asked, share), seconds=AGAIN * share.meter.elapsed())
     pace.observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
     return chosen
 

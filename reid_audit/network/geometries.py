@@ -46,6 +46,11 @@ def at_side(geometry: PreprocessSpec, side: int) -> PreprocessSpec:
     return changed(geometry, side=side, resize_to=before)
 
 
+def whole(geometry: PreprocessSpec) -> PreprocessSpec:
+    """The whole film in the same square, whatever its proportions."""
+    return changed(geometry, resize="squash", crop="none", resize_to=None)
+
+
 def neighbours(geometry: PreprocessSpec) -> list[PreprocessSpec]:
     """The two next sides of ``SIDES`` in either direction, and the nearest where the side is none of them."""
     place = min(range(len(SIDES)), key=lambda i: abs(SIDES[i] - (geometry.side or 0)))
@@ -71,7 +76,7 @@ def interpolations(geometry: PreprocessSpec) -> list[PreprocessSpec]:
 def _ways(geometry: PreprocessSpec) -> list[PreprocessSpec]:
     larger = round((geometry.side or 224) * CROP_FROM)
     return [
-        changed(geometry, resize="squash", crop="none", resize_to=None),
+        whole(geometry),
         changed(geometry, resize="shorter", crop="center", resize_to=None),
         changed(geometry, resize="shorter", crop="center", resize_to=larger),
         changed(geometry, resize="squash", crop="center", resize_to=larger),

@@ -27,7 +27,7 @@ from reid_audit.audit.plan import Plan, Tried, divided, references_seconds, work
 from reid_audit.audit.preflight.forecast import FLOAT, RUNTIME_BYTES, SMALL_BYTES, activations
 from reid_audit.audit.preflight.record import Planned, PlannedStage
 from reid_audit.audit.request import AuditRequest, Films
-from reid_audit.audit.setup import Setup, prepare
+from reid_audit.audit.setup import AGAIN, Setup, prepare
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.imaging.stack import BLOCK_BYTES
 from reid_audit.network.reading import batch_size
@@ -141,8 +141,8 @@ def _stages(request: AuditRequest, plan: Plan, work: Work, metric: float, memory
     if speed is None or division is None:
         return
     particles = sum(task.budget.particles)
-    search = plan.setup.preprocessing.seconds
-    yield _stage("preprocessing", search, memory.base)
+    control = plan.setup.preprocessing.seconds
+    yield _stage("preprocessing", control / AGAIN, memory.base)
     if cost is not None and division.steps:
         yield _stage("statistics of the prior", metric, memory.base + memory.batch * memory.activations)
         yield _stage(
@@ -160,7 +160,7 @@ def _stages(request: AuditRequest, plan: Plan, work: Work, metric: float, memory
     if not work.others or work.films == work.others:
         return
     yield from _comparisons(plan, work, speed, memory)
-    yield _stage("preprocess_fit", search, memory.base, (Metric.PREPROCESS_FIT,))
+    yield _stage("preprocess_fit", control, memory.base, (Metric.PREPROCESS_FIT,))
     if cost is not None and division.controlled:
         seconds = control_seconds(task, work, speed, 2) + cost.seconds(division.steps)
         widest = max(memory.attack(particles), memory.membership(min(work.others, ENOUGH)))
