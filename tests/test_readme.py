@@ -56,7 +56,7 @@ def test_every_command_has_help(name: str) -> None:
 
 def test_what_the_capability_table_is_shown_by_is_there() -> None:
     rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \| ([^|]+) \|$", README, re.M)[1:]
-    assert len(rows) == 8
+    assert len(rows) == 12
     for network, shown in rows:
         paths = [*re.findall(r"\]\(([^)]+)\)", shown), *re.findall(r"`(tests/[\w/.]+)`", shown)]
         assert paths, network

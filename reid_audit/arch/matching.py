@@ -256,4 +256,5 @@ def _near_miss(state: Mapping[str, Tensor], fit: Fit) -> ArchitectureError:
     what = "no known architecture explains the state_dict"
     if fit.tokens and not fit.missing:
         what = f"the network takes tokens or embeddings that {fit.entry.name} does not know"
-    return near.other_input(state, closest) or near.Mismatch(what, closest=closest, remedy=near.FACTORY)
+    odd = near.other_input(state, closest) or near.head_alone(state)
+    return odd or near.Mismatch(what, closest=closest, remedy=near.FACTORY)

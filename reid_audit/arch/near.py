@@ -11,7 +11,9 @@ from reid_audit.errors import ArchitectureError
 
 Shape = tuple[int, ...]
 FACTORY = "give the constructor of the network that was trained: --arch-factory package.module:function"
-FLAT = "audits take two-dimensional images: audit a 2-D network, or give --arch-factory a wrapper that takes films"
+FLAT = "give --arch-factory a wrapper that takes two-dimensional films: docs/how-to/volumes.md has one for volumes"
+HEAD_LAYERS = 8
+"""Matrices that a head has at most."""
 NAME = 80
 """Characters of a key that are shown."""
 
@@ -70,13 +72,30 @@ def other_input(state: Mapping[str, Tensor], closest: str = "", *, label: str = 
     )
 
 
+def head_alone(state: Mapping[str, Tensor]) -> ArchitectureError | None:
+    """The refusal of linear layers without anything that takes an image; None for every other file."""
+    matrices = [key for key, value in state.items() if value.dim() == 2]
+    if not matrices or len(matrices) > HEAD_LAYERS or any(value.dim() > 2 for value in state.values()):
+        return None
+    first = state[matrices[0]]
+    return ArchitectureError(
+        "the file holds a head without the encoder whose features it takes",
+        closest=f"{len(matrices)} linear layers and no kernel; {matrices[0][:NAME]} takes {first.shape[1]} features",
+        remedy="put both into one file, and name the encoder's own with --base: docs/how-to/other-networks.md",
+    )
+
+
 def unknown(state: Mapping[str, Tensor]) -> ArchitectureError:
     """No network shares a single key."""
     first = next(iter(state))
-    return other_input(state) or Mismatch(
-        "no known architecture shares a single key with the state_dict",
-        closest=f"{len(state)} keys, the first is {first[:NAME]}",
-        remedy=FACTORY,
+    return (
+        other_input(state)
+        or head_alone(state)
+        or Mismatch(
+            "no known architecture shares a single key with the state_dict",
+            closest=f"{len(state)} keys, the first is {first[:NAME]}",
+            remedy=FACTORY,
+        )
     )
 
 

@@ -24,6 +24,7 @@ from reid_audit.network.heads import (
     meaning,
     rows,
 )
+from reid_audit.network.memory_layout import channels_last
 
 
 class Objective(Protocol):
@@ -122,7 +123,7 @@ def objective_for(
         layers = image_moments(target.module, probe)
     if layers:
         measured = isotropic(noise_floors(len(layers)), layers) if metrics is None else trusted(metrics)
-        module = target.module.to(memory_format=torch.channels_last)
+        module = channels_last(target.module)
         batches = torch.bincount(groups)[groups].to(probe)
         return StatisticsObjective(module, weights, batches, tuple(measured), layers[-1].stored.name)
     head = classifier(target)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from reid_audit.arch.identify import identify
@@ -20,6 +19,7 @@ from reid_audit.checkpoint import load_checkpoint
 from reid_audit.cohort import parse_source
 from reid_audit.cohort.source import list_rows
 from reid_audit.errors import ArchitectureError, CohortError
+from reid_audit.network.memory_layout import channels_last
 from reid_audit.records import GivenReference
 from reid_audit.reference.lesson import Lesson
 from reid_audit.reference.models import ReferenceModels
@@ -87,7 +87,7 @@ def network_of(one: GivenReference, target: Target, request: AuditRequest) -> Ta
             f"audited: {target.match.name} with {target.match.classes}",
             remedy="give networks of the audited architecture in [[references.given]]",
         )
-    return replace(found, module=found.module.to(memory_format=torch.channels_last))
+    return replace(found, module=channels_last(found.module))
 
 
 def without_them(

@@ -74,7 +74,8 @@ def refuse_adapters(entries: Iterable[str]) -> None:
     raise CheckpointError(
         "the file holds adapters (LoRA and the like) without the network they are added to",
         closest=f"{len(adapters or prompts)} of {len(keys)} tensors are adapters, such as {first[:80]}",
-        remedy="merge them (model.merge_and_unload().save_pretrained('merged')) and audit merged/model.safetensors",
+        remedy="merge them (model.merge_and_unload().save_pretrained('merged')) and audit merged/model.safetensors "
+        "with --base; docs/how-to/other-networks.md merges them without peft",
     )
 
 

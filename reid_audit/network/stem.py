@@ -128,7 +128,7 @@ class _Basis:
 
     def is_affine(self) -> bool:
         """Whether responses add up, on two images of noise."""
-        if self.zero.dim() != 4:
+        if self.zero.dim() not in (4, 5):  # a map of positions in an image, or in a volume
             return False
         generator = torch.Generator().manual_seed(0)
         one, two = torch.randn(2, 1, self.channels, *self.size, generator=generator).to(self.device)

@@ -30,7 +30,7 @@ def test_a_network_for_volumes_is_called_one() -> None:
     assert "module.conv1.weight is a kernel of 64x3x7x7x7, one of 20" in error.closest
     assert "resnet18" in error.closest
     assert "conv1.weight is 64x3x7x7x7 instead of 64x3x7x7, 20 keys have another shape" in error.closest
-    assert "two-dimensional" in error.remedy
+    assert "volumes.md" in error.remedy
 
 
 def test_unknown_networks_for_volumes_and_signals() -> None:
@@ -88,3 +88,11 @@ def test_a_family_that_the_keys_are_not_names_the_key_it_needs() -> None:
     assert error.what == "the keys are not those of monai/SwinUNETR"
     assert "no key is called swinViT.patch_embed.proj.weight" in error.closest
     assert error.remedy == "leave --arch out: the keys are those of torchvision/resnet18"
+
+
+def test_a_head_alone_is_called_one() -> None:
+    error = refusal(dict(nn.Sequential(nn.Linear(512, 128), nn.ReLU(), nn.Linear(128, 2)).state_dict()))
+    assert error.what == "the file holds a head without the encoder whose features it takes"
+    assert "0.weight takes 512 features" in error.closest
+    assert "--base" in error.remedy
+    assert "head without" not in refusal({"a.b": torch.zeros(3)}).what
