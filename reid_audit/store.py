@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from reid_audit.atomic import gone_unless_whole
+from reid_audit.observer import Noted, Observer
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
 
@@ -60,8 +65,17 @@ def write_secret(path: Path, content: bytes | str) -> None:
     draft = path.with_suffix(".part")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
+    with gone_unless_whole(draft), os.fdopen(descriptor, "wb") as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(path)
+
+
+@contextmanager
+def kept_or_noted(observer: Observer, what: str) -> Iterator[None]:
+    """The body keeps something for a later run: where it cannot, the observer is told, and this run goes on."""
+    try:
+        yield
+    except OSError as error:
+        observer.notice(Noted(f"{what} is not kept: {error.strerror or error}"))

@@ -58,6 +58,13 @@ def test_latest_leads_to_the_newest_finished_run(tmp_path: Path) -> None:
     assert finished(first)
 
 
+def test_a_clock_that_was_put_back_hides_no_run(tmp_path: Path) -> None:
+    ahead = ended(tmp_path, 24 * 365)
+    now = ended(tmp_path)
+    assert chosen(tmp_path) == now
+    assert set(runs_below(tmp_path)) == {ahead, now}
+
+
 def test_a_run_that_fails_takes_nothing_away(tmp_path: Path) -> None:
     run = ended(tmp_path)
     failed(tmp_path, 1, left=True)

@@ -15,7 +15,7 @@ from reid_audit.audit.request import AttackChoice
 from reid_audit.budget import Meter
 from reid_audit.observer import Event, Noted, Observer
 from reid_audit.records import AttackRun
-from reid_audit.store import RunStore
+from reid_audit.store import RunStore, kept_or_noted
 
 NEGATIVE_SIZE = 4
 """The negative control has this many times the particles, so that its 1st percentile is not its minimum."""
@@ -81,7 +81,8 @@ def _stored(
     device = task.space.mean.device
     watching = RunObserver(name, context.observer)
     made = attack(task, generator=generator_for(context.attack.seed, purpose, device), meter=meter, observer=watching)
-    context.store.save(name, context.inputs, *made.to_state())
+    with kept_or_noted(context.observer, name.replace("_", " ")):
+        context.store.save(name, context.inputs, *made.to_state())
     return made
 
 

@@ -36,7 +36,7 @@ from reid_audit.records import (
 )
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.similarity import MatchSpace
-from reid_audit.store import write_private
+from reid_audit.store import kept_or_noted, write_private
 
 POWER = (Metric.ATTACK_POWER, Metric.MEMBERSHIP_CONTROL)
 PLANTED = 2
@@ -121,7 +121,8 @@ def power_control(
     if run is None:
         return found, []
     if run.spend.stopped_by is not StoppedBy.SECONDS and all(isinstance(m, Measured) for m in found):
-        cache.save(key, PowerResult(measurements=found, run=run))
+        with kept_or_noted(context.observer, "attack_power"):
+            cache.save(key, PowerResult(measurements=found, run=run))
     return found, [run]
 
 

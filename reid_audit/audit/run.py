@@ -55,6 +55,7 @@ from reid_audit.score.distribution import DISTRIBUTION
 from reid_audit.score.likelihood import LIKELY, screening_samples
 from reid_audit.score.predictors import Predictors
 from reid_audit.score.similarity import MatchSpace, fit_match_space
+from reid_audit.workspace import take_workspace
 
 DONE = StoppedBy.COMPLETE
 
@@ -84,6 +85,7 @@ def run_audit(
     torch.use_deterministic_algorithms(request.deterministic, warn_only=True)
     meter = meter or start(policy.budget, environment.clock, began=environment.began)
     pace = Pace(meter, observer)
+    take_workspace()
     with stage(observer, "network and prior", brief=True):
         prepared = prepare(request, films, pace, checkpoint)
     with stage(observer, "trying the network", brief=True):

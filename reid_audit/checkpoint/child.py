@@ -31,8 +31,10 @@ def restrict(memory: int, seconds: int, file_bytes: int) -> None:
     The address space can be limited on Linux only.
     """
     if STATM.exists():
-        now = int(STATM.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + memory, now + memory))
+        wanted = int(STATM.read_text().split()[0]) * resource.getpagesize() + memory
+        allowed = resource.getrlimit(resource.RLIMIT_AS)[1]
+        limit = wanted if allowed == resource.RLIM_INFINITY else min(wanted, allowed)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

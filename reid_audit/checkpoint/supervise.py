@@ -115,5 +115,5 @@ def _stopped(what: str, limits: Limits, size: int) -> CheckpointError:
     return CheckpointError(
         f"the file cannot be read within its limits: {what}",
         closest=f"allowed are {allowed} for {size} bytes",
-        remedy="download or save it again, best as safetensors",
+        remedy="download or save it again, best as safetensors; where memory or TMPDIR is full, make room",
     )

@@ -11,6 +11,7 @@ from importlib import import_module
 import click
 
 from reid_audit import __version__
+from reid_audit.cli.machine import ended_by_sigterm, shortage
 from reid_audit.cli.pipes import leave, outlive_readers
 from reid_audit.errors import AuditError
 
@@ -74,7 +75,9 @@ def run() -> None:
     outlive_readers()
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", category=FutureWarning)  # what libraries tell each other
-    leave(exit_code(began=began))
+    with ended_by_sigterm():
+        code = exit_code(began=began)
+    leave(code)
 
 
 def exit_code(args: list[str] | None = None, *, began: float | None = None) -> int:
@@ -92,18 +95,15 @@ def exit_code(args: list[str] | None = None, *, began: float | None = None) -> i
         return 2
     except (click.Abort, KeyboardInterrupt):
         return _refuse("interrupted", "no verdict was reached", "run again; --resume goes on from what was finished")
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-            return _refuse(
-                "out of memory", _first_line(error), "use a smaller --profile, or a machine with more memory"
-            )
-        return _crash(error)
     except Exception as error:
         return _crash(error)
     return result if isinstance(result, int) else 0
 
 
 def _crash(error: Exception) -> int:
+    short = shortage(error)
+    if short is not None:
+        return _refuse(short.what, _first_line(error), short.remedy)
     if os.environ.get("REID_AUDIT_TRACEBACK"):
         raise error
     return _refuse(

@@ -206,10 +206,10 @@ def audited_and_written(
 @contextmanager
 def earlier_run_named(out: Path, console: Console) -> Iterator[None]:
     """Where this check ends without a verdict, say whose reports ``latest`` still leads to."""
+    run = chosen(out)
     try:
         yield
     except BaseException:
-        run = chosen(out)
         if run != out:
             console.print(f"note: {out / LATEST} is still the run {run.name}, not this check", highlight=False)
         raise
@@ -232,7 +232,9 @@ def plan(options: CheckOptions, policy: Policy, digest: str, files: Files) -> tu
     """Options and policy file as a request. Precedence: flag, environment, file, default."""
     from reid_audit.audit import AuditRequest
     from reid_audit.cli.sources import sources
+    from reid_audit.workspace import take_workspace
 
+    take_workspace()
     waivers = load_waivers(options.waivers)
     films, prior_file = sources(options)
     read = options.demographics
@@ -292,17 +294,18 @@ def audited_file(
 
 
 def deliver(audited: AuditedFile, folder: Path, formats: tuple[str, ...] = ()) -> None:
-    """Write the public reports (none named: all), then what is restricted (mode 0700): evidence of each network."""
+    """Write what is restricted (mode 0700): evidence of each network, then the result; then the public reports (none
+    named: all), which can be written again from it."""
     from reid_audit.report import publish, write_reports
     from reid_audit.report.evidence import write_evidence
     from reid_audit.store import write_private
 
-    write_reports(publish(audited.result), folder, tuple(name for name in FORMATS if name in formats) or FORMATS)
-    write_private(folder / RESULT, audited.result.model_dump_json(indent=1))
     if audited.evidence is not None:
         write_evidence(audited.evidence, folder / RESTRICTED)
     for number, evidence in audited.further:
         write_evidence(evidence, folder / RESTRICTED / f"network_{number + 1}")
+    write_private(folder / RESULT, audited.result.model_dump_json(indent=1))
+    write_reports(publish(audited.result), folder, tuple(name for name in FORMATS if name in formats) or FORMATS)
 
 
 def process_code(outcome: Outcome, code: int, fail_on: FailOn) -> int:

@@ -24,13 +24,27 @@ class Unread(io.FileIO):
             return memoryview(data).nbytes
 
 
+class Unkept(Unread):
+    """A log that drops what cannot be written at all, as on a full disk: an audit does not end for its progress."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Bytes taken: all of them where none can be written."""
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
 def outlive_readers() -> None:
-    """Let stdout and stderr of this process survive the end of a pipe. Terminals and replaced streams stay."""
-    sys.stdout, sys.stderr = outliving(sys.stdout), outliving(sys.stderr)
+    """Let stdout and stderr of this process survive the end of a pipe, and stderr a full disk.
+
+    Terminals and replaced streams stay.
+    """
+    sys.stdout, sys.stderr = outliving(sys.stdout, Unread), outliving(sys.stderr, Unkept)
 
 
-def outliving(stream: TextIO) -> TextIO:
-    """``stream`` written through ``Unread`` where it is a pipe or a file of this process."""
+def outliving(stream: TextIO, through: type[Unread]) -> TextIO:
+    """``stream`` written through another one where it is a pipe or a file of this process."""
     if not isinstance(stream, io.TextIOWrapper) or stream.isatty():
         return stream
     try:
@@ -39,7 +53,7 @@ def outliving(stream: TextIO) -> TextIO:
         return stream
     stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(Unread(descriptor, "wb", closefd=False)),
+        io.BufferedWriter(through(descriptor, "wb", closefd=False)),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering,

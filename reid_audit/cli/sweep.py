@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -105,7 +103,7 @@ def sweep(options: SweepOptions, began: float | None) -> int:
     waivers = load_waivers(options.waivers or find_waivers(Path.cwd()))
     said = one_line(f"reid-audit {__version__}: {options.manifest} under {source or 'the default policy'}")
     console.print(said, highlight=False, markup=False)
-    with ConsoleObserver(console, began=began) as observer, ended_by_sigterm():
+    with ConsoleObserver(console, began=began) as observer:
         with stage(observer, "reading the table and what it names", brief=True):
             tasks = tasks_of(options, policy, digest, waivers)
         summary = Summary(options.out.absolute(), digest, options.formats or FORMATS, options.fail_on)
@@ -228,17 +226,3 @@ def show(console: Console, found: SweepDocument, options: SweepOptions, *, compl
     console.print(
         f"summary: {options.out / HTML} ({RESTRICTED}/ shows patients and stays in the house)", highlight=False
     )
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM, which machines that are taken away send, ends the command as Ctrl-C does: nothing is left running."""
-
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -24,6 +24,7 @@ from reid_audit.reference.recipe import Bearing, bearing, settled
 from reid_audit.reference.shelf import Shelf, key_of
 from reid_audit.reference.signals import Floats, signals
 from reid_audit.reference.training import Course, Goal, trained
+from reid_audit.store import kept_or_noted
 
 STEP = 1.25
 """Factor between two levels of sureness that references are trained to."""
@@ -156,7 +157,8 @@ def _kept_or_trained(
             return module.eval().requires_grad_(False), 0
         rows = torch.from_numpy(np.flatnonzero(inside))
         took = trained(module, lesson, rows, course, seed=number, pace=pace, name=name)
-    slot.shelf.save(slot.key, module)
+    with kept_or_noted(pace.observer, name):
+        slot.shelf.save(slot.key, module)
     return module, took
 
 

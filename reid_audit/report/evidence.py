@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from reid_audit.atomic import gone_unless_whole
 from reid_audit.records import METRICS, Family, Metric
 from reid_audit.report.templating import page
 
@@ -148,8 +149,10 @@ def write_evidence(evidence: Evidence, folder: Path) -> Path:
     path, draft = folder / "evidence.html", folder / ".evidence.html.part"
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+    with gone_unless_whole(draft), os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(render_evidence(evidence))
+        stream.flush()
+        os.fsync(stream.fileno())
     draft.replace(path)
     return path
 

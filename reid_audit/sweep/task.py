@@ -87,9 +87,14 @@ def carry_out(task: Task, retries: int, variables: Mapping[str, str] = NO_MORE) 
     """
     for left in range(retries, -1, -1):
         ended = _attempt(task, {**_environment(os.environ), **variables})
-        if ended.code >= 0 or not left:
+        if not left or not cut_short(ended):
             return ended
     raise ValueError("retries must not be negative")
+
+
+def cut_short(ended: Ended) -> bool:
+    """Whether a signal ended the process: at once, or SIGTERM, which it says and ends with 3."""
+    return ended.code < 0 or ended.said[:1] == ("interrupted",)
 
 
 def _attempt(task: Task, environment: dict[str, str]) -> Ended:

@@ -96,6 +96,18 @@ def test_resume_reuses_finished_runs_of_the_same_inputs_only(tiny: DemoCase, tmp
     assert (tmp_path / "again" / "target.safetensors").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_cannot_be_kept_costs_a_word_and_nothing_else(tiny: DemoCase, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder can be here")
+    notes = Notes()
+    store, cache = RunStore(tmp_path / "file" / "runs"), ControlCache(tmp_path / "file" / "cache")
+    found = audit(tiny, policy(steps=3), store=store, cache=cache, observer=notes)
+    assert found.result.measurements == audit(tiny, policy(steps=3)).result.measurements
+    said = [line for line in notes.said if "is not kept" in line]
+    assert [line.partition(" is not kept: ")[0] for line in said] == [
+        *("target", "negative control", "attack power", "attack_power")
+    ]
+
+
 def test_canaries_of_other_films_are_not_taken_over(tiny: DemoCase, tmp_path: Path) -> None:
     audit(tiny, policy(steps=2), store=RunStore(tmp_path))
     same, other = Notes(), Notes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import json
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from reid_audit.audit import AuditedFile
 from reid_audit.cli import exit_code
+from reid_audit.cli.check import deliver
 from reid_audit.cli.options import CheckOptions, override
 from reid_audit.records import (
     AuditResult,
@@ -28,7 +31,7 @@ from reid_audit.records import (
 )
 from reid_audit.records.earlier import with_present_names
 from reid_audit.report import FILES, FORMATS, publish, render
-from reid_audit.runs import ATTACK_RUNS, RESULT, begun, finish
+from reid_audit.runs import ATTACK_RUNS, RESULT, begun, chosen, finish
 from reid_audit.store import write_private
 
 GOLDEN = Path(__file__).resolve().parents[1] / "report" / "golden"
@@ -55,6 +58,22 @@ def ran(out: Path, result: AuditResult, hours: int, *, ends: bool = True) -> Pat
         else:
             write_private(folder / ATTACK_RUNS / "target.safetensors", b"run")
     return folder
+
+
+def test_the_result_is_there_before_any_report_that_is_made_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = results.failing()
+    folder = tmp_path / "out" / "2026-11-26T12-30-05Z-3f2a9c1d"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("reid_audit.report.write_reports", full)
+    with pytest.raises(OSError, match="No space"):
+        deliver(AuditedFile(result, None), folder)
+    assert AuditResult.model_validate_json((folder / RESULT).read_bytes()) == result
+    assert chosen(tmp_path / "out") == folder
 
 
 def test_an_out_folder_means_its_latest_finished_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,8 @@
 
 ``1`` finishes a run with the prepared result of that exit code and ends with it; ``says 1 4`` ends with 4 all the
 same; ``refuses`` ends with a refusal, ``crashes`` with an error that nobody foresaw, ``silent 0`` with nothing, and
-``dies 2`` is killed the first two times; ``loses 2`` kills the worker that started it so often; ``tells NAME`` writes
-down a variable of its environment.
+``dies 2`` is killed the first two times, ``ends 2`` told to stop by SIGTERM; ``loses 2`` kills the worker that started
+it so often; ``tells NAME`` writes down a variable of its environment.
 """
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ def main() -> int:
         case ["dies", times]:
             if called(checkpoint) <= int(times):
                 os.kill(os.getpid(), signal.SIGKILL)
+            finish(out, prepared / "0")
+            return 0
+        case ["ends", times]:
+            if called(checkpoint) <= int(times):
+                sys.stderr.write("not audited: interrupted\nclosest: no verdict was reached\nhelp: run again\n")
+                return 3
             finish(out, prepared / "0")
             return 0
         case ["loses", times]:

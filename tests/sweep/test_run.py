@@ -188,8 +188,9 @@ def test_a_result_of_another_policy_does_not_count(place: Path) -> None:
     assert "policy changed" in row.reason
 
 
-def test_a_process_that_is_killed_starts_again(place: Path) -> None:
-    assert sweep(place, tasks(place, shaky="dies 2")).outcome is Outcome.PASS
+@pytest.mark.parametrize("behaviour", ["dies 2", "ends 2"])
+def test_a_process_that_is_killed_starts_again(place: Path, behaviour: str) -> None:
+    assert sweep(place, tasks(place, shaky=behaviour)).outcome is Outcome.PASS
     assert calls(place) == ["shaky"] * 3
 
 

@@ -1,0 +1,149 @@
+"""What a command says and leaves behind where the machine fails it. Whole audits are struck in benchmarks/faults.py."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.faults import without_times
+from reid_audit import cli
+from reid_audit.atomic import write_atomically
+from reid_audit.cli.machine import ended_by_sigterm
+from reid_audit.demo.targets import checkpoint_path
+from reid_audit.store import write_private
+
+PREVIOUS = b"what was there before"
+GOLDEN = Path(__file__).resolve().parents[1] / "report" / "golden"
+
+
+def struck(*words: str | Path, cwd: Path, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+    """Python with ``words``, as a command that is run by a person."""
+    return subprocess.run(
+        [sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True, preexec_fn=before, check=False,
+        timeout=120, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def heads(said: str) -> list[str]:
+    """How the last three lines begin."""
+    return [line.partition(":")[0] for line in said.splitlines()[-3:]]
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (MemoryError(), "out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "out of memory"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "out of memory"),
+        (RuntimeError("CUDA error: unspecified launch failure"), "the GPU failed"),
+        (OSError(errno.ENOSPC, "No space left on device"), "a file cannot be written"),
+        (OSError(errno.EROFS, "Read-only file system"), "a file cannot be written"),
+        (RuntimeError("of all things"), "internal error, RuntimeError"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "internal error, FileNotFoundError"),
+    ],
+)
+def test_what_the_machine_lacks_is_said_and_is_not_a_verdict(
+    error: Exception, what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise error
+
+    monkeypatch.setattr(cli.main, "main", fail)
+    assert cli.exit_code([]) == 3
+    said = capsys.readouterr().err
+    assert heads(said) == ["not audited", "closest", "help"]
+    assert said.startswith(f"not audited: {what}\n")
+    assert ("--resume goes on" in said) is not what.startswith("internal")
+
+
+@pytest.mark.parametrize("fault", ["int", "term"])
+def test_a_signal_ends_a_check_in_three_lines(fault: str, tmp_path: Path) -> None:
+    driver = ("-m", "benchmarks.lab.faulty", fault, "reading the checkpoint")
+    done = struck(*driver, "check", checkpoint_path("cnn"), cwd=tmp_path)
+    assert (done.returncode, heads(done.stderr)) == (3, ["not audited", "closest", "help"])
+    assert "not audited: interrupted" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_is_as_before_once_a_command_has_ended() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with ended_by_sigterm():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_too_little_address_space_for_the_libraries(tmp_path: Path) -> None:
+    """The reading process, which asks for a limit of its own, keeps to the lower one and reads the file."""
+    limit = 700 << 20
+
+    def before() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+    done = struck("-m", "reid_audit", "check", checkpoint_path("cnn"), cwd=tmp_path, before=before)
+    assert (done.returncode, heads(done.stderr)) == (3, ["not audited", "closest", "help"])
+    assert "not audited: out of memory" in done.stderr
+
+
+def test_linear_algebra_neither_hangs_nor_ends_the_process_where_memory_is_short(tmp_path: Path) -> None:
+    program = (
+        "import resource, numpy, scipy.linalg\n"
+        "from reid_audit.workspace import take_workspace\n"
+        "take_workspace()\n"
+        "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (held + (8 << 20), resource.RLIM_INFINITY))\n"
+        "rows = numpy.ones((200, 200))\n"
+        "rows @ rows\n"
+        "scipy.linalg.svd(rows)\n"
+        "try:\n"
+        "    take_workspace()\n"
+        "except OSError as error:\n"
+        "    print(error.errno)\n"
+    )
+    done = struck("-c", program, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{errno.ENOMEM}\n"), done.stderr
+
+
+@pytest.mark.parametrize(("stream", "code"), [("stderr", 3), ("stdout", 3)])
+def test_a_full_disk_under_the_output_changes_no_exit_code(stream: str, code: int, tmp_path: Path) -> None:
+    words = ["render", str(GOLDEN / "passing.json"), "--format", "json"] if stream == "stdout" else ["check", "no.pt"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "reid_audit", *words], cwd=tmp_path, check=False, text=True,
+            stdout=full if stream == "stdout" else subprocess.PIPE,
+            stderr=full if stream == "stderr" else subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+    assert done.returncode == code
+    assert stream == "stderr" or "not audited: a file cannot be written" in done.stderr
+
+
+@pytest.mark.parametrize("write", [write_atomically, write_private])
+def test_a_file_that_does_not_fit_leaves_nothing_of_itself_and_what_was_there(
+    write: Callable[[Path, bytes], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_bytes(PREVIOUS)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write(path, b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("report.html", PREVIOUS)]
+
+
+def test_reports_are_compared_without_their_times() -> None:
+    one, other = ({"budget": {"spent_seconds": s, "steps": 3}, "runs": [{"seconds": s}]} for s in (1.0, 2.0))
+    assert without_times(one) == without_times(other) == {"budget": {"steps": 3}, "runs": [{}]}
