@@ -16,7 +16,7 @@ from reid_audit.score.calibration import Bools, Floats, permuted_labels
 from reid_audit.score.comparison import Comparison, Samples
 from reid_audit.score.linkage import FEWEST, chance_of_member
 from reid_audit.score.patients import Pool, pool
-from reid_audit.score.similarity import MatchSpace, cosines, distinct, in_blocks, resized, ssim
+from reid_audit.score.similarity import Local, MatchSpace, cosines, distinct, in_blocks, resized
 
 PERCENTILE = 1.0
 """A sample is likely when its energy lies below this percentile of the negative control's."""
@@ -152,12 +152,11 @@ def _content(images: Stack) -> Floats:
 def _ssims(space: MatchSpace, images: Tensor, gallery: Stack, rows: NDArray[np.int64]) -> Floats:
     """[K] SSIM of images [K, C, H, W], or of one image, with ``rows`` [K] of the gallery, at the side of ``space``."""
     side = max(11, space.side)
-    pairs = zip(
-        torch.split(resized(images, side).expand(len(rows), -1, -1, -1), PAIRS),
-        torch.split(torch.from_numpy(rows), PAIRS),
-        strict=True,
-    )
-    return np.concatenate([ssim(part, resized(gallery[among], side)).numpy() for part, among in pairs])
+    ours, found = Local.of(resized(images, side)), []
+    for part in torch.arange(len(rows)).split(PAIRS):
+        films = Local.of(resized(gallery[torch.from_numpy(rows)[part]], side))
+        found.append((ours if len(images) == 1 else ours[part]).ssim(films).numpy())
+    return np.concatenate(found)
 
 
 def _count(near: Floats, people: Pool, labels: Bools) -> Measurement:

@@ -18,8 +18,13 @@ SIDE = 64
 NCC_SIDE = 32
 """Largest side at which the second scorer compares."""
 HUBS = 10
+GREY = 0.5
+"""What is taken from images before products of theirs are found."""
 _SSIM_SIGMA = 1.5
 _SSIM_RADIUS = 5
+UNBIASED = (2 * _SSIM_RADIUS + 1) ** 2 / ((2 * _SSIM_RADIUS + 1) ** 2 - 1)
+"""Unbiased (co)variances over those of the window."""
+_C1, _C2 = 0.01**2, 0.03**2
 _BYTES = 1 << 28
 
 
@@ -145,34 +150,54 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     """[N] structural similarity of image pairs a, b [N, C, H, W] (Wang et al. 2004), averaged over channels.
 
     Gaussian window with sigma 1.5 and 11 pixels, unbiased covariance, data range 1: the same numbers as scikit-image's
-    ``structural_similarity(x, y, gaussian_weights=True, data_range=1.0)`` on float64. Sides must be 11 or more.
+    ``structural_similarity(x, y, gaussian_weights=True, data_range=1.0)`` on float64, to 1e-6. Sides must be 11 or
+    more.
     """
     return Local.of(a).ssim(Local.of(b))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Local:
-    """Images with their local means and variances, which every comparison of theirs shares."""
+    """Images with their local means and variances, which every comparison of theirs shares.
 
-    images: Tensor
-    """[N, C, H, W]"""
+    Moments are found in float64. Pairs are compared in float32, on images less ``GREY``, where nothing large cancels:
+    SSIM is that of float64 to 1e-7.
+    """
+
+    centred: Tensor
+    """[N, C, H, W] float32, less ``GREY``."""
     mean: Tensor
+    """[N, C, H - 10, W - 10] float32."""
+    level: Tensor
+    """The mean less ``GREY``."""
+    square: Tensor
+    """Of the mean itself."""
     variance: Tensor
+    """Unbiased."""
     window: _Windows
 
     @classmethod
     def of(cls, images: Tensor) -> Local:
-        """Of images [N, C, H, W], in float64 on the processor."""
+        """Of images [N, C, H, W], on the processor."""
         values = images.detach().to("cpu", torch.float64)
         window = _windows(values)
         mean = window.smooth(values)
-        return cls(values, mean, window.smooth(values * values) - mean**2, window)
+        variance = UNBIASED * (window.smooth(values * values) - mean**2)
+        kept = (part.float() for part in (values - GREY, mean, mean - GREY, mean**2, variance))
+        return cls(*kept, window=window.single())
+
+    def __getitem__(self, rows: slice | Tensor, /) -> Local:
+        """Some of the images."""
+        parts = (self.centred, self.mean, self.level, self.square, self.variance)
+        return Local(*(part[rows] for part in parts), window=self.window)
 
     def ssim(self, other: Local) -> Tensor:
-        """[N] SSIM of pairs; either side may be a single image."""
-        product = self.window.smooth(self.images * other.images)
-        values = _ssim_map(self.mean, other.mean, self.variance, other.variance, product)
-        return values.mean(dim=(1, 2, 3))
+        """[N] SSIM (eq. 13 of Wang et al. 2004) of pairs, float64; either side may be a single image."""
+        product = self.window.smooth(self.centred * other.centred)
+        covariance = torch.addcmul(product, self.level, other.level, value=-1.0).mul_(2 * UNBIASED).add_(_C2)
+        means = (self.mean * other.mean).mul_(2).add_(_C1)
+        below = (self.square + other.square).add_(_C1).mul_((self.variance + other.variance).add_(_C2))
+        return covariance.mul_(means).div_(below).mean(dim=(1, 2, 3), dtype=torch.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,6 +209,10 @@ class _Windows:
 
     def smooth(self, images: Tensor) -> Tensor:
         return self.rows @ images @ self.columns.T
+
+    def single(self) -> _Windows:
+        """In float32."""
+        return _Windows(self.rows.float(), self.columns.float())
 
 
 def _windows(images: Tensor) -> _Windows:
@@ -199,18 +228,6 @@ def _band(side: int) -> Tensor:
     for row in range(band.shape[0]):
         band[row, row : row + weights.numel()] = weights
     return band
-
-
-def _ssim_map(mean_x: Tensor, mean_y: Tensor, variance_x: Tensor, variance_y: Tensor, product: Tensor) -> Tensor:
-    """Eq. 13 of Wang et al. 2004; variances and covariance times 121 / 120."""
-    pixels = (2 * _SSIM_RADIUS + 1) ** 2
-    unbiased = pixels / (pixels - 1)
-    c1, c2 = 0.01**2, 0.03**2
-    means = mean_x * mean_y
-    covariance = unbiased * (product - means)
-    return ((2 * means + c1) * (2 * covariance + c2)) / (
-        (mean_x**2 + mean_y**2 + c1) * (unbiased * (variance_x + variance_y) + c2)
-    )
 
 
 def _standard(images: Tensor) -> Tensor:
