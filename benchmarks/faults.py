@@ -84,14 +84,14 @@ class Ended:
     seconds: float
 
     @property
-    def told(self) -> bool:
+    def refused(self) -> bool:
         """Whether those are a refusal."""
         return [line.partition(":")[0] for line in self.said] == ["not audited", "closest", "help"]
 
     @property
     def clean(self) -> bool:
         """Whether it is a verdict, or says in three lines why there is none."""
-        return self.code in VERDICTS or (self.code == 3 and self.told)
+        return self.code in VERDICTS or (self.code == 3 and self.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +256,14 @@ def as_anybody() -> None:
 def row(fault: str, when: str, found: Sequence[Outcome]) -> Row:
     """One line of the table."""
     codes = sorted({outcome.ended.code for outcome in found})
-    told = sum(outcome.ended.clean for outcome in found)
+    clean = sum(outcome.ended.clean for outcome in found)
     killed = fault == "kill"
     return (
         fault,
         when,
         str(len(found)),
         ", ".join("SIGKILL" if code == -9 else str(code) for code in codes),
-        "-" if killed or set(codes) <= VERDICTS else f"{told} of {len(found)}",
+        "-" if killed or set(codes) <= VERDICTS else f"{clean} of {len(found)}",
         f"{sum(outcome.same for outcome in found)} of {len(found)}",
         f"{sum(outcome.exact for outcome in found)} of {len(found)}",
         str(sum(outcome.lost for outcome in found)),

@@ -153,7 +153,7 @@ def _ssims(space: MatchSpace, images: Tensor, gallery: Stack, rows: NDArray[np.i
     """[K] SSIM of images [K, C, H, W], or of one image, with ``rows`` [K] of the gallery, at the side of ``space``."""
     side = max(11, space.side)
     ours, found = Local.of(resized(images, side)), []
-    for part in torch.arange(len(rows)).split(PAIRS):
+    for part in torch.split(torch.arange(len(rows)), PAIRS):
         films = Local.of(resized(gallery[torch.from_numpy(rows)[part]], side))
         found.append((ours if len(images) == 1 else ours[part]).ssim(films).numpy())
     return np.concatenate(found)

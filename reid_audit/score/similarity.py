@@ -183,13 +183,13 @@ class Local:
         window = _windows(values)
         mean = window.smooth(values)
         variance = UNBIASED * (window.smooth(values * values) - mean**2)
-        kept = (part.float() for part in (values - GREY, mean, mean - GREY, mean**2, variance))
-        return cls(*kept, window=window.single())
+        moments = (mean.float(), (mean - GREY).float(), (mean**2).float(), variance.float())
+        return cls((values - GREY).float(), *moments, window.single())
 
     def __getitem__(self, rows: slice | Tensor, /) -> Local:
         """Some of the images."""
-        parts = (self.centred, self.mean, self.level, self.square, self.variance)
-        return Local(*(part[rows] for part in parts), window=self.window)
+        moments = (self.mean[rows], self.level[rows], self.square[rows], self.variance[rows])
+        return Local(self.centred[rows], *moments, self.window)
 
     def ssim(self, other: Local) -> Tensor:
         """[N] SSIM (eq. 13 of Wang et al. 2004) of pairs, float64; either side may be a single image."""
