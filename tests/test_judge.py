@@ -372,6 +372,16 @@ def test_checkpoint_only_is_inconclusive_unless_the_policy_accepts_a_screening()
     assert _judge(SCREEN, policy, budget_complete=False, **films).outcome is Outcome.INCONCLUSIVE
 
 
+def test_a_screening_in_which_restarts_agree_is_no_pass() -> None:
+    films: dict[str, Any] = {"has_reference": False, "has_holdout": False}
+    for low, outcome in ((0.2, Outcome.PASS), (0.4, Outcome.INCONCLUSIVE)):
+        consensus = _m(Metric.CONSENSUS, 0.5, control=0.29, indicator=True).model_copy(update={"low": low, "high": 0.6})
+        quiet = _m(Metric.LIKELY_SAMPLES, 0, control=0.5, indicator=True)
+        verdict = _judge((quiet, consensus), Policy(evidence="checkpoint"), **films)
+        assert verdict.outcome is outcome
+        assert any("restarts agree" in gap.text for gap in verdict.gaps) == (outcome is Outcome.INCONCLUSIVE)
+
+
 def test_a_screening_policy_with_films_is_judged_in_full() -> None:
     policy = Policy(evidence="checkpoint")
     verdict = _judge(SCREEN, policy)

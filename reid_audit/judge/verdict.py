@@ -56,7 +56,13 @@ def judge(case: Case, policy: Policy, *, waivers: Sequence[Waiver] = (), today: 
     )
     controls = basis.with_stand_in(decided, case, policy)
     needed: tuple[GateDecision | ControlDecision, ...] = (*gates, *(() if screening else implied), *controls)
-    gaps = (*_general(case, screening=screening), *basis.lacking(case, policy, screening=screening), *_gaps(needed))
+    agreed = _agreement_found(case, policy) if screening else ()
+    gaps = (
+        *_general(case, screening=screening),
+        *agreed,
+        *basis.lacking(case, policy, screening=screening),
+        *_gaps(needed),
+    )
     warnings = (*_warnings(waivers, gates, case), *basis.warnings(case))
     found = verdict_of(gates, controls, gaps, demotions, warnings, screening=screening)
     return basis.named(found, case, policy)
@@ -126,6 +132,25 @@ def _general(case: Case, *, screening: bool) -> tuple[Gap, ...]:
     return tuple(gaps)
 
 
+def _agreement_found(case: Case, policy: Policy) -> tuple[Gap, ...]:
+    """The gap of a screening in which independent restarts agree beyond those without the weights, interval included.
+
+    No film is there to say whether what they agree on is a patient. A gate on ``consensus`` decides instead.
+    """
+    found = case.find(Metric.CONSENSUS)
+    if policy.gate(Metric.CONSENSUS) is not None or not isinstance(found, Measured):
+        return ()
+    if found.low is None or found.control is None or found.low <= found.control:
+        return ()
+    return (
+        Gap(
+            metric=Metric.CONSENSUS,
+            text="independent restarts agree beyond those of the attack without the weights, and no film explains it",
+            remedy="give training and hold-out films: only they show whether patients are exposed",
+        ),
+    )
+
+
 def _gaps(rows: Iterable[GateDecision | ControlDecision]) -> tuple[Gap, ...]:
     """One gap for each row that lacks something; a control and a gate on the same metric say it once."""
     found = (Gap(metric=row.metric, text=row.text, remedy=row.remedy) for row in rows if row.lacking)
@@ -154,6 +179,6 @@ def reason_for(
         more = f" (and {len(gaps) - 1} more gaps)" if len(gaps) > 1 else ""
         return f"No gate was breached, but a PASS lacks evidence: {gaps[0].text}{more}."
     if screening:
-        return "Screening without films: nothing stood out against the attack without target information."
+        return "Screening: no gate was breached. Without films no figure is calibrated and no patient was looked for."
     beside = f" {len(waived)} waived." if waived else ""
     return f"This image-level attack at this budget found nothing, and its controls show it would have.{beside}"
