@@ -198,13 +198,20 @@ def _adapt_stem(fit: Fit, module: nn.Module) -> None:
             module.maxpool = nn.Identity()
 
 
+class _Versioned(dict[str, Tensor]):
+    """Weights with the version of the module they are for, as ``state_dict`` gives them: MNASNet loads no others."""
+
+    _metadata: dict[str, dict[str, Any]]
+
+
 def _load(fit: Fit, module: nn.Module, loaded: str | None) -> None:
     """Load every weight; only integer buffers and the module at ``loaded``, which has its weights, may be missing."""
     own = {k: v for k, v in module.state_dict().items() if loaded is None or not k.startswith(loaded + ".")}
-    state: dict[str, Any] = {k: v for k, v in fit.state.items() if k in own}
+    state = _Versioned({k: v for k, v in fit.state.items() if k in own})
+    state._metadata = {"": getattr(module.state_dict(), "_metadata", {}).get("", {})}
     try:
         missing = module.load_state_dict(state, strict=False).missing_keys
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise _failed(fit, str(error).replace("\n", " ")[:200]) from None
     lacking = [key for key in missing if key in own and own[key].is_floating_point()]
     if lacking:

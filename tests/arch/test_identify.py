@@ -138,6 +138,15 @@ def test_a_stripped_common_module_is_put_back() -> None:
     assert match(state).name == "densenet121"
 
 
+def test_a_network_that_loads_only_states_of_a_known_version() -> None:
+    """As safetensors holds it, and as many files of PyTorch do: without the versions of its modules."""
+    module = torchvision.models.mnasnet0_5(num_classes=2)
+    target = identify(dict(module.state_dict()))
+    assert target.match.name == "mnasnet0_5"
+    images = images_for(3, 64)
+    torch.testing.assert_close(run(target.module, images), run(module, images))
+
+
 @pytest.mark.parametrize("spectral", [False, True])
 def test_reparametrised_weights_are_folded(spectral: bool) -> None:
     module = resnet()
