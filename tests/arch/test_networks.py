@@ -42,7 +42,14 @@ def other() -> State:
 
 def lenet() -> State:
     """Too small and too odd for any index."""
-    net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5), nn.Linear(256, 84), nn.Linear(84, 2))
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, 5),
+        nn.Conv2d(6, 16, 5),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(256, 84),
+        nn.Linear(84, 2),
+    )
     return {f"net.{key}": value for key, value in net.state_dict().items()}
 
 
@@ -153,7 +160,8 @@ def test_the_name_given_must_fit_one_network(tmp_path: Path, a: State, other: St
 def test_ones_own_constructor_is_tried_on_every_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_lenet.py").write_text(
         "from torch import nn\ndef build():\n"
-        "    return nn.Sequential(nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5), nn.Linear(256, 84), nn.Linear(84, 2))\n"
+        "    return nn.Sequential(nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5), nn.AdaptiveAvgPool2d(4), nn.Flatten(),\n"
+        "        nn.Linear(256, 84), nn.Linear(84, 2))\n"
     )
     monkeypatch.chdir(tmp_path)
     one, two = lenet(), lenet()

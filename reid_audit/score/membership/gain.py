@@ -1,8 +1,10 @@
 """By how much one score tells training patients better than another score of the same images.
 
-The difference of two areas under ROC curves over the same images, with the standard error of DeLong, DeLong and
-Clarke-Pearson (Biometrics 44, 1988): each image's placement among those of the other side is a term of the area, so
-that the variance of a difference of areas is that of the differences of placements.
+    gain = AUC(other) - AUC(used)
+    error^2 = var_members(V_other - V_used) / M + var_others(W_other - W_used) / N
+
+V is the share of the N other images that a member outscores, W the share of the M members that outscore another image;
+the mean of either is the area under the ROC curve (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988).
 """
 
 from __future__ import annotations
