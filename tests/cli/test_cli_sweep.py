@@ -242,6 +242,8 @@ def test_sigterm_ends_the_audit_under_way_too(folder: Path) -> None:
     while runs(child):
         assert time.monotonic() < until, "the audit goes on"
         time.sleep(0.1)
+    left = SweepDocument.model_validate_json((folder / "ended" / "sweep.json").read_text())
+    assert [row.reason for row in left.rows] == ["not audited yet"] * 2
 
 
 def runs(process: str) -> bool:
@@ -250,8 +252,6 @@ def runs(process: str) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except (FileNotFoundError, ProcessLookupError):
         return False
-    left = SweepDocument.model_validate_json((folder / "ended" / "sweep.json").read_text())
-    assert [row.reason for row in left.rows] == ["not audited yet"] * 2
 
 
 def test_the_record_holds_the_options_of_the_command_with_their_defaults() -> None:
