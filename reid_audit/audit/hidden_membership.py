@@ -30,7 +30,6 @@ FIRST = 128
 """Films of either cohort that choose the rival, at most; the others judge it."""
 FEWEST = 16
 """Films of either cohort that may choose, and judge, it."""
-
 LOOKED_AT = 4
 """Films by which two ways of preparing them are compared."""
 
@@ -80,10 +79,10 @@ def hidden_membership(
     """By how much another preprocessing than ``used`` shows more of who was in the training.
 
     The rivals are ``others``, the other ways to frame a film and, where the weights do not tell the side, some at sides
-    around it. The first films of either cohort choose the best of them, the rest judge it, so that
-    the choice does not flatter it. The value is what it adds to the AUC of the answers' certainty, at the lower end of
-    its one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything. Unmeasured where the answers have no
-    certainty or the films are too few. Raises OutOfTime.
+    around it. The first films of either cohort choose the best of them, the rest judge it, so that the choice does not
+    flatter it. The value is what it adds to the AUC of the answers' certainty, at the lower end of its one-sided 95 %
+    interval, over ``HIDDEN``; 0 where none adds anything. Unmeasured where the answers have no certainty or the films
+    are too few. Raises OutOfTime.
     """
     cohorts = Cohorts(target, members, strangers, pace or unhurried())
     ways = () if members.fixed is not None else reframed(target, used)
@@ -115,15 +114,11 @@ def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
 def distinct(used: PreprocessSpec, ways: Iterable[PreprocessSpec], images: Specimens) -> list[PreprocessSpec]:
     """Those of ``ways`` that give a network something else than ``used``, and than each other: of square films many
     framings are one."""
-    found: dict[tuple[bytes, PreprocessSpec], PreprocessSpec] = {}
+    found: dict[object, PreprocessSpec] = {}
     for way in (used, *ways):
-        found.setdefault((images.at(way, LOOKED_AT).numpy().tobytes(), values_of(way)), way)
+        pixels = images.at(way, LOOKED_AT).numpy().tobytes()
+        found.setdefault((pixels, way.mean, way.std, way.invert), way)
     return [way for way in found.values() if way != used]
-
-
-def values_of(spec: PreprocessSpec) -> PreprocessSpec:
-    """The grey values of ``spec`` alone."""
-    return PreprocessSpec(mean=spec.mean, std=spec.std, invert=spec.invert)
 
 
 def judged(cohorts: Cohorts, used: PreprocessSpec, best: PreprocessSpec) -> Hidden:

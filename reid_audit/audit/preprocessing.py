@@ -65,6 +65,11 @@ class Chosen:
     seconds: float = 0.0
     """Kept for the control, which searches once more."""
 
+    @property
+    def fitted_by_answers(self) -> bool:
+        """Whether the search asked the answers under the training labels."""
+        return self.fit is not None and self.fit.by == "answers"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Specimens:

@@ -20,6 +20,7 @@ from reid_audit.network.answer_fit import answer_errors, outputs_under
 from reid_audit.network.heads import HeadKind
 from reid_audit.network.preprocessing import FilmsAt, Fitted, fit_preprocess
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
+from reid_audit.score.calibration import ONE_SIDED
 from reid_audit.score.preprocess_fit import preprocess_fit
 
 FILMS = 128
@@ -31,8 +32,6 @@ BESIDE_STATISTICS = 0.05
 takes away 0.1 of membership AUC twice as much as this (docs/preprocessing.md)."""
 DRAWS, LEVEL = 199, 0.01
 """Shuffled labels, and the p up to which the answers are taken to tell the labels."""
-ONE_SIDED = 1.645
-"""Standard errors below the mean where its one-sided 95 % interval ends."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +67,7 @@ def preprocessing_control(
 
 def search_of(chosen: Chosen) -> Callable[[Target, Specimens, Pace | None], Fitted | None]:
     """The search that the audit's own search was, to be made once more with training films."""
-    return answered_again if chosen.fit is not None and chosen.fit.by == "answers" else searched_again
+    return answered_again if chosen.fitted_by_answers else searched_again
 
 
 def control_of(
@@ -82,7 +81,7 @@ def control_of(
 ) -> FitControl:
     """The control after the search ``again`` with ``seen``, training films: by statistics, by answers where there are
     labels, and beside ``strangers``, films of the hold-out, by membership. Raises OutOfTime."""
-    if chosen.fit is not None and chosen.fit.by == "answers":
+    if chosen.fitted_by_answers:
         measured = by_answers(target, chosen, seen, again, rng)
     else:
         measured = stricter(
@@ -119,10 +118,8 @@ def held_against(
     pace: Pace | None = None,
 ) -> Measurement:
     """What is used, beside what the pooled films say and what the training films say again. Raises OutOfTime."""
-    found = (None if again is None else again.best, None if chosen.fit is None else chosen.fit.best)
-    others = [spec for spec in found if spec is not None and seen.fixed is None]
     kinds = AUGMENTATIONS if seen.fixed is None else ("none", "moved")
-    ways = (chosen.spec, *others)
+    ways = _ways(chosen, again) if seen.fixed is None else (chosen.spec,)
     return preprocess_fit(target, seen.at, ways, count=FILMS, augmentations=kinds, rng=rng, pace=pace)
 
 

@@ -17,6 +17,8 @@ FPR = 0.01
 """False positive rate at which true positives are counted."""
 FAINTEST = 1e-6
 """Extrapolated tails are not trusted below this."""
+ONE_SIDED = 1.645
+"""Standard errors from the estimate where its one-sided 95 % interval ends."""
 _CHUNK = 2_000_000
 _PAIRS = 1 << 22
 """Comparisons of two patients that are held at a time."""

@@ -14,10 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from reid_audit.score.calibration import Bools, Floats
-
-ONE_SIDED = 1.645
-"""Standard errors below the estimate where its one-sided 95 % interval ends."""
+from reid_audit.score.calibration import ONE_SIDED, Bools, Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +30,9 @@ def auc_gain(other: Floats, used: Floats, is_member: Bools) -> Gain:
 
     Both sides need two images at least, or the interval is not a number.
     """
-    members, strangers = (
-        b - a for a, b in zip(_placements(used, is_member), _placements(other, is_member), strict=True)
-    )
-    error = np.sqrt(members.var(ddof=1) / members.size + strangers.var(ddof=1) / strangers.size)
+    before, after = _placements(used, is_member), _placements(other, is_member)
+    members, others = after[0] - before[0], after[1] - before[1]
+    error = np.sqrt(members.var(ddof=1) / members.size + others.var(ddof=1) / others.size)
     value = float(members.mean())
     return Gain(value, value - ONE_SIDED * float(error))
 
