@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reid_audit.arch.beside import config_beside
 from reid_audit.arch.identify import identify
@@ -23,8 +23,9 @@ from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort, Frame
 from reid_audit.device import usable_device
 from reid_audit.errors import ArchitectureError, PriorError
-from reid_audit.network.batchnorm import mark_inherited
+from reid_audit.network.batchnorm import mark_inherited, statistics_layers
 from reid_audit.network.difference import displacement
+from reid_audit.network.memory_layout import channels_last
 from reid_audit.network.preprocessing import STAGE
 from reid_audit.observer import StageEnded, StageStarted
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
@@ -80,7 +81,7 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
     if request.policy.head is not None:
         target = replace(target, match=stated_head(target.match, request.policy.head))
     device = usable_device(request.device)
-    target = replace(target, module=target.module.to(device))
+    target = replace(target, module=laid_out(target.module.to(device)))
     base = None if request.base is None else load_checkpoint(request.base, pickled_code=request.policy.pickled_code)
     if base is not None:
         target = without_inherited(target, _identified(base, request.naming, request.base))
@@ -113,6 +114,15 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
         predictors=loaded_predictors(request.predictor, request.policy.demographics, chest=shipped),
         base=base,
     )
+
+
+def laid_out(module: nn.Module) -> nn.Module:
+    """``module`` as the attack lays out its kernels, where it will.
+
+    The order of sums depends on it: if the attack were the first to do so, the planted copy would be trained otherwise
+    (from the seventh digit on) in an audit that took its attack over from an earlier run.
+    """
+    return channels_last(module) if statistics_layers(module) else module
 
 
 def _preprocessing(target: Target, policy: PreprocessPolicy, seen: Specimens | None, pace: Pace) -> Chosen:

@@ -96,6 +96,24 @@ def test_resume_reuses_finished_runs_of_the_same_inputs_only(tiny: DemoCase, tmp
     assert (tmp_path / "again" / "target.safetensors").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_control_after_a_resume_is_the_control_of_an_audit_that_nothing_happened_to(
+    tiny: DemoCase, tmp_path: Path
+) -> None:
+    """The attack lays the network's kernels out anew; where it is taken over, they have to lie so all the same."""
+    first = audit(tiny, policy(steps=3), store=RunStore(tmp_path))
+    (tmp_path / "attack_power.safetensors").unlink()
+    notes = Notes()
+    store = RunStore(tmp_path / "again", earlier=(tmp_path,))
+    resumed = audit(tiny, policy(steps=3), store=store, observer=notes)
+    assert "target: taken over from an earlier run" in notes.said
+    assert "attack power: no earlier run finished it from the same inputs" in notes.said
+    ends = [
+        [(run.name, run.energy_start, run.energy_end) for run in found.result.attack_runs] for found in (first, resumed)
+    ]
+    assert ends[0] == ends[1]
+    assert resumed.result.measurements == first.result.measurements
+
+
 def test_what_cannot_be_kept_costs_a_word_and_nothing_else(tiny: DemoCase, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder can be here")
     notes = Notes()
