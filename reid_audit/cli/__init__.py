@@ -11,11 +11,11 @@ from importlib import import_module
 import click
 
 from reid_audit import __version__
+from reid_audit.cli.computing import NOT_AUDITED, outlive_exits
 from reid_audit.cli.machine import ended_by_sigterm, shortage
 from reid_audit.cli.pipes import leave, outlive_readers
 from reid_audit.errors import AuditError
 
-NOT_AUDITED = 3
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("reid_audit.cli.check", "Audit a checkpoint: attack, score, judge, report, exit."),
     "sweep": ("reid_audit.cli.sweep", "Audit many checkpoints, here or on a Ray cluster: one summary, one exit code."),
@@ -73,6 +73,7 @@ def run() -> None:
     """Entry point. Nothing but a verdict exits 0, 1 or 4; whatever was not foreseen exits 3."""
     began = time.monotonic() - time.process_time()  # nothing but this process had begun: all it did so far was to start
     outlive_readers()
+    outlive_exits()
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", category=FutureWarning)  # what libraries tell each other
     with ended_by_sigterm():

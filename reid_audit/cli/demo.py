@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reid_audit.cli.computing import Computing
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.records import Budget, Policy, PreprocessPolicy, PreprocessSpec
 
@@ -38,7 +39,7 @@ def films_of(case: DemoCase) -> Films:
     )
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("targets", nargs=-1, type=click.Choice(["overfit_cnn", "cnn", "overfit_vit", "vit"]))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("reid-audit-demo"), show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

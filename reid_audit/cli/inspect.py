@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reid_audit.cli.computing import Computing
+
 if TYPE_CHECKING:
     from reid_audit.arch.networks import Network
     from reid_audit.errors import ArchitectureError
@@ -27,7 +29,7 @@ CARRIED = {
 }
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("checkpoint", type=click.Path())
 @click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input.")
 @click.option("--arch", help="Architecture by name (NAME+groupnorm16 where BatchNorm was replaced).")

@@ -16,6 +16,7 @@ from reid_audit.atomic import write_atomically
 from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import ahead, counted
 from reid_audit.cli.check import Terminal, check, deliver, plan, refuse_late
+from reid_audit.cli.computing import Computing
 from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import CheckOptions, Named, duration
@@ -63,7 +64,7 @@ class MitigateOptions(CheckOptions):
         return CheckOptions.model_validate(self.model_dump(exclude=own))
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("checkpoint", default="")
 @click.option(
     "--apply", "names", multiple=True, type=click.Choice(list(MITIGATIONS)), help="Mitigation; repeatable, in order."

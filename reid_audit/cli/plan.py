@@ -18,6 +18,7 @@ from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import counted, document, lines, listed, no_verdict, refusal, size
 from reid_audit.cli.check import check, first_line
 from reid_audit.cli.check import plan as asked_by
+from reid_audit.cli.computing import Computing
 from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import CheckOptions
@@ -34,7 +35,7 @@ ELSEWHERE = ("formats", "dry_run", "resume", "fail_on", "as_json")
 """Options of ``check`` that say what becomes of a verdict; here there is none."""
 
 
-@click.command(params=[given for given in check.params if given.name not in ELSEWHERE])
+@click.command(cls=Computing, params=[given for given in check.params if given.name not in ELSEWHERE])
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 @given_as(CheckOptions)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from reid_audit.cli.computing import Computing
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import duration
 from reid_audit.cli.prior_demographics import demographics
@@ -44,7 +45,7 @@ prior.add_command(sample)
 prior.add_command(demographics)
 
 
-@prior.command()
+@prior.command(cls=Computing)
 @click.argument("images")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write, .safetensors.")
 @click.option("--resolution", type=click.IntRange(8, 1024), default=64, show_default=True)
@@ -80,7 +81,7 @@ def fit(options: FilmOptions) -> int:
     return 0
 
 
-@prior.command()
+@prior.command(cls=Computing)
 @click.argument("images")
 @click.option(
     "--out",

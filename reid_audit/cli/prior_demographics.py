@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from reid_audit.cli.computing import Computing
 from reid_audit.cli.given import given_as
 from reid_audit.cli.prior_films import SCALING, FilmOptions, origin_of_films, read_films, writable
 from reid_audit.errors import CohortError
@@ -17,7 +18,7 @@ class DemographicsOptions(FilmOptions):
     holdout: str | None = None
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("images")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write, .safetensors.")
 @click.option("--name", help="Name of the data set, declared in the file; default: the folder's.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reid_audit.cli.computing import Computing
 from reid_audit.cli.prior_films import SCALING
 from reid_audit.records import PreprocessSpec, Scaling
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = 8
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--audit", "training", metavar="IMAGES", help="The prior's own training films: does it repeat them?")
 @click.option("--holdout", metavar="IMAGES", help="Films of the same kind it has not seen; needed by --audit.")
@@ -149,7 +150,7 @@ def audit_lines(found: PriorLeak) -> dict[str, str]:
     }
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="PNG to write.")
 @click.option("--count", type=click.IntRange(1, 1024), default=64, show_default=True)

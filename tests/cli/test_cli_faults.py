@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 import torch
 
 from benchmarks.faults import without_times
 from reid_audit import cli
 from reid_audit.atomic import write_atomically
+from reid_audit.cli.computing import Computing
 from reid_audit.cli.machine import ended_by_sigterm
 from reid_audit.demo.targets import checkpoint_path
 from reid_audit.store import write_private
@@ -112,6 +114,23 @@ def test_linear_algebra_neither_hangs_nor_ends_the_process_where_memory_is_short
     )
     done = struck("-c", program, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"{errno.ENOMEM}\n"), done.stderr
+
+
+@pytest.mark.parametrize("end", ["ctypes.CDLL(None).exit(1)", "sys.exit(1)", "sys.exit(0)"])
+def test_the_exit_of_a_library_is_not_a_verdict(end: str, tmp_path: Path) -> None:
+    """As OpenBLAS and the OpenMP runtime end a process where they get no memory."""
+    program = f"import ctypes, sys\nfrom reid_audit import cli\ncli.main.main = lambda **_: {end}\ncli.run()\n"
+    done = struck("-c", program, cwd=tmp_path)
+    assert (done.returncode, heads(done.stderr)) == (3, ["not audited", "closest", "help"])
+
+
+def test_every_command_that_computes_takes_its_work_memory_first() -> None:
+    without = {"sweep", "gate", "render", "compare", "verify", "card", "log", "policy"}
+    context = click.Context(cli.main)
+    for name in set(cli.COMMANDS) - without:
+        command = cli.main.get_command(context, name)
+        ends = command.commands.values() if isinstance(command, click.Group) else [command]
+        assert all(isinstance(end, Computing) for end in ends), name
 
 
 @pytest.mark.parametrize(("stream", "code"), [("stderr", 3), ("stdout", 3)])
