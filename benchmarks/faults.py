@@ -1,11 +1,12 @@
 """What a check does when the machine fails it: killed, told to stop, no disk, no memory, no device, a jumping clock.
 
-    python -m benchmarks.faults [--kills 50] [--only kill] [--doc docs/performance.md]
+    python -m benchmarks.faults [--kills 50] [--only kill] [--kept kills.jsonl] [--doc docs/performance.md]
 
 Every fault strikes a small audit of generated films. It must end in a verdict, or in code 3 with the three lines of a
 refusal; then the same command with --resume must give the report of an audit that nothing happened to, without times
 and to ``DIGITS`` digits of every number, and take over every attack run that was finished. Linux; a small file system
-of its own, for a disk that is really full, needs root.
+of its own, for a disk that is really full, needs root. Kills at random moments are written to ``--kept`` one by one;
+those in the file are not made again, so that a benchmark that is stopped goes on.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ FILMS = 240
 TIMES = frozenset({"started", "seconds", "spent_seconds", "note"})
 """Keys of report.json that hold a time, or say that an attack run was taken over."""
 DIGITS = 4
-"""Reports show three; energies of the planted copy differ in the seventh from process to process."""
+"""Reports show three."""
 VERDICTS = frozenset({0, 1, 4})
 SCENES = (
     ("int", "linkage"),
@@ -183,6 +184,19 @@ class Outcome:
     """Whether it did so to the last bit."""
     lost: int
     """Attack runs that had been finished and were made again."""
+    differing: tuple[str, ...] = ()
+    """Where in the report any digit differs."""
+
+    @classmethod
+    def read(cls, line: str) -> Outcome:
+        """What ``written`` made."""
+        known = json.loads(line)
+        ended = Ended(known["ended"]["code"], tuple(known["ended"]["said"]), known["ended"]["seconds"])
+        return cls(ended, known["same"], known["exact"], known["lost"], tuple(known["differing"]))
+
+    def written(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
 
 
 def after(bed: Bed, out: str, ended: Ended, untouched: dict[str, Any]) -> Outcome:
@@ -197,7 +211,20 @@ def compared(bed: Bed, out: str, ended: Ended, untouched: dict[str, Any], lost: 
     """The latest report of ``out`` beside that of an audit that nothing happened to."""
     found = bed.report(out)
     lost = 0 if ended.code in VERDICTS else lost
-    return Outcome(ended, shown(found) == shown(untouched), found == untouched, lost)
+    where = tuple(differing(found, untouched))
+    return Outcome(ended, shown(found) == shown(untouched), not where, lost, where)
+
+
+def differing(one: Any, other: Any, place: str = "") -> Iterator[str]:
+    """Where two documents differ, and what either holds there."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            yield from differing(one[key], other[key], f"{place}/{key}")
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (left, right) in enumerate(zip(one, other, strict=True)):
+            yield from differing(left, right, f"{place}/{number}")
+    elif one != other:
+        yield f"{place}: {one!r:.80}, {other!r:.80}"
 
 
 def newest(out: Path) -> list[Path]:
@@ -205,13 +232,17 @@ def newest(out: Path) -> list[Path]:
     return [(out / "latest").resolve()] if (out / "latest").exists() else []
 
 
-def random_kills(bed: Bed, count: int, untouched: dict[str, Any], whole: float) -> list[Outcome]:
+def random_kills(bed: Bed, count: int, untouched: dict[str, Any], whole: float, kept: Path | None) -> list[Outcome]:
     """SIGKILL at so many moments between the start and the end of an audit, which took ``whole`` seconds."""
-    draw, found = random.Random(0), []
-    for number in range(count):
-        out, moment = f"kill-{number}", draw.uniform(0.0, whole)
+    draw, lines = random.Random(0), kept.read_text(encoding="utf-8").splitlines() if kept and kept.is_file() else []
+    moments, found = [draw.uniform(0.0, whole) for _ in range(count)], [Outcome.read(line) for line in lines]
+    for number in range(len(found), count):
+        out, moment = f"kill-{number}", moments[number]
         ended = bed.check(out, killed_after=moment)
         found.append(after(bed, out, ended, untouched))
+        if kept is not None:
+            with kept.open("a", encoding="utf-8") as file:
+                file.write(found[-1].written() + "\n")
         print(f"kill {number + 1} of {count} after {moment:.1f} s: {ended.code}, {found[-1].same}", flush=True)
         shutil.rmtree(bed.folder / out, ignore_errors=True)
     return found
@@ -278,7 +309,9 @@ def measured(bed: Bed, options: argparse.Namespace) -> list[Row]:
         raise SystemExit("\n".join(whole.said))
     rows = [row("nothing", "-", [compared(bed, "second", bed.check("second"), untouched, 0)])]
     if options.only in (None, "kill") and options.kills:
-        rows.append(row("kill", "at random moments", random_kills(bed, options.kills, untouched, whole.seconds)))
+        rows.append(
+            row("kill", "at random moments", random_kills(bed, options.kills, untouched, whole.seconds, options.kept))
+        )
     if options.only in (None, "read-only"):
         rows.append(row("read-only", "from the start", [forbidden(bed, untouched)]))
     for fault, stage in SCENES:
@@ -293,6 +326,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50, help="random moments at which an audit is killed")
     parser.add_argument("--only", help="one fault, by its name in the table")
+    parser.add_argument("--kept", type=Path, help="file that keeps a line for each kill at a random moment")
     parser.add_argument("--doc", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
