@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,18 +17,33 @@ from reid_audit.audit.evidence import Found
 from reid_audit.audit.setup import Setup
 from reid_audit.network.heads import logits_of
 from reid_audit.records import Verdict
-from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, Pair, PatientScore
+from reid_audit.report.evidence import (
+    DemographicRow,
+    Evidence,
+    GridCell,
+    MatchRow,
+    Nearest,
+    Pair,
+    PatientScore,
+    in_order,
+)
 from reid_audit.score.calibration import Floats
-from reid_audit.score.similarity import MatchSpace, cosines, ssim
+from reid_audit.score.identification import Ranks, cumulative_match
+from reid_audit.score.linkage import LinkageOutcome
+from reid_audit.score.similarity import MatchSpace, cosines, resized, ssim
 
 PAIRS = 32
 LEADERS = 12
 CELLS = 16
+SECTIONS, FILMS, NEAREST = 400, 3, 3
+"""Patients with a section of their own, films shown of each, and reconstructions beside them."""
+THUMBNAIL = 96
+"""Largest side of an image in a patient's section."""
 
 
 def evidence_of(setup: Setup, found: Found, made: Reconstruction, verdict: Verdict, space: MatchSpace) -> Evidence:
-    """Everything ``restricted/evidence.html`` shows."""
-    return Evidence(
+    """Everything the pages below ``restricted/`` show."""
+    plain = Evidence(
         checkpoint_sha256=setup.checkpoint.summary.sha256,
         outcome=verdict.outcome.value,
         breaches=tuple(breach.metric for breach in verdict.breaches),
@@ -36,7 +53,68 @@ def evidence_of(setup: Setup, found: Found, made: Reconstruction, verdict: Verdi
         patients=patient_scores(found),
         family=found.recognised.outcome.family,
         explaining=found.recognised.explaining,
+        identification=match_rows("match space", found.linkage),
     )
+    return with_sections(plain, found, made)
+
+
+def match_rows(scorer: str, linked: LinkageOutcome) -> tuple[MatchRow, ...]:
+    """The cumulative match characteristic of one scorer; nothing where it ranked nobody."""
+    if linked.ranks is None or linked.is_member is None:
+        return ()
+    return tuple(
+        MatchRow(scorer, m.rank, m.training, m.holdout) for m in cumulative_match(linked.ranks, linked.is_member)
+    )
+
+
+def with_sections(evidence: Evidence, found: Found, made: Reconstruction) -> Evidence:
+    """``evidence`` with the films of the first ``SECTIONS`` patients of its order, and the reconstructions beside
+    them."""
+    shown = in_order(evidence.patients, membership=evidence.by_membership)[:SECTIONS]
+    owned = films_of({patient.patient_id for patient in shown}, found.comparison.patients)
+    known = range(len(made.images)) if shown else ()
+    sections = {patient.patient_id: with_films(patient, owned[patient.patient_id], found) for patient in shown}
+    return replace(
+        evidence,
+        patients=tuple(sections.get(patient.patient_id, patient) for patient in evidence.patients),
+        reconstructions={reconstruction_id(row): png(thumbnail(made.images[row : row + 1])) for row in known},
+    )
+
+
+def films_of(wanted: set[str], patients: NDArray[np.str_]) -> dict[str, list[int]]:
+    """The rows of the films of each patient who is wanted."""
+    rows: dict[str, list[int]] = {name: [] for name in wanted}
+    for row, name in enumerate(patients.tolist()):
+        if name in rows:
+            rows[name].append(row)
+    return rows
+
+
+def with_films(patient: PatientScore, rows: Sequence[int], found: Found) -> PatientScore:
+    """``patient`` with the first ``FILMS`` of its films."""
+    images = found.comparison.images[torch.tensor(rows[:FILMS])]
+    return replace(
+        patient,
+        films=tuple(png(thumbnail(image[None])) for image in images),
+        more_films=len(rows[FILMS:]),
+    )
+
+
+def thumbnail(image: Tensor) -> Tensor:
+    """[C, h, h] of an image [1, C, H, H], at most ``THUMBNAIL`` pixels wide."""
+    return resized(image, min(THUMBNAIL, image.shape[-1]))[0]
+
+
+def reconstruction_id(row: int) -> str:
+    """What the pages call the reconstruction in that row."""
+    return f"R{row:03d}"
+
+
+def nearest_to(patient: int, ranks: Ranks) -> tuple[Nearest, ...]:
+    """The ``NEAREST`` reconstructions that rank a patient highest, of ranks [R, P]."""
+    column = ranks[:, patient]
+    rows = np.argsort(column, kind="stable")[:NEAREST].tolist()
+    return tuple(Nearest(reconstruction_id(row), int(column[row])) for row in rows)
 
 
 def pairs(space: MatchSpace, found: Found, made: Reconstruction) -> tuple[Pair, ...]:
@@ -56,7 +134,7 @@ def pairs(space: MatchSpace, found: Found, made: Reconstruction) -> tuple[Pair, 
             match=png(film),
             ssim=float(alike[i]),
             nn=float(near[i]),
-            reconstruction_id=f"R{rows[i]:03d}",
+            reconstruction_id=reconstruction_id(rows[i]),
             patient_id=str(found.comparison.patients[columns[i]]),
             member=bool(found.comparison.is_member[columns[i]]),
         )
@@ -110,7 +188,7 @@ def demographic_rows(found: Found) -> tuple[DemographicRow, ...]:
     """Age and sex read from each reconstruction and its nearest training film, beside the truth."""
     return tuple(
         DemographicRow(
-            reconstruction_id=f"R{int(found.read[row.reconstruction]):03d}",
+            reconstruction_id=reconstruction_id(int(found.read[row.reconstruction])),
             patient_id=str(found.comparison.patients[row.film]),
             age_reconstruction=_known(row.age_reconstruction),
             age_nearest=_known(row.age_nearest),
@@ -130,7 +208,7 @@ def _known(age: float) -> float | None:
 def patient_scores(found: Found) -> tuple[PatientScore, ...]:
     """Link score and membership score of every training and hold-out patient, with each one's conformal p."""
     linked, known = found.linkage, found.recognised.outcome
-    if linked.ids is None or linked.scores is None or linked.is_member is None:
+    if linked.ids is None or linked.scores is None or linked.is_member is None or linked.ranks is None:
         return ()
     seen = _by_name(known.ids, known.scores)
     certain = _by_name(known.ids, known.patient_p)
@@ -147,8 +225,11 @@ def patient_scores(found: Found) -> tuple[PatientScore, ...]:
             reidentified=name in reported,
             recognised=name in named,
             membership_p=certain.get(name),
+            nearest=nearest_to(number, linked.ranks),
         )
-        for name, member, value in zip(linked.ids.tolist(), linked.is_member, linked.scores, strict=True)
+        for number, (name, member, value) in enumerate(
+            zip(linked.ids.tolist(), linked.is_member, linked.scores, strict=True)
+        )
     )
 
 

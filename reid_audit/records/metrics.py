@@ -35,6 +35,8 @@ class Metric(StrEnum):
     REIDENTIFIED_PATIENTS = "reidentified_patients"
     SINGLE_HIT = "single_hit"
     LINKAGE_TPR = "linkage_tpr_at_1pct_fpr"
+    IDENTIFICATION_RATE = "identification_rate"
+    IDENTIFICATION_RATE_AT_10 = "identification_rate_at_10"
     MEMBERSHIP_AUC = "membership_auc"
     MEMBERSHIP_TPR = "membership_tpr_at_1pct_fpr"
     MEMBERSHIP_MAX_P = "membership_max_p"

@@ -1,11 +1,12 @@
-"""``restricted/evidence.html``: the images behind a verdict. Never published, never uploaded."""
+"""``restricted/``: the images behind a verdict, and a section for each patient. Never published, never uploaded."""
 
 from __future__ import annotations
 
 import base64
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reid_audit.atomic import gone_unless_whole
@@ -84,6 +85,26 @@ class DemographicRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Nearest:
+    """One of the reconstructions nearest to a patient."""
+
+    reconstruction_id: str
+    rank: int
+    """Place of the patient among all, for this reconstruction; 1 is nearest."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRow:
+    """One row of the cumulative match characteristic, of one scorer."""
+
+    scorer: str
+    rank: int
+    training: float
+    """Share of training patients at this rank or a nearer one."""
+    holdout: float
+
+
+@dataclass(frozen=True, slots=True)
 class PatientScore:
     """What the tests saw of one patient."""
 
@@ -98,6 +119,17 @@ class PatientScore:
     """Whether the weights name this patient one by one, as ``recognised_patients`` counts."""
     membership_p: float | None = None
     """Conformal p of the membership score among the hold-out patients; one minus it is the certainty."""
+    nearest: tuple[Nearest, ...] = ()
+    """Those that rank the patient highest, best first."""
+    films: tuple[bytes, ...] = ()
+    """PNG; empty where the patient has no section."""
+    more_films: int = 0
+    """Films that are not shown."""
+
+    @property
+    def rank(self) -> int | None:
+        """The patient's best rank over all reconstructions; None where there are none."""
+        return self.nearest[0].rank if self.nearest else None
 
     @property
     def exposed(self) -> str:
@@ -122,6 +154,10 @@ class Evidence:
     """How many films, effectively, share the explanation of the stored statistics."""
     breaches: tuple[Metric, ...] = ()
     """What failed the model: the page is sorted by it."""
+    identification: tuple[MatchRow, ...] = ()
+    """The cumulative match characteristic of every scorer."""
+    reconstructions: dict[str, bytes] = field(default_factory=dict)
+    """PNG of every reconstruction that a patient's section shows, by its id."""
 
     @property
     def by_membership(self) -> bool:
@@ -132,8 +168,24 @@ class Evidence:
 
 def render_evidence(evidence: Evidence) -> str:
     """The restricted page as text: patients sorted by what failed the model, exposed ones first."""
-    patients = sorted(evidence.patients, key=lambda patient: _order(patient, membership=evidence.by_membership))
-    return page("evidence.html.j2", e=evidence, patients=patients, uri=png_uri)
+    patients = in_order(evidence.patients, membership=evidence.by_membership)
+    return page("evidence.html.j2", e=evidence, patients=patients, uri=png_uri, anchor=anchor)
+
+
+def render_patients(evidence: Evidence) -> str:
+    """The page with a section for each patient whose films the evidence holds, in the order of the other's table."""
+    patients = [p for p in in_order(evidence.patients, membership=evidence.by_membership) if p.films]
+    return page("patients.html.j2", e=evidence, patients=patients, uri=png_uri, anchor=anchor)
+
+
+def anchor(patient_id: str) -> str:
+    """The id of a patient's section in its page, whatever signs the patient's own has."""
+    return f"p-{patient_id.encode().hex()}"
+
+
+def in_order(patients: Sequence[PatientScore], *, membership: bool) -> list[PatientScore]:
+    """Exposed patients first, then those with the highest scores, of ``membership`` or of the match."""
+    return sorted(patients, key=lambda patient: _order(patient, membership=membership))
 
 
 def _order(patient: PatientScore, *, membership: bool) -> tuple[bool, float, float]:
@@ -143,14 +195,21 @@ def _order(patient: PatientScore, *, membership: bool) -> tuple[bool, float, flo
 
 
 def write_evidence(evidence: Evidence, folder: Path) -> Path:
-    """Write ``folder``/evidence.html: the folder gets mode 0700, the file 0600 from its first byte."""
+    """Write ``folder``/evidence.html, and patients.html where a patient has a section: the folder gets mode 0700, each
+    file 0600 from its first byte."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
-    path, draft = folder / "evidence.html", folder / ".evidence.html.part"
+    if any(patient.films for patient in evidence.patients):
+        _write(render_patients(evidence), folder / "patients.html")
+    return _write(render_evidence(evidence), folder / "evidence.html")
+
+
+def _write(text: str, path: Path) -> Path:
+    draft = path.with_name(f".{path.name}.part")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with gone_unless_whole(draft), os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(render_evidence(evidence))
+        stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(path)

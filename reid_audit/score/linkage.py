@@ -1,7 +1,8 @@
 """Do reconstructions single out training patients among hold-out patients?
 
 There are four tests, named as in the reports: ``linkage_p`` (T1), ``reidentified_patients`` (T2), ``single_hit`` (T3)
-and ``linkage_tpr_at_1pct_fpr`` (T4); each has its page in docs/metrics.
+and ``linkage_tpr_at_1pct_fpr`` (T4); each has its page in docs/metrics. Beside them stand the rates of 1:N
+identification (identification.py), on which no verdict rests.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from reid_audit.score.calibration import (
     tpr_estimate,
 )
 from reid_audit.score.comparison import Comparison
+from reid_audit.score.identification import RATES, Ranks, identification_rates, ranks
 from reid_audit.score.patients import Owners, Pool, pool
 from reid_audit.score.similarity import aligned_ncc, without_hubs
 
@@ -59,6 +61,8 @@ class LinkageOutcome:
     """[P] T2: conformal p of each training patient, NaN for hold-out patients."""
     reported: Bools | None = None
     """[P] T2: who is counted in ``reidentified_patients``."""
+    ranks: Ranks | None = None
+    """[R, P] rank of each patient for each reconstruction; 1 is nearest."""
 
 
 def linkage(
@@ -110,22 +114,24 @@ def link(
     levelled = people.levelled(raw)
     first, histogram = _label_test(levelled, people, rng, permutations)
     p, reported = discoveries(levelled, people.is_member, people.classes, level)
-    rank = auc_estimate(levelled, people.is_member, people.strata, rng, draws=draws)
+    ranked = ranks(matrix)
+    area = auc_estimate(levelled, people.is_member, people.strata, rng, draws=draws)
     measurements = (
         Measured(metric=Metric.LINKAGE_P, value=first, n=people.members),
         Measured(
-            metric=Metric.LINKAGE_AUC, value=rank.value, low=rank.low, high=rank.high, control=0.5, n=people.members
+            metric=Metric.LINKAGE_AUC, value=area.value, low=area.low, high=area.high, control=0.5, n=people.members
         ),
         nearest_share(matrix, people, rng),
         reidentified(levelled, people, int(reported.sum()), level, rng),
         single_hits(matrix, None if second is None else people.by_patient(np.asarray(second, np.float64)), people),
         linkage_tpr(levelled, people, rng, 2 * draws),
+        *identification_rates(ranked, people, rng, draws),
     )
     return LinkageOutcome(
         measurements=measurements,
         histograms=(histogram,),
         p=first,
-        auc=rank.value,
+        auc=area.value,
         smallest_count=smallest_count(people.members, people.others, level),
         ids=people.ids,
         is_member=people.is_member,
@@ -133,6 +139,7 @@ def link(
         best=matrix.argmax(axis=0),
         patient_p=p,
         reported=reported,
+        ranks=ranked,
     )
 
 
@@ -143,6 +150,7 @@ LINKAGE = (
     Metric.REIDENTIFIED_PATIENTS,
     Metric.SINGLE_HIT,
     Metric.LINKAGE_TPR,
+    *RATES,
 )
 """The metrics ``link`` produces, in its order."""
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from reid_audit.arch.identify import identify
 from reid_audit.audit import Audited
+from reid_audit.audit.restricted import SECTIONS
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.demo.targets import SPEC, DemoCase, demo_case
 from reid_audit.preprocess import to_network
@@ -57,6 +58,13 @@ def test_the_overfit_network_fails_and_the_power_run_is_spared(baseline: Audited
     assert sum(p.reidentified for p in rows) == value(found, Metric.REIDENTIFIED_PATIENTS).value
     assert sum(p.recognised for p in rows) == value(found, Metric.RECOGNISED_PATIENTS).value
     assert all((p.membership_p is not None) == p.member == (p.linkage_p is not None) for p in rows)
+    sections = [p for p in rows if p.films]
+    assert len(sections) == min(len(rows), SECTIONS)
+    assert {near.reconstruction_id for p in sections for near in p.nearest} <= set(found.evidence.reconstructions)
+    first = found.evidence.identification[0]
+    rate = value(found, Metric.IDENTIFICATION_RATE)
+    assert (first.rank, first.training) == (1, rate.value)
+    assert sum(p.rank == 1 for p in rows if p.member) == round(rate.value * rate.n)  # type: ignore[operator]
     assert found.evidence.family == "moments"
     assert found.evidence.explaining is not None
     assert 8 <= found.evidence.explaining <= 40

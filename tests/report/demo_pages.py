@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,17 @@ from reid_audit.records import AuditResult, Metric, ReportFields
 from reid_audit.report import publish, render
 from reid_audit.report.compare import compare
 from reid_audit.report.compare_pages import render_html
-from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, Pair, PatientScore, render_evidence
+from reid_audit.report.evidence import (
+    DemographicRow,
+    Evidence,
+    GridCell,
+    MatchRow,
+    Nearest,
+    Pair,
+    PatientScore,
+    render_evidence,
+    render_patients,
+)
 
 EXAMPLES = {
     "pass": results.passing,
@@ -31,6 +42,7 @@ def write_pages(folder: Path) -> dict[str, Path]:
     texts = {name: render(publish(example()), "html") for name, example in EXAMPLES.items()}
     texts["data-protection"] = render(publish(declared(results.failing())), "data-protection")
     texts["evidence"] = render_evidence(phantom_evidence())
+    texts["patients"] = render_patients(phantom_evidence())
     texts["compare"] = render_html(compare(publish(results.passing()), publish(results.failing())))
     written = {}
     for name, text in texts.items():
@@ -82,11 +94,19 @@ def phantom_evidence(count: int = 8) -> Evidence:
             reidentified=i < 2,
             recognised=i < 2,
             membership_p=0.0026 * (1 + i**2),
+            nearest=tuple(Nearest(f"R{(i + k) % count:03d}", 1 + 7 * k) for k in range(3)),
+            films=(png(match[i]), png(original[i])),
+            more_films=i % 3,
         )
         for i, name in enumerate(names)
     )
     failed = (Metric.LINKAGE_P, Metric.MEMBERSHIP_TPR)
-    return Evidence("4f9a1c" * 10 + "4f9a", "fail", pairs, grid, rows, scores, breaches=failed)
+    shown = Evidence("4f9a1c" * 10 + "4f9a", "fail", pairs, grid, rows, scores, breaches=failed)
+    return replace(
+        shown,
+        identification=(MatchRow("match space", 1, 0.75, 0.02), MatchRow("match space", 5, 0.81, 0.09)),
+        reconstructions={pair.reconstruction_id: pair.reconstruction for pair in pairs},
+    )
 
 
 def _soft(film: np.ndarray, radius: float, seed: int) -> np.ndarray:

@@ -15,9 +15,13 @@ from reid_audit.records import Metric
 from reid_audit.report.evidence import (
     DemographicRow,
     Evidence,
+    MatchRow,
+    Nearest,
     PatientScore,
+    anchor,
     png_uri,
     render_evidence,
+    render_patients,
     write_evidence,
 )
 
@@ -71,7 +75,7 @@ def test_lets_only_data_images_in() -> None:
 
 
 def test_an_empty_record_still_renders() -> None:
-    assert render_evidence(Evidence("0" * 64, "pass")).count("None in this run.") == 4
+    assert render_evidence(Evidence("0" * 64, "pass")).count("None in this run.") == 5
 
 
 def test_names_are_escaped() -> None:
@@ -87,6 +91,49 @@ def test_owner_alone_may_read(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert [p.name for p in path.parent.iterdir()] == ["evidence.html"]
     assert write_evidence(evidence(), tmp_path / "restricted") == path
+
+
+def with_sections() -> Evidence:
+    """Two patients with a section, one without."""
+    first = PatientScore(
+        PATIENTS[0], True, 0.41, 0.003, 0.93, reidentified=True, films=(png(film(1)), png(film(2))), more_films=4,
+        nearest=(Nearest("R001", 1), Nearest("R000", 7)),
+    )  # fmt: skip
+    second = PatientScore(PATIENTS[1], False, 0.12, 0.6, films=(png(film(3)),), nearest=(Nearest("R000", 3),))
+    return replace(
+        evidence(),
+        patients=(second, first, PatientScore("third", False, 0.1)),
+        identification=(MatchRow("match space", 1, 0.5, 0.02),),
+        reconstructions={"R000": png(film(40)), "R001": png(film(41))},
+    )
+
+
+def test_each_patient_has_a_section_with_films_reconstructions_and_ranks() -> None:
+    text = render_patients(with_sections())
+    assert re.findall(r'<article class="([^"]*)"', text) == ["patient training exposed", "patient holdout"]
+    assert text.index(PATIENTS[0]) < text.index(PATIENTS[1])
+    for image in (*(film(i) for i in (1, 2, 3)), film(40), film(41)):
+        assert text.count(base64.b64encode(png(image)).decode()) == 1, "each image is in the page once"
+    assert re.findall(r"R\d+, rank \d+", text) == ["R001, rank 1", "R000, rank 7", "R000, rank 3"]
+    assert "4 more not shown" in text
+    assert "Shown are the first 2" in text
+    assert "2\u00a0% of them have it, 50\u00a0% of the training patients" in text
+    assert "<script" not in text
+    assert "Restricted: this page shows films of patients" in text
+
+
+def test_the_table_of_scores_leads_to_the_sections() -> None:
+    shown = with_sections()
+    text = render_evidence(shown)
+    assert re.findall(r'href="patients.html#([^"]*)"', text) == [anchor(PATIENTS[0]), anchor(PATIENTS[1])]
+    assert all(f'id="{anchor(p)}"' in render_patients(shown) for p in PATIENTS[:2])
+    assert re.fullmatch(r"p-[0-9a-f]+", anchor('"><script>'))
+
+
+def test_sections_are_written_beside_the_evidence_for_the_owner_alone(tmp_path: Path) -> None:
+    folder = write_evidence(with_sections(), tmp_path / "restricted").parent
+    assert sorted(p.name for p in folder.iterdir()) == ["evidence.html", "patients.html"]
+    assert {stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir()} == {0o600}
 
 
 def test_only_png_is_taken() -> None:
