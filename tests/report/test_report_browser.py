@@ -26,6 +26,7 @@ PAGES = [
     "several-networks",
     "not-audited",
     "evidence",
+    "patients",
     "compare",
     "data-protection",
 ]
