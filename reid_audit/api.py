@@ -68,6 +68,7 @@ class Options(TypedDict, total=False):
     profile: Literal["ci", "standard", "deep"]
     method: str
     base: str | Path
+    encoder: str | Path
     repeats: int
     cache: Path
     side: int

@@ -16,6 +16,7 @@ from reid_audit.records import (
     Budget,
     Controls,
     Corroboration,
+    EncoderPolicy,
     Gate,
     Metric,
     Policy,
@@ -32,7 +33,7 @@ POLICY_FILE, PROJECT_FILE = "reid-audit.toml", "pyproject.toml"
 FILES = (POLICY_FILE, PROJECT_FILE)
 WAIVER_FILE = "reid-audit-waivers.toml"
 R = TypeVar("R", bound=BaseModel)
-_TABLES = ("gates", "controls", "preprocess", "budget", "references", "report")
+_TABLES = ("gates", "controls", "preprocess", "budget", "references", "encoder", "report")
 _PLAIN = tuple(name for name in Policy.model_fields if name not in _TABLES)
 
 
@@ -126,6 +127,7 @@ def parse_policy(table: dict[str, Any]) -> Policy:
         ("controls", Controls),
         ("budget", Budget),
         ("references", References),
+        ("encoder", EncoderPolicy),
         ("report", ReportFields),
     ):
         if name in table:
@@ -162,6 +164,13 @@ PREPROCESS_LINES = (
     "# std = [0.229, 0.224, 0.225]",
     "# invert = false",
     '# scaling = "bits"            # bits | window | minmax | { range = [0, 4095] } | { percentiles = [1, 99] }',
+)
+ENCODER_LINES = (
+    "# A network that tells people apart by their films: a second scorer of linkage, which can only add evidence.",
+    "# [encoder]",
+    '# checkpoint = "reid.safetensors"',
+    "# side = 224",
+    '# values = "infer"            # infer | unit | half | imagenet | xrv',
 )
 REPORT_LINES = (
     "# What the reader of a report needs and an audit cannot know; published as written, nothing of it is checked.",
@@ -216,6 +225,8 @@ def policy_template() -> str:
         "# Networks of the same kind whose training films are known: membership as the strongest attacks see it.",
         "[references]",
         *_reference_lines(policy.references),
+        "",
+        *ENCODER_LINES,
         "",
         *REPORT_LINES,
     ]

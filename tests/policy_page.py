@@ -13,6 +13,7 @@ from reid_audit.policy import _toml
 from reid_audit.records import (
     Budget,
     Controls,
+    EncoderPolicy,
     Gate,
     GivenReference,
     Policy,
@@ -25,13 +26,14 @@ from reid_audit.records import (
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "policy.md"
 TABLES: dict[str, tuple[type[BaseModel], tuple[str, ...]]] = {
-    "policy": (Policy, ("gates", "controls", "preprocess", "budget", "references", "report")),
+    "policy": (Policy, ("gates", "controls", "preprocess", "budget", "references", "encoder", "report")),
     "gates": (Gate, ("metric",)),
     "controls": (Controls, ()),
     "preprocess": (PreprocessSpec, ()),
     "budget": (Budget, ()),
     "references": (References, ("given",)),
     "references.given": (GivenReference, ()),
+    "encoder": (EncoderPolicy, ()),
     "report": (ReportFields, ()),
     "waivers": (Waiver, ()),
 }
@@ -97,6 +99,9 @@ MEANING: dict[str, str] = {
     "references.given.trained_on": "who was in its training: a CSV with filter, such as `folds.csv?fold=1,2,3,4`",
     "references.given.splits": "the same from nnU-Net's `splits_final.json`, whose cases are named as the patients are",
     "references.given.fold": "its place there, from 0",
+    "encoder.checkpoint": "weights of a network that tells people apart by their films; `--encoder` comes first",
+    "encoder.side": "pixels of its square input; not given: as the weights or the architecture say",
+    "encoder.values": "grey values it was trained on; `infer`: what its first statistics say of the prior's images",
     "report.model": "name of the model",
     "report.weights": "name of the file with the weights, or its path in the repository that publishes it: where "
     "`report.sarif` has its findings",

@@ -23,6 +23,7 @@ from reid_audit.score.alone import ALONE, Entry, Images
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.demographics import DemographicOutcome, demographics, without_demographics
 from reid_audit.score.distribution import distribution
+from reid_audit.score.encoder import ENCODER, Encoded, Encoder, encoded_linkage, encoded_measurements, encoder_linkage
 from reid_audit.score.likelihood import LIKELY, LikelyOutcome, likely_samples
 from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, linkage, negative_control
 from reid_audit.score.membership.inference import MEMBERSHIP
@@ -36,6 +37,7 @@ OPTIONAL = ("likely samples", "age and sex", "distribution")
 """Comparisons without which there can be a PASS, but that can FAIL a network."""
 COMPARED = (
     *LINKAGE,
+    ENCODER[0],
     *MEMBERSHIP,
     *SUBGROUPS,
     Metric.GENERALISATION_GAP,
@@ -65,6 +67,8 @@ class Terms:
     """What reads age and sex."""
     beside: Beside | None = None
     """Reference models for the films compared."""
+    encoder: Encoder | None = None
+    """What compares films a second time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +85,7 @@ class Found:
     read: NDArray[np.int64]
     """Rows of the reconstructions whose age and sex were read: the likely samples, or all where there are none."""
     comparison: Comparison
+    encoded: Encoded
 
 
 def compare(
@@ -96,6 +101,7 @@ def compare(
     What a PASS needs comes first; what there is no time for is unmeasured.
     """
     seed, allowed, films = terms.seed, terms.allowed, len(comparison.images)
+    second = allowed.keeping(encoder_seconds(terms, comparison, made, control))
 
     def linked_in_time(images: Tensor) -> LinkageOutcome:
         make = partial(linked, comparison, images, seed=seed, level=terms.level)
@@ -103,13 +109,14 @@ def compare(
 
     first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
     alone = measured_alone(comparison, Images(made, control, prior_images), seed, allowed)
-    recognised = recognition(task, comparison, allowed.before(OPTIONAL, films), seed, terms.beside, level=terms.level)
+    recognised = recognition(task, comparison, second.before(OPTIONAL, films), seed, terms.beside, level=terms.level)
+    encoded = by_encoder(comparison, Images(made, control, prior_images), terms, second)
     likely = LikelyOutcome(late(*LIKELY), np.zeros(0, np.int64), np.zeros(0, np.int64))
     if len(made.images):
         resembled = partial(likely_samples, comparison, made, control, numpy_for(seed, "likely"))
         likely = allowed.in_time("likely samples", films, resembled, likely)
     read, shown = readings(comparison, made, likely, terms)
-    measured = (first.measurements, likely.measurements, recognised.measurements, shown.measurements)
+    measured = (each.measurements for each in (first, likely, recognised, shown, encoded))
     return Found(
         measurements=(*chain.from_iterable(measured), negative_control(null), *alone),
         histograms=first.histograms,
@@ -120,7 +127,39 @@ def compare(
         demographics=shown,
         read=read,
         comparison=comparison,
+        encoded=encoded,
     )
+
+
+def encoder_seconds(terms: Terms, comparison: Comparison, made: Reconstruction, control: Reconstruction) -> float:
+    """Seconds of passing the films and the images through the encoder; 0 without one."""
+    if terms.encoder is None:
+        return 0.0
+    return terms.encoder.seconds * (len(comparison.images) + len(made.images) + len(control.images))
+
+
+def by_encoder(comparison: Comparison, images: Images, terms: Terms, allowed: Allowance) -> Encoded:
+    """What the encoder makes of the reconstructions; that there is none, where none was given. ``allowed`` is less the
+    time that its passes take."""
+    if terms.encoder is None:
+        return Encoded((Unmeasured(metric=ENCODER[0], reason=Reason.NO_ENCODER),))
+    made, control = images.made.images, images.control.images
+    if not len(made):
+        return Encoded(late(*ENCODER))
+    shown = (made, control[: len(made)], images.prior)
+    rng = numpy_for(terms.seed, "encoder")
+    make = partial(encoder_linkage, comparison, terms.encoder, shown, rng, level=terms.level)
+    return allowed.in_time("encoder", len(comparison.images), make, Encoded(late(*ENCODER)))
+
+
+def linked_again(found: Found, images: Tensor, terms: Terms) -> tuple[Measurement, ...]:
+    """The linkage tests of the images of another attack seed, by every scorer that decides."""
+    again = linked(found.comparison, images, seed=terms.seed, level=terms.level).measurements
+    seen = found.encoded
+    if seen.comparison is None or not len(images):
+        return again
+    by_it = encoded_linkage(seen.comparison, images, numpy_for(terms.seed, "encoder"), terms.level)
+    return again + encoded_measurements(by_it, decides=seen.decides)
 
 
 def measured_alone(comparison: Comparison, images: Images, seed: int, allowed: Allowance) -> tuple[Measurement, ...]:

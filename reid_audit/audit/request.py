@@ -86,6 +86,8 @@ class AuditRequest(Record):
     """An age and sex predictor file; None: what the policy's ``demographics`` says."""
     base: Path | None = None
     """The weights that fine-tuning started from, where they are public."""
+    encoder: Path | None = None
+    """A re-identification encoder; None: what the policy's ``[encoder]`` says."""
     options: tuple[tuple[str, str], ...] = ()
     """The command that asks, as ``AuditResult.options``; it decides nothing."""
 

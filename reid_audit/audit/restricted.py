@@ -53,14 +53,14 @@ def evidence_of(setup: Setup, found: Found, made: Reconstruction, verdict: Verdi
         patients=patient_scores(found),
         family=found.recognised.outcome.family,
         explaining=found.recognised.explaining,
-        identification=match_rows("match space", found.linkage),
+        identification=match_rows("match space", found.linkage) + match_rows("encoder", found.encoded.linkage),
     )
     return with_sections(plain, found, made)
 
 
-def match_rows(scorer: str, linked: LinkageOutcome) -> tuple[MatchRow, ...]:
+def match_rows(scorer: str, linked: LinkageOutcome | None) -> tuple[MatchRow, ...]:
     """The cumulative match characteristic of one scorer; nothing where it ranked nobody."""
-    if linked.ranks is None or linked.is_member is None:
+    if linked is None or linked.ranks is None or linked.is_member is None:
         return ()
     return tuple(
         MatchRow(scorer, m.rank, m.training, m.holdout) for m in cumulative_match(linked.ranks, linked.is_member)

@@ -16,7 +16,7 @@ from reid_audit.audit.allowance import late
 from reid_audit.audit.attack_runs import RunContext, attack_nothing, attack_target, numpy_for, summarise
 from reid_audit.audit.cohorts import OpenedCohorts, open_cohorts
 from reid_audit.audit.environment import Environment
-from reid_audit.audit.evidence import COMPARED, Found, Terms, compare, linked, shifts
+from reid_audit.audit.evidence import COMPARED, Found, Terms, compare, linked_again, shifts
 from reid_audit.audit.inputs import inputs_digest
 from reid_audit.audit.plan import Plan, planned
 from reid_audit.audit.power_control import Clocked, power_control
@@ -107,6 +107,7 @@ def run_audit(
         allowed,
         readers_of(setup, cohorts, policy.demographics, seed),
         None if referenced is None else referenced.compared(cohorts),
+        setup.encoder,
     )
     scored = score(setup, frozen.first, frozen.control, cohorts, terms)
     scored = with_preprocess_fit(scored, setup, films, seed, until_control.pace)
@@ -218,8 +219,7 @@ def relinked(repeats: Sequence[Reconstruction], scored: Scored, terms: Terms) ->
     """The linkage tests of the reconstructions of every other attack seed; none without films of both cohorts."""
     if scored.found is None:
         return ()
-    test = partial(linked, scored.found.comparison, seed=terms.seed, level=terms.level)
-    return tuple(test(made.images).measurements for made in repeats)
+    return tuple(linked_again(scored.found, made.images, terms) for made in repeats)
 
 
 def recorded(
@@ -245,6 +245,7 @@ def recorded(
         preprocess_fitting_training_films=scored.fitting_training_films,
         prior=setup.task.prior.card.model_copy(update={"overlap": state.overlap}),
         predictor=scored.found.demographics.predictor if scored.found else None,
+        encoder=scored.found.encoded.card if scored.found else None,
         references=state.references,
         cohorts=tuple(cohort.summary for cohort in state.cohorts.given),
         attack_runs=runs,

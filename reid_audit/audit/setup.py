@@ -15,6 +15,7 @@ from reid_audit.arch.leftovers import apart
 from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Declaration, Origin, origin_of
 from reid_audit.attack.interface import AttackTask
+from reid_audit.audit.encoder import encoder_of
 from reid_audit.audit.predictors import loaded_predictors
 from reid_audit.audit.preprocessing import Chosen, Specimens, ask_network, choose_preprocessing, drawn
 from reid_audit.audit.request import AuditRequest, Films, Naming, PriorChoice
@@ -35,6 +36,7 @@ from reid_audit.prior.patient_file import beside, read_patient_file
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.resampling import prior_at
 from reid_audit.records import ArchMatch, PreprocessPolicy, PriorCard
+from reid_audit.score.encoder import Encoder
 from reid_audit.score.predictors import Predictors
 
 SAMPLES = 1024
@@ -64,6 +66,8 @@ class Setup:
     """What reads age and sex, where it is not fitted on the prior's films."""
     base: Checkpoint | None = None
     """The file with the network before fine-tuning, where one was given."""
+    encoder: Encoder | None = None
+    """What tells people apart by their films, where one was given."""
 
     @property
     def frame(self) -> Frame:
@@ -113,6 +117,7 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
         preprocessing=chosen,
         predictors=loaded_predictors(request.predictor, request.policy.demographics, chest=shipped),
         base=base,
+        encoder=encoder_of(request, images, device, pace),
     )
 
 

@@ -77,6 +77,9 @@ LIBRARIES = ("torch", "torchvision", "numpy", "scipy")
     help="Reconstruction method.",
 )
 @click.option("--base", type=click.Path(), help="Public weights this checkpoint was fine-tuned from: a file or a URI.")
+@click.option(
+    "--encoder", type=click.Path(), help="Re-identification encoder that compares films once more: a file or a URI."
+)
 @click.option("--repeats", type=click.IntRange(1, 20), help="Attack seeds that must agree, overriding the policy.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps control results between audits.")
 @click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input, overriding the policy.")
@@ -252,6 +255,7 @@ def plan(options: CheckOptions, policy: Policy, digest: str, files: Files) -> tu
         prior_patients=options.prior_patients,
         predictor=None if read is None or read in READERS else Path(read),
         base=files.base,
+        encoder=files.encoder,
         options=(*options.given(), *files.origin()),
     )
     return request, films

@@ -1,4 +1,4 @@
-"""The model and its base as they were named, as files on this machine for the time of a command."""
+"""The model, its base and an encoder as they were named, as files on this machine for the time of a command."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Files:
 
     model: Fetched
     base: Path | None = None
+    encoder: Path | None = None
 
     def origin(self) -> tuple[tuple[str, str], ...]:
         """The address of the model with its revision, as ``AuditRequest.options`` keeps it; none for a file."""
@@ -38,8 +39,11 @@ def at_hand(options: CheckOptions) -> Iterator[Files]:
     """Fetch what is not on this machine. Raises PolicyError and CheckpointError."""
     with ExitStack() as stack:
         model = stack.enter_context(fetched(options.checkpoint))
-        base = None if options.base is None else stack.enter_context(fetched(options.base)).file
-        yield Files(model, base)
+        base, encoder = (
+            None if given is None else stack.enter_context(fetched(given)).file
+            for given in (options.base, options.encoder)
+        )
+        yield Files(model, base, encoder)
 
 
 def with_declared_side(options: CheckOptions, policy: Policy, files: Files) -> CheckOptions:

@@ -53,6 +53,7 @@ class CheckOptions(Record):
     profile: Literal["ci", "standard", "deep"] | None = None
     method: str = DEFAULT
     base: Named | None = None
+    encoder: Named | None = None
     repeats: int | None = None
     cache: Path | None = None
     side: int | None = None

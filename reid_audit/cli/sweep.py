@@ -163,7 +163,13 @@ def tasks_of(options: SweepOptions, policy: Policy, digest: str, waivers: Sequen
     entries = read_table(options.manifest, readers(), options.seeds or (0,))
     try:
         valid = json.dumps([waiver.model_dump(mode="json") for waiver in waivers if waiver.expires >= today])
-        rules = {"policy": digest, "waivers": valid, "references": seen.given(policy.references.given)}
+        encoder = policy.encoder.checkpoint
+        rules = {
+            "policy": digest,
+            "waivers": valid,
+            "references": seen.given(policy.references.given),
+            "encoder": "" if encoder is None else seen.behind("encoder", str(encoder)),
+        }
         return [task_of(entry, options, out, partial(inputs_of, seen, rules)) for entry in entries]
     except OSError as error:
         raise CohortError(

@@ -14,11 +14,15 @@ from reid_audit.records import (
     AuditResult,
     Gap,
     GateDecision,
+    Measured,
+    Metric,
     Outcome,
     Policy,
     PreprocessPolicy,
+    Reason,
     Verdict,
     Waiver,
+    find,
 )
 
 
@@ -45,7 +49,8 @@ def judge_again(found: AuditResult, policy: Policy, *, waivers: Sequence[Waiver]
     """
     seeds = found.by_seed()
     verdict = judge_seeds(case_of(found), seeds, found.seed, policy, waivers=waivers, today=today)
-    gaps = (*differences(found.policy, policy, len(seeds)), *_named_code(found, policy), *found.standing)
+    undone = (*differences(found.policy, policy, len(seeds)), *_without_encoder(found, policy))
+    gaps = (*undone, *_named_code(found, policy), *found.standing)
     return with_gaps(verdict, gaps)
 
 
@@ -119,6 +124,20 @@ def _named_code(found: AuditResult, asked: Policy) -> tuple[Gap, ...]:
         Gap(
             text=f"the file names code, which the policy refuses: {named}",
             remedy="audit model.state_dict() alone, best as safetensors",
+        ),
+    )
+
+
+def _without_encoder(found: AuditResult, asked: Policy) -> tuple[Gap, ...]:
+    """That no encoder compared the films, where ``asked`` names one."""
+    seen = find(found.measurements, Metric.ENCODER_LINKAGE_P)
+    if asked.encoder.checkpoint is None or isinstance(seen, Measured) or seen.reason is not Reason.NO_ENCODER:
+        return ()
+    return (
+        Gap(
+            metric=Metric.ENCODER_LINKAGE_P,
+            text="the policy names a re-identification encoder, the run had none",
+            remedy="run 'reid-audit check' under this policy",
         ),
     )
 

@@ -1,7 +1,7 @@
 """The values that cross layers."""
 
 from reid_audit.records.base import Fraction, Record, Sha256
-from reid_audit.records.cards import Overlap, PredictorCard, PriorCard
+from reid_audit.records.cards import EncoderCard, Overlap, PredictorCard, PriorCard
 from reid_audit.records.cohorts import COHORTS, CohortName, CohortSummary, GreyValues, LeftOut, Role
 from reid_audit.records.controls import CONTROLS, Comparison, Control, ControlEntry, Controls
 from reid_audit.records.entry import Family, MetricEntry, Unit
@@ -27,6 +27,7 @@ from reid_audit.records.mitigation import (
 )
 from reid_audit.records.policy import (
     Budget,
+    EncoderPolicy,
     Policy,
     PreprocessCandidate,
     PreprocessFit,
@@ -91,6 +92,8 @@ __all__ = [
     "Curve",
     "Demotion",
     "Direction",
+    "EncoderCard",
+    "EncoderPolicy",
     "Family",
     "Fraction",
     "Gap",

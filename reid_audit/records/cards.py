@@ -1,4 +1,4 @@
-"""What the attacker was given, and what read age and sex: where each comes from and how good it is."""
+"""What the attacker was given, what read age and sex, what compared films: where it comes from, how good it is."""
 
 from __future__ import annotations
 
@@ -51,3 +51,20 @@ class PredictorCard(Record):
     sex_accuracy: FiniteFloat | None = None
     overlap: Overlap = "unknown"
     """Whether it has seen films or people of the cohorts."""
+
+
+class EncoderCard(Record):
+    """The re-identification encoder that compared reconstructions with films."""
+
+    sha256: Sha256
+    architecture: str
+    library: str = ""
+    side: int
+    """Pixels at which it sees films."""
+    channels: int
+    dimensions: int
+    """Numbers of an embedding."""
+    found: FiniteFloat | None = None
+    """Share of degraded films whose nearest patient, by the encoder, is their own."""
+    chance: FiniteFloat | None = None
+    """The same by chance."""

@@ -37,6 +37,9 @@ class Metric(StrEnum):
     LINKAGE_TPR = "linkage_tpr_at_1pct_fpr"
     IDENTIFICATION_RATE = "identification_rate"
     IDENTIFICATION_RATE_AT_10 = "identification_rate_at_10"
+    ENCODER_LINKAGE_P = "encoder_linkage_p"
+    ENCODER_REIDENTIFIED_PATIENTS = "encoder_reidentified_patients"
+    ENCODER_IDENTIFICATION_RATE = "encoder_identification_rate"
     MEMBERSHIP_AUC = "membership_auc"
     MEMBERSHIP_TPR = "membership_tpr_at_1pct_fpr"
     MEMBERSHIP_MAX_P = "membership_max_p"
@@ -69,6 +72,7 @@ class Reason(StrEnum):
     NO_SEXES = "no_sexes"
     SMALL_CELL = "small_cell"
     NO_PREDICTOR = "no_predictor"
+    NO_ENCODER = "no_encoder"
     PREDICTOR_OVERLAP = "predictor_overlap"
     NO_DATA_STATISTICS = "no_data_statistics"
     CONTROL_NOT_RUN = "control_not_run"
@@ -96,6 +100,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NO_SEXES: "the manifests give no sexes",
     Reason.SMALL_CELL: "fewer than 10 people: suppressed in the public report",
     Reason.NO_PREDICTOR: "no age and sex predictor is known to suit these films (--demographics)",
+    Reason.NO_ENCODER: "no re-identification encoder was given (--encoder)",
     Reason.PREDICTOR_OVERLAP: "the age and sex predictor has seen films of these patients and reads them better",
     Reason.NO_DATA_STATISTICS: "the network stores no data statistics (no BatchNorm)",
     Reason.CONTROL_NOT_RUN: "the policy or the profile left this control out",

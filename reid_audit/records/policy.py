@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, StringConstraints, model_validator
@@ -150,6 +151,17 @@ class ReportFields(Record):
     """Roles that sign the data-protection edition, beside the auditor."""
 
 
+class EncoderPolicy(Record):
+    """The ``[encoder]`` table: a network that tells people apart by their films, as a second scorer of linkage."""
+
+    checkpoint: Path | None = None
+    """Its weights; None: no encoder."""
+    side: PositiveInt | None = None
+    """Pixels of its square input; None: as the weights or the architecture say."""
+    values: Literal["infer", "unit", "half", "imagenet", "xrv"] = "infer"
+    """Grey values it was trained on; ``infer``: what its first statistics say."""
+
+
 class Waiver(Record):
     """A breach somebody answers for, bound to one checkpoint and to a date."""
 
@@ -174,6 +186,7 @@ class Policy(Record):
     budget: Budget = Budget()
     report: ReportFields = ReportFields()
     references: References = References()
+    encoder: EncoderPolicy = EncoderPolicy()
     level: Fraction = 0.10
     """False-discovery rate of ``reidentified_patients``."""
     repeats: PositiveInt = 1

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from reid_audit.records.base import Record, Sha256
-from reid_audit.records.cards import PredictorCard, PriorCard
+from reid_audit.records.cards import EncoderCard, PredictorCard, PriorCard
 from reid_audit.records.cohorts import CohortSummary
 from reid_audit.records.findings import AttackRun, Curve, Histogram, Subgroup
 from reid_audit.records.metrics import Measurement, replaced
@@ -73,6 +73,8 @@ class AuditResult(Record):
     prior: PriorCard
     predictor: PredictorCard | None = None
     """What read age and sex; None where nothing did."""
+    encoder: EncoderCard | None = None
+    """What compared reconstructions with films a second time; None where nothing did."""
     references: ReferenceSummary | None = None
     """The reference models that membership was scored against; None: none."""
     cohorts: tuple[CohortSummary, ...] = ()

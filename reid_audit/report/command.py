@@ -39,6 +39,7 @@ PUBLIC: dict[str, Rule] = {
     "prior": _standing_for("PRIOR"),
     "prior-patients": _standing_for("PATIENTS"),
     "base": _standing_for("BASE"),
+    "encoder": _standing_for("ENCODER"),
     "arch-factory": _standing_for("FACTORY"),
     "demographics": _matching("|".join(READERS), "PREDICTOR"),
     "strata": _COLUMN,

@@ -165,6 +165,7 @@ def _provenance(report: PublicReport) -> str:
         f"- prior `{report.prior.sha256}`, trained on {inert(sets)}, {report.prior.overlap}",
         *(f"- {inert(said)}" for said in plain.films(report)),
         *([f"- age and sex: {inert(said)}"] if (said := plain.predictor(report)) else ()),
+        *([f"- encoder `{report.encoder.sha256}`: {inert(plain.encoder(report))}"] if report.encoder else ()),
         f"- method {inert(report.method)}, seed {report.seeds.master}, reid-audit {inert(report.tool.version)}, "
         f"torch {inert(report.tool.torch)}, {inert(report.tool.device)}, {report.started:%Y-%m-%d}",
         f"- again: `{command(report)}`. {inert(repeatability(report))}",

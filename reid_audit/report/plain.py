@@ -198,6 +198,18 @@ def films(report: PublicReport) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def encoder(report: PublicReport) -> str:
+    """What compared reconstructions with films a second time, and how sharp it is; empty where nothing did."""
+    used = report.encoder
+    if used is None:
+        return ""
+    text = f"Compared once more by {used.architecture} at {used.side} px, {used.dimensions:,} numbers a film."
+    if used.found is not None and used.chance is not None:
+        found, chance = (words.number(share, "share") for share in (used.found, used.chance))
+        text += f" It finds {found} of degraded films (chance {chance})."
+    return text
+
+
 def predictor(report: PublicReport) -> str:
     """What read age and sex, and how well, in one or two sentences; empty where nothing did."""
     used = report.predictor

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reid_audit.imaging.stack import Stack
 from reid_audit.score.patients import Floats, Owners
-from reid_audit.score.similarity import NCC_SIDE, MatchSpace, resized
+from reid_audit.score.similarity import NCC_SIDE, Space, resized
 
 
 class Samples(Protocol):
@@ -34,7 +34,7 @@ class Comparison:
     images: Stack
     """[N, C, H, W] in [0, 1]."""
     owners: Owners
-    space: MatchSpace
+    space: Space
     """Where images are compared; fitted once, on images of neither cohort."""
     ages: Floats
     """[N] years, NaN where unknown."""
@@ -44,7 +44,7 @@ class Comparison:
     """[N] training labels, "" where unknown."""
 
     @classmethod
-    def unlabelled(cls, images: Stack, owners: Owners, space: MatchSpace) -> Comparison:
+    def unlabelled(cls, images: Stack, owners: Owners, space: Space) -> Comparison:
         """A comparison of images of which neither age nor sex nor label is known."""
         nothing = np.full(len(images), "")
         return cls(images, owners, space, np.full(len(images), np.nan), nothing, nothing)

@@ -16,7 +16,7 @@ from reid_audit.score.calibration import Bools, Floats, permuted_labels
 from reid_audit.score.comparison import Comparison, Samples
 from reid_audit.score.linkage import FEWEST, chance_of_member
 from reid_audit.score.patients import Pool, pool
-from reid_audit.score.similarity import Local, MatchSpace, cosines, distinct, in_blocks, resized
+from reid_audit.score.similarity import Local, MatchSpace, Space, cosines, distinct, in_blocks, resized
 
 PERCENTILE = 1.0
 """A sample is likely when its energy lies below this percentile of the negative control's."""
@@ -149,7 +149,7 @@ def _content(images: Stack) -> Floats:
     return in_blocks(images, lambda part: torch.stack([part.mean(dim=1), part.square().mean(dim=1)], dim=1)).T
 
 
-def _ssims(space: MatchSpace, images: Tensor, gallery: Stack, rows: NDArray[np.int64]) -> Floats:
+def _ssims(space: Space, images: Tensor, gallery: Stack, rows: NDArray[np.int64]) -> Floats:
     """[K] SSIM of images [K, C, H, W], or of one image, with ``rows`` [K] of the gallery, at the side of ``space``."""
     side = max(11, space.side)
     ours, found = Local.of(resized(images, side)), []

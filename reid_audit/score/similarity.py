@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,6 +27,20 @@ UNBIASED = (2 * _SSIM_RADIUS + 1) ** 2 / ((2 * _SSIM_RADIUS + 1) ** 2 - 1)
 """Unbiased (co)variances over those of the window."""
 _C1, _C2 = 0.01**2, 0.03**2
 _BYTES = 1 << 28
+
+
+class Space(Protocol):
+    """Where images are compared: the match space, or a network that embeds films."""
+
+    @property
+    def side(self) -> int:
+        """Pixels at which it sees images."""
+
+    def embed(self, images: Stack) -> Tensor:
+        """[N, C, H, W] in [0, 1] -> [N, K] unit vectors, so that inner products are cosines."""
+
+    def scores(self, images: Stack) -> Tensor:
+        """[N, C, H, W] -> [N, K] of which distances mean something."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +107,7 @@ def in_blocks(images: Stack, summary: Callable[[Tensor], Tensor]) -> NDArray[np.
     return np.concatenate([summary(part.flatten(1)).numpy() for part in parts])
 
 
-def cosines(space: MatchSpace, reconstructions: Tensor, images: Stack) -> Tensor:
+def cosines(space: Space, reconstructions: Tensor, images: Stack) -> Tensor:
     """[R, N] cosine between reconstructions and films in the match space: the study's ``NN``."""
     return space.embed(reconstructions) @ space.embed(images).T
 

@@ -21,7 +21,7 @@ from reid_audit.errors import CohortError
 from reid_audit.origins.fetch import is_remote
 from reid_audit.records.references import GivenReference
 
-CONTENT = ("checkpoint", "policy", "waivers", "base", "prior", "prior-patients", "demographics")
+CONTENT = ("checkpoint", "policy", "waivers", "base", "encoder", "prior", "prior-patients", "demographics")
 FILMS, WORDS = ("reference", "holdout"), ("demographics",)
 """Options that name a file which is read as a whole, those that name films, and those that may be a word too."""
 

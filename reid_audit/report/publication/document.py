@@ -15,6 +15,7 @@ from reid_audit.report.publication.evidence import (
 from reid_audit.report.publication.judgement import public_findings, public_network, public_verdict
 from reid_audit.report.publication.means import (
     public_cohort,
+    public_encoder,
     public_predictor,
     public_prior,
     public_references,
@@ -71,6 +72,7 @@ def _published(result: AuditResult) -> PublicReport:
         preprocess=public_preprocess(result),
         prior=public_prior(result),
         predictor=None if result.predictor is None else public_predictor(result.predictor),
+        encoder=None if result.encoder is None else public_encoder(result.encoder),
         references=None if result.references is None else public_references(result.references),
         seeds=Seeds(master=result.seed),
         options=published(result.options, result.architecture.name),

@@ -1,11 +1,26 @@
-"""Of the tool, the prior, the predictor, reference models and cohorts, what is published."""
+"""Of the tool, the prior, the predictor, the encoder, reference models and cohorts, what is published."""
 
 from __future__ import annotations
 
-from reid_audit.records import AuditResult, CohortSummary, GreyValues, PredictorCard, ReferenceSummary, ToolInfo
+from reid_audit.records import (
+    AuditResult,
+    CohortSummary,
+    EncoderCard,
+    GreyValues,
+    PredictorCard,
+    ReferenceSummary,
+    ToolInfo,
+)
 from reid_audit.report.publication.small_cells import SMALL_CELL
 from reid_audit.report.publication.texts import scrub, word
-from reid_audit.report.wire import PublicCohort, PublicPredictor, PublicPrior, PublicReferences, PublicTool
+from reid_audit.report.wire import (
+    PublicCohort,
+    PublicEncoder,
+    PublicPredictor,
+    PublicPrior,
+    PublicReferences,
+    PublicTool,
+)
 
 
 def public_cohort(c: CohortSummary) -> PublicCohort:
@@ -62,6 +77,11 @@ def public_predictor(card: PredictorCard) -> PublicPredictor:
         sex_accuracy=None if few else card.sex_accuracy,
         overlap=card.overlap,
     )
+
+
+def public_encoder(card: EncoderCard) -> PublicEncoder:
+    """Which network it is, without its file's name, and how well it recognises degraded films."""
+    return PublicEncoder(**card.model_dump())
 
 
 def public_tool(tool: ToolInfo) -> PublicTool:

@@ -24,7 +24,14 @@ from reid_audit.report.wire.judgement import (
     PublicVerdict,
     PublicWaiver,
 )
-from reid_audit.report.wire.means import PublicCohort, PublicPredictor, PublicPrior, PublicReferences, PublicTool
+from reid_audit.report.wire.means import (
+    PublicCohort,
+    PublicEncoder,
+    PublicPredictor,
+    PublicPrior,
+    PublicReferences,
+    PublicTool,
+)
 from reid_audit.report.wire.settings import PublicBudget, PublicDeclared, PublicOption, PublicReduced, Seeds
 from reid_audit.report.wire.subject import (
     PublicArchitecture,
@@ -53,6 +60,7 @@ __all__ = [
     "PublicCorroboration",
     "PublicCurve",
     "PublicDeclared",
+    "PublicEncoder",
     "PublicHistogram",
     "PublicMeasured",
     "PublicMeasurement",

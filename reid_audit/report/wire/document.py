@@ -18,7 +18,14 @@ from reid_audit.report.wire.evidence import (
     PublicSubgroup,
 )
 from reid_audit.report.wire.judgement import ControlRow, Finding, GateRow, PublicNetwork, PublicVerdict
-from reid_audit.report.wire.means import PublicCohort, PublicPredictor, PublicPrior, PublicReferences, PublicTool
+from reid_audit.report.wire.means import (
+    PublicCohort,
+    PublicEncoder,
+    PublicPredictor,
+    PublicPrior,
+    PublicReferences,
+    PublicTool,
+)
 from reid_audit.report.wire.settings import PublicBudget, PublicDeclared, PublicOption, Seeds
 from reid_audit.report.wire.subject import PublicArchitecture, PublicCheckpoint, PublicPreprocess
 
@@ -51,6 +58,7 @@ class PublicReport(Wire):
     preprocess: PublicPreprocess
     prior: PublicPrior
     predictor: PublicPredictor | None = None
+    encoder: PublicEncoder | None = None
     references: PublicReferences | None = None
     seeds: Seeds
     options: Annotated[tuple[PublicOption, ...], Field(max_length=64)] = ()

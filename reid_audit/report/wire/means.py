@@ -1,4 +1,4 @@
-"""What the audit was made with: the tool, the prior, the predictor, reference models, cohorts."""
+"""What the audit was made with: the tool, the prior, the predictor, the encoder, reference models, cohorts."""
 
 from __future__ import annotations
 
@@ -52,6 +52,20 @@ class PublicPredictor(Wire):
     sex_auc: FiniteFloat | None = None
     sex_accuracy: FiniteFloat | None = None
     overlap: Overlap
+
+
+class PublicEncoder(Wire):
+    """The re-identification encoder that compared reconstructions with films."""
+
+    sha256: Sha256
+    architecture: Label
+    library: Label = ""
+    side: NonNegativeInt
+    channels: NonNegativeInt
+    dimensions: NonNegativeInt
+    found: FiniteFloat | None = None
+    """Share of degraded films whose nearest patient, by the encoder, is their own."""
+    chance: FiniteFloat | None = None
 
 
 class PublicReferences(Wire):

@@ -1,0 +1,125 @@
+"""The re-identification encoder of an audit: read, identified and tried before anything is attacked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reid_audit.arch.identify import identify
+from reid_audit.arch.target import Target
+from reid_audit.audit.request import AuditRequest
+from reid_audit.budget import Pace
+from reid_audit.checkpoint import load_checkpoint
+from reid_audit.errors import ArchitectureError
+from reid_audit.network.memory_layout import channels_last
+from reid_audit.network.preprocessing import best_values
+from reid_audit.preprocess import NAMED
+from reid_audit.records import EncoderCard, EncoderPolicy, PreprocessSpec
+from reid_audit.score.encoder import Encoder
+from reid_audit.score.similarity import resized
+
+FEWEST = 16
+"""Outputs below which a network is taken for a classifier: they tell findings, not people."""
+ASKED = 128
+"""Images of the prior that say which grey values the encoder was trained on."""
+TRIED = 16
+"""Images of the prior that the encoder is tried on."""
+OTHERWISE = "give a network whose outputs are an embedding of a film, or leave --encoder out"
+
+
+def encoder_of(request: AuditRequest, images: Tensor, device: torch.device, pace: Pace) -> Encoder | None:
+    """The encoder that the request names, tried on the prior's images [M, C, H, W]; None where it names none.
+
+    Raises AuditError where the file cannot be read, is no known network, or gives no embedding.
+    """
+    policy = request.policy.encoder
+    file = request.encoder or policy.checkpoint
+    if file is None:
+        return None
+    checkpoint = load_checkpoint(file, pickled_code=request.policy.pickled_code)
+    target = identified(file, checkpoint.tensors, policy)
+    target.module.to(device)
+    side = target.match.side
+    spec = values_of(target, policy, resized(images[:ASKED], side), pace)
+    card = EncoderCard(
+        sha256=checkpoint.summary.sha256,
+        architecture=target.match.name,
+        library=target.match.library,
+        side=side,
+        channels=target.match.channels,
+        dimensions=1,
+    )
+    return tried(file, Encoder(channels_last(target.module), spec, card), images[:TRIED], pace)
+
+
+def identified(file: Path, tensors: dict[str, Tensor], policy: EncoderPolicy) -> Target:
+    """The network of the file. Raises ArchitectureError where it is not known, or ends in no embedding."""
+    try:
+        target = identify(tensors, side=policy.side)
+    except ArchitectureError as error:
+        raise ArchitectureError(
+            f"the encoder {file.name} is no known network: {error.what}", closest=error.closest, remedy=OTHERWISE
+        ) from error
+    match = target.match
+    if match.head == "segmentation":
+        raise ArchitectureError(
+            f"the encoder {file.name} gives masks, not one embedding for each film",
+            closest=f"{match.name}, {match.head}",
+            remedy=OTHERWISE,
+        )
+    if match.head != "features" and match.classes < FEWEST:
+        raise ArchitectureError(
+            f"the encoder {file.name} has {match.classes} outputs: answers, not an embedding",
+            closest=f"{match.name} with {match.classes} outputs; an embedding has {FEWEST} or more",
+            remedy="give it without its classifier, or give an encoder that was trained to tell people apart",
+        )
+    return target
+
+
+def values_of(target: Target, policy: EncoderPolicy, images: Tensor, pace: Pace) -> PreprocessSpec:
+    """The grey values of the encoder's training: as the policy says, or as its first statistics say of ``images``.
+
+    Raises ArchitectureError where neither does, or the images have colours that it cannot take.
+    """
+    channels = images.shape[1]
+    if channels not in (1, target.match.channels):
+        raise ArchitectureError(
+            f"the encoder takes films of {target.match.channels} channels, those of this audit have {channels}",
+            closest=target.match.name,
+            remedy=OTHERWISE,
+        )
+    if policy.values != "infer":
+        return NAMED[policy.values]
+    try:
+        return best_values(target, PreprocessSpec(side=target.match.side), images, pace)
+    except ValueError as error:
+        raise ArchitectureError(
+            "the encoder does not tell which grey values it was trained on",
+            closest=f"{target.match.name}: {error}",
+            remedy='say so in the policy: [encoder] values = "imagenet" (or unit, half, xrv)',
+        ) from error
+
+
+def tried(file: Path, encoder: Encoder, images: Tensor, pace: Pace) -> Encoder:
+    """``encoder`` with what a trial on ``images`` showed. Raises ArchitectureError where it tells no film from another,
+    or cannot be run."""
+    began = pace.meter.elapsed()
+    try:
+        embedded = encoder.embed(images)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ArchitectureError(
+            f"the encoder {file.name} does not run on films of {encoder.side} px",
+            closest=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
+            remedy="say the side it was trained with: [encoder] side = 224",
+        ) from error
+    seconds = (pace.meter.elapsed() - began) / len(images)
+    if not bool(embedded.isfinite().all()) or float(embedded.std(dim=0).max()) < 1e-6:
+        raise ArchitectureError(
+            f"the encoder {file.name} says the same of every film",
+            closest=f"{encoder.card.architecture} at {encoder.side} px, {embedded.shape[1]} outputs",
+            remedy='check the file, and its grey values ([encoder] values = "imagenet")',
+        )
+    card = encoder.card.model_copy(update={"dimensions": embedded.shape[1]})
+    return Encoder(encoder.module, encoder.spec, card, seconds)
