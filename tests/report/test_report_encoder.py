@@ -9,11 +9,11 @@ import pytest
 import results
 
 from reid_audit.judge.again import judge_again
-from reid_audit.records import AuditResult, EncoderPolicy, Measured, Metric, Outcome, Reason, Unmeasured
+from reid_audit.records import AuditResult, EncoderPolicy, Measured, Measurement, Metric, Outcome, Reason, Unmeasured
 from reid_audit.score.encoder import ENCODER
 
 ORDER = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
-SAID = [
+SAID: list[list[Measurement]] = [
     [Measured(metric=ENCODER[0], value=p, n=30), Measured(metric=ENCODER[1], value=count, control=0, n=30)]
     for p in (0.0002, 0.03, 1.0)
     for count in (0, 4)
@@ -24,7 +24,7 @@ SAID = [
 def test_nothing_that_an_encoder_says_makes_a_verdict_better(example: Callable[[], AuditResult]) -> None:
     plain = example()
     without = ORDER.index(plain.verdict.outcome)
-    late = [Unmeasured(metric=metric, reason=Reason.BUDGET) for metric in ENCODER]
+    late: list[Measurement] = [Unmeasured(metric=metric, reason=Reason.BUDGET) for metric in ENCODER]
     for said in (*SAID, late):
         kept = tuple(m for m in plain.measurements if m.metric not in ENCODER)
         judged = results.again(plain, measurements=(*kept, *said))
