@@ -12,6 +12,7 @@ from reid_audit.records import (
     GateDecision,
     Measured,
     Measurement,
+    Reason,
     Unmeasured,
     Waiver,
     direction_of,
@@ -24,13 +25,17 @@ Said = Callable[[str], str]
 
 
 def gate_rows(result: AuditResult, measurements: tuple[Measurement, ...], said: Said) -> tuple[GateRow, ...]:
-    """One row for each gate of the policy. ``measurements`` are those that may be published: a number that is hidden
-    there is hidden here too."""
+    """One row for each gate of the policy, but for what a given encoder would have decided where none was given.
+
+    ``measurements`` are those that may be published: a number that is hidden there is hidden here too.
+    """
     decided = {row.metric: row for row in result.verdict.gates}
     rows = []
     for gate in result.policy.gates:
         decision = decided.get(gate.metric, GateDecision(metric=gate.metric, status="unmeasured"))
-        rows.append(_gate(gate, decision, find(measurements, gate.metric), said))
+        measurement = find(measurements, gate.metric)
+        if decision.lacking or isinstance(measurement, Measured) or measurement.reason is not Reason.NO_ENCODER:
+            rows.append(_gate(gate, decision, measurement, said))
     return tuple(rows)
 
 

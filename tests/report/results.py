@@ -99,6 +99,7 @@ def _controls() -> tuple[Measurement, ...]:
         Measured(metric=Metric.PREPROCESS_FIT, value=0.04, control=0.0002, n=16),
         Measured(metric=Metric.NEGATIVE_CONTROL_P, value=0.47, n=403),
         Measured(metric=Metric.EXCHANGEABILITY_P, value=0.31, n=403),
+        Unmeasured(metric=Metric.ENCODER_LINKAGE_P, reason=Reason.NO_ENCODER),
     )
 
 
