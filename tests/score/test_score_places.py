@@ -12,6 +12,7 @@ from reid_audit.records import CONTROLS, Family, Metric, family
 from reid_audit.score.alone import ALONE
 from reid_audit.score.demographics import DEMOGRAPHICS
 from reid_audit.score.distribution import DISTRIBUTION
+from reid_audit.score.encoder import ENCODER
 from reid_audit.score.likelihood import LIKELY
 from reid_audit.score.linkage import LINKAGE
 from reid_audit.score.membership.inference import MEMBERSHIP
@@ -31,7 +32,7 @@ def test_a_family_of_scores_begins_with_its_equation_and_its_source(path: Path) 
 
 
 def test_a_scorer_measures_a_family_of_the_table() -> None:
-    assert set(LINKAGE) == family(Family.LINKAGE)
+    assert {*LINKAGE, *ENCODER} == family(Family.LINKAGE)
     assert set(LIKELY) == family(Family.LIKELY)
     assert {*MEMBERSHIP, *SUBGROUPS, Metric.GENERALISATION_GAP} == family(Family.MEMBERSHIP)
     assert set(DISTRIBUTION) == family(Family.DISTRIBUTION)
