@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from benchmarks.lab.data import SPEC
+from benchmarks.lab.gradient_norms import gradient_norms
 from benchmarks.lab.learned import NETWORKS, Network, taught_on, trained
 from benchmarks.lab.pages import Row, publish
 from benchmarks.lab.rows import measured, rows_of
@@ -34,23 +36,32 @@ from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.allowance import unlimited
 from reid_audit.audit.cohorts import Canaries, OpenedCohorts, planted_comparison
 from reid_audit.audit.recognition import recognised_canaries, recognition
-from reid_audit.audit.references import Beside, Referenced, references_of
+from reid_audit.audit.references import Beside, Referenced, lesson_of, references_of
 from reid_audit.audit.request import AuditRequest
 from reid_audit.budget import Meter, Pace, unhurried
 from reid_audit.cohort import Cohort
+from reid_audit.imaging.stack import Joined
+from reid_audit.network.layers import matrix_layers
 from reid_audit.observer import Event, Noted
 from reid_audit.policy import policy_sha256
 from reid_audit.records import Budget, Measured, Metric, Policy, References
+from reid_audit.reference.lesson import PASS
 from reid_audit.reference.shelf import Shelf
-from reid_audit.score.calibration import auc, tpr_at
-from reid_audit.score.membership.adjusted import adjusted
+from reid_audit.reference.signals import signals
+from reid_audit.score.calibration import Floats, auc, tpr_at
+from reid_audit.score.membership.adjusted import CERTAIN, adjusted
+from reid_audit.score.membership.learned import learned
 from reid_audit.score.membership.lira import lira
 from reid_audit.score.membership.loss_difference import loss_difference
+from reid_audit.score.membership.neighbours import neighbours
 from reid_audit.score.membership.rmia import rmia
 from reid_audit.score.patients import Owners, evidence_by_patient
 
 COUNTS = (0, 1, 2, 4, 8, 16)
 SCORES = {"adjusted": adjusted, "LiRA": lira, "RMIA": rmia, "loss difference": loss_difference}
+LEARNED = ("neighbours", "white box")
+"""They need two references, one with a film and one without; neighbours also that the references gain by them."""
+WHITE_BOX_RIDGE = 1e-2
 
 
 def with_labels(cohort: Cohort) -> Cohort:
@@ -74,11 +85,14 @@ def cells(network: Network, bench: Bench, options: argparse.Namespace) -> Iterat
     request = AuditRequest(checkpoint=path, policy=policy, policy_sha256=policy_sha256(policy), seed=network.seed)
     began = time.process_time()
     pace = Pace(Meter(None, None), Said())
-    known = references_of(task, cohorts, request, pace, Shelf(options.out.parent / "membership" / "shelf"))
+    inside = Inside(task, cohorts)
+    known = references_of(
+        task, cohorts, request, pace, Shelf(options.out.parent / "membership" / "shelf"), inside.of_reference
+    )
     spent = time.process_time() - began
     for count in (c for c in COUNTS if c <= options.count):
         some = None if known is None or count == 0 else fewer(known, count)
-        yield row_of(network, task, cohorts, bench, some, options) | {
+        yield row_of(network, task, cohorts, bench, some, inside) | {
             "references": count,
             "recipe": options.augmentation,
             "device": options.device,
@@ -102,7 +116,7 @@ class Said:
 def fewer(known: Referenced, count: int) -> Referenced:
     """The first ``count`` of the references."""
     models = known.models
-    some = replace(models, inside=models.inside[:count], signals=models.signals[:count], epochs=models.epochs[:count])
+    some = replace(models, inside=models.inside[:count], views=models.views[:count], epochs=models.epochs[:count])
     return replace(known, models=some)
 
 
@@ -112,7 +126,7 @@ def row_of(
     cohorts: OpenedCohorts,
     bench: Bench,
     known: Referenced | None,
-    options: argparse.Namespace,
+    inside: Inside,
 ) -> dict[str, Any]:
     """Membership of the films, and of planted patients, beside ``known`` references."""
     comparison = cohorts.comparison(bench.match)
@@ -135,7 +149,7 @@ def row_of(
     rank, tpr = (measured(found.measurements, metric) for metric in (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR))
     return {
         "network": network.name,
-        "scores": {} if beside is None else of_each_score(task, comparison.owners, beside),
+        "scores": {} if beside is None else of_each_score(task, comparison.owners, beside, inside),
         "auc": [rank.value, rank.low, rank.high],
         "gap": ends(measured(recognised.measurements, Metric.GENERALISATION_GAP)),
         "tpr": [tpr.value, tpr.low, tpr.high],
@@ -144,13 +158,56 @@ def row_of(
     }
 
 
-def of_each_score(task: AttackTask, owners: Owners, beside: Beside) -> dict[str, list[float]]:
+class Inside:
+    """What networks show of the pooled films inside: log odds, and how far each film moves each layer."""
+
+    def __init__(self, task: AttackTask, cohorts: OpenedCohorts) -> None:
+        self.task = task
+        self.cohorts = cohorts
+        self.references: list[Floats] = []
+
+    def of_reference(self, module: nn.Module) -> None:
+        """Keep what the next reference shows."""
+        self.references.append(self.of(module))
+
+    def of(self, module: nn.Module) -> Floats:
+        """[N, 1 + L] of all pooled films."""
+        reference, holdout = self.cohorts.reference, self.cohorts.holdout
+        if reference is None or holdout is None:
+            raise ValueError("both cohorts are needed")
+        images = Joined(reference.images, holdout.images)
+        words = np.concatenate([reference.labels, holdout.labels])
+        lesson, _ = lesson_of(self.task, images, words, unhurried())
+        if lesson is None:
+            raise ValueError("numbers have no log odds without labels")
+        every = np.arange(len(images))
+        odds = signals(module, lesson, every, unhurried(), "films", near=False, mirrored=False)[0]
+        layers = matrix_layers(module, lesson.prepare(images[torch.arange(1)]))
+        norms = []
+        for rows in torch.split(torch.arange(len(images)), PASS):
+            inputs = lesson.prepare(images[rows])
+            norms.append(gradient_norms(module, lesson.kind, layers, inputs, lesson.wanted[rows].to(inputs.device)))
+        return np.column_stack([np.clip(odds, -CERTAIN, CERTAIN), torch.cat(norms).double().cpu().numpy()])
+
+    def score(self, beside: Beside) -> Floats | None:
+        """The white-box score of the films compared, with as many references as ``beside`` has."""
+        rows = beside.rows
+        references = np.stack(self.references[: beside.models.count])[:, rows]
+        own, inside = self.of(self.task.target.module)[rows], beside.models.inside[:, rows]
+        return learned(own, references, inside, ridge=WHITE_BOX_RIDGE)
+
+
+def of_each_score(task: AttackTask, owners: Owners, beside: Beside, inside: Inside) -> dict[str, list[float]]:
     """AUC and TPR at 1 % FPR of every score against references, joined over films as the verdict's is."""
     seen, people = beside.observed(task.target.module, unhurried()), np.unique(owners.patients)
     member = np.isin(people, owners.patients[owners.is_member])
+    films: dict[str, Floats | None] = {name: score(seen) for name, score in SCORES.items()}
+    films |= {"neighbours": neighbours(seen), "white box": inside.score(beside)}
     found = {}
-    for name, score in SCORES.items():
-        values = evidence_by_patient(score(seen), owners.patients, people)
+    for name, each in films.items():
+        if each is None:
+            continue
+        values = evidence_by_patient(each, owners.patients, people)
         found[name] = [auc(values[member], values[~member]), tpr_at(values[member], values[~member])]
     return found
 
@@ -187,18 +244,28 @@ def shown(estimate: list[float]) -> str:
 
 
 def line(row: dict[str, Any]) -> Row:
-    each = (f"{a:.2f}, {t:.3f}" for a, t in row["scores"].values()) if row["scores"] else ("–",) * len(SCORES)
     families = "; ".join(f"{name} {a:.2f}, {t:.3f}" for name, (a, t) in row["families"].items())
     control = "" if row["control"] is None else f"{row['control']:.2f}"
     tpr = row["tpr"]
     rate = f"{tpr[0]:.3f} [{tpr[1]:.3f}, {tpr[2]:.3f}]"
     recipe = row["recipe"] if row["references"] else "–"
     name, count, gap = row["network"], str(row["references"]), shown(row["gap"])
-    return (name, count, recipe, gap, shown(row["auc"]), rate, *each, families, control)
+    return (name, count, recipe, gap, shown(row["auc"]), rate, *scores_of(row, SCORES), families, control)
 
 
 def write(options: argparse.Namespace) -> None:
-    publish(HEAD, [line(row) for row in rows_of(options.out)], options.doc, keys=3)
+    rows = list(rows_of(options.out))
+    publish(HEAD, [line(row) for row in rows], options.doc, keys=3)
+    compared = ("adjusted", *LEARNED)
+    able = [row for row in rows if LEARNED[-1] in row["scores"]]
+    cells = [(row["network"], str(row["references"]), *scores_of(row, compared)) for row in able]
+    publish(("network", "K", *compared), cells, options.doc, keys=2, mark="learned")
+
+
+def scores_of(row: dict[str, Any], names: Iterable[str]) -> tuple[str, ...]:
+    """AUC and TPR of each; a dash where it says nothing of its own."""
+    found = map(row["scores"].get, names)
+    return tuple("–" if each is None else f"{each[0]:.2f}, {each[1]:.3f}" for each in found)
 
 
 def main() -> None:

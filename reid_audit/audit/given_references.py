@@ -41,9 +41,9 @@ def given_models(
     for number, one in enumerate(given):
         module = network_of(one, task.target, request).module.to(task.space.mean.device)
         name = f"given reference {number + 1} of {len(given)}"
-        said.append(signals(module, lesson, every, pace, name, mirrored=False))
+        said.append(signals(module, lesson, every, pace, name, near=False, mirrored=False)[0])
     values = without_them(np.stack(said), inside, patients, np.random.default_rng(request.seed))
-    return ReferenceModels(np.zeros(values.shape, dtype=bool), values)
+    return ReferenceModels(np.zeros(values.shape, dtype=bool), values[:, None])
 
 
 def taught(one: GivenReference, patients: NDArray[np.str_]) -> NDArray[np.str_]:

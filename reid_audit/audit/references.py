@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +23,10 @@ from reid_audit.records import ReferenceSummary, TaughtBy
 from reid_audit.reference.lesson import PASS, Lesson
 from reid_audit.reference.models import Original, ReferenceModels, pool_of, reference_models
 from reid_audit.reference.shelf import Shelf
-from reid_audit.reference.signals import signals
+from reid_audit.reference.signals import over_views, signals
 from reid_audit.score.calibration import Floats
 from reid_audit.score.membership.against_references import against_references
-from reid_audit.score.membership.observed import Observed
+from reid_audit.score.membership.observed import Near, Observed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,11 +45,10 @@ class Beside:
     def observed(self, module: nn.Module, pace: Pace, asked: NDArray[np.int64] | None = None) -> Observed:
         """What ``module`` and the references say of these films. Raises OutOfTime."""
         rows = self.rows if asked is None else self.rows[asked]
-        own = signals(
-            module, self.lesson, rows, pace, "membership: beside the references", mirrored=self.models.mirrored
-        )
-        models = self.models.at(rows)
-        return Observed(own, models.signals, models.inside)
+        models, stage = self.models.at(rows), "membership: beside the references"
+        own = signals(module, self.lesson, rows, pace, stage, near=models.near, mirrored=models.mirrored)
+        near = Near(own, models.views) if models.near else None
+        return Observed(over_views(own, mirrored=models.mirrored), models.signals, models.inside, near)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +75,7 @@ class Referenced:
     @property
     def digest(self) -> str:
         """SHA-256 of what they say."""
-        said = (self.models.inside, self.models.signals, self.lesson.wanted.double().numpy())
+        said = (self.models.inside, self.models.views, self.lesson.wanted.double().numpy())
         return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in said)).hexdigest()
 
     def compared(self, cohorts: OpenedCohorts) -> Beside:
@@ -99,11 +99,17 @@ class Referenced:
 
 
 def references_of(
-    task: AttackTask, cohorts: OpenedCohorts, request: AuditRequest, pace: Pace, shelf: Shelf
+    task: AttackTask,
+    cohorts: OpenedCohorts,
+    request: AuditRequest,
+    pace: Pace,
+    shelf: Shelf,
+    shown: Callable[[nn.Module], None] | None = None,
 ) -> Referenced | None:
     """The reference models the policy asks for, as far as the time reaches; None where there are none.
 
-    Films of both cohorts are pooled, canaries included, and dealt out blind to their cohort.
+    Films of both cohorts are pooled, canaries included, and dealt out blind to their cohort. ``shown`` is given each
+    network that is trained.
     """
     recipe, reference, holdout = request.policy.references, cohorts.reference, cohorts.holdout
     if recipe.when == "off" or reference is None or holdout is None or task.target.match.head == "features":
@@ -124,7 +130,7 @@ def references_of(
             return Referenced(lesson, models, taught_by, len(reference.images), given=len(recipe.given))
         pool = pool_of(lesson, patients.tolist(), is_member)
         original = Original(task.target, base, task.preprocess)
-        models = reference_models(original, pool, recipe, seed=request.seed, pace=pace, shelf=shelf)
+        models = reference_models(original, pool, recipe, seed=request.seed, pace=pace, shelf=shelf, shown=shown)
     except OutOfTime:
         return None
     return Referenced(lesson, models, taught_by, len(reference.images)) if models.count else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from reid_audit.reference.lesson import Lesson
 from reid_audit.reference.parts import parts
 from reid_audit.reference.recipe import Bearing, bearing, settled
 from reid_audit.reference.shelf import Shelf, key_of
-from reid_audit.reference.signals import Floats, signals
+from reid_audit.reference.signals import Floats, over_views, signals
 from reid_audit.reference.training import Course, Goal, trained
 from reid_audit.store import kept_or_noted
 
@@ -76,12 +76,22 @@ class ReferenceModels:
 
     inside: NDArray[np.bool_]
     """[K, N] whether a film was in the training of a reference."""
-    signals: Floats
-    """[K, N] log odds of the taught answer."""
+    views: Floats
+    """[K, V, N] log odds of the taught answer: of the film, its mirror image, its shifts (``signals``)."""
     epochs: tuple[int, ...] = ()
     """How long each was trained; 0 for one from the shelf."""
     mirrored: bool = False
     """Whether films were shown mirrored too; the audited network is asked likewise."""
+
+    @property
+    def signals(self) -> Floats:
+        """[K, N] log odds of the taught answer, mean over the views that training showed."""
+        return over_views(self.views, mirrored=self.mirrored)
+
+    @property
+    def near(self) -> bool:
+        """Whether films' neighbours were asked; the audited network is asked likewise."""
+        return bool(self.views.shape[1] > 2)
 
     @property
     def count(self) -> int:
@@ -90,7 +100,7 @@ class ReferenceModels:
 
     def at(self, rows: NDArray[np.int64]) -> ReferenceModels:
         """The same of some of the films."""
-        return replace(self, inside=self.inside[:, rows], signals=self.signals[:, rows])
+        return replace(self, inside=self.inside[:, rows], views=self.views[..., rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,9 +115,18 @@ class Original:
 
 
 def reference_models(
-    original: Original, pool: Pool, recipe: References, *, seed: int, pace: Pace, shelf: Shelf
+    original: Original,
+    pool: Pool,
+    recipe: References,
+    *,
+    seed: int,
+    pace: Pace,
+    shelf: Shelf,
+    shown: Callable[[nn.Module], None] | None = None,
 ) -> ReferenceModels:
     """As many reference models as the recipe asks for, or as the time reaches; an even number of them.
+
+    ``shown`` is given each of them, in evaluation mode, before it is let go.
 
     Which patients a model learns is drawn from ``seed`` blind to the cohort, so that tests on its scores stay exact.
     Raises OutOfTime where there is no time to look at the audited network.
@@ -118,7 +137,7 @@ def reference_models(
     recipe, goal = settled(recipe, seen), None if seen is None else goal_of(seen)
     course = Course(recipe, goal)
     mirrored = recipe.augmentation == "moved"
-    every = np.arange(len(pool.patients))
+    every, near = np.arange(len(pool.patients)), recipe.count > 1
     found: list[Floats] = []
     epochs: list[int] = []
     for number in range(recipe.count):
@@ -126,13 +145,15 @@ def reference_models(
         key = key_of(target, original.spec, recipe, films=pool.digest, goal=goal, seed=seed, number=number)
         try:
             module, took = _kept_or_trained(original, pool.lesson, inside[number], course, Slot(shelf, key), pace, name)
-            found.append(signals(module, pool.lesson, every, pace, f"{name}: films", mirrored=mirrored))
+            found.append(signals(module, pool.lesson, every, pace, f"{name}: films", near=near, mirrored=mirrored))
+            if shown is not None:
+                shown(module)
         except OutOfTime:
             break
         epochs.append(took)
         pace.observer.notice(Noted(f"{name}: {f'{took} epochs' if took else 'kept from an earlier audit'}"))
     kept = len(found) if len(found) == recipe.count else len(found) // 2 * 2
-    values = np.stack(found[:kept]) if kept else np.zeros((0, len(every)))
+    values = np.stack(found[:kept]) if kept else np.zeros((0, 1, len(every)))
     return ReferenceModels(inside[:kept], values, tuple(epochs[:kept]), mirrored)
 
 

@@ -85,7 +85,7 @@ def test_folds_tell_the_members_of_the_network_trained_on_all(folds: tuple[Given
     task = named(task_of(module))
     models = given_models(task, request(folds), taught, PATIENTS, unhurried())
     assert models.signals.shape == (1, PEOPLE)
-    own = signals(task.target.module, taught, np.arange(PEOPLE), unhurried(), "films", mirrored=False)
+    own = signals(task.target.module, taught, np.arange(PEOPLE), unhurried(), "films", near=False, mirrored=False)[0]
     found = against_references(Observed(own, models.signals, models.inside))
     assert auc(found[:MEMBERS], found[MEMBERS:]) > 0.7
 

@@ -30,7 +30,7 @@ from reid_audit.reference.signals import signals
 from reid_audit.reference.training import Goal
 from reid_audit.score.calibration import auc
 from reid_audit.score.membership.against_references import against_references
-from reid_audit.score.membership.observed import Observed
+from reid_audit.score.membership.observed import Near, Observed
 
 PEOPLE = 60
 FEW = References(when="when-possible", count=2, batch=16, epochs=30, rate=3e-3)
@@ -95,8 +95,8 @@ def test_a_reference_knows_its_part_and_no_other(models: ReferenceModels) -> Non
 
 def test_members_are_said_beside_references(target: Target, models: ReferenceModels) -> None:
     pool, member = pooled()
-    own = signals(target.module, pool.lesson, np.arange(PEOPLE), unhurried(), "films", mirrored=models.mirrored)
-    found = against_references(Observed(own, models.signals, models.inside))
+    own = signals(target.module, pool.lesson, np.arange(PEOPLE), unhurried(), "films", near=True, mirrored=False)
+    found = against_references(Observed(own[0], models.signals, models.inside, Near(own, models.views)))
     assert auc(found[member], found[~member]) > 0.7
 
 

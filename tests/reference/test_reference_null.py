@@ -23,7 +23,7 @@ from reid_audit.reference.models import Original, pool_of, reference_models
 from reid_audit.reference.shelf import Shelf
 from reid_audit.reference.signals import signals
 from reid_audit.score.membership.against_references import against_references
-from reid_audit.score.membership.observed import Observed
+from reid_audit.score.membership.observed import Near, Observed
 
 DRAWS, PEOPLE = 200, 40
 RECIPE = References(count=2, epochs=3, batch=10, rate=1e-2)
@@ -47,8 +47,8 @@ def null_p(seed: int) -> float:
     pool = pool_of(lesson, [str(number) for number in range(PEOPLE)], member)
     original = Original(target, None, SPEC)
     models = reference_models(original, pool, RECIPE, seed=seed, pace=unhurried(), shelf=Shelf())
-    own = signals(module, lesson, np.arange(PEOPLE), unhurried(), "films", mirrored=models.mirrored)
-    scores = against_references(Observed(own, models.signals, models.inside))
+    own = signals(module, lesson, np.arange(PEOPLE), unhurried(), "films", near=True, mirrored=models.mirrored)
+    scores = against_references(Observed(own[0], models.signals, models.inside, Near(own, models.views)))
     return float(stats.mannwhitneyu(scores[member], scores[~member], alternative="greater", method="asymptotic").pvalue)
 
 

@@ -10,6 +10,16 @@ from reid_audit.score.calibration import Bools, Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Near:
+    """Log odds of N films as they are, mirrored, and shifted, the mean over four directions."""
+
+    target: Floats
+    """[3, N]"""
+    references: Floats
+    """[K, 3, N]"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Observed:
     """Log odds of the taught answer of N films under the audited network and under K references."""
 
@@ -19,6 +29,8 @@ class Observed:
     """[K, N]"""
     inside: Bools
     """[K, N] whether a film was in the training of a reference."""
+    near: Near | None = None
+    """What is said of the films' neighbours, where they were asked."""
 
     def mean_inside(self) -> Floats:
         """[N] mean over the references that were trained on a film; NaN where none was."""
