@@ -4,11 +4,12 @@
                                            [--only resnet18]
     python -m benchmarks.preprocessing table --doc docs/preprocessing.md
 
-Each trap is a network trained by heart on a few patients of the `target` split, or with care on many, under its own
-preprocessing (lab/traps.py). It is then asked with nothing declared (the side neither), with the true preprocessing
-declared, and with wrong ones: another convention's values, the deviation doubled, inverted, half the side. For each
-the page shows the membership AUC and whether a PASS would be possible as far as membership and `preprocess_fit` are
-concerned; a whole audit asks for more. Finished traps are kept in ``--out``, one JSON line each.
+Each trap is a network trained on patients of the `target` split, by heart on a few in one batch or on many in
+minibatches, or with care on many, under its own preprocessing (lab/traps.py). It is then asked with nothing declared
+(the side neither), with the true preprocessing declared, and with wrong ones: another convention's values, the
+deviation doubled, inverted, half the side. For each the page shows the membership AUC and whether a PASS would be
+possible as far as membership and `preprocess_fit` are concerned; a whole audit asks for more. Finished traps are kept
+in ``--out``, one JSON line each.
 """
 
 from __future__ import annotations
@@ -44,10 +45,8 @@ from reid_audit.audit.preprocessing import (
 from reid_audit.audit.preprocessing_control import answered_again, control_of, searched_again
 from reid_audit.audit.request import Films
 from reid_audit.network.preprocessing import Fitted
-from reid_audit.records import Controls, Measured, PreprocessPolicy, PreprocessSpec
+from reid_audit.records import Controls, Measured, Metric, PreprocessPolicy, PreprocessSpec, default_gates
 
-CLEAR = 0.10
-"""Upper bound of the TPR at 1 % FPR that the default policy lets pass."""
 NEAR = 0.02
 """Difference of AUC up to which a preprocessing counts as recovered."""
 WRONG = ("imagenet", "doubled", "inverted", "half side")
@@ -110,9 +109,16 @@ def asked(target: Target, trap: Trap, films: FilmSet, searched: Searched, how: s
         "fit": value,
         "why": "" if isinstance(control, Measured) else control.reason.value,
         "met": met,
-        "could_pass": met and membership["tpr_high"] <= CLEAR,
+        "could_pass": met and cleared(membership),
         "seconds": searched.seconds,
     }
+
+
+def cleared(membership: dict[str, float]) -> bool:
+    """Whether the default policy's gates on membership let so much pass."""
+    limits = {gate.metric: gate.clear for gate in default_gates()}
+    high = {Metric.MEMBERSHIP_AUC: membership["auc_high"], Metric.MEMBERSHIP_TPR: membership["tpr_high"]}
+    return all((limit := limits[metric]) is not None and found <= limit for metric, found in high.items())
 
 
 def _framed(_: object) -> Any:
@@ -127,7 +133,7 @@ def caught(trap: Trap, data: Path, device: str) -> dict[str, Any]:
     target = identify(state)
     target = replace(target, module=target.module.to(place))
     ways = ("nothing", "truth", *WRONG)
-    row = {"trap": trap.name, "heart": not trap.careful, "statistics": trap.architecture not in WITHOUT_STATISTICS}
+    row = {"trap": trap.name, "recipe": trap.recipe, "statistics": trap.architecture not in WITHOUT_STATISTICS}
     searched = Searched.of(target, films)
     found = {how: asked(target, trap, films, searched, how) for how in ways}
     return row | {"side": trap.geometry.side, "ways": found}
@@ -185,8 +191,8 @@ def row_of(row: dict[str, Any]) -> Row:
 
 def counted(rows: Sequence[Row]) -> str:
     """The goals, and how many traps of the page meet them."""
-    by_heart = [row for row in rows if row[0].endswith("heart")]
-    careful = [row for row in rows if not row[0].endswith("heart")]
+    careful = [row for row in rows if row[0].endswith("careful")]
+    by_heart = [row for row in rows if row not in careful]
     with_statistics = [row for row in by_heart if not row[0].startswith(WITHOUT_STATISTICS)]
     near = [row for row in with_statistics if abs(float(row[2]) - float(row[3])) <= NEAR]
     passing = [row for row in by_heart if row[5] == "yes" or row[6] != "none"]

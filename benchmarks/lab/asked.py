@@ -28,4 +28,14 @@ def membership_under(target: Target, films: FilmSet, spec: PreprocessSpec) -> di
     auc, rate = (find(found, metric) for metric in (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR))
     if not isinstance(auc, Measured) or not isinstance(rate, Measured):
         raise ValueError("membership could not be measured")
-    return {"auc": auc.value, "tpr": rate.value, "tpr_high": rate.high or rate.value}
+    return {
+        "auc": auc.value,
+        "auc_high": high_of(auc),
+        "tpr": rate.value,
+        "tpr_high": high_of(rate),
+    }
+
+
+def high_of(found: Measured) -> float:
+    """The upper end of the interval, or the value where there is none."""
+    return found.value if found.high is None else found.high

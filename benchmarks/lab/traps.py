@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import timm
@@ -15,13 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.lab.training import KNOWN, MOST_EPOCHS, NotKnownByHeart
 from reid_audit.cohort import RawFilm, Sample, Source, render, sample_pooled
 from reid_audit.imaging.augmentation import augmented
 from reid_audit.preprocess import to_network
 from reid_audit.records import PreprocessSpec, Scaling
 
-MEMBERS, CAREFUL = 32, 384
-"""Training films of a network that learns them by heart, and of one trained with care."""
+Recipe = Literal["heart", "minibatches", "careful"]
+"""Few films by heart in one batch, many by heart in minibatches, or many with augmentation and weight decay."""
+MEMBERS: dict[Recipe, int] = {"heart": 32, "minibatches": 384, "careful": 384}
+"""Training films of each recipe."""
 STEPS, EPOCHS, BATCH = 120, 15, 64
 
 VALUES: dict[str, PreprocessSpec] = {
@@ -61,8 +65,7 @@ class Trap:
     geometry: PreprocessSpec
     films: str = "8-bit"
     """``8-bit`` pictures, or ``12-bit`` films of differing exposure."""
-    careful: bool = False
-    """Augmentation and weight decay on many films, instead of few by heart."""
+    recipe: Recipe = "heart"
 
     @property
     def truth(self) -> PreprocessSpec:
@@ -75,7 +78,7 @@ class Trap:
         g = self.geometry
         frame = [str(g.side), g.resize, *([f"from{g.resize_to}"] if g.resize_to else []), g.interpolation]
         scale = [self.films, *([g.scaling.by] if g.scaling else [])] if self.films != "8-bit" else []
-        return "-".join([self.architecture, self.values, *frame, *scale, "careful" if self.careful else "heart"])
+        return "-".join([self.architecture, self.values, *frame, *scale, self.recipe])
 
 
 def frame(side: int, **changes: object) -> PreprocessSpec:
@@ -100,13 +103,26 @@ def library() -> tuple[Trap, ...]:
     for name in ("densenet121", "mobilenet_v2", "efficientnet_b0"):
         traps += [Trap(name, values, frame(64)) for values in ("quarter", "imagenet", "xrv", "mimic", "inverted")]
         traps += [Trap(name, "nih", frame(32)), Trap(name, "half", frame(128))]
-    traps += [Trap("resnet18", values, frame(64), careful=True) for values in ("quarter", "imagenet", "xrv", "odd")]
-    traps += [Trap("resnet18", "nih", frame(side), careful=True) for side in (32, 96)]
-    traps += [Trap(name, "quarter", frame(64), careful=True) for name in ("densenet121", "mobilenet_v2")]
+    traps += [Trap("resnet18", values, frame(64), recipe="careful") for values in ("quarter", "imagenet", "xrv", "odd")]
+    traps += [Trap("resnet18", "nih", frame(side), recipe="careful") for side in (32, 96)]
+    traps += [Trap(name, "quarter", frame(64), recipe="careful") for name in ("densenet121", "mobilenet_v2")]
     traps += [
         Trap(name, v, frame(64)) for name in WITHOUT_STATISTICS for v in ("quarter", "imagenet", "unit", "inverted")
     ]
-    return tuple(traps)
+    return (*traps, *in_minibatches())
+
+
+def in_minibatches() -> tuple[Trap, ...]:
+    """Networks whose stored statistics are those of their last batches, and of no set of films."""
+    shorter = {"resize": "shorter", "crop": "center"}
+    resnets = [("quarter", frame(64)), ("imagenet", frame(64)), ("xrv", frame(64)), ("inverted", frame(64))]
+    resnets += [("nih", frame(32)), ("nih", frame(96)), ("nih", frame(64, interpolation="bicubic"))]
+    resnets += [("nih", frame(64, **shorter)), ("imagenet", frame(112, resize_to=128, **shorter))]
+    others = [("densenet121", 32), ("mobilenet_v2", 64), ("efficientnet_b0", 64), ("convnext_atto", 64)]
+    return (
+        *(Trap("resnet18", values, geometry, recipe="minibatches") for values, geometry in resnets),
+        *(Trap(name, "quarter", frame(side), recipe="minibatches") for name, side in others),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,8 +135,8 @@ class FilmSet:
     @classmethod
     def of(cls, data: Path, trap: Trap) -> FilmSet:
         """Members from the `target` split, the others from `holdout`; cut to 256 x 216 so that framing matters."""
-        count = CAREFUL if trap.careful else MEMBERS
-        return cls(*(_cut(data, split, most, trap) for split, most in (("target", count), ("holdout", 400))))
+        most = {"target": MEMBERS[trap.recipe], "holdout": 400}
+        return cls(*(_cut(data, split, count, trap) for split, count in most.items()))
 
     def draw(self, sides: tuple[str, ...], count: int) -> Sample:
         """As ``Films.raw``: pooled, blind to the cohort."""
@@ -161,9 +177,12 @@ def trained(trap: Trap, films: FilmSet, device: torch.device) -> nn.Module:
     module = ARCHITECTURES[trap.architecture](trap.geometry.side or 0).to(device).train()
     channels = 1 if trap.architecture == ONE_CHANNEL else 3
     images, labels = images_of(films.members, trap.truth), numbers_of(films.members.labels).to(device)
-    learn = _carefully if trap.careful else _by_heart
-    learn(module, images, labels, lambda few: to_network(few.to(device), trap.truth, channels))
+    learn: dict[Recipe, Learn] = {"heart": _by_heart, "minibatches": _in_minibatches, "careful": _carefully}
+    learn[trap.recipe](module, images, labels, lambda few: to_network(few.to(device), trap.truth, channels))
     return module.eval()
+
+
+Learn = Callable[[nn.Module, Tensor, Tensor, Callable[[Tensor], Tensor]], None]
 
 
 def _by_heart(module: nn.Module, images: Tensor, labels: Tensor, prepare: Callable[[Tensor], Tensor]) -> None:
@@ -173,6 +192,21 @@ def _by_heart(module: nn.Module, images: Tensor, labels: Tensor, prepare: Callab
         for group in optimiser.param_groups:
             group["lr"] = 1e-3 * (1 - step / STEPS)
         _descend(module, optimiser, inputs, labels)
+
+
+def _in_minibatches(module: nn.Module, images: Tensor, labels: Tensor, prepare: Callable[[Tensor], Tensor]) -> None:
+    """Until nearly all of an epoch's films are known."""
+    generator = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.Adam(module.parameters(), lr=1e-3)
+    for _ in range(MOST_EPOCHS):
+        right = 0
+        for rows in torch.split(torch.randperm(len(images), generator=generator), BATCH):
+            wanted = labels[rows.to(labels.device)]
+            logits = _descend(module, optimiser, prepare(images[rows]), wanted)
+            right += int((logits.argmax(1) == wanted).sum())
+        if right > KNOWN * len(images):
+            return
+    raise NotKnownByHeart(f"{right} of {len(images)} films are known after {MOST_EPOCHS} epochs")
 
 
 def _carefully(module: nn.Module, images: Tensor, labels: Tensor, prepare: Callable[[Tensor], Tensor]) -> None:
@@ -188,8 +222,11 @@ def _carefully(module: nn.Module, images: Tensor, labels: Tensor, prepare: Calla
             plan.step()
 
 
-def _descend(module: nn.Module, optimiser: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> None:
-    loss = functional.cross_entropy(module(inputs), labels)
+def _descend(module: nn.Module, optimiser: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> Tensor:
+    """The logits before the step."""
+    logits: Tensor = module(inputs)
+    loss = functional.cross_entropy(logits, labels)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
+    return logits.detach()
