@@ -26,14 +26,14 @@ from reid_audit.cohort import Cohort, Subjects, assemble
 from reid_audit.demo.targets import SIDE, SPEC, demo_case
 from reid_audit.mitigate.apply import mitigated
 from reid_audit.mitigate.interface import Given, Public
-from reid_audit.network.answers import outputs_of
+from reid_audit.network.answers import outputs_of, taught_answers
 from reid_audit.network.reading import Inputs
 from reid_audit.preprocess import to_network
 from reid_audit.records import Measured, Metric, find
 from reid_audit.score.membership.families import membership_scores
 from reid_audit.score.membership.inference import MembershipOutcome, membership
 from reid_audit.score.patients import Owners
-from reid_audit.score.utility import Answers, changes, taught
+from reid_audit.score.utility import Answers, changes
 
 PUBLIC = 200
 """Patients whose films are public."""
@@ -87,7 +87,7 @@ def recognised(target: Target, films: Pooled) -> MembershipOutcome:
 def line(name: str, original: Target, target: Target, films: Pooled) -> Row:
     """One row: membership, and utility beside the original's."""
     found, before, after = recognised(target, films), answers(original, films), answers(target, films)
-    wanted = taught(original.match.head, before, films.labels)
+    wanted = taught_answers(original.match.head, before, films.labels)
     if wanted is None:
         raise ValueError("the labels are not those of the head")
     own = slice(films.members, None)

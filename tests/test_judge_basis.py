@@ -71,6 +71,27 @@ def test_a_pass_says_how_strong_its_membership_is() -> None:
     assert judged(with_statistics).reason.endswith("Membership was scored beside 4 reference models.")
 
 
+UNLABELLED = Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.NO_LABELS)
+ONE_OUTPUT = Case(CLEAN, DIGEST, "disjoint", True, True, True, head="sigmoid", outputs=1)
+
+
+def test_a_network_of_numbers_needs_the_numbers_that_it_learned() -> None:
+    numbers = replace(ONE_OUTPUT, head="regression")
+    verdict = judged(numbers, UNLABELLED)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any("--label" in missing.remedy for missing in verdict.gaps)
+    assert judged(numbers, gap(0.02)).outcome is Outcome.PASS
+
+
+def test_one_output_that_nobody_explained_may_be_a_number() -> None:
+    verdict = judged(ONE_OUTPUT, UNLABELLED)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any("--head" in missing.remedy for missing in verdict.gaps)
+    assert judged(ONE_OUTPUT, UNLABELLED, policy=Policy(head="sigmoid")).outcome is Outcome.PASS
+    assert judged(ONE_OUTPUT, gap(0.02)).outcome is Outcome.PASS
+    assert judged(replace(ONE_OUTPUT, outputs=2, head="softmax"), UNLABELLED).outcome is Outcome.PASS
+
+
 def test_references_that_the_policy_requires_are_missed() -> None:
     policy = Policy(references=References(when="required"))
     verdict = judged(replace(BARE, stores_statistics=True, references=0), policy=policy)

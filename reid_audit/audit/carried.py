@@ -22,7 +22,7 @@ from reid_audit.cohort import Cohort
 from reid_audit.imaging.stack import Stack, blocks
 from reid_audit.mitigate.apply import mitigated
 from reid_audit.mitigate.interface import Given
-from reid_audit.network.answers import outputs_of
+from reid_audit.network.answers import outputs_of, taught_answers
 from reid_audit.network.reading import Inputs
 from reid_audit.observer import stage
 from reid_audit.records import CarriedPatients, Measured
@@ -30,7 +30,6 @@ from reid_audit.reference.lesson import PASS
 from reid_audit.score.membership.families import membership_scores
 from reid_audit.score.membership.inference import membership_control
 from reid_audit.score.patients import Owners
-from reid_audit.score.utility import taught
 
 
 def carried(
@@ -60,7 +59,7 @@ def _planted(original: Target, holdout: Cohort[Stack], canaries: Canaries, given
         with torch.no_grad():
             parts = blocks(holdout.images, PASS)
             outputs = torch.cat([outputs_of(original.module(given.prepare(part))) for part in parts])
-        wanted = taught(original.match.head, outputs, holdout.labels)
+        wanted = taught_answers(original.match.head, outputs, holdout.labels)
     return with_canaries(
         original,
         given.prepare(holdout.images[rows]),

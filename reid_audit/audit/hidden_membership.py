@@ -16,13 +16,14 @@ import torch
 from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import Specimens, known_side
 from reid_audit.budget import Pace, unhurried
-from reid_audit.network.answer_fit import outputs_under
+from reid_audit.network.answers import outputs_under
 from reid_audit.network.geometries import SIDES, at_side, framings, neighbours, whole
 from reid_audit.network.heads import certainty
 from reid_audit.network.preprocessing import ALL, count_at
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
 from reid_audit.score.calibration import Floats, auc
 from reid_audit.score.membership.gain import auc_gain
+from reid_audit.score.membership.remoteness import remoteness
 
 HIDDEN = 0.03
 """Area under the ROC curve that another preprocessing may add. The crop of docs/preprocessing.md hides 0.09."""
@@ -56,12 +57,15 @@ class Cohorts:
         return min(count_at(used, FIRST), min(self.members.size, self.strangers.size) // 2)
 
     def certainties(self, spec: PreprocessSpec, most: int) -> tuple[Floats, Floats] | None:
-        """How certain the network is of the first films of either cohort: [at most ``most``] each; None where it gives
-        neither classes nor findings. Raises OutOfTime."""
+        """How certain the network is of the first films of either cohort, or of a network without a head how remote
+        their embeddings are: [at most ``most``] each; None where it gives numbers. Raises OutOfTime."""
         self.pace.check(Metric.PREPROCESS_FIT.value)
         members, strangers = (side.at(spec, most) for side in (self.members, self.strangers))
         outputs = outputs_under(self.target, torch.cat([members, strangers]), spec)
-        certain = None if outputs is None else certainty(self.target.match.head, outputs)
+        if outputs is None:
+            return None
+        head = self.target.match.head
+        certain = remoteness(outputs) if head == "features" else certainty(head, outputs)
         if certain is None:
             return None
         scores = certain.double().cpu().numpy()

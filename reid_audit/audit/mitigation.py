@@ -28,7 +28,7 @@ from reid_audit.judge import held
 from reid_audit.mitigate.apply import mitigated, rehearse
 from reid_audit.mitigate.copy_file import write_copy
 from reid_audit.mitigate.interface import Given, Public
-from reid_audit.network.answers import outputs_of
+from reid_audit.network.answers import outputs_of, taught_answers
 from reid_audit.observer import Noted, stage
 from reid_audit.preprocess import to_network
 from reid_audit.records import (
@@ -41,7 +41,7 @@ from reid_audit.records import (
     UtilityRow,
 )
 from reid_audit.reference.lesson import PASS
-from reid_audit.score.utility import Answers, UtilityChange, changes, taught
+from reid_audit.score.utility import Answers, UtilityChange, changes
 from reid_audit.store import RunStore
 
 FIRST = 0.45
@@ -258,7 +258,7 @@ def _utility(
     if reference is not None:
         outputs = torch.cat([outputs, _answers(original, original.target.module, reference)])
         words = np.concatenate([words, reference.labels])
-    wanted = taught(copy.match.head, outputs, words)
+    wanted = taught_answers(copy.match.head, outputs, words)
     if wanted is None:
         return (), "no_labels"
     kind, own = copy.match.head, wanted[: len(before)]

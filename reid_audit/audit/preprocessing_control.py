@@ -16,7 +16,8 @@ from reid_audit.audit.request import Films
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Frame
 from reid_audit.imaging.augmentation import AUGMENTATIONS
-from reid_audit.network.answer_fit import answer_errors, outputs_under
+from reid_audit.network.answer_fit import answer_errors
+from reid_audit.network.answers import outputs_under
 from reid_audit.network.heads import HeadKind
 from reid_audit.network.preprocessing import FilmsAt, Fitted, fit_preprocess
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured

@@ -22,7 +22,8 @@ from reid_audit.network.ordinary import prior_batches
 from reid_audit.network.reading import Inputs
 from reid_audit.records import Measurement, Metric, Reason, Reduced, Unmeasured
 from reid_audit.score.comparison import Comparison
-from reid_audit.score.membership.families import Change, MembershipScores, membership_scores
+from reid_audit.score.membership.consistency import VIEWS
+from reid_audit.score.membership.families import Change, MembershipScores, has_certainty, membership_scores
 from reid_audit.score.membership.generalisation import generalisation_gap
 from reid_audit.score.membership.inference import (
     FEWEST_HOLDOUT,
@@ -66,7 +67,7 @@ def membership_of(
         inputs,
         comparison.labels if rows is None else comparison.labels[rows],
         pace=allowed.pace,
-        rest=allowed.rest(0 if task.base is None else ROW_SPACES) if rows is not None else None,
+        rest=allowed.rest(further_passes(task)) if rows is not None else None,
         corrected=corrected,
     )
     if task.base is None:
@@ -75,6 +76,11 @@ def membership_of(
         ordinary = prior_batches(task.space, task.inputs, ORDINARY)
         known = ask(change=Change(displacement(task.target, task.base), ordinary))
     return known if beside is None else against(known, task, beside, allowed, rows)
+
+
+def further_passes(task: AttackTask) -> int:
+    """Passes over the films that membership scores cost beside those of every network."""
+    return (0 if task.base is None else ROW_SPACES) + (0 if has_certainty(task.target) else len(VIEWS))
 
 
 def against(

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from reid_audit import figures
 from reid_audit.judge.case import Case
-from reid_audit.records import Control, ControlDecision, Gap, Measured, Metric, Outcome, Policy, Verdict
+from reid_audit.records import (
+    Control,
+    ControlDecision,
+    Gap,
+    Measured,
+    Metric,
+    Outcome,
+    Policy,
+    Reason,
+    Unmeasured,
+    Verdict,
+)
 
 OVERFITTED = 0.15
 """Lower end of the generalisation gap above which a verdict warns, and membership stands in for nothing."""
 UNKNOWN_GAP = (
     "none for the attack; membership with references stands in for it where --label names the training labels and the "
     "generalisation gap is small"
+)
+NO_REFERENCES = Gap(
+    text="membership was scored without reference models, which the policy requires",
+    remedy="raise --budget, name the training labels with --label, or give films of both cohorts",
+)
+NUMBERS = Gap(
+    text="the network answers with a number, and without training labels its error on films is not known",
+    remedy="name the column of the numbers it learned with --label",
+)
+YES_OR_NUMBER = Gap(
+    text="the network's one output may be a yes/no answer or a number, and the file does not tell",
+    remedy="name the training labels with --label, or say with --head which it is: sigmoid or regression",
 )
 WEAK = "Membership was scored without reference models, which is weak evidence."
 """Single patients that stand out only beside networks that never saw them stay unseen."""
@@ -56,15 +79,27 @@ def _unmet(row: ControlDecision) -> bool:
 
 
 def lacking(case: Case, policy: Policy, *, screening: bool) -> tuple[Gap, ...]:
-    """The gap of a policy that requires reference models an audit does not have."""
-    if policy.references.when != "required" or case.references or screening:
+    """What membership lacks: reference models that the policy requires, or what the network's answers mean."""
+    if screening:
         return ()
-    return (
-        Gap(
-            text="membership was scored without reference models, which the policy requires",
-            remedy="raise --budget, name the training labels with --label, or give films of both cohorts",
-        ),
-    )
+    without = policy.references.when == "required" and not case.references
+    unread = _unread(case, policy)
+    return (*((NO_REFERENCES,) if without else ()), *(() if unread is None else (unread,)))
+
+
+def _unread(case: Case, policy: Policy) -> Gap | None:
+    """The gap of a network whose answers cannot be scored as they are: numbers are neither certain nor uncertain, and
+    only beside the training labels do they tell who was in the training.
+
+    A network of ages that knew 388 patients by heart was told apart by its error and by nothing else
+    (docs/membership.md).
+    """
+    gap = case.find(Metric.GENERALISATION_GAP)
+    if not isinstance(gap, Unmeasured) or gap.reason is not Reason.NO_LABELS:
+        return None
+    if case.head == "regression":
+        return NUMBERS
+    return YES_OR_NUMBER if case.head == "sigmoid" and case.outputs == 1 and policy.head is None else None
 
 
 def warnings(case: Case) -> tuple[str, ...]:

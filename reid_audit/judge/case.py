@@ -44,6 +44,9 @@ class Case:
     """Reference models that membership was scored against."""
     stores_statistics: bool = True
     """Whether the network stores statistics of its training films; without, no reconstruction is known to work."""
+    head: str = "softmax"
+    """How the network's outputs are read, as in ``ArchMatch.head``."""
+    outputs: int = 0
 
     @classmethod
     def of(
@@ -68,6 +71,8 @@ class Case:
             network_doubts=network.doubts,
             references=0 if references is None else references.count,
             stores_statistics=network.data_statistics > 0,
+            head=network.head,
+            outputs=network.classes,
         )
 
     def find(self, metric: Metric) -> Measurement:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace, unhurried
-from reid_audit.network.answers import asked_as, log_odds, taught_answers
+from reid_audit.network.answers import asked_as, log_odds, outputs_under, taught_answers
 from reid_audit.network.geometries import COARSE, framings, interpolations, neighbours
 from reid_audit.network.heads import HeadKind, logits_of
 from reid_audit.network.preprocessing import (
@@ -44,19 +44,6 @@ FINALISTS = 4
 """Ways that are asked about with all films once a few films have ranked them."""
 STEPS, RATE = 24, 0.08
 """Of the gradient descent on scale and shift."""
-
-
-def outputs_under(target: Target, images: Tensor, spec: PreprocessSpec) -> Tensor | None:
-    """[N, K] the network's outputs for images [N, C, side, side] in [0, 1] preprocessed as ``spec`` says.
-
-    None where its head gives neither classes nor numbers.
-    """
-    if target.match.head not in ("softmax", "sigmoid", "regression"):
-        return None
-    device, channels = next(target.module.parameters()).device, target.match.channels
-    with torch.no_grad():
-        parts = [logits_of(target.module(to_network(b.to(device), spec, channels))) for b in torch.split(images, BATCH)]
-    return torch.cat(parts)
 
 
 def answer_errors(head: HeadKind, outputs: Tensor, labels: NDArray[np.str_]) -> Tensor | None:

@@ -19,8 +19,13 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
-from reid_audit.network.heads import HeadKind, meaning
+from reid_audit.arch.target import Target
+from reid_audit.network.heads import HeadKind, logits_of, meaning
+from reid_audit.preprocess import to_network
+from reid_audit.records import PreprocessSpec
 
+PART = 32
+"""Images in one forward pass of ``outputs_under``."""
 REWEIGHTED = 30
 """Rounds in which the weights of a line through numbers settle."""
 LEAST_SQUARE = 1e-6
@@ -36,6 +41,19 @@ def outputs_of(output: object) -> Tensor:
     if not isinstance(output, Tensor):
         raise TypeError(f"a network output of type {type(output).__name__} has no answers")
     return output if output.dim() > 2 else output.reshape(len(output), -1)
+
+
+def outputs_under(target: Target, images: Tensor, spec: PreprocessSpec) -> Tensor | None:
+    """[N, K] the network's outputs for images [N, C, side, side] in [0, 1] preprocessed as ``spec`` says.
+
+    Of a network without a head its embeddings; None where the outputs are dense.
+    """
+    if target.match.head == "segmentation":
+        return None
+    device, channels = next(target.module.parameters()).device, target.match.channels
+    with torch.no_grad():
+        parts = [logits_of(target.module(to_network(b.to(device), spec, channels))) for b in torch.split(images, PART)]
+    return torch.cat(parts)
 
 
 def asked_as(kind: HeadKind, outputs: Tensor) -> HeadKind:
@@ -59,10 +77,12 @@ def taught_answers(kind: HeadKind, outputs: Tensor, words: NDArray[np.str_]) -> 
     Which word means which output is not in the file: the assignment under which the images given are decided best is
     taken, whoever of them was in training. Words of a regression with one output are numbers, scaled and shifted to the
     outputs by the line nearest to most of them. None where a word is missing, there are more of them than outputs,
-    several outputs may be true at once, or outputs are dense.
+    several outputs may be true at once, or outputs are dense or embeddings.
     """
+    if kind == "segmentation":
+        return None
     kind = asked_as(kind, outputs)
-    if "" in words or outputs.dim() > 2:
+    if "" in words or outputs.dim() > 2 or kind == "features":
         return None
     if kind == "regression":
         return _taught_numbers(outputs, words)

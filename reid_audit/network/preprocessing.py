@@ -17,7 +17,9 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace, unhurried
 from reid_audit.imaging.augmentation import AUGMENTATIONS, Augmentation, augmented
+from reid_audit.network.answers import outputs_under
 from reid_audit.network.geometries import COARSE, USUAL, at_side, bare, changed, framings, interpolations, neighbours
+from reid_audit.network.information import Informed
 from reid_audit.network.joint_fit import JointFit, joint_fit, values_from
 from reid_audit.network.stem import read_stems
 from reid_audit.network.values import FittedValues, fit_values, with_values
@@ -153,8 +155,13 @@ def fit_preprocess(
         geometry = _geometry(search, side, scalings)
         joint = _Joint(search, geometry, free=side is None)
         joint.climb()
+        told = None if joint.here is not None else _informed(search, geometry, free=side is None)
+        if told is not None:
+            geometry = told
+            joint.settle(geometry)
         if joint.share > REMEMBERED:
-            geometry, augmentation = _augmented(search, geometry, (side,) if side else USUAL)
+            sides = (geometry.side,) if side or told else USUAL
+            geometry, augmentation = _augmented(search, geometry, sides)
     except _NoStem:
         return None
     except OutOfTime:
@@ -248,8 +255,12 @@ class _Joint:
         while self.here is not None and self.share > CERTAIN and self._moved(self.here):
             pass
         if self.here is None:
-            self.films = count_at(self.start, ALL)
-            self.best = self._fit(self.start, self.films)
+            self.settle(self.start)
+
+    def settle(self, geometry: PreprocessSpec) -> None:
+        """Take the values of ``geometry``, however little it explains. Raises OutOfTime."""
+        self.films = count_at(geometry, ALL)
+        self.best = self._fit(geometry, self.films)
 
     def _moved(self, here: PreprocessSpec) -> bool:
         """Whether a neighbouring geometry that fits nearly as well explains more. Raises OutOfTime."""
@@ -281,6 +292,22 @@ class _Joint:
             self.known[geometry, count] = joint_fit(self.search.target, geometry, images, self.search.pace)
             self.search.advanced()
         return self.known[geometry, count]
+
+
+def _informed(search: _Search, start: PreprocessSpec, *, free: bool) -> PreprocessSpec | None:
+    """The geometry that the answers prefer to ``start``, which the statistics prefer; None without one.
+
+    Raises OutOfTime.
+    """
+
+    def asked(geometry: PreprocessSpec) -> Tensor | None:
+        search.pace.check(search.stage)
+        images = search.films_at(geometry, count_at(geometry, FEW))
+        search.advanced()
+        return outputs_under(search.target, images, best_values(search.target, geometry, images, search.pace))
+
+    likely = [bare(found.spec) for found in search.candidates() if found.augmentation == "none"]
+    return Informed(asked, search.misfit, search.target, free).best(start, likely)
 
 
 def _likeliest(likely: Sequence[Candidate]) -> list[Candidate]:

@@ -43,6 +43,10 @@ class Inputs:
             return self
         return replace(self, rows=(torch.arange(len(self.images)) if self.rows is None else self.rows)[:count])
 
+    def seen_as(self, view: Callable[[Tensor], Tensor]) -> Inputs:
+        """The same, each image changed by ``view`` before it is made into network input."""
+        return replace(self, prepare=lambda few: self.prepare(view(few)))
+
     def probe(self) -> Tensor:
         """An image as network input [1, C, H, W]."""
         return self.prepare(self.images[:1])
@@ -71,7 +75,8 @@ class Reading:
     logits: Tensor | None
     """[N, K]; None where the network gives features."""
     features: Tensor | None
-    """[N, D] the input of the linear head; None where it was not asked for, or there is none."""
+    """[N, D] the input of the linear head, or what a network without a head gives; None where it was not asked for, or
+    the network has another head."""
 
 
 def read(
@@ -100,7 +105,10 @@ def read(
                 layers, output = moments_and_output(target.module, batch)
                 count += len(batch)
                 moments.append(layers)
-                logits += [logits_of(output)] if answers else []
+                if answers:
+                    logits.append(logits_of(output))
+                elif features:
+                    seen.append(logits_of(output))
     finally:
         if handle is not None:
             handle.remove()

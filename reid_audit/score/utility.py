@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from reid_audit.network.answers import asked_as, right, taught_answers
+from reid_audit.network.answers import asked_as, right
 from reid_audit.network.heads import HeadKind
 from reid_audit.score.calibration import Floats, auc
 
@@ -128,8 +128,3 @@ def _each(figure: _Figure, weights: NDArray[np.int64]) -> Floats:
 def _with_interval(name: UtilityName, figure: _Figure, drawn: Floats) -> Utility:
     low, high = np.nanquantile(drawn[1:], (0.025, 0.975))
     return Utility(name, float(drawn[0]), float(low), float(high))
-
-
-def taught(kind: HeadKind, outputs: Tensor, words: NDArray[np.str_]) -> Tensor | None:
-    """The manifest's words as answers (``network.answers.taught_answers``); None where that cannot be said."""
-    return None if kind in ("features", "segmentation") else taught_answers(kind, outputs, words)

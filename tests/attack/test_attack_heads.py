@@ -143,7 +143,7 @@ def test_without_statistics_the_head_is_all_there_is(kind: HeadKind) -> None:
     assert found.energy_end < found.energy_start
     assert bool(found.energies.isfinite().all())
     scores = membership_scores(made.target, Inputs(blobs(6, 1), made.inputs), np.full(6, "")).scores
-    assert set(scores) == (set() if kind == "regression" else {"stationarity", "margin"})
+    assert set(scores) == ({"consistency", "remoteness"} if kind == "regression" else {"stationarity", "margin"})
 
 
 @pytest.mark.parametrize("kind", ["segmentation", "features"])

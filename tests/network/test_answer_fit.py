@@ -19,7 +19,8 @@ from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame
 from reid_audit.cohort.sample import Sample
-from reid_audit.network.answer_fit import _changed, answer_errors, fit_by_answers, outputs_under
+from reid_audit.network.answer_fit import _changed, answer_errors, fit_by_answers
+from reid_audit.network.answers import outputs_under
 from reid_audit.network.preprocessing import MANY
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network

@@ -19,7 +19,7 @@ from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.cohort import RawFilm, Source, render, sample_pooled
 from reid_audit.cohort.sample import Sample
-from reid_audit.network import preprocessing
+from reid_audit.network import information, preprocessing
 from reid_audit.network.joint_fit import JointFit, joint_fit
 from reid_audit.network.preprocessing import FilmsAt, best_values, fit_preprocess
 from reid_audit.network.stem import read_stems
@@ -324,6 +324,28 @@ def test_a_joint_fit_that_explains_little_does_not_choose_the_geometry(
     chosen = fit_preprocess(target, films_at(chest), side=32)
     assert chosen is not None
     assert chosen.best.resize_to is not None
+
+
+def test_where_the_statistics_do_not_decide_the_answers_do(
+    chest: tuple[RawFilm, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def joint(_target: Target, geometry: PreprocessSpec, *_: object) -> JointFit:
+        return JointFit(geometry, 0.04, 0.9)
+
+    def answered(_target: Target, images: Tensor, spec: PreprocessSpec) -> Tensor:
+        classes = torch.arange(len(images)) % 2 if spec.resize_to else torch.zeros(len(images), dtype=torch.int64)
+        return 9.0 * functional.one_hot(classes, 2)
+
+    target = resnet(chest[:12], at(QUARTER, 32))
+    monkeypatch.setattr(preprocessing, "joint_fit", joint)
+    monkeypatch.setattr(information, "PLAUSIBLE", 1e9)
+    plain = fit_preprocess(target, films_at(chest), side=32)
+    monkeypatch.setattr(preprocessing, "outputs_under", answered)
+    found = fit_preprocess(target, films_at(chest), side=32)
+    assert plain is not None
+    assert plain.best.resize_to is None
+    assert found is not None
+    assert found.best.resize_to is not None
 
 
 def test_a_size_before_the_crop_keeps_its_proportion_to_a_declared_side(chest: tuple[RawFilm, ...]) -> None:

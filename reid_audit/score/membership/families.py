@@ -17,10 +17,12 @@ from reid_audit.network.difference import Displacement
 from reid_audit.network.heads import classifier
 from reid_audit.network.reading import Inputs, Reading, read, read_moments
 from reid_audit.score.calibration import Floats
+from reid_audit.score.membership.consistency import VIEWS, consistency
 from reid_audit.score.membership.difference import spans
 from reid_audit.score.membership.loss import losses
 from reid_audit.score.membership.margin import margins
 from reid_audit.score.membership.moments import collective
+from reid_audit.score.membership.remoteness import remoteness
 from reid_audit.score.membership.stationarity import stationarity
 
 
@@ -37,7 +39,7 @@ class MembershipScores:
     corrected: bool = True
     """False where there was no time for the correction of the training batch size."""
     right: Floats | None = None
-    """[N] share of the training labels of an image that the network answers; None where they are not known."""
+    """[N] how right the network is about an image, 1 for entirely; None where the training labels are not known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,9 +64,10 @@ def membership_scores(
     """Membership scores of images under the target's weights.
 
     Statistics of BatchNorm layers where there are any, the classifier's stationarity where there are none, the margin
-    of every classifier, the loss where training labels [N] are given ("" where unknown), the weight difference where
-    the ``change`` from a known base is given. Everything but the difference comes from one pass, and from a second one
-    for the correction of the training batch size (``corrected``).
+    of every classifier, the embeddings of networks that give numbers or have no head, the loss where training labels
+    [N] are given ("" where unknown), the weight difference where the ``change`` from a known base is given. Everything
+    but the difference comes from one pass, from a second one for the correction of the training batch size
+    (``corrected``), and from one more for each view of the embeddings.
 
     ``rest`` tells how many seconds the scoring of so many images takes once they have been seen. Where it is given, the
     pass ends in time for it, and there is no second one without time. Raises OutOfTime: what is not finished says
@@ -72,7 +75,8 @@ def membership_scores(
     """
     pace = pace or unhurried()
     has_statistics, began = bool(statistics_layers(target.module)), pace.meter.elapsed()
-    found = read(target, inputs, pace, stage="membership: films", features=not has_statistics, rest=rest)
+    embeds = not has_statistics or not has_certainty(target)
+    found = read(target, inputs, pace, stage="membership: films", features=embeds, rest=rest)
     inputs, took = inputs.first(found.count), pace.meter.elapsed() - began
     scores: dict[str, Floats] = {}
     explaining = None
@@ -88,6 +92,8 @@ def membership_scores(
         scores["stationarity"] = directions
     if change is not None and (within := spans(change.path, inputs, change.ordinary, pace)) is not None:
         scores["difference"] = within.double().cpu().numpy()
+    if not has_certainty(target) and found.features is not None:
+        scores |= of_embeddings(target, inputs, found.features, pace)
     if found.logits is not None:
         scores |= of_answers(target, found.logits, labels[: found.count])
     known = None if found.logits is None else answered_right(target, found.logits, labels[: found.count])
@@ -104,11 +110,35 @@ def of_answers(target: Target, logits: Tensor, labels: NDArray[np.str_]) -> dict
     return scores
 
 
+def of_embeddings(target: Target, inputs: Inputs, features: Tensor, pace: Pace) -> dict[str, Floats]:
+    """The families that look at the embeddings [N, D] of a network whose answers have no certainty.
+
+    Raises OutOfTime.
+    """
+    views = [
+        read(target, inputs.seen_as(view), pace, stage="membership: views", features=True).features for view in VIEWS
+    ]
+    alike = consistency(features, [view for view in views if view is not None])
+    found = {"consistency": alike, "remoteness": remoteness(features)}
+    return {name: score.double().cpu().numpy() for name, score in found.items()}
+
+
+def has_certainty(target: Target) -> bool:
+    """Whether the network's answers can be more or less certain: classes and yes/no answers, not numbers."""
+    return target.match.head not in ("features", "regression")
+
+
 def answered_right(target: Target, logits: Tensor, labels: NDArray[np.str_]) -> Floats | None:
-    """[N] 1 where a classifier gives the training label, else 0; None without labels, or where they are not classes."""
+    """[N] share of its training labels that each image is answered with; of a network that gives a number, 1 less the
+    error over the labels' mean distance from their median. None without labels that fit the network."""
     kind = target.match.head
-    wanted = taught_answers(kind, logits, labels) if kind in ("softmax", "sigmoid") else None
-    return None if wanted is None else right(kind, logits, wanted).double().cpu().numpy()
+    wanted = taught_answers(kind, logits, labels)
+    if wanted is None:
+        return None
+    found = right(kind, logits, wanted)
+    if kind == "regression":
+        found = 1.0 + found / (wanted - wanted.median()).abs().mean().clamp_min(1e-12)
+    return found.double().cpu().numpy()
 
 
 def directions_of(target: Target, found: Reading, pace: Pace) -> Floats | None:

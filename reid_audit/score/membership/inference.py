@@ -29,8 +29,6 @@ from reid_audit.score.patients import Owners, Pool, evidence_by_patient, pool
 REFERENCES = "references"
 OF_ANSWERS = ("loss", "margin")
 """Families that look at the answers alone: the score against reference models takes their place."""
-FAMILIES = ("moments", *OF_ANSWERS, "stationarity", "difference", REFERENCES)
-"""Score families that may be given, in the order they are named in notes."""
 GRID = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """False positive rates of the published ROC curve."""
 FEWEST_MEMBERS, FEWEST_HOLDOUT = METRICS[Metric.MEMBERSHIP_TPR].fewest
