@@ -10,6 +10,7 @@ outputs are averaged over positions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,20 +77,21 @@ def taught_answers(kind: HeadKind, outputs: Tensor, words: NDArray[np.str_]) -> 
 
     Which word means which output is not in the file: the assignment under which the images given are decided best is
     taken, whoever of them was in training. Words of a regression with one output are numbers, scaled and shifted to the
-    outputs by the line nearest to most of them. None where a word is missing, there are more of them than outputs,
-    several outputs may be true at once, or outputs are dense or embeddings.
+    outputs by the line nearest to most of them. Where several outputs may be true at once a word names the findings
+    that are (``findings_of``). None where a word is missing, there are more of them than outputs, or outputs are dense
+    or embeddings.
     """
-    if kind == "segmentation":
+    if kind in ("segmentation", "features") or "" in words or outputs.dim() > 2:
         return None
     kind = asked_as(kind, outputs)
-    if "" in words or outputs.dim() > 2 or kind == "features":
-        return None
     if kind == "regression":
         return _taught_numbers(outputs, words)
+    if kind == "sigmoid" and outputs.shape[1] > 1:
+        return _taught_findings(outputs, words)
     known, numbers = np.unique(words, return_inverse=True)
     binary = outputs.shape[1] == 1
     logits = torch.cat([torch.zeros_like(outputs), outputs], dim=1) if binary else outputs
-    if (kind == "sigmoid" and not binary) or not 1 < known.size <= logits.shape[1]:
+    if not 1 < known.size <= logits.shape[1]:
         return None
     numbered = torch.from_numpy(numbers.reshape(-1)).to(logits.device)
     chances = logits.log_softmax(1)
@@ -97,6 +99,29 @@ def taught_answers(kind: HeadKind, outputs: Tensor, words: NDArray[np.str_]) -> 
     _, classes = linear_sum_assignment(gains.double().cpu().numpy(), maximize=True)
     answers = torch.from_numpy(classes).to(numbered)[numbered]
     return answers[:, None].to(outputs) if binary else answers
+
+
+def findings_of(word: str) -> frozenset[str]:
+    """What a label names that may name several things: ``Effusion|Mass`` and ``Effusion; Mass`` name two."""
+    return frozenset(part.strip() for part in re.split(r"[|;,]", word) if part.strip())
+
+
+def _taught_findings(outputs: Tensor, words: NDArray[np.str_]) -> Tensor | None:
+    """[N, K] 1 where a film's word names the finding of that output.
+
+    One finding more than there are outputs may be left without one: a word for none of them. An output without a
+    finding keeps the network's own answer.
+    """
+    named = [findings_of(word) for word in words]
+    known = sorted(frozenset().union(*named))
+    if not 1 < len(known) <= outputs.shape[1] + 1:
+        return None
+    present = torch.tensor([[finding in film for finding in known] for film in named]).to(outputs)
+    own = (outputs > 0).to(outputs)
+    gains = present.T @ outputs - (own * outputs).sum(0)
+    findings, places = linear_sum_assignment(gains.double().cpu().numpy(), maximize=True)
+    own[:, torch.from_numpy(places)] = present[:, torch.from_numpy(findings)]
+    return own
 
 
 def _taught_numbers(outputs: Tensor, words: NDArray[np.str_]) -> Tensor | None:

@@ -18,7 +18,7 @@ from small import SPEC, blobs, convnet, target_of
 
 from reid_audit.arch.target import Target
 from reid_audit.budget import Meter, Pace, unhurried
-from reid_audit.network.answers import log_odds, own_answers, taught_answers
+from reid_audit.network.answers import findings_of, log_odds, own_answers, taught_answers
 from reid_audit.preprocess import to_network
 from reid_audit.records import References
 from reid_audit.reference.fresh import fresh
@@ -214,4 +214,24 @@ def test_words_become_answers_of_every_head() -> None:
     assert torch.allclose(numbers, one, atol=1e-5)
     assert taught_answers("regression", one, odd) is None
     assert taught_answers("segmentation", torch.randn(8, 2, 4, 4), odd) is None
-    assert taught_answers("sigmoid", torch.randn(8, 3), odd) is None
+
+
+def test_a_word_that_names_several_findings_is_an_answer_to_each() -> None:
+    outputs = 4.0 * torch.tensor([[1.0, -1.0], [1.0, 1.0], [-1.0, -1.0], [-1.0, 1.0]])
+    words = np.array(["Mass", "Effusion|Mass", "No Finding", "Effusion"])
+    taught = taught_answers("sigmoid", outputs, words)
+    assert taught is not None
+    assert taught.tolist() == [[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 1.0]]
+    assert findings_of("Effusion; Mass,Edema") == {"Effusion", "Mass", "Edema"}
+
+
+def test_an_output_without_a_finding_keeps_its_own_answers() -> None:
+    outputs = torch.tensor([[3.0, -3.0, 2.0], [-3.0, 3.0, -2.0], [3.0, -3.0, -2.0]])
+    taught = taught_answers("sigmoid", outputs, np.array(["a", "b", "a"]))
+    assert taught is not None
+    assert taught.tolist() == [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("words", [["a", "b|c|d|e"], ["a", "a"], ["a", ""]])
+def test_findings_that_do_not_fit_the_outputs_are_no_answers(words: list[str]) -> None:
+    assert taught_answers("sigmoid", torch.randn(2, 3), np.array(words)) is None

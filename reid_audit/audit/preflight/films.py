@@ -7,6 +7,7 @@ from itertools import combinations
 
 from reid_audit.audit.preflight.record import CohortCount, Finding
 from reid_audit.cohort import KIND_WORDS, CohortSurvey, Shared, counted, shared
+from reid_audit.network.answers import findings_of
 from reid_audit.network.heads import labels_of, meaning
 from reid_audit.records import COHORTS, ArchMatch, CohortName
 
@@ -79,6 +80,8 @@ def of_labels(surveys: Mapping[CohortName, CohortSurvey], match: ArchMatch | Non
     if not counts or not why:
         return
     remedy = "give --label a column that names each film's class"
+    if match is not None and match.head == "softmax" and any(len(findings_of(label)) > 1 for label in counts):
+        remedy = "where several findings may be present at once, add --head sigmoid"
     if match is not None and match.classes == 1 and match.head != "regression" and all(map(_is_number, counts)):
         remedy = "where the network tells a number, such as an age, add --head regression"
     yield Finding(
@@ -89,8 +92,10 @@ def of_labels(surveys: Mapping[CohortName, CohortSurvey], match: ArchMatch | Non
 def unusable_labels(surveys: Mapping[CohortName, CohortSurvey], match: ArchMatch | None) -> str:
     """What keeps the training labels from being compared with the network's answers; empty where nothing does."""
     counts = _label_counts(surveys)
-    unknown, words = counts.get("", 0), len([label for label in counts if label])
+    unknown = counts.get("", 0)
     room = 0 if match is None else labels_of(meaning(match.head, match.classes), match.classes)
+    several = match is not None and match.head == "sigmoid" and match.classes > 1
+    words = len({part for label in counts for part in (findings_of(label) if several else {label}) if part})
     if not words:
         return "no training labels were given"
     if unknown:

@@ -129,8 +129,8 @@ def has_certainty(target: Target) -> bool:
 
 
 def answered_right(target: Target, logits: Tensor, labels: NDArray[np.str_]) -> Floats | None:
-    """[N] share of its training labels that each image is answered with; of a network that gives a number, 1 less the
-    error over the labels' mean distance from their median. None without labels that fit the network."""
+    """[N] 1 where an image is answered as it is labelled, all findings at once, else 0; of a network that gives a
+    number, 1 less the error over the labels' mean distance from their median. None without labels that fit."""
     kind = target.match.head
     wanted = taught_answers(kind, logits, labels)
     if wanted is None:
@@ -138,6 +138,8 @@ def answered_right(target: Target, logits: Tensor, labels: NDArray[np.str_]) -> 
     found = right(kind, logits, wanted)
     if kind == "regression":
         found = 1.0 + found / (wanted - wanted.median()).abs().mean().clamp_min(1e-12)
+    elif kind == "sigmoid":
+        found = (found == 1.0).to(found)
     return found.double().cpu().numpy()
 
 
