@@ -88,18 +88,22 @@ def lacking(case: Case, policy: Policy, *, screening: bool) -> tuple[Gap, ...]:
 
 
 def _unread(case: Case, policy: Policy) -> Gap | None:
-    """The gap of a network whose answers cannot be scored as they are: numbers are neither certain nor uncertain, and
-    only beside the training labels do they tell who was in the training.
-
-    A network of ages that knew 388 patients by heart was told apart by its error and by nothing else
-    (docs/membership.md).
-    """
+    """What ``unread`` answers lack, where no training labels were compared with them."""
     gap = case.find(Metric.GENERALISATION_GAP)
     if not isinstance(gap, Unmeasured) or gap.reason is not Reason.NO_LABELS:
         return None
-    if case.head == "regression":
+    return unread(case.head, case.outputs, stated=policy.head is not None)
+
+
+def unread(head: str, outputs: int, *, stated: bool) -> Gap | None:
+    """Why membership does not know the answers of a network without training labels; None where it does.
+
+    A number is neither certain nor uncertain: a network of ages that knew 388 patients by heart was told apart by its
+    error and by little else (docs/membership.md). One output may be a number where the head is not ``stated``.
+    """
+    if head == "regression":
         return NUMBERS
-    return YES_OR_NUMBER if case.head == "sigmoid" and case.outputs == 1 and policy.head is None else None
+    return YES_OR_NUMBER if head == "sigmoid" and outputs == 1 and not stated else None
 
 
 def warnings(case: Case) -> tuple[str, ...]:

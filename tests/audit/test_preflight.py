@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal, cast
 
 import pytest
 import timm
@@ -17,10 +20,20 @@ from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Declaration
 from reid_audit.audit import AuditRequest
 from reid_audit.audit.preflight import Looked, look_ahead, machine
+from reid_audit.audit.preflight.films import of_labels, unusable_labels
 from reid_audit.audit.preflight.forecast import Load, Speed, cost_of, speed_of, stages
-from reid_audit.audit.preflight.look import for_each, in_the_way, network, of_cost, of_networks, without_statistics
+from reid_audit.audit.preflight.look import (
+    for_each,
+    in_the_way,
+    network,
+    of_cost,
+    of_networks,
+    unread_answers,
+    without_statistics,
+)
 from reid_audit.audit.preflight.record import Cost
 from reid_audit.cohort import Source
+from reid_audit.cohort.survey import CohortSurvey
 from reid_audit.demo.targets import SPEC, checkpoint_path
 from reid_audit.observer import Event, StageEnded, StageStarted
 from reid_audit.prior.gaussian import fit_gaussian
@@ -128,6 +141,51 @@ def test_labels_that_give_no_loss_are_said(labels: tuple[str, ...], words: str, 
     rows = [f"film{i}.png,P{i:04d},50,F,{labels[i % len(labels)]}" for i in range(8)]
     (reference / "manifest.csv").write_text("\n".join(("path,patient_id,age,sex,finding", *rows)))
     assert words in texts(look(tmp_path, {"reference": reference}, label="finding"), "note")
+
+
+def of(*labels: str) -> Mapping[CohortName, CohortSurvey]:
+    """A survey of which only the labels are asked."""
+    return {"reference": cast(CohortSurvey, SimpleNamespace(labels=tuple((label, 4) for label in labels)))}
+
+
+FINDINGS = ArchMatch(name="n", library="l", family="f", coverage=1.0, head="sigmoid", classes=3)
+
+
+@pytest.mark.parametrize(
+    ("head", "labels", "why"),
+    [
+        ("sigmoid", ("Mass", "Effusion|Mass", "Edema, Mass", "No Finding"), ""),
+        ("sigmoid", ("a", "b|c", "d|e"), "5 training labels"),
+        ("softmax", ("Mass", "Effusion|Mass", "Edema, Mass", "No Finding"), "4 training labels"),
+    ],
+)
+def test_a_label_may_name_several_findings_of_a_network_that_tells_several(
+    head: Literal["sigmoid", "softmax"], labels: tuple[str, ...], why: str
+) -> None:
+    match = FINDINGS.model_copy(update={"head": head})
+    assert why in unusable_labels(of(*labels), match)
+    notes = list(of_labels(of(*labels), match))
+    assert bool(notes) is bool(why)
+    assert all(("--head sigmoid" in note.remedy) is (head == "softmax") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "policy", "labels", "said"),
+    [
+        ({"head": "regression", "classes": 1}, POLICY, "none", "a number"),
+        ({"head": "sigmoid", "classes": 1}, POLICY, "none", "may be a yes/no answer or a number"),
+        ({"head": "sigmoid", "classes": 1}, POLICY.model_copy(update={"head": "sigmoid"}), "none", ""),
+        ({"head": "sigmoid", "classes": 1}, POLICY.model_copy(update={"head": "regression"}), "none", "a number"),
+        ({"head": "sigmoid", "classes": 1}, POLICY, "", ""),
+        ({"head": "sigmoid", "classes": 3}, POLICY, "none", ""),
+    ],
+)
+def test_answers_that_need_labels_are_said_before_the_attack(
+    changes: dict[str, object], policy: Policy, labels: str, said: str
+) -> None:
+    found = list(unread_answers(policy, FINDINGS.model_copy(update=changes), labels))
+    assert bool(found) is bool(said)
+    assert all(said in each.text for each in found)
 
 
 def test_labels_that_fit_are_not_mentioned(good: dict[CohortName, Path], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from reid_audit.budget import Meter, Pace, start
 from reid_audit.cohort import CohortSurvey, Shared, Source, survey
 from reid_audit.device import usable_device
 from reid_audit.errors import AuditError, PriorError
+from reid_audit.judge.basis import unread
 from reid_audit.judge.verdict import NAME_IT
 from reid_audit.observer import Observer, SilentObserver, StageEnded, StageStarted
 from reid_audit.prior.gaussian import GaussianPrior
@@ -76,10 +77,12 @@ def look_ahead(
     match = None if target is None else target.match
     origin, errors = of_prior_file(request.prior_choice)
     errors = (*wrong, *errors)
+    labels = films.unusable_labels(surveys, match)
     within = hindered(
         reachable(policy, surveys, waived),
         *in_the_way(policy.controls, shared, origin, match),
-        *without_statistics(policy, match, films.unusable_labels(surveys, match), based=request.base is not None),
+        *without_statistics(policy, match, labels, based=request.base is not None),
+        *unread_answers(policy, match, labels),
         *of_networks(networks),
     )
     known = sum(found.match is not None for found in networks)
@@ -209,6 +212,17 @@ def without_statistics(
         + "; if it was fine-tuned from public weights, name them with --base",
         by_luck=True,
     )
+
+
+def unread_answers(policy: Policy, match: ArchMatch | None, labels: str) -> Iterator[Hindrance]:
+    """What a network whose answers cannot be scored without training labels has against a PASS.
+
+    labels: why they cannot be used, empty where they can.
+    """
+    head = None if match is None else policy.head or match.head
+    gap = None if match is None or head is None else unread(head, match.classes, stated=policy.head is not None)
+    if labels and gap is not None:
+        yield Hindrance(text=gap.text, remedy=gap.remedy)
 
 
 def load_of(surveys: Mapping[CohortName, CohortSurvey], per_film: float) -> Load:
