@@ -68,9 +68,9 @@ class Informed:
         here = self._most((start, *plausible))
         while here != (moved := self._most((here, *self._around(here, limit)))):
             here = moved
-        return here if self.told(here) > self.told(start) + GAIN else None
+        return here if self.nats(here) > self.nats(start) + GAIN else None
 
-    def told(self, geometry: PreprocessSpec) -> float:
+    def nats(self, geometry: PreprocessSpec) -> float:
         """Nats; 0 where the answers have none."""
         if geometry not in self.known:
             outputs = self.asked(geometry)
@@ -79,7 +79,7 @@ class Informed:
         return self.known[geometry]
 
     def _most(self, ways: Iterable[PreprocessSpec]) -> PreprocessSpec:
-        return max(ways, key=self.told)
+        return max(ways, key=self.nats)
 
     def _around(self, here: PreprocessSpec, limit: float) -> list[PreprocessSpec]:
         ways = [*framings(here), *interpolations(here), *(neighbours(here) if self.free else ())]

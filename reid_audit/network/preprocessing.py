@@ -155,12 +155,12 @@ def fit_preprocess(
         geometry = _geometry(search, side, scalings)
         joint = _Joint(search, geometry, free=side is None)
         joint.climb()
-        told = None if joint.here is not None else _informed(search, geometry, free=side is None)
-        if told is not None:
-            geometry = told
+        informed = None if joint.here is not None else _informed(search, geometry, free=side is None)
+        if informed is not None:
+            geometry = informed
             joint.settle(geometry)
         if joint.share > REMEMBERED:
-            sides = (geometry.side,) if side or told else USUAL
+            sides = (geometry.side,) if side or informed else USUAL
             geometry, augmentation = _augmented(search, geometry, sides)
     except _NoStem:
         return None

@@ -61,11 +61,6 @@ def look_ahead(
     policy, observer = request.policy, observer or SilentObserver()
     meter, declared = meter or start(policy.budget), policy.preprocess.declared
     scaling = None if declared is None else declared.scaling
-    waived = frozenset(
-        waiver.gate
-        for waiver in request.waivers
-        if waiver.checkpoint_sha256 == checkpoint_sha256 and waiver.expires >= today
-    )
     surveys = {
         role: surveyed(scaling, role, source, Pace(meter.share(SHARE), observer)) for role, source in sources.items()
     }
@@ -79,7 +74,7 @@ def look_ahead(
     errors = (*wrong, *errors)
     labels = films.unusable_labels(surveys, match)
     within = hindered(
-        reachable(policy, surveys, waived),
+        reachable(policy, surveys, waived_gates(request, checkpoint_sha256, today)),
         *in_the_way(policy.controls, shared, origin, match),
         *without_statistics(policy, match, labels, based=request.base is not None),
         *unread_answers(policy, match, labels),
@@ -104,6 +99,12 @@ def look_ahead(
         budget=policy.budget.seconds,
     )
     return Looked(report, tuple(films.named(surveys, shared)), errors)
+
+
+def waived_gates(request: AuditRequest, checkpoint_sha256: str, today: date) -> frozenset[Metric]:
+    """Gates that a waiver of this checkpoint takes out of the breaches."""
+    valid = (w for w in request.waivers if w.checkpoint_sha256 == checkpoint_sha256 and w.expires >= today)
+    return frozenset(waiver.gate for waiver in valid)
 
 
 def surveyed(scaling: Scaling | None, role: CohortName, source: Source, pace: Pace) -> CohortSurvey:
