@@ -43,11 +43,11 @@ def test_what_is_no_answer_has_none(kind: HeadKind) -> None:
     assert information(kind, torch.randn(8, 2)) is None
 
 
-def searched(told: dict[int, float], misfits: dict[int, float], start: int, *, free: bool = True) -> int | None:
+def searched(nats_at: dict[int, float], misfits: dict[int, float], start: int, *, free: bool = True) -> int | None:
     """The side that is preferred where so many nats are told at each side; at others 0, and 1 misfits."""
 
     def asked(geometry: PreprocessSpec) -> Tensor:
-        nats = told.get(geometry.side or 0, 0.0) if geometry.resize == "squash" and geometry.crop == "none" else 0.0
+        nats = nats_at.get(geometry.side or 0, 0.0) if geometry.resize == "squash" and geometry.crop == "none" else 0.0
         return nats / math.log(2) * classes(8, 8) if nats else classes(16, 0)
 
     match = ArchMatch(library="none", family="none", name="none", coverage=1.0, head="softmax", classes=2)
