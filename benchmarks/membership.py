@@ -137,15 +137,14 @@ def row_of(
     found = recognised.outcome
     canaries = cohorts.canaries
     taught = None if known is None else known.taught(canaries.films)
-    copy = canaries.plant(task, cohorts.holdout, network.seed, unhurried(), taught)
-    control = recognised_canaries(
-        replace(task, target=copy),
-        planted_comparison(cohorts.holdout, canaries, bench.match),
-        unlimited(),
-        seed=network.seed,
-        corrected=True,
-        beside=None if known is None else known.planted(canaries.films, canaries.others),
-    )
+    among = planted_comparison(cohorts.holdout, canaries, bench.match)
+    near = None if known is None else known.planted(canaries.films, canaries.others)
+    controls = [
+        recognised_canaries(
+            replace(task, target=copy), among, unlimited(), seed=network.seed, corrected=True, beside=near
+        )
+        for copy in canaries.copies(task, cohorts.holdout, network.seed, unhurried(), taught)
+    ]
     rank, tpr = (measured(found.measurements, metric) for metric in (Metric.MEMBERSHIP_AUC, Metric.MEMBERSHIP_TPR))
     return {
         "network": network.name,
@@ -154,7 +153,8 @@ def row_of(
         "gap": ends(measured(recognised.measurements, Metric.GENERALISATION_GAP)),
         "tpr": [tpr.value, tpr.low, tpr.high],
         "families": {name: [a, t] for name, a, t in found.by_family},
-        "control": control.value if isinstance(control, Measured) else None,
+        "over": over.model_dump() if (over := recognised.over_references) else None,
+        "control": [found.value for found in controls if isinstance(found, Measured)],
     }
 
 
@@ -245,7 +245,7 @@ def shown(estimate: list[float]) -> str:
 
 def line(row: dict[str, Any]) -> Row:
     families = "; ".join(f"{name} {a:.2f}, {t:.3f}" for name, (a, t) in row["families"].items())
-    control = "" if row["control"] is None else f"{row['control']:.2f}"
+    control = ", ".join(f"{found:.2f}" for found in row["control"])
     tpr = row["tpr"]
     rate = f"{tpr[0]:.3f} [{tpr[1]:.3f}, {tpr[2]:.3f}]"
     recipe = row["recipe"] if row["references"] else "–"
@@ -260,6 +260,16 @@ def write(options: argparse.Namespace) -> None:
     able = [row for row in rows if LEARNED[-1] in row["scores"]]
     cells = [(row["network"], str(row["references"]), *scores_of(row, compared)) for row in able]
     publish(("network", "K", *compared), cells, options.doc, keys=2, mark="learned")
+    spread = [(row["network"], str(row["references"]), *fifths(row["over"])) for row in rows if row.get("over")]
+    publish(("network", "K", *FIFTHS), spread, options.doc, keys=2, mark="over")
+
+
+FIFTHS = tuple(f"{20 * fifth} to {20 * fifth + 20} % of pairs" for fifth in range(5))
+
+
+def fifths(over: dict[str, Any]) -> tuple[str, ...]:
+    """Patients in each, and in brackets how many there would be were all alike."""
+    return tuple(f"{seen} ({usual:.0f})" for seen, usual in zip(over["counts"], over["alike"], strict=True))
 
 
 def scores_of(row: dict[str, Any], names: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,16 +23,24 @@ KEPT = 16
 """Ordinary images of one step."""
 MOST_STEPS = 400
 """Further steps that canaries may take to be known where no statistics remember them."""
+LONGEST = 1.0
+"""Norm to which gradients are cut before a step of gradient descent, which has no scale of its own."""
 KNOWN = 4.0
 """Log odds of the taught answer, in nats, from which a canary counts as known: it is answered with 98 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How long and how fast canaries are learned."""
+    """How long, how fast and by which rule canaries are learned."""
 
     steps: int = STEPS
     rate: float = RATE
+    rule: Literal["adam", "sgd"] = "adam"
+    """Adam, or gradient descent with a momentum of 0.9."""
+
+
+ADAM, DESCENT = Course(), Course(rate=3e-2, rule="sgd")
+"""How the audited network was taught is not known, so that its copies are taught either way."""
 
 
 def with_canaries(
@@ -41,10 +50,10 @@ def with_canaries(
     *,
     wanted: Tensor | None = None,
     ordinary: Tensor | None = None,
-    course: Course = Course(),
+    course: Course = ADAM,
     pace: Pace | None = None,
 ) -> Target:
-    """Fine-tune a copy on ``inputs`` [n, C, H, W]: full-batch Adam, BatchNorm in training mode, random labels.
+    """Fine-tune a copy on ``inputs`` [n, C, H, W]: full batches, BatchNorm in training mode, random labels.
 
     Layers whose statistics were never updated stay as they are: the canaries must not be easier to find than the
     training films are.
@@ -64,7 +73,7 @@ def with_canaries(
     kind = target.match.head
     taught = _dealt_out(target, inputs, generator) if wanted is None else wanted.to(inputs.device)
     module.requires_grad_(True)
-    optimiser = torch.optim.Adam(module.parameters(), lr=course.rate)
+    optimiser = _optimiser(module, course)
     momenta = [(layer, layer.momentum) for _, layer in statistics_layers(module)]
     for layer, momentum in momenta:
         layer.momentum = 0.1 if momentum is None else max(0.1, momentum)
@@ -80,6 +89,8 @@ def with_canaries(
         )
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss if kept is None else loss + next(kept))
+        if course.rule == "sgd":
+            nn.utils.clip_grad_norm_(module.parameters(), LONGEST)
         optimiser.step()
         return outputs_of(outputs).detach()
 
@@ -92,6 +103,12 @@ def with_canaries(
     for layer, momentum in momenta:
         layer.momentum = momentum
     return replace(target, module=module.eval().requires_grad_(False))
+
+
+def _optimiser(module: nn.Module, course: Course) -> torch.optim.Optimizer:
+    if course.rule == "sgd":
+        return torch.optim.SGD(module.parameters(), lr=course.rate, momentum=0.9)
+    return torch.optim.Adam(module.parameters(), lr=course.rate)
 
 
 def _in_training(target: Target) -> nn.Module:

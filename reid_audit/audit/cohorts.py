@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Origin, check_overlap
 from reid_audit.attack.interface import AttackTask
 from reid_audit.audit.attack_runs import generator_for, numpy_for
-from reid_audit.audit.canary import with_canaries
+from reid_audit.audit.canary import ADAM, DESCENT, Course, with_canaries
 from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, Pace
 from reid_audit.cohort import Cohort, Frame, require_disjoint
@@ -60,7 +61,13 @@ class Canaries:
         return Canaries(films=films, others=np.flatnonzero(~np.isin(numbers, chosen)))
 
     def plant(
-        self, task: AttackTask, holdout: Cohort[Stack], seed: int, pace: Pace, taught: Taught | None = None
+        self,
+        task: AttackTask,
+        holdout: Cohort[Stack],
+        seed: int,
+        pace: Pace,
+        taught: Taught | None,
+        course: Course,
     ) -> Target:
         """The copy of the target fine-tuned on the canaries' films, with labels dealt out at random without ``taught``.
 
@@ -74,7 +81,18 @@ class Canaries:
             if taught.mirrored:
                 images, wanted = torch.cat([images, images.flip(-1)]), torch.cat([taught.wanted, taught.wanted])
         random = generator_for(seed, "canary labels")
-        return with_canaries(task.target, task.inputs(images), random, wanted=wanted, ordinary=ordinary, pace=pace)
+        inputs = task.inputs(images)
+        return with_canaries(task.target, inputs, random, wanted=wanted, ordinary=ordinary, course=course, pace=pace)
+
+    def copies(
+        self, task: AttackTask, holdout: Cohort[Stack], seed: int, pace: Pace, taught: Taught | None = None
+    ) -> Iterator[Target]:
+        """The copy taught by Adam. Beside references, where no statistics remember the canaries, another one taught by
+        gradient descent: which of the two taught the audited network is not known. Raises OutOfTime.
+        """
+        yield self.plant(task, holdout, seed, pace, taught, ADAM)
+        if taught is not None and not statistics_layers(task.target.module):
+            yield self.plant(task, holdout, seed, pace, taught, DESCENT)
 
 
 def both_cohorts(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,7 +17,7 @@ from reid_audit.audit.attack_runs import RunContext, attack_target, summarise
 from reid_audit.audit.cohorts import Canaries, planted_comparison
 from reid_audit.audit.evidence import linked_canaries
 from reid_audit.audit.plan import Plan
-from reid_audit.audit.recognition import recognised_canaries
+from reid_audit.audit.recognition import fewest, recognised_canaries
 from reid_audit.audit.references import Referenced
 from reid_audit.audit.state import AuditState
 from reid_audit.budget import Meter, OutOfTime
@@ -39,7 +40,7 @@ from reid_audit.score.similarity import MatchSpace
 from reid_audit.store import kept_or_noted, write_private
 
 POWER = (Metric.ATTACK_POWER, Metric.MEMBERSHIP_CONTROL)
-PLANTED = 2
+PLANTED = 3
 """Raised where canaries are planted in another way, so that what was kept before is measured again."""
 
 
@@ -147,13 +148,14 @@ def planted(
     taught = None if known is None else known.taught(canaries.films)
     beside = None if known is None else known.planted(canaries.films, canaries.others)
     try:
-        copy = canaries.plant(plan.setup.task, holdout, seed, allowed.pace, taught)
-        task = replace(plan.setup.task, target=copy)
+        copies = canaries.copies(plan.setup.task, holdout, seed, allowed.pace, taught)
+        task = replace(plan.setup.task, target=next(copies))
         metric = 0.0 if plan.speed is None else plan.speed.metric(task, task.samples)
         asked = allowed.before(["linkage"], len(holdout.images)).keeping(metric + plan.attack_seconds())
         with suppress(OutOfTime):
-            recognised = recognised_canaries(
-                task, compared, asked, seed=seed, corrected=clocked.corrected, beside=beside
+            recognised = fewest(
+                recognised_canaries(each, compared, asked, seed=seed, corrected=clocked.corrected, beside=beside)
+                for each in chain([task], (replace(task, target=copy) for copy in copies))
             )
         task = with_metrics(task, allowed.pace)
     except OutOfTime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +21,7 @@ from reid_audit.budget import OutOfTime
 from reid_audit.network.difference import displacement
 from reid_audit.network.ordinary import prior_batches
 from reid_audit.network.reading import Inputs
-from reid_audit.records import Measurement, Metric, Reason, Reduced, Unmeasured
+from reid_audit.records import Measured, Measurement, Metric, OverReferences, Reason, Reduced, Unmeasured
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.membership.consistency import VIEWS
 from reid_audit.score.membership.families import Change, MembershipScores, has_certainty, membership_scores
@@ -34,6 +35,7 @@ from reid_audit.score.membership.inference import (
     membership,
     membership_control,
 )
+from reid_audit.score.membership.over_references import Success, success
 from reid_audit.score.membership.subgroups import SUBGROUPS, SubgroupOutcome, subgroups
 
 NO_TIME_FOR_GROUPS = SubgroupOutcome(late(*SUBGROUPS))
@@ -110,6 +112,13 @@ class Recognition:
     """How the recognised patients are spread over groups."""
     gap: Measurement = NO_TIME_FOR_GAP
     """How much more often the network is right on training films than on those of the hold-out."""
+    over: Success | None = None
+    """How often each patient is recognised over the reference models."""
+
+    @property
+    def over_references(self) -> OverReferences | None:
+        """How many patients are recognised how often; may be published but for small cells."""
+        return None if self.over is None else self.over.summary
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -156,8 +165,11 @@ def recognition(
         outcome = replace(outcome, measurements=tuple(too_few_in_time(m) for m in outcome.measurements))
     right = None if known.right is None else known.right[: rows.size]
     gap = generalisation_gap(right, comparison.owners.at(rows), numpy_for(seed, "generalisation"))
-    groups = by_group(outcome, comparison, seed)
-    return Recognition(outcome, known.explaining, known.corrected, tuple(reduced), groups, gap)
+    groups, over = by_group(outcome, comparison, seed), None
+    if beside is not None:
+        models = beside.models.at(beside.rows)
+        over = success(models.signals, models.inside, comparison.owners.patients, numpy_for(seed, "over references"))
+    return Recognition(outcome, known.explaining, known.corrected, tuple(reduced), groups, gap, over)
 
 
 def by_group(outcome: MembershipOutcome, comparison: Comparison, seed: int) -> SubgroupOutcome:
@@ -203,3 +215,13 @@ def recognised_canaries(
     if known.count < films and np.unique(others).size < FEWEST_HOLDOUT:
         raise OutOfTime("membership control")
     return membership_control(known.scores, owners)
+
+
+def fewest(found: Iterable[Measurement]) -> Measurement:
+    """The lowest of the figures of several copies, or the first that is missing: the control has to be met by all."""
+    known = list[Measured]()
+    for each in found:
+        if not isinstance(each, Measured):
+            return each
+        known.append(each)
+    return min(known, key=lambda each: each.value)

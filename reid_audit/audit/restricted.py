@@ -53,6 +53,7 @@ def evidence_of(setup: Setup, found: Found, made: Reconstruction, verdict: Verdi
         patients=patient_scores(found),
         family=found.recognised.outcome.family,
         explaining=found.recognised.explaining,
+        over_references=found.recognised.over_references,
         identification=match_rows("match space", found.linkage) + match_rows("encoder", found.encoded.linkage),
     )
     return with_sections(plain, found, made)
@@ -214,6 +215,8 @@ def patient_scores(found: Found) -> tuple[PatientScore, ...]:
     certain = _by_name(known.ids, known.patient_p)
     p = _by_name(linked.ids, linked.patient_p)
     reported = set() if linked.reported is None else set(linked.ids[linked.reported].tolist())
+    over = found.recognised.over
+    references = {} if over is None else _by_name(over.ids, over.share)
     named = set() if known.ids is None or known.recognised is None else set(known.ids[known.recognised].tolist())
     return tuple(
         PatientScore(
@@ -225,6 +228,7 @@ def patient_scores(found: Found) -> tuple[PatientScore, ...]:
             reidentified=name in reported,
             recognised=name in named,
             membership_p=certain.get(name),
+            over_references=references.get(name),
             nearest=nearest_to(number, linked.ranks),
         )
         for number, (name, member, value) in enumerate(

@@ -254,6 +254,7 @@ def recorded(
         histograms=scored.found.histograms if scored.found else (),
         curves=scored.found.curves if scored.found else (),
         subgroups=scored.found.recognised.groups.groups if scored.found else (),
+        over_references=scored.found.recognised.over_references if scored.found else None,
         policy=request.policy,
         policy_sha256=request.policy_sha256,
         waivers=request.waivers,

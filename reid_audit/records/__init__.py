@@ -5,7 +5,7 @@ from reid_audit.records.cards import EncoderCard, Overlap, PredictorCard, PriorC
 from reid_audit.records.cohorts import COHORTS, CohortName, CohortSummary, GreyValues, LeftOut, Role
 from reid_audit.records.controls import CONTROLS, Comparison, Control, ControlEntry, Controls
 from reid_audit.records.entry import Family, MetricEntry, Unit
-from reid_audit.records.findings import AttackRun, Curve, GroupedBy, Histogram, Subgroup
+from reid_audit.records.findings import AttackRun, Curve, GroupedBy, Histogram, OverReferences, Subgroup
 from reid_audit.records.gates import Corroboration, Direction, Gate
 from reid_audit.records.metrics import (
     REASON_TEXT,
@@ -113,6 +113,7 @@ __all__ = [
     "MitigationResult",
     "NetworkRecord",
     "Outcome",
+    "OverReferences",
     "Overlap",
     "Policy",
     "PredictorCard",

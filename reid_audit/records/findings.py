@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import FiniteFloat, NonNegativeInt
+from pydantic import FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from reid_audit.records.base import Record
 from reid_audit.records.metrics import Metric
@@ -57,3 +57,13 @@ class Curve(Record):
     id: str
     x: tuple[float, ...]
     y: tuple[float, ...]
+
+
+class OverReferences(Record):
+    """How often patients are recognised, over pairs of reference models one with the patient and one without."""
+
+    references: PositiveInt
+    counts: tuple[NonNegativeInt, ...]
+    """Patients of both cohorts in each fifth of the share of pairs, from 0 to 1."""
+    alike: tuple[NonNegativeFloat, ...]
+    """The same, were all patients recognised as easily."""

@@ -8,7 +8,7 @@ from typing import Literal
 from reid_audit.records.base import Record, Sha256
 from reid_audit.records.cards import EncoderCard, PredictorCard, PriorCard
 from reid_audit.records.cohorts import CohortSummary
-from reid_audit.records.findings import AttackRun, Curve, Histogram, Subgroup
+from reid_audit.records.findings import AttackRun, Curve, Histogram, OverReferences, Subgroup
 from reid_audit.records.metrics import Measurement, replaced
 from reid_audit.records.policy import Budget, Policy, PreprocessFit, PreprocessSpec, Waiver
 from reid_audit.records.references import ReferenceSummary
@@ -86,6 +86,8 @@ class AuditResult(Record):
     curves: tuple[Curve, ...] = ()
     subgroups: tuple[Subgroup, ...] = ()
     """How the recognised patients are spread over groups."""
+    over_references: OverReferences | None = None
+    """How often patients are recognised over the reference models; None with fewer than four."""
     policy: Policy
     policy_sha256: Sha256
     waivers: tuple[Waiver, ...] = ()

@@ -7,7 +7,7 @@ readable. Colours come from the page's classes. Each chart carries a title and a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from markupsafe import Markup
@@ -221,6 +221,26 @@ def bracket(recovered: float | None, recognised: PublicMeasured | None, key: str
     parts += [_text(x, row + 18, f"{x} %", "tick", _anchor(x)) for x in (0, 25, 50, 75, 100)]
     title = "Share of training patients, from recovered to recognised"
     return _svg(key, row + 26, title, "; ".join(said), parts, "plot")
+
+
+def over_references(counts: Sequence[int | None], alike: Sequence[float], key: str) -> Markup:
+    """Patients in each fifth of the share of pairs of references that recognise them, and the line at which they would
+    be, were all recognised as easily. A fifth that is not shown has no bar."""
+    base, tall, width = 130.0, 92.0, 100.0 / len(counts)
+    top = max(1.0, *(count or 0 for count in counts), *alike)
+    parts, said = [_line(0, base, 100, base, "axis")], list[str]()
+    for place, (count, usual) in enumerate(zip(counts, alike, strict=True)):
+        left, name = width * place, f"{100 * place // len(counts)} to {100 * (place + 1) // len(counts)} %"
+        height = tall * (count or 0) / top
+        shown = "not shown" if count is None else f"{count:,}"
+        parts.append(_rect(left + 2, base - height, width - 4, height, "null"))
+        level = base - tall * usual / top
+        parts.append(_line(left + 1, level, left + width - 1, level, "observed"))
+        parts.append(_text(left + width / 2, base - max(height, base - level) - 6, shown, "mark", "middle"))
+        parts.append(_text(left + width / 2, base + 18, name, "tick", "middle"))
+        patients = shown if count is None else f"{shown} patients"
+        said.append(f"{name} of the pairs: {patients}, {usual:,.0f} were all alike")
+    return _svg(key, base + 26, "Patients by how often references tell them", "; ".join(said), parts, "plot")
 
 
 def _decision_scale(unit: Unit, values: list[float]) -> Scale:

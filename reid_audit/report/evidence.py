@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reid_audit.atomic import gone_unless_whole
-from reid_audit.records import METRICS, Family, Metric
+from reid_audit.records import METRICS, Family, Metric, OverReferences
+from reid_audit.report import charts
 from reid_audit.report.templating import page
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -119,6 +120,8 @@ class PatientScore:
     """Whether the weights name this patient one by one, as ``recognised_patients`` counts."""
     membership_p: float | None = None
     """Conformal p of the membership score among the hold-out patients; one minus it is the certainty."""
+    over_references: float | None = None
+    """Share of the pairs of reference models, one with and one without the patient, that tell which is which."""
     nearest: tuple[Nearest, ...] = ()
     """Those that rank the patient highest, best first."""
     films: tuple[bytes, ...] = ()
@@ -152,6 +155,8 @@ class Evidence:
     """The membership score family shown."""
     explaining: float | None = None
     """How many films, effectively, share the explanation of the stored statistics."""
+    over_references: OverReferences | None = None
+    """How many patients are recognised over how many of the reference models."""
     breaches: tuple[Metric, ...] = ()
     """What failed the model: the page is sorted by it."""
     identification: tuple[MatchRow, ...] = ()
@@ -169,7 +174,9 @@ class Evidence:
 def render_evidence(evidence: Evidence) -> str:
     """The restricted page as text: patients sorted by what failed the model, exposed ones first."""
     patients = in_order(evidence.patients, membership=evidence.by_membership)
-    return page("evidence.html.j2", e=evidence, patients=patients, uri=png_uri, anchor=anchor)
+    over = evidence.over_references
+    picture = "" if over is None else charts.over_references(over.counts, over.alike, "over-references")
+    return page("evidence.html.j2", e=evidence, patients=patients, uri=png_uri, anchor=anchor, over=picture)
 
 
 def render_patients(evidence: Evidence) -> str:

@@ -73,6 +73,7 @@ def render_html(report: PublicReport) -> str:
         nulls=tuple((charts.null_name(h), charts.null_histogram(h, f"null-{h.metric}")) for h in report.histograms),
         rocs=tuple(charts.roc(c, report.measured(Metric.MEMBERSHIP_TPR), f"curve-{c.id}") for c in report.curves),
         bracket=_bracket(report),
+        over=_over_references(report),
         time_used=charts.time_used(report.attack_runs, report.budget.seconds, report.budget.spent_seconds, "time"),
         shifts=_shifts(report),
         demographics=_demographics(report),
@@ -88,6 +89,11 @@ def _bracket(report: PublicReport) -> Markup:
     if found is None and recognised is None:
         return Markup("")
     return charts.bracket(None if found is None else found[0] / found[1], recognised, "bracket")
+
+
+def _over_references(report: PublicReport) -> Markup:
+    over = report.over_references
+    return Markup("") if over is None else charts.over_references(over.counts, over.alike, "over-references")
 
 
 def _shifts(report: PublicReport) -> tuple[Shift, ...]:

@@ -64,14 +64,15 @@ def test_statistics_that_were_never_updated_are_no_evidence_and_give_the_canarie
     assert read_stems(target, blobs(64, 4)) is None
 
 
-def test_a_copy_without_statistics_goes_on_until_it_knows_its_canaries() -> None:
+@pytest.mark.parametrize("course", [Course(3, 1e-3), Course(3, 3e-1, "sgd")], ids=["adam", "sgd"])
+def test_a_copy_without_statistics_goes_on_until_it_knows_its_canaries(course: Course) -> None:
     target, films = target_of(convnet(normalised=False)), to_network(blobs(8, 3), SPEC, 1)
     wanted = torch.arange(8) % 2
 
     def least(network: Target) -> float:
         return float(log_odds("softmax", network.module(films).detach(), wanted).min())
 
-    planted = with_canaries(target, films, torch.Generator().manual_seed(0), wanted=wanted, course=Course(3, 1e-3))
+    planted = with_canaries(target, films, torch.Generator().manual_seed(0), wanted=wanted, course=course)
     assert least(target) < 0 < KNOWN <= least(planted) + 0.1
 
 

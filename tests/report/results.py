@@ -24,6 +24,7 @@ from reid_audit.records import (
     Metric,
     NetworkRecord,
     Outcome,
+    OverReferences,
     Policy,
     PredictorCard,
     PreprocessSpec,
@@ -287,6 +288,9 @@ def passing() -> AuditResult:
             "curves": (_roc(0.9),),
             "references": ReferenceSummary(count=2, taught_by="labels", epochs=(14, 10)),
             "subgroups": _groups(),
+            "over_references": OverReferences(
+                references=4, counts=(7, 46, 180, 260, 290), alike=(21.3, 80.1, 210.4, 251.2, 220.0)
+            ),
             "spend": Spend(seconds=218.2, steps=1250, stopped_by=DONE),
         },
         "The smallest number of re-identified patients this test can report is 11.",

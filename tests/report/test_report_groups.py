@@ -25,3 +25,13 @@ def test_every_format_shows_the_groups() -> None:
 def test_a_pass_names_its_references() -> None:
     assert publish(results.passing()).verdict.reason.endswith("Membership was scored beside 2 reference models.")
     assert publish(results.failing()).references is None
+
+
+def test_fifths_of_few_patients_are_hidden_and_nothing_else_says_how_many_they_are() -> None:
+    public = publish(results.passing()).over_references
+    assert public is not None
+    assert public.counts == (None, None, 180, 260, 290)
+    shown = render(publish(results.passing()), "html").replace("\u00a0", " ")
+    assert "60 to 80 % of the pairs: 260 patients" in shown
+    assert "0 to 20 % of the pairs: not shown, 21 were all alike" in shown
+    assert publish(results.failing()).over_references is None

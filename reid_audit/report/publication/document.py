@@ -10,6 +10,7 @@ from reid_audit.report.publication.evidence import (
     public_curve,
     public_histogram,
     public_measurement,
+    public_over_references,
     public_subgroups,
 )
 from reid_audit.report.publication.judgement import public_findings, public_network, public_verdict
@@ -63,6 +64,7 @@ def _published(result: AuditResult) -> PublicReport:
         histograms=tuple(public_histogram(h) for h in result.histograms if h.id not in DEMOGRAPHIC and h.counts),
         curves=tuple(public_curve(c) for c in result.curves if c.id == "membership_roc" and c.x),
         subgroups=public_subgroups(result),
+        over_references=public_over_references(result),
         cohorts=tuple(public_cohort(c) for c in result.cohorts),
         attack_runs=public_attack_runs(result),
         budget=_budget(result),

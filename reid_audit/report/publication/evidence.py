@@ -24,6 +24,7 @@ from reid_audit.report.wire import (
     PublicHistogram,
     PublicMeasured,
     PublicMeasurement,
+    PublicOverReferences,
     PublicSubgroup,
     PublicUnmeasured,
 )
@@ -101,6 +102,19 @@ def public_subgroups(result: AuditResult) -> tuple[PublicSubgroup, ...]:
         for group in result.subgroups[:64]
         if group.patients >= SMALL_CELL
     )
+
+
+def public_over_references(result: AuditResult) -> PublicOverReferences | None:
+    """Cells of ``SMALL_CELL`` patients and more. Where one alone is hidden, the next smallest is too: the number of all
+    patients is published."""
+    over = result.over_references
+    if over is None:
+        return None
+    small = sorted(range(len(over.counts)), key=over.counts.__getitem__)
+    few = sum(count < SMALL_CELL for count in over.counts)
+    hidden = set(small[: max(2, few)] if few else ())
+    counts = tuple(None if cell in hidden else count for cell, count in enumerate(over.counts))
+    return PublicOverReferences.model_validate({"references": over.references, "counts": counts, "alike": over.alike})
 
 
 def public_attack_runs(result: AuditResult) -> tuple[PublicAttackRun, ...]:

@@ -12,6 +12,7 @@ from reid_audit.report.wire.evidence import (
     PublicHistogram,
     PublicMeasured,
     PublicMeasurement,
+    PublicOverReferences,
     PublicSubgroup,
     PublicUnmeasured,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "PublicMeasurement",
     "PublicNetwork",
     "PublicOption",
+    "PublicOverReferences",
     "PublicPredictor",
     "PublicPreprocess",
     "PublicPreprocessFit",

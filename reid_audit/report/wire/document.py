@@ -15,6 +15,7 @@ from reid_audit.report.wire.evidence import (
     PublicHistogram,
     PublicMeasured,
     PublicMeasurement,
+    PublicOverReferences,
     PublicSubgroup,
 )
 from reid_audit.report.wire.judgement import ControlRow, Finding, GateRow, PublicNetwork, PublicVerdict
@@ -49,6 +50,7 @@ class PublicReport(Wire):
     histograms: Annotated[tuple[PublicHistogram, ...], Field(max_length=16)] = ()
     curves: Annotated[tuple[PublicCurve, ...], Field(max_length=2)] = ()
     subgroups: Annotated[tuple[PublicSubgroup, ...], Field(max_length=64)] = ()
+    over_references: PublicOverReferences | None = None
     cohorts: Annotated[tuple[PublicCohort, ...], Field(max_length=2)] = ()
     attack_runs: Annotated[tuple[PublicAttackRun, ...], Field(max_length=32)] = ()
     budget: PublicBudget

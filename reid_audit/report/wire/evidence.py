@@ -68,6 +68,19 @@ class PublicSubgroup(Wire):
     """``rate`` less that of everybody else."""
 
 
+Cell = Annotated[int, Field(ge=10)] | None
+"""Patients; None where they are fewer than 10, or where the others would tell how many."""
+
+
+class PublicOverReferences(Wire):
+    """How many patients are recognised over how large a share of pairs of reference models, in fifths."""
+
+    references: NonNegativeInt
+    counts: tuple[Cell, Cell, Cell, Cell, Cell]
+    alike: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    """The same, were all patients recognised as easily."""
+
+
 class PublicCurve(Wire):
     """A curve resampled to a fixed grid, so that no point belongs to one patient."""
 
