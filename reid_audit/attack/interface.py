@@ -63,12 +63,16 @@ class Reconstruction:
     spend: Spend
     digest: str
     """SHA-256 of the images."""
+    embeddings: Tensor | None = None
+    """[N, D] what a head on a frozen encoder was found to remember, one for each image; None: not asked."""
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The tensors and the plain values that the run directory keeps."""
         tensors = {"images": self.images, "energies": self.energies, "hypotheses": self.hypotheses}
         if self.tuned_samples is not None:
             tensors["tuned_samples"] = self.tuned_samples
+        if self.embeddings is not None:
+            tensors["embeddings"] = self.embeddings
         values = {
             "energy_start": self.energy_start,
             "energy_end": self.energy_end,
@@ -91,6 +95,7 @@ class Reconstruction:
             trajectory=tuple((int(step), float(energy)) for step, energy in values["trajectory"]),
             spend=Spend.model_validate(values["spend"]),
             digest=str(values["digest"]),
+            embeddings=tensors.get("embeddings"),
         )
 
 

@@ -38,6 +38,7 @@ _ENTRIES = (
     Method("latent", "latent:latent", generator=True),
     Method("pixel", "pixel:pixel"),
     Method("gradient", "gradient:gradient"),
+    Method("embeddings", "embeddings:embeddings"),
     Method("prior", "uninformed:uninformed"),
 )
 METHODS: dict[str, Attack] = {method.name: method for method in _ENTRIES}

@@ -17,32 +17,41 @@ from reid_audit.network.memory_layout import channels_last
 from reid_audit.network.preprocessing import best_values
 from reid_audit.preprocess import NAMED
 from reid_audit.records import EncoderCard, EncoderPolicy, PreprocessSpec
-from reid_audit.score.encoder import Encoder
-from reid_audit.score.similarity import resized
+from reid_audit.score.encoder import Encoder, embeddings_of
+from reid_audit.score.similarity import fit_match_space, resized
 
 FEWEST = 16
 """Outputs below which a network is taken for a classifier: they tell findings, not people."""
 ASKED = 128
 """Images of the prior that say which grey values the encoder was trained on."""
-TRIED = 16
-"""Images of the prior that the encoder is tried on."""
+TRIED, FITTED = 16, 256
+"""Images of the prior that the encoder is tried on, and whose embeddings span its space."""
 OTHERWISE = "give a network whose outputs are an embedding of a film, or leave --encoder out"
 
 
-def encoder_of(request: AuditRequest, images: Tensor, device: torch.device, pace: Pace) -> Encoder | None:
+def encoder_of(
+    request: AuditRequest, images: Tensor, audited: PreprocessSpec, device: torch.device, pace: Pace
+) -> Encoder | None:
     """The encoder that the request names, tried on the prior's images [M, C, H, W]; None where it names none.
 
-    Raises AuditError where the file cannot be read, is no known network, or gives no embedding.
+    The attack on a head takes its base for the encoder, which then sees films as the ``audited`` network does. Raises
+    AuditError where the file cannot be read, is no known network, or gives no embedding.
     """
     policy = request.policy.encoder
-    file = request.encoder or policy.checkpoint
+    frozen = request.base if request.method == "embeddings" else None
+    file = request.encoder or policy.checkpoint or frozen
     if file is None:
         return None
     checkpoint = load_checkpoint(file, pickled_code=request.policy.pickled_code)
+    if file == frozen:
+        policy = policy.model_copy(update={"side": policy.side or audited.side})
     target = identified(file, checkpoint.tensors, policy)
     target.module.to(device)
     side = target.match.side
-    spec = values_of(target, policy, resized(images[:ASKED], side), pace)
+    if file == frozen and policy.values == "infer":
+        spec = audited
+    else:
+        spec = values_of(target, policy, resized(images[:ASKED], side), pace)
     card = EncoderCard(
         sha256=checkpoint.summary.sha256,
         architecture=target.match.name,
@@ -51,7 +60,7 @@ def encoder_of(request: AuditRequest, images: Tensor, device: torch.device, pace
         channels=target.match.channels,
         dimensions=1,
     )
-    return tried(file, Encoder(channels_last(target.module), spec, card), images[:TRIED], pace)
+    return tried(file, Target(channels_last(target.module), target.match), (spec, card), images, pace)
 
 
 def identified(file: Path, tensors: dict[str, Tensor], policy: EncoderPolicy) -> Target:
@@ -102,24 +111,27 @@ def values_of(target: Target, policy: EncoderPolicy, images: Tensor, pace: Pace)
         ) from error
 
 
-def tried(file: Path, encoder: Encoder, images: Tensor, pace: Pace) -> Encoder:
-    """``encoder`` with what a trial on ``images`` showed. Raises ArchitectureError where it tells no film from another,
-    or cannot be run."""
-    began = pace.meter.elapsed()
+def tried(file: Path, target: Target, known: tuple[PreprocessSpec, EncoderCard], images: Tensor, pace: Pace) -> Encoder:
+    """The encoder with the space that its embeddings of ``images`` span. known: its grey values and its card.
+
+    Raises ArchitectureError where it tells no image from another, or cannot be run.
+    """
+    (spec, card), began = known, pace.meter.elapsed()
     try:
-        embedded = encoder.embed(images)
+        few = embeddings_of(target.module, images[:TRIED], spec, card)
     except (RuntimeError, TypeError, ValueError) as error:
         raise ArchitectureError(
-            f"the encoder {file.name} does not run on films of {encoder.side} px",
+            f"the encoder {file.name} does not run on films of {card.side} px",
             closest=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
             remedy="say the side it was trained with: [encoder] side = 224",
         ) from error
-    seconds = (pace.meter.elapsed() - began) / len(images)
-    if not bool(embedded.isfinite().all()) or float(embedded.std(dim=0).max()) < 1e-6:
+    seconds = (pace.meter.elapsed() - began) / len(few)
+    if not bool(few.isfinite().all()) or float(few.std(dim=0).max()) < 1e-6:
         raise ArchitectureError(
             f"the encoder {file.name} says the same of every film",
-            closest=f"{encoder.card.architecture} at {encoder.side} px, {embedded.shape[1]} outputs",
+            closest=f"{card.architecture} at {card.side} px, {few.shape[1]} outputs",
             remedy='check the file, and its grey values ([encoder] values = "imagenet")',
         )
-    card = encoder.card.model_copy(update={"dimensions": embedded.shape[1]})
-    return Encoder(encoder.module, encoder.spec, card, seconds)
+    card = card.model_copy(update={"dimensions": few.shape[1]})
+    embedded = embeddings_of(target.module, images[:FITTED], spec, card)
+    return Encoder(target.module, spec, card, fit_match_space(embedded[:, :, None, None]), seconds)

@@ -23,7 +23,15 @@ from reid_audit.score.alone import ALONE, Entry, Images
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.demographics import DemographicOutcome, demographics, without_demographics
 from reid_audit.score.distribution import distribution
-from reid_audit.score.encoder import ENCODER, Encoded, Encoder, encoded_linkage, encoded_measurements, encoder_linkage
+from reid_audit.score.encoder import (
+    ENCODER,
+    Encoded,
+    Encoder,
+    embedded_by,
+    encoded_linkage,
+    encoded_measurements,
+    encoder_linkage,
+)
 from reid_audit.score.likelihood import LIKELY, LikelyOutcome, likely_samples
 from reid_audit.score.linkage import LINKAGE, LinkageOutcome, attack_power, linkage, negative_control
 from reid_audit.score.membership.inference import MEMBERSHIP
@@ -110,7 +118,7 @@ def compare(
     first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
     alone = measured_alone(comparison, Images(made, control, prior_images), seed, allowed)
     recognised = recognition(task, comparison, second.before(OPTIONAL, films), seed, terms.beside, level=terms.level)
-    encoded = by_encoder(comparison, Images(made, control, prior_images), terms, second)
+    encoded = by_encoder(comparison, Images(made, control, prior_images), made.embeddings, terms, second)
     likely = LikelyOutcome(late(*LIKELY), np.zeros(0, np.int64), np.zeros(0, np.int64))
     if len(made.images):
         resembled = partial(likely_samples, comparison, made, control, numpy_for(seed, "likely"))
@@ -138,27 +146,28 @@ def encoder_seconds(terms: Terms, comparison: Comparison, made: Reconstruction, 
     return terms.encoder.seconds * (len(comparison.images) + len(made.images) + len(control.images))
 
 
-def by_encoder(comparison: Comparison, images: Images, terms: Terms, allowed: Allowance) -> Encoded:
-    """What the encoder makes of the reconstructions; that there is none, where none was given. ``allowed`` is less the
-    time that its passes take."""
+def by_encoder(
+    comparison: Comparison, images: Images, rebuilt: Tensor | None, terms: Terms, allowed: Allowance
+) -> Encoded:
+    """What the encoder makes of the reconstructions, or of embeddings rebuilt from a head on it; that there is none,
+    where none was given. ``allowed`` is less the time that its passes take."""
     if terms.encoder is None:
         return Encoded((Unmeasured(metric=ENCODER[0], reason=Reason.NO_ENCODER),))
-    made, control = images.made.images, images.control.images
-    if not len(made):
+    if not len(images.made.images):
         return Encoded(late(*ENCODER))
-    shown = (made, control[: len(made)], images.prior)
     rng = numpy_for(terms.seed, "encoder")
-    make = partial(encoder_linkage, comparison, terms.encoder, shown, rng, level=terms.level)
+    make = partial(encoder_linkage, comparison, terms.encoder, images, rng, level=terms.level, rebuilt=rebuilt)
     return allowed.in_time("encoder", len(comparison.images), make, Encoded(late(*ENCODER)))
 
 
-def linked_again(found: Found, images: Tensor, terms: Terms) -> tuple[Measurement, ...]:
+def linked_again(found: Found, made: Reconstruction, terms: Terms) -> tuple[Measurement, ...]:
     """The linkage tests of the images of another attack seed, by every scorer that decides."""
-    again = linked(found.comparison, images, seed=terms.seed, level=terms.level).measurements
+    again = linked(found.comparison, made.images, seed=terms.seed, level=terms.level).measurements
     seen = found.encoded
-    if seen.comparison is None or not len(images):
+    if seen.comparison is None or seen.encoder is None or not len(made.images):
         return again
-    by_it = encoded_linkage(seen.comparison, images, numpy_for(terms.seed, "encoder"), terms.level)
+    rng = numpy_for(terms.seed, "encoder")
+    by_it = encoded_linkage(seen.comparison, embedded_by(seen.encoder, made.images, made.embeddings), rng, terms.level)
     return again + encoded_measurements(by_it, decides=seen.decides)
 
 

@@ -219,7 +219,7 @@ def relinked(repeats: Sequence[Reconstruction], scored: Scored, terms: Terms) ->
     """The linkage tests of the reconstructions of every other attack seed; none without films of both cohorts."""
     if scored.found is None:
         return ()
-    return tuple(linked_again(scored.found, made.images, terms) for made in repeats)
+    return tuple(linked_again(scored.found, made, terms) for made in repeats)
 
 
 def recorded(

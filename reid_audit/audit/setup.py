@@ -117,7 +117,7 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
         preprocessing=chosen,
         predictors=loaded_predictors(request.predictor, request.policy.demographics, chest=shipped),
         base=base,
-        encoder=encoder_of(request, images, device, pace),
+        encoder=encoder_of(request, images, chosen.spec.model_copy(update={"side": side}), device, pace),
     )
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from benchmarks.lab.draws import People
+from benchmarks.lab.draws import Drawn, People
 from reid_audit.audit.encoder import encoder_of
 from reid_audit.audit.request import AuditRequest
 from reid_audit.budget import unhurried
@@ -33,7 +33,8 @@ from reid_audit.records import (
     Unmeasured,
     find,
 )
-from reid_audit.score.encoder import ENCODER, Encoder, encoder_linkage
+from reid_audit.score.alone import Images
+from reid_audit.score.encoder import ENCODER, Encoder, embeddings_of, encoder_linkage
 from reid_audit.score.similarity import fit_match_space
 
 CARD = EncoderCard(sha256="0" * 64, architecture="test", side=32, channels=1, dimensions=64)
@@ -52,6 +53,15 @@ class Centre(nn.Module):
         return torch.cat([(1 - self.brightness) * (small - mean), self.brightness * torch.cat([mean, 1 - mean], 1)], 1)
 
 
+PUBLIC = phantom_cohort(64, side=32, seed=77, role="reference", films=(1, 1)).images[:]
+
+
+def encoder(brightness: float = 0.0) -> Encoder:
+    module, spec = Centre(brightness), PreprocessSpec()
+    embedded = embeddings_of(module, PUBLIC, spec, CARD)
+    return Encoder(module, spec, CARD, fit_match_space(embedded[:, :, None, None]))
+
+
 def phantoms(members: int = 30, others: int = 150) -> People:
     films = phantom_cohort(members + others, side=32, seed=3, role="reference", films=(1, 1))
     return People(films.images[:], films.patients, np.arange(members + others) < members)
@@ -63,19 +73,18 @@ def copies(people: People, count: int) -> Tensor:
     return 0.6 * people.images[:count] + 0.4 * strangers
 
 
-def seen_by(encoder: Encoder, people: People, made: Tensor) -> dict[Metric, Measurement]:
-    public = phantom_cohort(64, side=32, seed=77, role="reference", films=(1, 1)).images[:]
-    compared = people.beside(fit_match_space(public))
+def seen_by(by: Encoder, people: People, made: Tensor) -> dict[Metric, Measurement]:
+    compared = people.beside(fit_match_space(PUBLIC))
     null = phantom_cohort(len(made), side=32, seed=55, role="reference", films=(1, 1)).images[:]
-    found = encoder_linkage(compared, encoder, (made, null, public), np.random.default_rng(0), level=0.1)
+    images = Images(Drawn(made, torch.zeros(len(made))), Drawn(null, torch.zeros(len(null))), PUBLIC)
+    found = encoder_linkage(compared, by, images, np.random.default_rng(0), level=0.1)
     assert tuple(m.metric for m in found.measurements) == ENCODER
     return {m.metric: m for m in found.measurements}
 
 
 def test_copies_of_training_films_are_found_and_strangers_are_not() -> None:
     people = phantoms()
-    encoder = Encoder(Centre(), PreprocessSpec(), CARD)
-    found = seen_by(encoder, people, copies(people, 12))
+    found = seen_by(encoder(), people, copies(people, 12))
     p = found[Metric.ENCODER_LINKAGE_P]
     assert isinstance(p, Measured)
     assert p.value <= 0.01
@@ -84,7 +93,7 @@ def test_copies_of_training_films_are_found_and_strangers_are_not() -> None:
     assert isinstance(rate, Measured)
     assert rate.value > 5 * (rate.control or 0.0)
     nobody = phantom_cohort(12, side=32, seed=92, role="reference", films=(1, 1)).images[:]
-    null = seen_by(encoder, people, nobody)[Metric.ENCODER_LINKAGE_P]
+    null = seen_by(encoder(), people, nobody)[Metric.ENCODER_LINKAGE_P]
     assert isinstance(null, Measured)
     assert null.value > 0.05
 
@@ -93,7 +102,7 @@ def test_an_encoder_that_tells_the_cohorts_apart_decides_nothing() -> None:
     people = phantoms()
     bright = people.images.clone()
     bright[torch.from_numpy(people.is_member)] = (0.8 * bright[torch.from_numpy(people.is_member)] + 0.2).clamp(0, 1)
-    found = seen_by(Encoder(Centre(0.9), PreprocessSpec(), CARD), replace(people, images=bright), copies(people, 12))
+    found = seen_by(encoder(0.9), replace(people, images=bright), copies(people, 12))
     assert all(m.indicator for m in found.values() if isinstance(m, Measured))
 
 
@@ -138,7 +147,7 @@ def test_what_cannot_embed_films_is_refused(
         embedding(file)
         # without statistics of films: those of a network that was never fed
     with pytest.raises(ArchitectureError) as refusal:
-        encoder_of(asked(file, **table), IMAGES, torch.device("cpu"), unhurried())
+        encoder_of(asked(file, **table), IMAGES, PreprocessSpec(), torch.device("cpu"), unhurried())
     lines = refusal.value.lines()
     assert what in lines[0]
     assert remedy in lines[2]
@@ -147,9 +156,9 @@ def test_what_cannot_embed_films_is_refused(
 
 def test_no_encoder_is_none_and_a_sound_one_is_described(tmp_path: Path) -> None:
     request = AuditRequest(checkpoint=tmp_path, policy_sha256="0" * 64)
-    assert encoder_of(request, IMAGES, torch.device("cpu"), unhurried()) is None
+    assert encoder_of(request, IMAGES, PreprocessSpec(), torch.device("cpu"), unhurried()) is None
     file = embedding(tmp_path / "encoder.safetensors")
-    made = encoder_of(asked(file, values="unit", side=32), IMAGES, torch.device("cpu"), unhurried())
+    made = encoder_of(asked(file, values="unit", side=32), IMAGES, PreprocessSpec(), torch.device("cpu"), unhurried())
     assert made is not None
     assert (made.card.architecture, made.card.side, made.card.dimensions) == ("resnet18", 32, 512)
     assert made.embed(IMAGES).norm(dim=1).sub(1).abs().max() < 1e-5
