@@ -113,7 +113,7 @@ def trained(name: str, films: Embedded, seed: int) -> nn.Sequential:
 class Gallery:
     """Whom embeddings are linked with."""
 
-    films: Tensor
+    embedded: Tensor
     """[N, D] those of the patients who trained the head first."""
     members: int
     space: MatchSpace
@@ -123,8 +123,8 @@ class Gallery:
         layers = MlpHead(head[0], head[2], "softmax")  # type: ignore[arg-type]
         count = min(2 * self.members, MOST)
         found = rebuilt(layers, directions, count, STEPS, torch.Generator().manual_seed(seed))
-        near = self.space.embed(as_images(found.embedded)) @ self.space.embed(as_images(self.films)).T
-        number = np.arange(len(self.films))
+        near = self.space.embed(as_images(found.embedded)) @ self.space.embed(as_images(self.embedded)).T
+        number = np.arange(len(self.embedded))
         owners = Owners(number.astype(np.str_), number < self.members)
         scores = without_hubs(near).double().numpy()
         return link(scores, owners, np.random.default_rng(seed), permutations=1999), found.unexplained

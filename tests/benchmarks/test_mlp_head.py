@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.mlp_head import CELLS, RECIPES, Embedded
 from benchmarks.lab.contrastive import contrastive_loss
+from benchmarks.mlp_head import CELLS, RECIPES, Embedded
 
 
 def test_the_loss_is_least_where_films_of_a_patient_have_one_embedding() -> None:
