@@ -32,7 +32,7 @@ from reid_audit.score.linkage import LinkageOutcome, link
 from reid_audit.score.patients import Owners
 from reid_audit.score.similarity import MatchSpace, fit_match_space, without_hubs
 
-SIDE, EPOCHS, WIDTH, STEPS, MOST = 32, 24, 256, 1500, 64
+SIDE, EPOCHS, WIDTH, STEPS, MOST = 32, 24, 256, 500, 64
 """Pixels; epochs of the encoder; hidden width of the heads; steps of the attack; embeddings it rebuilds at most."""
 HEAD = (
     "head", "patients", "seed", "accuracy", "cross-entropy", "unexplained", "AUC", "p", "re-identified",

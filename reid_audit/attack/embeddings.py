@@ -8,8 +8,8 @@ The head is Linear, ReLU, Linear: f(e) = V relu(W e + b) + c. Where its training
 with s_i the answer of film i less its strongest rival. The attack looks for embeddings e_i and weights k_i that fulfil
 both (step 1), more of them than there may have been films, and then for images that have these embeddings (step 2).
 Only directions in which embeddings of ordinary images differ are looked at: these are drawn from the prior. What all
-embeddings have in common is left out of both sides of the first equation, and so is the noise of the first draw of W:
-without that, heads that were trained without weight decay give nothing away (docs/attack.md).
+embeddings have in common is left out of both sides of the first equation, and so is the noise of the first draw of W,
+which stays where weight decay does not remove it (docs/attack.md).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEn
 
 STAGE = "embeddings"
 PER_STEP = 3
-"""Steps of step 1 for each step of the budget: they pass no network."""
+"""Steps of step 1 for each step that the budget counts: they pass no network."""
 ORDINARY = 512
 """Images of the prior whose embeddings count as ordinary."""
 RATE, RIDGE, SLOPE = 0.15, 1e-3, 10.0
@@ -156,9 +156,10 @@ def rebuilt(
     meter: Meter | None = None,
     observer: Observer | None = None,
 ) -> Rebuilt:
-    """Step 1: ``count`` embeddings that fulfil the KKT conditions as far as ``steps`` of Adam bring them.
+    """Step 1: ``count`` embeddings that fulfil the KKT conditions as far as Adam brings them.
 
-    Labels are dealt out equally. Ends early where the ``meter`` does.
+    It takes ``PER_STEP`` of its own steps for each of ``steps``. Labels are dealt out equally. Ends early where the
+    ``meter`` does.
     """
     observer, place = observer or SilentObserver(), directions.mean.device
     head = replace(head, common=functional.normalize(directions.mean, dim=0))
@@ -168,14 +169,14 @@ def rebuilt(
     labels = torch.arange(count, device=place) % labels_of(head.kind, head.outer.out_features)
     optimiser = torch.optim.Adam([z, free], lr=RATE)
     observer.notice(StageStarted(STAGE, steps))
-    for step, rate in enumerate(cosine_ramp(steps, peak=RATE)):
+    for step, rate in enumerate(cosine_ramp(PER_STEP * steps, peak=RATE)):
         optimiser.param_groups[0]["lr"] = rate
         missing = head.unexplained(directions.embedded(z), functional.softplus(free), labels)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(missing + RIDGE * z.square().mean())
         optimiser.step()
         if step % max(1, steps // 50) == 0:
-            observer.notice(StageAdvanced(STAGE, step + 1, float(missing.detach())))
+            observer.notice(StageAdvanced(STAGE, step // PER_STEP + 1, float(missing.detach())))
             if meter is not None and meter.exhausted() is not None:
                 break
     with torch.no_grad():
@@ -230,9 +231,8 @@ def embeddings(task: AttackTask, *, generator: torch.Generator, meter: Meter, ob
         images = task.space.decode(task.space.sample_latents(ORDINARY, draw)).clamp(0.0, 1.0)
         parts = [embeddings_of(task.target.module, name, task.inputs(part)) for part in torch.split(images, 64)]
     directions = Directions.of(torch.cat(parts))
-    steps = PER_STEP * task.budget.steps
     parts = [
-        rebuilt(head, directions, count, steps, generator, meter=meter, observer=observer).embedded
+        rebuilt(head, directions, count, task.budget.steps, generator, meter=meter, observer=observer).embedded
         for count in task.budget.particles
     ]
     found = torch.cat(parts)

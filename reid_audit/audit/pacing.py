@@ -199,6 +199,8 @@ class Work:
     """Whether the policy asks for the power control."""
     reading: float = 0.0
     """Seconds for reading the films; 0: not known."""
+    encoding: float = 0.0
+    """Seconds for passing them through a re-identification encoder; 0 without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +245,11 @@ def smaller(work: Work, *, controlled: bool) -> Iterator[tuple[bool, int, int]]:
 
 
 def scoring_seconds(task: AttackTask, work: Work, speed: Speed, passes: int, films: int) -> float:
-    """Reading all films, the negative control, membership of ``films`` of them, every other comparison, reports."""
+    """Reading all films, an encoder's passes, the negative control, membership of ``films`` of them, every other
+    comparison, reports."""
     others = sum(speed.comparison(name, work.films) for name in COMPARISONS if name != "membership")
     linkages = work.attacks * speed.comparison("linkage", work.films)
-    reading = work.reading or speed.core * PER_FILM * work.films
+    reading = (work.reading or speed.core * PER_FILM * work.films) + work.encoding
     return reading + speed.core * CLOSING + speed.negative(task) + speed.membership(films, passes) + others + linkages
 
 

@@ -137,14 +137,16 @@ def work_of(policy: Policy, setup: Setup, films: Films) -> Work:
     """What the audit has to do under ``policy``."""
     members, others = films.counted or UNKNOWN
     both = films.reference is not None and films.holdout is not None
+    every = (members if films.reference else 0) + (others if films.holdout else 0)
     return Work(
-        films=(members if films.reference else 0) + (others if films.holdout else 0),
+        films=every,
         others=others if films.holdout else 0,
         canaries=policy.controls.canaries,
         attacks=policy.repeats,
         steps=setup.task.budget.steps,
         controlled=policy.controls.plants and both,
         reading=films.reading,
+        encoding=0.0 if setup.encoder is None else every * setup.encoder.seconds,
     )
 
 

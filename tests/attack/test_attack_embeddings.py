@@ -55,7 +55,7 @@ def head(seed: int) -> MlpHead:
 def linked(seed: int, films_of: int = 1) -> LinkageOutcome:
     """The films of one seed among strangers, by embeddings rebuilt from the head of another."""
     public = embedded(400, 99)
-    found = rebuilt(head(seed), Directions.of(public), 2 * FILMS, 500, torch.Generator().manual_seed(0))
+    found = rebuilt(head(seed), Directions.of(public), 2 * FILMS, 170, torch.Generator().manual_seed(0))
     space = fit_match_space(public[:, :, None, None])
     films = torch.cat([embedded(FILMS, films_of), embedded(OTHERS, 50)])
     near = space.embed(found.embedded[:, :, None, None]) @ space.embed(films[:, :, None, None]).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -109,6 +110,11 @@ def test_no_control_is_planned_that_the_policy_does_not_ask_for() -> None:
     found = divided(400.0, work=work)
     assert not found.controlled
     assert found.steps > divided(400.0).steps
+
+
+def test_the_passes_of_an_encoder_are_kept_for_scoring() -> None:
+    with_encoder = replace(WORK, encoding=50.0)
+    assert divided(1e4, work=with_encoder).kept == pytest.approx(divided(1e4).kept + 50.0)
 
 
 def test_many_films_are_asked_about_in_part_before_the_control_is_left_out() -> None:

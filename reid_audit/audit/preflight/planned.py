@@ -36,6 +36,7 @@ from reid_audit.records import CONTROLS, Metric
 from reid_audit.score.alone import ALONE
 from reid_audit.score.demographics import DEMOGRAPHICS
 from reid_audit.score.distribution import DISTRIBUTION
+from reid_audit.score.encoder import ENCODER
 from reid_audit.score.likelihood import LIKELY
 from reid_audit.score.linkage import LINKAGE
 from reid_audit.score.membership.inference import MEMBERSHIP
@@ -73,7 +74,12 @@ def foreseen(request: AuditRequest, films: Films, pace: Pace) -> Planned:
     plan = divided(afforded, request.policy, films, min(meter.left(), NO_CEILING) - metric, tried)
     stages = tuple(_stages(request, plan, work, metric, _Memory.of(plan.setup, work)))
     there = {metric for one in stages for metric in one.evidence}
-    compared = (*LINKAGE, *MEMBERSHIP, *(m for found in COMPARED.values() for m in found))
+    compared = (
+        *LINKAGE,
+        *(ENCODER if setup.encoder is not None else ()),
+        *MEMBERSHIP,
+        *(m for found in COMPARED.values() for m in found),
+    )
     every = dict.fromkeys((*compared, *(control.metric for control in CONTROLS.values() if control.metric)))
     return Planned(stages=stages, reduced=plan.reduced, missing=tuple(m for m in every if m not in there))
 
@@ -177,6 +183,8 @@ def _comparisons(plan: Plan, work: Work, speed: Speed, memory: _Memory) -> Itera
     for name, metrics in COMPARED.items():
         if attacked or name in UNATTACKED:
             yield _stage(name, speed.comparison(name, work.films), held, metrics)
+    if attacked and plan.setup.encoder is not None:
+        yield _stage("encoder", work.encoding + 2 * speed.comparison("linkage", work.films), held, ENCODER)
     yield _stage(
         "membership", speed.membership(work.films, 2), memory.membership(work.films), (*MEMBERSHIP, *SUBGROUPS)
     )
