@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from reid_audit.attack.schedules import noise_floors
 from reid_audit.budget import Pace
 from reid_audit.network.batchnorm import ImageMoments, image_moments
+from reid_audit.network.gathering import GatheredMoments
 
 POWER = 0.5
 """Power of the inverse covariance: 0 is the plain distance, 1 counts all directions alike."""
@@ -68,16 +69,16 @@ def prior_metrics(module: nn.Module, batches: Iterable[Tensor], count: int, pace
 
     Raises FloatingPointError with the name of a layer whose statistics are not finite, and OutOfTime.
     """
-    parts: list[list[Tensor]] = []
+    gathered = GatheredMoments(count)
     with torch.no_grad():
         for batch in pace.over("statistics of the prior", batches, count, size=len):
             layers = image_moments(module, batch)
-            parts.append([standardised(layer) for layer in layers])
-            for layer, rows in zip(layers, parts[-1], strict=True):
-                if not torch.isfinite(rows).all():
+            for layer in layers:
+                if not torch.isfinite(standardised(layer)).all():
                     raise FloatingPointError(layer.stored.name)
-        every = list(zip(*parts, strict=True))
-        return [fit_metric(torch.cat(rows)) for rows in pace.over("metric of every layer", every, len(every))]
+            gathered.add(layers)
+        every = gathered.found()
+        return [fit_metric(standardised(layer)) for layer in pace.over("metric of every layer", every, len(every))]
 
 
 def trusted(metrics: Sequence[LayerMetric]) -> list[LayerMetric]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -182,16 +182,3 @@ def moments_and_output(
     with _hooked(module, collect), suppress(_Complete):
         output = module(inputs)
     return sink, output
-
-
-def joined(parts: Sequence[Sequence[ImageMoments]]) -> list[ImageMoments]:
-    """Moments of all images, layer by layer, from those of some at a time."""
-    return [
-        ImageMoments(
-            layer[0].stored,
-            torch.cat([part.first for part in layer]),
-            torch.cat([part.second for part in layer]),
-            layer[0].positions,
-        )
-        for layer in zip(*parts, strict=True)
-    ]

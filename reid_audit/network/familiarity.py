@@ -10,6 +10,7 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import Pace, unhurried
 from reid_audit.network.batchnorm import ImageMoments, execution_order, image_moments
+from reid_audit.network.gathering import GatheredMoments
 
 LAYERS = 3
 """Statistics layers asked: errors of the input grow in them, and what deeper ones hold is learned and not given."""
@@ -57,7 +58,7 @@ def first_layers(target: Target, inputs: Tensor, *, count: int = LAYERS, pace: P
 
     Raises ValueError without any, OutOfTime where the pace ends first.
     """
-    parts: list[list[ImageMoments]] = []
+    gathered = GatheredMoments(len(inputs))
     order = execution_order(target.module, inputs[:1])
     if not order:
         raise ValueError("the network stores no statistics")
@@ -65,18 +66,8 @@ def first_layers(target: Target, inputs: Tensor, *, count: int = LAYERS, pace: P
     with torch.no_grad():
         for few in torch.split(inputs, PART):
             (pace or unhurried()).check(STAGE)
-            parts.append(image_moments(target.module, few, last=last))
-    return FirstLayers(
-        tuple(
-            ImageMoments(
-                layer[0].stored,
-                torch.cat([part.first for part in layer]),
-                torch.cat([part.second for part in layer]),
-                layer[0].positions,
-            )
-            for layer in zip(*parts, strict=True)
-        )
-    )
+            gathered.add(image_moments(target.module, few, last=last))
+    return FirstLayers(tuple(gathered.found()))
 
 
 def _mean_and_variance(layer: ImageMoments) -> tuple[Tensor, Tensor]:

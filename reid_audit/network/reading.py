@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from reid_audit.arch.target import Target
 from reid_audit.budget import Pace
 from reid_audit.imaging.stack import Stack, blocks
-from reid_audit.network.batchnorm import ImageMoments, image_moments, joined, moments_and_output, statistics_layers
+from reid_audit.network.batchnorm import ImageMoments, image_moments, moments_and_output, statistics_layers
+from reid_audit.network.gathering import GatheredMoments, Rows
 from reid_audit.network.heads import classifier, logits_of
 
 MOST, FEWEST = 64, 8
@@ -94,25 +95,22 @@ def read(
     """
     head = classifier(target) if features else None
     answers = target.match.head != "features"
-    seen: list[Tensor] = []
-    moments: list[list[ImageMoments]] = []
-    logits: list[Tensor] = []
-    count = 0
-    handle = None if head is None else head.register_forward_pre_hook(lambda _, args: seen.append(args[0].flatten(1)))
+    seen, logits, moments, count = Rows(len(inputs)), Rows(len(inputs)), GatheredMoments(len(inputs)), 0
+    handle = None if head is None else head.register_forward_pre_hook(lambda _, args: seen.add(args[0].flatten(1)))
     try:
         with torch.no_grad():
             for batch in pace.over(stage, inputs.batches(), len(inputs), size=len, rest=rest):
                 layers, output = moments_and_output(target.module, batch)
                 count += len(batch)
-                moments.append(layers)
+                moments.add(layers)
                 if answers:
-                    logits.append(logits_of(output))
+                    logits.add(logits_of(output))
                 elif features:
-                    seen.append(logits_of(output))
+                    seen.add(logits_of(output))
     finally:
         if handle is not None:
             handle.remove()
-    return Reading(count, joined(moments), torch.cat(logits) if answers else None, torch.cat(seen) if seen else None)
+    return Reading(count, moments.found(), logits.found(), seen.found())
 
 
 def read_moments(
@@ -125,13 +123,14 @@ def read_moments(
     if not statistics_layers(module):
         return []
     last: str | None = None
-    parts: list[list[ImageMoments]] = []
+    gathered = GatheredMoments(len(inputs))
     with torch.no_grad():
         for batch in pace.over(stage, inputs.batches(), len(inputs), size=len):
             sizes = None if trained_with is None else torch.full((len(batch),), float(trained_with))
-            parts.append(image_moments(module, batch, last=last, batches=sizes))
-            last = last or last_once([layer.stored.name for layer in parts[0]])
-    return joined(parts)
+            layers = image_moments(module, batch, last=last, batches=sizes)
+            gathered.add(layers)
+            last = last or last_once([layer.stored.name for layer in layers])
+    return gathered.found()
 
 
 def last_once(names: list[str]) -> str | None:

@@ -9,6 +9,7 @@ from small import SPEC, blobs, convnet, target_of
 from reid_audit.budget import Meter, OutOfTime, Pace, unhurried
 from reid_audit.network import reading
 from reid_audit.network.batchnorm import image_moments, statistics_layers
+from reid_audit.network.gathering import GatheredMoments, Rows
 from reid_audit.network.heads import classifier, features_and_logits
 from reid_audit.network.reading import Inputs, batch_size, read, read_moments
 from reid_audit.observer import Event, StageAdvanced, StageEnded, StageStarted
@@ -86,3 +87,29 @@ def test_a_pass_stops_before_the_batch_there_is_no_time_for(inputs: Inputs) -> N
 
 def test_large_images_pass_a_few_at_a_time() -> None:
     assert [batch_size(torch.empty(1, 1, side, side)) for side in (32, 96, 128, 224, 1024)] == [64, 64, 36, 11, 8]
+
+
+def test_results_of_batches_lie_in_one_place_whatever_comes() -> None:
+    """What is kept of a pass may not lie scattered through the memory that the next pass needs."""
+    rows, parts = Rows(5), torch.arange(10.0).view(5, 2).split([2, 2, 1])
+    assert rows.found() is None
+    rows.add(parts[0])
+    first = rows.found()
+    assert first is not None
+    for part in parts[1:]:
+        rows.add(part)
+    every = rows.found()
+    assert every is not None
+    assert torch.equal(every, torch.cat(parts))
+    assert every.data_ptr() == first.data_ptr()
+    with pytest.raises(RuntimeError):
+        rows.add(parts[0])
+
+
+def test_moments_of_other_layers_than_before_are_not_gathered(inputs: Inputs) -> None:
+    layers = image_moments(target_of(convnet()).module, inputs.probe())
+    gathered = GatheredMoments(2)
+    assert gathered.found() == []
+    gathered.add(layers)
+    with pytest.raises(ValueError, match="zip"):
+        gathered.add(layers[:-1])
