@@ -1,13 +1,15 @@
 """Does `--budget` hold? Whole commands, timed from outside, over sides, numbers of films and budgets.
 
     nice python -m benchmarks.budget run [--sides 32 224] [--films 100 5000] [--budgets 60] [--threads 1] [--clock cpu]
+    nice python -m benchmarks.budget run --network densenet121 --sides 224 --films 600 --budgets 145
     python -m benchmarks.budget table [--doc docs/budget.md]
 
 Films are generated (smooth random fields, 256 px PNG, half of them training films) or, with ``--real``, those of a
-manifest with the splits target and holdout. The network is a ResNet-18 of random weights whose running statistics are
-those of films: it leaks nothing, so that every stage has to run. Its side is given, its grey values are fitted, as in
-the quick start. What is timed is the process, from its start to its end: the first line it wrote, the longest time
-without a line, and how far it went beyond its budget; beside it how many processes wanted the machine meanwhile.
+manifest with the splits target and holdout. The network is a ResNet-18 (``--network``: another of torchvision) of
+random weights whose running statistics are those of films: it leaks nothing, so that every stage has to run. Its side
+is given, its grey values are fitted, as in the quick start. What is timed is the process, from its start to its end:
+the first line it wrote, the longest time without a line, and how far it went beyond its budget; beside it how many
+processes wanted the machine meanwhile.
 Finished cases are kept in ``--out``, one JSON each, and are not run again: a run that was stopped goes on. The cases
 run one after another, short budgets first.
 
@@ -41,6 +43,7 @@ CLOCKS = {
     "cpu": ("-c", "import time\ntime.monotonic = time.process_time\nfrom reid_audit.cli import run\nrun()"),
 }
 """What starts the audit under each clock."""
+RESNET = "resnet18"
 ALLOWED, RATIO = 10.0, 0.05
 """Seconds, or share of the budget, that a command may take beyond it: the larger of the two."""
 HEAD = (
@@ -58,10 +61,12 @@ class Case:
     side: int
     seconds: int
     clock: str = "wall"
+    network: str = RESNET
 
     @property
     def name(self) -> str:
-        return f"{self.films or 'real'}-{self.side}px-{self.seconds}s-{self.clock}"
+        network = "" if self.network == RESNET else f"-{self.network}"
+        return f"{self.films or 'real'}-{self.side}px-{self.seconds}s-{self.clock}{network}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +132,9 @@ def run(case: Case, out: Path, real: Path | None, threads: int) -> dict[str, Any
         return known
     manifest = real if not case.films and real is not None else write_films(out / "films", case.films)
     calibration = real if real is not None and not case.films else write_films(out / "films", CALIBRATION)
-    name = f"resnet18-{'real' if not case.films else 'made'}-{case.side}.safetensors"
-    network = write_network(out / name, calibration, case.side, partial(torchvision.models.resnet18, num_classes=2))
+    name = f"{case.network}-{'real' if not case.films else 'made'}-{case.side}.safetensors"
+    make = partial(torchvision.models.get_model, case.network, num_classes=2)
+    network = write_network(out / name, calibration, case.side, make)
     report = out / "reports" / case.name
     report.mkdir(parents=True, exist_ok=True)
     command = [
@@ -153,7 +159,7 @@ def cells(row: dict[str, Any]) -> Row:
     over = row["taken"] - row["seconds"]
     return (
         str(row["films"] or "real (1,231)"),
-        str(row["side"]),
+        str(row["side"]) + ("" if row.get("network", RESNET) == RESNET else f", {row['network']}"),
         f"{row['seconds']} s",
         f"{row['taken']:.0f} s",
         f"{max(0.0, over):.0f} s",
@@ -184,6 +190,7 @@ def main() -> None:
     parser.add_argument(
         "--real", type=Path, help="folder of a manifest.csv with splits target and holdout: also audit it"
     )
+    parser.add_argument("--network", default=RESNET, help="a name of torchvision")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/budget"))
@@ -195,7 +202,8 @@ def main() -> None:
         return
     real = None if options.real is None else options.real / "manifest.csv"
     counts = [*options.films, *([0] if real is not None else [])]
-    for case in (Case(n, side, s, options.clock) for s in options.budgets for side in options.sides for n in counts):
+    sizes = [(n, side, s) for s in options.budgets for side in options.sides for n in counts]
+    for case in (Case(*size, options.clock, options.network) for size in sizes):
         row = run(case, options.out, real, options.threads)
         print(" | ".join(cells(row)), f"| after: {row['after'][:80]}", flush=True)
 

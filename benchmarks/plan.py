@@ -1,11 +1,15 @@
 """How far is the forecast of ``reid-audit plan`` from what audits take, stage by stage?
 
     nice python -m benchmarks.plan run
+    python -m benchmarks.plan costs [--doc docs/scale.md]
     python -m benchmarks.plan table [--doc docs/scale.md]
 
 Every audit is one process that first asks for the forecast and then runs the same check, both on the time that its one
 thread ran on a processor, which is what an idle core would take; so the machine may be shared. Films are those of
 benchmarks/lab/generated.py. Finished cases are kept in ``--out``, one JSON each, and are not run again.
+
+``costs`` is about the comparisons alone: audits without an attack, in seconds over how much slower this machine is than
+the core that ``COSTS`` of reid_audit/audit/pacing.py were measured on, beside those.
 """
 
 from __future__ import annotations
@@ -24,6 +28,11 @@ from typing import Any
 from benchmarks.lab.pages import Row, publish
 
 HEAD = ("audit", "stage", "forecast", "took", "forecast / took")
+OF_COSTS = ("comparison", "films", "px", "took", "thought", "thought / took")
+SIZES = ((300, 32), (1000, 32), (3000, 32), (1000, 224))
+"""(films, px) of the comparisons alone."""
+LIGHT = "mobilenetv3_small_050"
+PASSES = ("membership: films", "membership: batches of")
 CONTAINERS = ("network and prior", "trying the network")
 """Stages whose inner stages are looked at one by one."""
 METRIC, ATTACK, NEGATIVE = "statistics of the prior", "attack", "negative control"
@@ -143,6 +152,64 @@ def one(case: Case, out: Path) -> dict[str, Any]:
     return {"case": asdict(case), "name": case.name, "trial": tried, "forecast": forecasts, "took": spans.seconds}
 
 
+def core() -> float:
+    """How much slower this machine is than the core that costs were measured on."""
+    import torch
+
+    from reid_audit.audit.pacing import CORE, EDGE
+
+    matrix = torch.randn(EDGE, EDGE, dtype=torch.float64)
+    square, found = matrix @ matrix.T, []
+    for _ in range(9):
+        began = time.process_time()
+        torch.linalg.eigh(square)
+        found.append(time.process_time() - began)
+    return sorted(found)[4] / EDGE**3 / CORE
+
+
+class Comparisons(Spans):
+    """``Spans`` that tell the passes of membership from what is made of them."""
+
+    def notice(self, event: Any) -> None:
+        """An event of reid_audit.observer."""
+        if type(event).__name__ == "StageStarted" and event.stage.startswith("membership"):
+            self.enter("passes" if event.stage.startswith(PASSES) else "membership")
+        Spans.notice(self, event)
+        if type(event).__name__ == "StageEnded" and event.stage.startswith(PASSES):
+            self.enter("membership")
+
+
+def compared(films: int, side: int, out: Path) -> list[Row]:
+    """An audit without an attack in this process, on its processor's clock."""
+    time.monotonic = time.process_time
+    import timm
+    import torch
+
+    import reid_audit
+    from benchmarks.lab.generated import CALIBRATION, write_films, write_network
+    from reid_audit.audit.pacing import COSTS
+
+    torch.set_num_threads(1)
+    make = partial(timm.create_model, LIGHT, num_classes=2)
+    network = write_network(out / f"{LIGHT}-{side}.safetensors", write_films(out / "films", CALIBRATION), side, make)
+    policy, manifest = out / "costs.toml", write_films(out / "films", films).resolve()
+    policy.write_text(
+        f"[preprocess]\nside = {side}\nresize = 'squash'\ncrop = 'none'\nmean = [0.5]\nstd = [0.5]\n"
+        "[budget]\nsteps = 1\nparticles = [16]\n[references]\nwhen = 'off'\n"
+        "[controls]\nattack_power = false\nmembership_control = false\n"
+    )
+    before, spans = core(), Comparisons()
+    cohorts = (f"{manifest}?split=target", f"{manifest}?split=holdout")
+    reid_audit.check(network, *cohorts, policy=policy, observer=spans, indicators_only=True, method="prior")
+    spans.enter("")
+    slower, rows = (before + core()) / 2, []
+    for name, (constant, linear, square) in COSTS.items():
+        took = spans.seconds.get(name, 0.0) / slower / (2 if name == "linkage" else 1)
+        thought = constant + linear * films + square * films**2
+        rows.append((name, f"{films:,}", str(side), f"{took:.2f} s", f"{thought:.2f} s", f"{thought / took:.1f}"))
+    return rows
+
+
 def cells(row: dict[str, Any]) -> list[Row]:
     """The audit as a whole, then stages that took or should take long enough."""
     known = {stage: row["took"].get(stage, 0.0) for stage in row["forecast"] if stage != "reports"}
@@ -154,6 +221,16 @@ def cells(row: dict[str, Any]) -> list[Row]:
     return found
 
 
+def costs(films: int, side: int, out: Path) -> list[Row]:
+    """``compared`` in a process of its own."""
+    sizes = ["--films", str(films), "--side", str(side), "--out", str(out)]
+    said = subprocess.run(
+        [sys.executable, "-m", "benchmarks.plan", "costs", *sizes],
+        check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ).stdout  # fmt: skip
+    return [tuple(row) for row in json.loads(said.splitlines()[-1])]
+
+
 def line(name: str, stage: str, forecast: float, took: float) -> Row:
     ratio = f"{forecast / took:.2f}" if took > 0 else "-"
     return name, stage, f"{forecast:.1f} s", f"{took:.1f} s", ratio
@@ -161,8 +238,10 @@ def line(name: str, stage: str, forecast: float, took: float) -> Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "table", "one"])
+    parser.add_argument("what", choices=["run", "costs", "table", "one"])
     parser.add_argument("number", type=int, nargs="?", help="of one case")
+    parser.add_argument("--films", type=int, help="of costs: this size alone, in this process, as JSON")
+    parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/plan"))
     parser.add_argument("--doc", type=Path)
     options = parser.parse_args()
@@ -170,6 +249,11 @@ def main() -> None:
     if options.what == "one":
         row = one(CASES[options.number], options.out)
         (options.out / f"{options.number}.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
+    elif options.what == "costs" and options.films:
+        print(json.dumps(compared(options.films, options.side, options.out)))
+    elif options.what == "costs":
+        rows = [each for films, side in SIZES for each in costs(films, side, options.out)]
+        publish(OF_COSTS, rows, options.doc, keys=3, mark="costs")
     elif options.what == "run":
         for number in range(len(CASES)):
             if not (options.out / f"{number}.json").is_file():

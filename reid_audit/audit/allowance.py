@@ -23,6 +23,8 @@ class Allowance:
     pace: Pace
     speed: Speed | None = None
     """None without a time ceiling."""
+    until_reports: Pace | None = None
+    """All the time before the reports, of which ``pace`` leaves some to what follows; None: as ``pace``."""
 
     def need(self, name: str, films: int) -> None:
         """Raise OutOfTime without the time for a comparison of ``films``, which is not stopped on its way."""
@@ -35,6 +37,19 @@ class Allowance:
     def keeping(self, seconds: float) -> Allowance:
         """The same allowance, ending ``seconds`` earlier."""
         return replace(self, pace=self.pace.keeping(seconds))
+
+    def first(self, seconds: float) -> Allowance:
+        """The same allowance with ``seconds`` at least, where they are left before the reports.
+
+        For what decides: what follows is worth nothing without it.
+        """
+        if self.until_reports is None:
+            return self
+        whole = self.until_reports.meter
+        wanted = min(seconds, whole.left())
+        if wanted <= self.pace.meter.left():
+            return self
+        return replace(self, pace=self.until_reports.keeping(whole.left() - wanted))
 
     def before(self, others: Sequence[str], films: int) -> Allowance:
         """The same allowance, less the time that ``others`` of the comparisons of ``films`` films need."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -15,7 +15,7 @@ from torch import Tensor
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.audit.allowance import Allowance, late, unlimited
 from reid_audit.audit.attack_runs import numpy_for
-from reid_audit.audit.recognition import Recognition, recognition
+from reid_audit.audit.recognition import Recognition, recognition, seconds_of_enough, unasked
 from reid_audit.audit.references import Beside
 from reid_audit.imaging.stack import Chosen, Stack
 from reid_audit.records import Curve, Histogram, Measurement, Metric, Reason, Unmeasured
@@ -41,6 +41,8 @@ from reid_audit.score.predictors import Predictors
 PERMUTATIONS = 9999
 MOST_SHOWN = 4096
 """Training films, drawn by chance, that entropy, kurtosis and FID are about."""
+FIRST = (Metric.EXCHANGEABILITY_P,)
+"""Tests without which nobody knows whether a difference in membership is one of kind."""
 OPTIONAL = ("likely samples", "age and sex", "distribution")
 """Comparisons without which there can be a PASS, but that can FAIL a network."""
 COMPARED = (
@@ -106,7 +108,8 @@ def compare(
 ) -> Found:
     """Everything that compares frozen reconstructions, or the weights, with films of both cohorts.
 
-    What a PASS needs comes first; what there is no time for is unmeasured.
+    What decides comes first, with time that other comparisons and controls would need; what there is no time for is
+    unmeasured, and membership is not asked where nobody knows whether the cohorts are of one kind.
     """
     seed, allowed, films = terms.seed, terms.allowed, len(comparison.images)
     second = allowed.keeping(encoder_seconds(terms, comparison, made, control))
@@ -116,9 +119,16 @@ def compare(
         return allowed.in_time("linkage", films, make, LinkageOutcome(late(*LINKAGE)))
 
     first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
-    alone = measured_alone(comparison, Images(made, control, prior_images), seed, allowed)
-    recognised = recognition(task, comparison, second.before(OPTIONAL, films), seed, terms.beside, level=terms.level)
-    encoded = by_encoder(comparison, Images(made, control, prior_images), made.embeddings, terms, second)
+    images = Images(made, control, prior_images)
+    enough = seconds_of_enough(task, films, allowed, terms.beside)
+    kinds = measured_alone(comparison, images, seed, allowed.first(enough + seconds_of_kinds(allowed, films)), FIRST)
+    recognised = unasked(comparison)
+    if not any(isinstance(kind, Unmeasured) and kind.reason is Reason.BUDGET for kind in kinds):
+        asked = second.before(OPTIONAL, films).first(enough)
+        recognised = recognition(task, comparison, asked, seed, terms.beside, level=terms.level)
+    others = [test.metric for test in ALONE if test.metric not in FIRST]
+    alone = measured_alone(comparison, images, seed, allowed, others)
+    encoded = by_encoder(comparison, images, made.embeddings, terms, second)
     likely = LikelyOutcome(late(*LIKELY), np.zeros(0, np.int64), np.zeros(0, np.int64))
     if len(made.images):
         resembled = partial(likely_samples, comparison, made, control, numpy_for(seed, "likely"))
@@ -126,7 +136,7 @@ def compare(
     read, shown = readings(comparison, made, likely, terms)
     measured = (each.measurements for each in (first, likely, recognised, shown, encoded))
     return Found(
-        measurements=(*chain.from_iterable(measured), negative_control(null), *alone),
+        measurements=(*chain.from_iterable(measured), negative_control(null), *kinds, *alone),
         histograms=first.histograms,
         curves=recognised.outcome.curves,
         linkage=first,
@@ -171,15 +181,22 @@ def linked_again(found: Found, made: Reconstruction, terms: Terms) -> tuple[Meas
     return again + encoded_measurements(by_it, decides=seen.decides)
 
 
-def measured_alone(comparison: Comparison, images: Images, seed: int, allowed: Allowance) -> tuple[Measurement, ...]:
-    """Every metric that has a test of its own, such as whether the cohorts are of one kind."""
+def seconds_of_kinds(allowed: Allowance, films: int) -> float:
+    """Seconds of the tests that come before membership; 0 without a ceiling."""
+    return sum(allowed.expected(test.name, films) or 0.0 for test in ALONE if test.metric in FIRST)
+
+
+def measured_alone(
+    comparison: Comparison, images: Images, seed: int, allowed: Allowance, metrics: Collection[Metric]
+) -> tuple[Measurement, ...]:
+    """Those of ``metrics`` that have a test of their own, such as whether the cohorts are of one kind."""
 
     def measured(test: Entry) -> Measurement:
         make = partial(test, comparison, images, numpy_for(seed, test.name))
         otherwise: Measurement = late(test.metric)[0]
         return allowed.in_time(test.name, len(comparison.images), make, otherwise)
 
-    return tuple(measured(test) for test in ALONE)
+    return tuple(measured(test) for test in ALONE if test.metric in metrics)
 
 
 def readings(

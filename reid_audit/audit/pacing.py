@@ -53,16 +53,17 @@ question to all pairs of them. Whole patients, drawn by chance before a score is
 ENOUGH = 500
 """Films of both cohorts below which membership is not asked of fewer for the sake of other stages."""
 COSTS: dict[str, tuple[float, float, float]] = {
-    "linkage": (0.2, 5e-4, 0.0),
-    "exchangeability": (0.2, 5e-4, 2.1e-7),
-    "sensitivity": (2.6, 0.0, 0.0),
-    "membership": (0.5, 1e-3, 3.4e-6),
-    "likely samples": (0.2, 4e-4, 0.0),
-    "age and sex": (0.3, 1e-3, 0.0),
-    "distribution": (0.3, 3e-4, 1e-7),
+    "linkage": (0.1, 2.5e-4, 0.0),
+    "exchangeability": (0.1, 6e-4, 1e-7),
+    "sensitivity": (1.2, 0.0, 0.0),
+    "membership": (0.3, 5e-4, 1.2e-6),
+    "likely samples": (0.1, 3e-4, 0.0),
+    "age and sex": (0.2, 4e-4, 0.0),
+    "distribution": (0.8, 1e-4, 0.0),
 }
-"""Seconds of a comparison of n films of up to 224 px on that core: constant, times n, times n squared. Passes of the
-network apart. A test of one metric that nobody has timed is taken for a linkage."""
+"""Seconds of a comparison of n films of up to 224 px on that core: constant, times n, times n squared, of 300 to 3,000
+films (``python -m benchmarks.plan costs``). Passes of the network apart. A test of one metric that nobody has timed is
+taken for a linkage."""
 COMPARISONS = tuple(dict.fromkeys((*COSTS, *(test.name for test in ALONE))))
 """Every comparison of an audit."""
 
@@ -95,6 +96,10 @@ class Speed:
         """Seconds to pass so many films through the network and to turn the answers into membership scores."""
         asked = min(films, MOST_ASKED)
         return passes * asked * self.image + self.comparison("membership", asked)
+
+    def attack(self, task: AttackTask, steps: int) -> float:
+        """Seconds that so many steps of an attack take at least: forward and backward pass of every image."""
+        return 2.0 * steps * sum(task.budget.particles) * self.image
 
     def planting(self, canaries: int) -> float:
         """Seconds to fine-tune a copy on the canaries, where a step costs as much as three and a half passes."""

@@ -9,6 +9,7 @@ from reid_audit.attack.likelihood import with_metrics
 from reid_audit.audit.allowance import Allowance
 from reid_audit.audit.pacing import (
     CLOSING,
+    FEWEST_STEPS,
     METRIC_MOST,
     AttackCost,
     Division,
@@ -82,7 +83,8 @@ class Plan:
     def for_control(self, meter: Meter, observer: Observer) -> Allowance:
         """The time for the power control: all that is left, less that of the reports."""
         closing = 0.0 if self.speed is None else CLOSING * self.speed.core
-        return Allowance(Pace(meter, observer), self.speed).keeping(closing)
+        pace = Pace(meter, observer).keeping(closing)
+        return Allowance(pace, self.speed, until_reports=pace)
 
 
 def planned(setup: Setup, policy: Policy, films: Films, attack: AttackChoice, pace: Pace) -> Plan:
@@ -151,8 +153,11 @@ def work_of(policy: Policy, setup: Setup, films: Films) -> Work:
 
 
 def measured(task: AttackTask, attack: AttackChoice, pace: Pace, speed: Speed) -> tuple[AttackTask, AttackCost | None]:
-    """The task with its metric, and what an attack costs; None where there is no time for one."""
+    """The task with its metric, and what an attack costs; None where there is no time for one, which is not tried where
+    the passes alone of its fewest steps take too long."""
     meter = pace.meter
+    if speed.attack(task, min(FEWEST_STEPS, task.budget.steps)) > meter.left():
+        return task, None
     afforded = sampled(task, meter, speed)
     if afforded is None:
         return task, None

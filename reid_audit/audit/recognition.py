@@ -15,13 +15,14 @@ from reid_audit.audit.allowance import Allowance, late, unlimited
 from reid_audit.audit.attack_runs import numpy_for
 from reid_audit.audit.attributes import attributes_of
 from reid_audit.audit.cohorts import Turns
-from reid_audit.audit.pacing import MOST_ASKED
+from reid_audit.audit.pacing import ENOUGH, MOST_ASKED
 from reid_audit.audit.references import Beside
 from reid_audit.budget import OutOfTime
 from reid_audit.network.difference import displacement
 from reid_audit.network.ordinary import prior_batches
 from reid_audit.network.reading import Inputs
 from reid_audit.records import Measured, Measurement, Metric, OverReferences, Reason, Reduced, Unmeasured
+from reid_audit.reference.signals import VIEWS as SHOWN
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.membership.consistency import VIEWS
 from reid_audit.score.membership.families import Change, MembershipScores, has_certainty, membership_scores
@@ -69,7 +70,7 @@ def membership_of(
         inputs,
         comparison.labels if rows is None else comparison.labels[rows],
         pace=allowed.pace,
-        rest=allowed.rest(further_passes(task)) if rows is not None else None,
+        rest=allowed.rest(further_passes(task, beside)) if rows is not None else None,
         corrected=corrected,
     )
     if task.base is None:
@@ -80,9 +81,16 @@ def membership_of(
     return known if beside is None else against(known, task, beside, allowed, rows)
 
 
-def further_passes(task: AttackTask) -> int:
+def further_passes(task: AttackTask, beside: Beside | None) -> int:
     """Passes over the films that membership scores cost beside those of every network."""
-    return (0 if task.base is None else ROW_SPACES) + (0 if has_certainty(task.target) else len(VIEWS))
+    own = (0 if task.base is None else ROW_SPACES) + (0 if has_certainty(task.target) else len(VIEWS))
+    return own + (0 if beside is None else SHOWN)
+
+
+def seconds_of_enough(task: AttackTask, films: int, allowed: Allowance, beside: Beside | None) -> float:
+    """Seconds to ask the membership of so many of ``films`` that it may decide; 0 without a ceiling."""
+    rest = allowed.rest(1 + further_passes(task, beside))
+    return 0.0 if rest is None else rest(min(films, ENOUGH))
 
 
 def against(
@@ -143,8 +151,7 @@ def recognition(
     try:
         known = membership_of(task, comparison, allowed, rows=asked, beside=beside)
     except OutOfTime:
-        nobody = () if turns is None else (Reduced(stage="membership", done=0, of=turns.ends.size, unit="patients"),)
-        return Recognition(MembershipOutcome(late(*MEMBERSHIP)), reduced=nobody)
+        return unasked(comparison)
     rows, reduced = np.arange(len(comparison.images)), list[Reduced]()
     if turns is not None and known.count < len(comparison.images):
         patients, films = turns.complete(known.count)
@@ -170,6 +177,12 @@ def recognition(
         models = beside.models.at(beside.rows)
         over = success(models.signals, models.inside, comparison.owners.patients, numpy_for(seed, "over references"))
     return Recognition(outcome, known.explaining, known.corrected, tuple(reduced), groups, gap, over)
+
+
+def unasked(comparison: Comparison) -> Recognition:
+    """Of nobody, for want of time."""
+    nobody = Reduced(stage="membership", done=0, of=np.unique(comparison.owners.patients).size, unit="patients")
+    return Recognition(MembershipOutcome(late(*MEMBERSHIP)), reduced=(nobody,))
 
 
 def by_group(outcome: MembershipOutcome, comparison: Comparison, seed: int) -> SubgroupOutcome:

@@ -95,7 +95,7 @@ def run_audit(
     frozen = reconstruct(plan, policy.repeats, context, meter)
 
     until_control = plan.for_scoring(meter, observer)
-    allowed = until_control.keeping(setup.preprocessing.seconds)
+    allowed = until_control.keeping(0.0 if plan.untried else setup.preprocessing.seconds)
     frame = replace(setup.frame, observer=observer, meter=allowed.pace.meter)
     cohorts = open_cohorts(films, frame, policy.controls.canaries, seed)
     tell_of_films(setup, cohorts, observer)

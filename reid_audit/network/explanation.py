@@ -13,6 +13,7 @@ from scipy.sparse.linalg import eigsh
 
 from reid_audit.budget import Pace, unhurried
 from reid_audit.network.batchnorm import ImageMoments
+from reid_audit.observer import Noted
 
 Floats = NDArray[np.float64]
 Projection = Callable[[Floats], Floats]
@@ -111,13 +112,16 @@ def stored_moments(mean: Floats, variance: Floats, positions: int, batch: int) -
     return np.concatenate([mean, variance * (values - 1) / values + mean**2])
 
 
-def explain(equations: NormalEquations, *, steps: int = 3000, pace: Pace | None = None) -> Explanation:
+def explain(
+    equations: NormalEquations, *, steps: int = 3000, least: int | None = None, pace: Pace | None = None
+) -> Explanation:
     """Which candidates explain the statistics: min |sum_i w_i m_i - stored|^2 with w >= 0 and sum w = 1.
 
-    Raises OutOfTime, as an unfinished solution says nothing of anybody.
+    least: steps after which a solution that time ends counts; the observer is told. Raises OutOfTime before that, and
+    where it is None.
     """
     step = _step(equations)
-    weights = _minimise(equations, _onto_simplex, step, steps, pace or unhurried())
+    weights = _minimise(equations, _onto_simplex, step, (steps, least or steps), pace or unhurried())
     gradient = equations.gram @ weights - equations.linear
     support = weights > 0
     level = float(np.average(gradient[support], weights=weights[support]))
@@ -137,7 +141,7 @@ def explain_direction(equations: NormalEquations, *, steps: int = 3000, pace: Pa
     Raises OutOfTime.
     """
     step = _step(equations)
-    weights = _minimise(equations, lambda values: np.maximum(values, 0.0), step, steps, pace or unhurried())
+    weights = _minimise(equations, lambda values: np.maximum(values, 0.0), step, (steps, steps), pace or unhurried())
     gradient = equations.gram @ weights - equations.linear
     return np.where(weights > 0, weights, np.minimum(0.0, -step * gradient))
 
@@ -152,17 +156,23 @@ def _step(equations: NormalEquations) -> float:
     return 1.0 / max(float(largest[0]), 1e-12)
 
 
-def _minimise(equations: NormalEquations, project: Projection, step: float, steps: int, pace: Pace) -> Floats:
+def _minimise(
+    equations: NormalEquations, project: Projection, step: float, limits: tuple[int, int], pace: Pace
+) -> Floats:
     """argmin_w w'Gw/2 - b'w over a convex set: accelerated projected gradient.
 
-    Restarts after O'Donoghue and Candes (2015).
+    Restarts after O'Donoghue and Candes (2015). limits: the most steps, and how many are enough where time ends.
     """
+    steps, least = limits
     n = equations.linear.size
     weights = ahead = np.full(n, 1.0 / n, dtype=equations.gram.dtype)
     momentum = 1.0
     for turn in range(steps):
-        if turn % LOOK == 0:
+        if turn % LOOK == 0 and turn < least:
             pace.check(STAGE)
+        elif turn % LOOK == 0 and pace.meter.exhausted() is not None:
+            pace.observer.notice(Noted(f"{STAGE}: {turn} of at most {steps} steps, to fit the budget"))
+            break
         moved = project(ahead - step * (equations.gram @ ahead - equations.linear))
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         if (ahead - moved) @ (moved - weights) > 0:

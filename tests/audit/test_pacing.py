@@ -13,6 +13,7 @@ from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import METHODS
 from reid_audit.audit.pacing import (
     CORE,
+    COSTS,
     ENOUGH,
     FEWEST_STEPS,
     AttackCost,
@@ -135,5 +136,6 @@ def test_a_machine_is_tried_and_a_stall_is_not_its_speed() -> None:
     speed = speed_of(task_of(convnet()), Meter(100.0, None, clock=clock))
     assert speed.image == pytest.approx(1.0 / 64)
     assert speed.core == 8.0
-    assert speed.comparison("linkage", 1000) == pytest.approx(8.0 * 0.7)
+    constant, linear, square = COSTS["linkage"]
+    assert speed.comparison("linkage", 1000) == pytest.approx(8.0 * (constant + 1000 * linear + 1e6 * square))
     assert Spend(seconds=time[0], steps=0, stopped_by=StoppedBy.COMPLETE).seconds < 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.nn import functional
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.network.explanation import NormalEquations, explain, explain_direction, stored_moments
 from reid_audit.network.heads import decisions, residual, rows
+from reid_audit.observer import Event
 from reid_audit.records import Measured, Metric, Reason, Unmeasured, find
 from reid_audit.score.membership.inference import (
     GRID,
@@ -165,6 +167,24 @@ def test_an_explanation_without_time_is_none() -> None:
     equations = NormalEquations(np.eye(4), np.ones(4) / 4, 0.25)
     with pytest.raises(OutOfTime):
         explain(equations, pace=Pace(Meter(0.0, None)))
+
+
+def test_an_explanation_that_time_ends_counts_once_it_has_gone_far_enough() -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 10))
+    equations = NormalEquations(rows @ rows.T, rows @ rows[0], float(rows[0] @ rows[0]))
+    whole, time, notes = explain(equations), [0.0], list[Event]()
+
+    def clock() -> float:
+        time[0] += 1.0
+        return time[0]
+
+    pace = Pace(Meter(4.5, None, clock=clock), observer=SimpleNamespace(notice=notes.append))
+    cut = explain(equations, least=64, pace=pace)
+    assert len(notes) == 1
+    assert cut.weights.sum() == pytest.approx(1.0)
+    assert 0 < cut.residual - whole.residual < 0.1
+    with pytest.raises(OutOfTime):
+        explain(equations, least=10_000, pace=Pace(Meter(4.5, None, clock=clock)))
 
 
 def test_stored_moments_undo_the_unbiased_variance() -> None:

@@ -21,6 +21,8 @@ from reid_audit.network.explanation import Explanation, explain, statistics_equa
 
 BATCHES = (8, 16, 32, 64)
 """Batch sizes tried for the unbiased-variance correction; the best explanation wins."""
+ROUGH = 400
+"""Steps of a solution that batch sizes are compared by, and that counts where time ends before a better one."""
 STRAIGHT = 16
 """Positions in the smallest layer from which the correction's effect on moments is linear in 1 / batch: the square of
 what it changes, 1 / (8 * 16) at most, is left out."""
@@ -41,12 +43,14 @@ def collective(plain: list[ImageMoments], corrected: Corrected | None, pace: Pac
     unexplained = {}
     for size in pace.over("membership: batch sizes", BATCHES, len(BATCHES)):
         rough = statistics_equations(mixed(plain, far, smallest / size), size, rough=True, pace=pace)
-        unexplained[size] = explain(rough, steps=400, pace=pace).residual
+        unexplained[size] = explain(rough, steps=ROUGH, pace=pace).residual
     best = min(BATCHES, key=unexplained.__getitem__)
     tiny = min(layer.positions for layer in plain) < STRAIGHT
     if corrected is None or best == smallest or not tiny:
-        return explain(statistics_equations(mixed(plain, far, smallest / best), best, pace=pace), pace=pace)
-    return explain(statistics_equations(corrected(best), best, pace=pace), pace=pace)
+        equations = statistics_equations(mixed(plain, far, smallest / best), best, pace=pace)
+    else:
+        equations = statistics_equations(corrected(best), best, pace=pace)
+    return explain(equations, least=ROUGH, pace=pace)
 
 
 def mixed(plain: Sequence[ImageMoments], far: Sequence[ImageMoments], share: float) -> Iterator[ImageMoments]:
