@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -149,7 +150,12 @@ def one(case: Case, out: Path) -> dict[str, Any]:
     forecasts: dict[str, float] = {}
     for each in stages:
         forecasts[each.stage] = forecasts.get(each.stage, 0.0) + each.seconds
-    return {"case": asdict(case), "name": case.name, "trial": tried, "forecast": forecasts, "took": spans.seconds}
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = {"forecast": planned.memory_bytes if planned else 0, "took": peak}
+    return {
+        "case": asdict(case), "name": case.name, "trial": tried, "forecast": forecasts, "took": spans.seconds,
+        "memory": memory,
+    }  # fmt: skip
 
 
 def core() -> float:
@@ -202,7 +208,8 @@ def compared(films: int, side: int, out: Path) -> list[Row]:
     cohorts = (f"{manifest}?split=target", f"{manifest}?split=holdout")
     reid_audit.check(network, *cohorts, policy=policy, observer=spans, indicators_only=True, method="prior")
     spans.enter("")
-    slower, rows = (before + core()) / 2, []
+    slower = (before + core()) / 2
+    rows: list[Row] = []
     for name, (constant, linear, square) in COSTS.items():
         took = spans.seconds.get(name, 0.0) / slower / (2 if name == "linkage" else 1)
         thought = constant + linear * films + square * films**2
@@ -215,6 +222,9 @@ def cells(row: dict[str, Any]) -> list[Row]:
     known = {stage: row["took"].get(stage, 0.0) for stage in row["forecast"] if stage != "reports"}
     foreseen = {stage: seconds for stage, seconds in row["forecast"].items() if stage != "reports"}
     found = [line(row["name"], "**all**", sum(foreseen.values()), sum(known.values()))]
+    if "memory" in row:
+        forecast, took = row["memory"]["forecast"] / 2**30, row["memory"]["took"] / 2**30
+        found.append((row["name"], "**memory**", f"{forecast:.2f} GiB", f"{took:.2f} GiB", f"{forecast / took:.2f}"))
     for stage, seconds in foreseen.items():
         if max(seconds, known[stage]) >= SMALL:
             found.append(line(row["name"], stage, seconds, known[stage]))
@@ -260,8 +270,8 @@ def main() -> None:
                 command = [sys.executable, "-m", "benchmarks.plan", "one", str(number), "--out", str(options.out)]
                 subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     else:
-        rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(options.out.glob("*.json"))]
-        publish(HEAD, [each for row in rows for each in cells(row)], options.doc, keys=2, mark="plan")
+        kept = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(options.out.glob("*.json"))]
+        publish(HEAD, [each for row in kept for each in cells(row)], options.doc, keys=2, mark="plan")
 
 
 if __name__ == "__main__":

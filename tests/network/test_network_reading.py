@@ -91,7 +91,7 @@ def test_large_images_pass_a_few_at_a_time() -> None:
 
 def test_results_of_batches_lie_in_one_place_whatever_comes() -> None:
     """What is kept of a pass may not lie scattered through the memory that the next pass needs."""
-    rows, parts = Rows(5), torch.arange(10.0).view(5, 2).split([2, 2, 1])
+    rows, parts = Rows(5), torch.split(torch.arange(10.0).view(5, 2), 2)
     assert rows.found() is None
     rows.add(parts[0])
     first = rows.found()
