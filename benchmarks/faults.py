@@ -34,9 +34,9 @@ HEAD = (
     "times",
     "ended with",
     "three lines",
-    "resumed: same report",
+    "then the same report",
     "to the last bit",
-    "attack runs lost",
+    "runs lost",
 )
 POLICY = """[preprocess]
 side = 32

@@ -178,9 +178,9 @@ class Comparisons(Spans):
 
     def notice(self, event: Any) -> None:
         """An event of reid_audit.observer."""
-        if type(event).__name__ == "StageStarted" and event.stage.startswith("membership"):
-            self.enter("passes" if event.stage.startswith(PASSES) else "membership")
         Spans.notice(self, event)
+        if type(event).__name__ == "StageStarted" and event.stage.startswith(PASSES):
+            self.enter("passes")
         if type(event).__name__ == "StageEnded" and event.stage.startswith(PASSES):
             self.enter("membership")
 
@@ -190,10 +190,11 @@ def compared(films: int, side: int, out: Path) -> list[Row]:
     time.monotonic = time.process_time
     import timm
     import torch
+    from safetensors.torch import load_file
 
     import reid_audit
     from benchmarks.lab.generated import CALIBRATION, write_films, write_network
-    from reid_audit.audit.pacing import COSTS
+    from reid_audit.audit.pacing import CORE, COSTS, Speed
 
     torch.set_num_threads(1)
     make = partial(timm.create_model, LIGHT, num_classes=2)
@@ -209,10 +210,11 @@ def compared(films: int, side: int, out: Path) -> list[Row]:
     reid_audit.check(network, *cohorts, policy=policy, observer=spans, indicators_only=True, method="prior")
     spans.enter("")
     slower = (before + core()) / 2
-    rows: list[Row] = []
-    for name, (constant, linear, square) in COSTS.items():
+    stored = sum(value.numel() for key, value in load_file(network).items() if "running_" in key)
+    unit, rows = Speed(0.0, CORE, stored), list[Row]()
+    for name in COSTS:
         took = spans.seconds.get(name, 0.0) / slower / (2 if name == "linkage" else 1)
-        thought = constant + linear * films + square * films**2
+        thought = unit.comparison(name, films)
         rows.append((name, f"{films:,}", str(side), f"{took:.2f} s", f"{thought:.2f} s", f"{thought / took:.1f}"))
     return rows
 

@@ -43,8 +43,6 @@ SAMPLES = 1024
 """Samples drawn from a prior file where its images are not at hand: they span the match space."""
 SEARCH = 0.2
 """Share of the time left that the search for the preprocessing may take."""
-AGAIN = 1.5
-"""How many times as long as the search its control may take, which searches once more and asks membership."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,9 +133,16 @@ def _preprocessing(target: Target, policy: PreprocessPolicy, seen: Specimens | N
     share = replace(pace, meter=pace.meter.share(SEARCH))
     pace.observer.notice(StageStarted(STAGE, expected=share.meter.seconds))
     asked = ask_network(target, policy.declared, seen, share)
-    chosen = replace(choose_preprocessing(target, policy, asked, share), seconds=AGAIN * share.meter.elapsed())
+    chosen = choose_preprocessing(target, policy, asked, share)
+    kept = again(chosen.spec.side or target.match.side) * share.meter.elapsed()
     pace.observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
-    return chosen
+    return replace(chosen, seconds=kept)
+
+
+def again(side: int) -> float:
+    """How many times as long as the search at so many pixels its control may take, which searches once more and asks
+    membership. Measured: 0.9 at 32 and 64 px, 1.0 at 128, 1.9 at 224 (docs/scale.md)."""
+    return 1.0 + (side / 224) ** 3
 
 
 def with_side(match: ArchMatch, chosen: Chosen) -> ArchMatch:

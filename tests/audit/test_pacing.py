@@ -121,7 +121,7 @@ def test_the_passes_of_an_encoder_are_kept_for_scoring() -> None:
 def test_many_films_are_asked_about_in_part_before_the_control_is_left_out() -> None:
     many = Work(films=5000, others=2500, canaries=8, attacks=1, steps=500, controlled=True)
     asked = scoring_seconds(task_of(convnet()), many, SPEED, 1, ENOUGH)
-    found = divided(asked + 300.0, work=many)
+    found = divided(asked + 200.0, work=many)
     assert found.controlled
     assert found.kept - found.control == pytest.approx(asked)
 
@@ -138,4 +138,7 @@ def test_a_machine_is_tried_and_a_stall_is_not_its_speed() -> None:
     assert speed.core == 8.0
     constant, linear, square = COSTS["linkage"]
     assert speed.comparison("linkage", 1000) == pytest.approx(8.0 * (constant + 1000 * linear + 1e6 * square))
+    few, many = replace(speed, stored=0), replace(speed, stored=100_000)
+    assert few.comparison("membership", 1000) < many.comparison("membership", 1000)
+    assert few.comparison("linkage", 1000) == many.comparison("linkage", 1000)
     assert Spend(seconds=time[0], steps=0, stopped_by=StoppedBy.COMPLETE).seconds < 20

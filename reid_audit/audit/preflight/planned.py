@@ -27,9 +27,10 @@ from reid_audit.audit.plan import Plan, Tried, divided, references_seconds, work
 from reid_audit.audit.preflight.forecast import FLOAT, RUNTIME_BYTES, SMALL_BYTES, activations
 from reid_audit.audit.preflight.record import Planned, PlannedStage
 from reid_audit.audit.request import AuditRequest, Films
-from reid_audit.audit.setup import AGAIN, Setup, prepare
+from reid_audit.audit.setup import Setup, again, prepare
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.imaging.stack import BLOCK_BYTES
+from reid_audit.network.batchnorm import statistics_layers
 from reid_audit.network.reading import batch_size
 from reid_audit.observer import stage
 from reid_audit.records import CONTROLS, Metric
@@ -55,6 +56,8 @@ COMPARED: dict[str, tuple[Metric, ...]] = {
 """Comparisons beside linkage and membership, and what they measure."""
 UNATTACKED = frozenset({"distribution", *(test.name for test in ALONE)})
 """Those of them that are made without reconstructions too."""
+SEARCH_BYTES = 600 * 2**20
+"""Bytes that the search for the preprocessing holds: films in many frames, and what the first layer makes of each."""
 DECODED_BYTES = 1 << 27
 """Bytes of films that wait for their segment, or are decoded ahead."""
 
@@ -111,6 +114,10 @@ class _Memory:
     """Stored statistics of one image."""
     embedded: int
     """One film in the space where films are compared."""
+    metric: int
+    """In which distance the statistics of every layer are compared."""
+    measured: int
+    """The statistics of the images that it is measured on."""
     batch: int
 
     @classmethod
@@ -118,17 +125,24 @@ class _Memory:
         task = setup.task
         image = task.space.mean
         weights = 4 * FLOAT * sum(value.numel() for value in task.target.module.parameters())
+        samples = task.samples if recipe(task).measured else 0
+        widths = [2 * layer.num_features for _, layer in statistics_layers(task.target.module)]
         return cls(
             base=RUNTIME_BYTES + weights + FLOAT * (setup.prior_images.numel() + task.space.factor.numel()),
             one=FLOAT * image.numel(),
             activations=activations(task.target.module, task.inputs(image[None])),
             statistics=FLOAT * task.target.match.data_statistics,
             embedded=SMALL_BYTES * image.shape[0],
+            metric=FLOAT * sum(width * min(width, samples) for width in widths),
+            measured=FLOAT * samples * sum(widths),
             batch=batch_size(image[None]),
         )
 
+    def measuring(self) -> int:
+        return self.base + self.metric + self.measured + self.batch * self.activations
+
     def attack(self, particles: int) -> int:
-        return self.base + particles * (self.activations + 8 * self.one)
+        return self.base + self.metric + particles * (self.activations + 8 * self.one)
 
     def negative(self, particles: int) -> int:
         return self.base + NEGATIVE_SIZE * particles * 3 * self.one + self.batch * self.activations
@@ -148,9 +162,9 @@ def _stages(request: AuditRequest, plan: Plan, work: Work, metric: float, memory
         return
     particles = sum(task.budget.particles)
     control = plan.setup.preprocessing.seconds
-    yield _stage("preprocessing", control / AGAIN, memory.base)
+    yield _stage("preprocessing", control / again(plan.setup.frame.side), memory.base + SEARCH_BYTES)
     if cost is not None and division.steps:
-        yield _stage("statistics of the prior", metric, memory.base + memory.batch * memory.activations)
+        yield _stage("statistics of the prior", metric, memory.measuring())
         yield _stage(
             "attack", work.attacks * cost.seconds(division.steps), memory.attack(particles), (Metric.LIKELY_SAMPLES,)
         )
@@ -166,10 +180,11 @@ def _stages(request: AuditRequest, plan: Plan, work: Work, metric: float, memory
     if not work.others or work.films == work.others:
         return
     yield from _comparisons(plan, work, speed, memory)
-    yield _stage("preprocess_fit", control, memory.base, (Metric.PREPROCESS_FIT,))
+    yield _stage("preprocess_fit", control, memory.base + SEARCH_BYTES, (Metric.PREPROCESS_FIT,))
     if cost is not None and division.controlled:
         seconds = control_seconds(task, work, speed, 2) + cost.seconds(division.steps)
-        widest = max(memory.attack(particles), memory.membership(min(work.others, ENOUGH)))
+        films = min(work.others, ENOUGH)
+        widest = memory.metric + max(memory.measuring(), memory.attack(particles), memory.membership(films))
         yield _stage("power control", seconds, widest, (Metric.ATTACK_POWER, Metric.MEMBERSHIP_CONTROL))
     yield _stage("reports", speed.core * CLOSING, memory.base)
 
