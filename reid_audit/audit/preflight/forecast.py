@@ -22,6 +22,7 @@ from reid_audit.budget import Clock
 from reid_audit.imaging.stack import BLOCK_BYTES
 from reid_audit.network.batchnorm import statistics_layers
 from reid_audit.records import Policy
+from reid_audit.reference.signals import VIEWS
 
 TRIAL = {"cpu": 4, "cuda": 16}
 """Images of a trial pass: a GPU needs about as long for a few as for a batch."""
@@ -132,10 +133,10 @@ def _referenced(target: Target, policy: Policy, load: Load) -> bool:
 
 
 def _references(speed: Speed, policy: Policy, load: Load) -> float:
-    """Training on half of the films for half of the epochs the recipe allows, and two looks at all of them."""
+    """Training on half of the films for half of the epochs the recipe allows, and a look at all of them, then in all views."""
     recipe = policy.references
     training = EPOCHS * recipe.epochs * 0.5 * load.films * TRAINING * speed.gradient
-    return recipe.count * (training + 2 * load.films * speed.forward)
+    return recipe.count * (training + (1 + VIEWS) * load.films * speed.forward)
 
 
 def _metric(target: Target, speed: Speed) -> float:
