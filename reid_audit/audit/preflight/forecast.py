@@ -133,7 +133,7 @@ def _referenced(target: Target, policy: Policy, load: Load) -> bool:
 
 
 def _references(speed: Speed, policy: Policy, load: Load) -> float:
-    """Training on half of the films for half of the epochs the recipe allows, and a look at all of them, then in all views."""
+    """Training on half of the films for half of the epochs the recipe allows, and a look at all in all views."""
     recipe = policy.references
     training = EPOCHS * recipe.epochs * 0.5 * load.films * TRAINING * speed.gradient
     return recipe.count * (training + (1 + VIEWS) * load.films * speed.forward)
