@@ -29,8 +29,10 @@ from reid_audit.audit.hidden_membership import hidden_membership
 from reid_audit.audit.preprocessing import Chosen, Specimens
 from reid_audit.audit.preprocessing_control import BESIDE_STATISTICS, by_answers, held_against, searched_again
 from reid_audit.cohort import Source, sample_pooled
+from reid_audit.network.answers import outputs_under
+from reid_audit.network.information import information
 from reid_audit.network.joint_fit import joint_fit
-from reid_audit.network.preprocessing import ALL, Fitted
+from reid_audit.network.preprocessing import ALL, MANY, Fitted
 from reid_audit.preprocess import HALF
 from reid_audit.records import Measured, Measurement, PreprocessSpec
 
@@ -56,6 +58,7 @@ HEAD = (
     "network",
     "frame",
     "unexplained by the joint fit",
+    "information of the answers, nats",
     "membership AUC",
     "fit by statistics",
     "fit by answers",
@@ -80,7 +83,9 @@ def rows_of(network: Network, films: FilmSet, bench: Bench, folder: Path) -> Ite
         fit = joint_fit(target, spec, pooled.at(spec, ALL))
         auc = membership_under(target, films, spec)["auc"]
         left = "" if fit is None else f"{fit.unexplained:.4f}"
-        yield network.name, name, left, f"{auc:.2f}", *asked
+        outputs = outputs_under(target, pooled.at(spec, MANY), spec)
+        nats = None if outputs is None else information(target.match.head, outputs)
+        yield network.name, name, left, "" if nats is None else f"{nats:.2f}", f"{auc:.2f}", *asked
 
 
 def controls(

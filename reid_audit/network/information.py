@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 from torch.special import entr
 
@@ -31,6 +32,8 @@ MOST = 16
 """Of them, the likeliest."""
 GAIN = 0.05
 """Nats that another geometry must add to be preferred to the one that the statistics prefer."""
+DRAWS, LEVEL = 200, 0.05
+"""Bootstrap draws of the films, and the share of them in which the other geometry may add nothing."""
 
 
 def information(kind: HeadKind, logits: Tensor) -> float | None:
@@ -47,6 +50,16 @@ def information(kind: HeadKind, logits: Tensor) -> float | None:
     return float(sum((entr(p.mean(0)) - entr(p).mean(0)).sum() for p in (yes, 1.0 - yes)))
 
 
+def surely_less(kind: HeadKind, ours: Tensor, theirs: Tensor) -> bool:
+    """Whether answers [N, K] under one geometry tell less than ``theirs`` [M, K] of the same films, in a bootstrap over
+    those that both were asked about."""
+    count = min(len(ours), len(theirs))
+    generator = torch.Generator().manual_seed(0)
+    draws = (torch.randint(count, (count,), generator=generator) for _ in range(DRAWS))
+    gains = [(information(kind, theirs[rows]) or 0.0) - (information(kind, ours[rows]) or 0.0) for rows in draws]
+    return sum(gain <= 0.0 for gain in gains) <= LEVEL * DRAWS
+
+
 @dataclass(slots=True)
 class Informed:
     """A search for the geometry whose answers tell most, among those that the statistics allow."""
@@ -58,7 +71,7 @@ class Informed:
     target: Target
     free: bool
     """Whether the side is open."""
-    known: dict[PreprocessSpec, float] = field(default_factory=dict)
+    known: dict[PreprocessSpec, Tensor | None] = field(default_factory=dict)
 
     def best(self, start: PreprocessSpec, tried: Sequence[PreprocessSpec]) -> PreprocessSpec | None:
         """The geometry among ``tried``, likeliest first, and those around the best of them whose answers tell clearly
@@ -68,14 +81,20 @@ class Informed:
         here = self._most((start, *plausible))
         while here != (moved := self._most((here, *self._around(here, limit)))):
             here = moved
-        return here if self.nats(here) > self.nats(start) + GAIN else None
+        ours, theirs = self._outputs(start), self._outputs(here)
+        if ours is None or theirs is None or self.nats(here) <= self.nats(start) + GAIN:
+            return None
+        return here if surely_less(self.target.match.head, ours, theirs) else None
 
     def nats(self, geometry: PreprocessSpec) -> float:
-        """Nats; 0 where the answers have none."""
+        """What the answers under ``geometry`` tell; 0 where there are none."""
+        outputs = self._outputs(geometry)
+        return 0.0 if outputs is None else information(self.target.match.head, outputs) or 0.0
+
+    def _outputs(self, geometry: PreprocessSpec) -> Tensor | None:
         if geometry not in self.known:
-            outputs = self.asked(geometry)
-            found = None if outputs is None else information(self.target.match.head, outputs)
-            self.known[geometry] = found or 0.0
+            found = self.asked(geometry)
+            self.known[geometry] = None if found is None else found.cpu()
         return self.known[geometry]
 
     def _most(self, ways: Iterable[PreprocessSpec]) -> PreprocessSpec:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from reid_audit.arch.target import Target
 from reid_audit.network.heads import HeadKind
-from reid_audit.network.information import GAIN, PLAUSIBLE, Informed, information
+from reid_audit.network.information import GAIN, PLAUSIBLE, Informed, information, surely_less
 from reid_audit.records import ArchMatch, PreprocessSpec
 
 SURE = 30.0
@@ -76,6 +76,14 @@ def test_a_little_more_is_no_reason() -> None:
     same = information("softmax", classes(8, 8)) or 0.0
     assert same > GAIN
     assert searched({40: 1.0, 64: 1.0}, NEAR, 40) is None
+
+
+def test_what_a_few_films_say_by_chance_is_no_reason() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.randn(400, 2, generator=generator) for _ in range(2))
+    assert not surely_less("softmax", ours, theirs)
+    assert not surely_less("softmax", ours, ours)
+    assert surely_less("softmax", ours, classes(200, 200))
 
 
 def test_a_known_side_stays() -> None:
