@@ -26,8 +26,9 @@ from reid_audit.network.geometries import framings, interpolations, neighbours
 from reid_audit.network.heads import HeadKind
 from reid_audit.records import PreprocessSpec
 
-PLAUSIBLE = 2.0
-"""Geometries whose statistics misfit up to this many times as much as the best are asked."""
+PLAUSIBLE, SMALL = 2.0, 0.01
+"""Geometries are asked up to this many times the misfit that the statistics have under the one they prefer, and
+whatever that is up to an error of a tenth in the scale: of a network trained with care another side can fit best."""
 MOST = 16
 """Of them, the likeliest."""
 GAIN = 0.05
@@ -76,7 +77,7 @@ class Informed:
     def best(self, start: PreprocessSpec, tried: Sequence[PreprocessSpec]) -> PreprocessSpec | None:
         """The geometry among ``tried``, likeliest first, and those around the best of them whose answers tell clearly
         more than those under ``start``; None where none does. Raises whatever ends ``asked``."""
-        limit = PLAUSIBLE * self.misfit(start)
+        limit = max(SMALL, PLAUSIBLE * self.misfit(start))
         plausible = [way for way in tried if self.misfit(way) <= limit][:MOST]
         here = self._most((start, *plausible))
         while here != (moved := self._most((here, *self._around(here, limit)))):

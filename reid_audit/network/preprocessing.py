@@ -8,7 +8,7 @@ leaves a misfit that no choice of values removes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -33,6 +33,10 @@ FilmsAt = Callable[[PreprocessSpec, int], Tensor]
 
 MANY, FEW, FEWEST = 256, 64, 16
 """Films for the last estimate, for the search, and the least at large sides."""
+ANSWERED = 128
+"""Films whose answers tell geometries apart."""
+TWICE = 2.0
+"""How much more than the best a geometry that the answers prefer may leave unexplained."""
 PIXELS = 2**22
 """Pixels of all films of one estimate."""
 ALL, LIKELY = 512, 6
@@ -155,7 +159,7 @@ def fit_preprocess(
         geometry = _geometry(search, side, scalings)
         joint = _Joint(search, geometry, free=side is None)
         joint.climb()
-        informed = None if joint.here is not None else _informed(search, geometry, free=side is None)
+        informed = _informed(search, joint) if joint.share > REMEMBERED else None
         if informed is not None:
             geometry = informed
             joint.settle(geometry)
@@ -262,6 +266,17 @@ class _Joint:
         self.films = count_at(geometry, ALL)
         self.best = self._fit(geometry, self.films)
 
+    def nearly_explains(self, geometry: PreprocessSpec) -> bool:
+        """Whether ``geometry`` leaves less than ``TWICE`` what the best leaves, or none explains enough to tell.
+
+        Raises OutOfTime.
+        """
+        if self.here is None:
+            return True
+        count = min(count_at(geometry, ALL), self.films)
+        found, best = self._fit(geometry, count), self._fit(self.here, count)
+        return found is not None and best is not None and found.unexplained <= TWICE * best.unexplained
+
     def _moved(self, here: PreprocessSpec) -> bool:
         """Whether a neighbouring geometry that fits nearly as well explains more. Raises OutOfTime."""
         limit = NEAR * self.search.misfit(here)
@@ -294,28 +309,37 @@ class _Joint:
         return self.known[geometry, count]
 
 
-def _informed(search: _Search, start: PreprocessSpec, *, free: bool) -> PreprocessSpec | None:
-    """The geometry that the answers prefer to ``start``, which the statistics prefer; None without one.
+def _informed(search: _Search, joint: _Joint) -> PreprocessSpec | None:
+    """The geometry that the answers prefer to the one that the statistics prefer; None without one.
 
-    Raises OutOfTime.
+    Where the joint fit explains enough to choose, the answers choose among what explains nearly as much. Raises
+    OutOfTime.
     """
 
     def asked(geometry: PreprocessSpec) -> Tensor | None:
         search.pace.check(search.stage)
-        images = search.films_at(geometry, count_at(geometry, FEW))
+        images = search.films_at(geometry, count_at(geometry, ANSWERED))
         search.advanced()
         return outputs_under(search.target, images, best_values(search.target, geometry, images, search.pace))
 
-    likely = [bare(found.spec) for found in search.candidates() if found.augmentation == "none"]
-    return Informed(asked, search.misfit, search.target, free).best(start, likely)
+    start = joint.here or joint.start
+    plain = (found for found in search.candidates() if found.augmentation == "none")
+    likely = [bare(found.spec) for found in _distinct(plain)]
+    found = Informed(asked, search.misfit, search.target, joint.free).best(start, likely)
+    return found if found is not None and joint.nearly_explains(found) else None
+
+
+def _distinct(found: Iterable[Candidate]) -> list[Candidate]:
+    """The best of those that differ in more than the interpolation, and in what they show of the films."""
+    framed: dict[PreprocessSpec, Candidate] = {}
+    for each in found:
+        framed.setdefault(changed(bare(each.spec), interpolation="bilinear"), each)
+    return list({each.misfit: each for each in framed.values()}.values())
 
 
 def _likeliest(likely: Sequence[Candidate]) -> list[Candidate]:
-    """The first of those that differ in more than the interpolation, some of every scaling, best first."""
-    framed: dict[PreprocessSpec, Candidate] = {}
-    for found in likely:
-        framed.setdefault(changed(bare(found.spec), interpolation="bilinear"), found)
-    ways = list({found.misfit: found for found in framed.values()}.values())
+    """The first that are distinct, some of every scaling, best first."""
+    ways = _distinct(likely)
     scalings = {found.spec.scaling for found in ways}
     most = LIKELY if len(scalings) == 1 else LIKELY_EACH
     own = [[found for found in ways if found.spec.scaling == scaling][:most] for scaling in scalings]
