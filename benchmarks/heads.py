@@ -30,6 +30,8 @@ from benchmarks.lab.targets import kept
 from benchmarks.lab.training import augmented
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target
+from reid_audit.audit.preprocessing import Chosen, Specimens
+from reid_audit.audit.setup import answered_head
 from reid_audit.cohort import Cohort, Frame, Source, load_cohort
 from reid_audit.network.answers import findings_of
 from reid_audit.network.reading import Inputs
@@ -97,11 +99,12 @@ def trained(task: Task, recipe: Recipe, films: Cohort) -> nn.Module:
     return module.eval()
 
 
-def ways(task: Task, state: dict[str, Tensor]) -> Iterator[tuple[str, Target, bool]]:
+def ways(task: Task, state: dict[str, Tensor], images: Tensor) -> Iterator[tuple[str, Target, bool]]:
     """(what is said, the network asked so, whether it is asked beside labels)."""
     whole = identify(state, side=SIDE)
     stated = replace(whole, match=whole.match.model_copy(update={"head": task.head}))
-    yield "nothing said", whole, False
+    chosen = Chosen(IMAGENET.model_copy(update={"side": SIDE}), "policy", None)
+    yield "nothing said", replace(whole, match=answered_head(whole, chosen, Specimens(fixed=images))), False
     yield f"--head {task.head}", stated, False
     yield f"--head {task.head} --label {task.column}", stated, True
     headless = {name: value for name, value in state.items() if not name.startswith(task.last)}
@@ -135,7 +138,7 @@ def rows_of(task: Task, data: Path, folder: Path) -> Iterator[Row]:
     for recipe in EPOCHS:
         name = f"{task.name}-{SIDE}-{recipe}"
         path = kept(folder / f"{name}.safetensors", partial(trained, task, recipe, members))
-        for said, target, labelled in ways(task, load_file(path)):
+        for said, target, labelled in ways(task, load_file(path), torch.cat([members.images, others.images])):
             yield name, said, *asked(target, members, others, labelled=labelled)
 
 

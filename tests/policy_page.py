@@ -49,7 +49,7 @@ MEANING: dict[str, str] = {
     "policy.repeats": "attack seeds; the linkage tests are repeated with each",
     "policy.agreement": "how many repeats must share an outcome, more than half; else INCONCLUSIVE. Not given: all",
     "policy.head": "what the outputs are: exclusive classes, independent yes/no answers, or numbers. Not given: "
-    "`sigmoid` for one output, `softmax` for more",
+    "`sigmoid` for one output, for more `softmax`, or `sigmoid` where the answers fall together",
     "policy.demographics": "what reads age and sex: the prior's labelled films, or the shipped predictor beside the "
     "shipped chest prior; the shipped one whatever the prior; nothing. A file given with `--demographics` comes first",
     "gates.fail": "breached beyond this value; the confidence bound that favours the model counts. "

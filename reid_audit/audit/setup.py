@@ -24,10 +24,12 @@ from reid_audit.checkpoint import Checkpoint, load_checkpoint
 from reid_audit.cohort import Cohort, Frame
 from reid_audit.device import usable_device
 from reid_audit.errors import ArchitectureError, PriorError
+from reid_audit.network.answers import outputs_under
 from reid_audit.network.batchnorm import mark_inherited, statistics_layers
 from reid_audit.network.difference import displacement
+from reid_audit.network.heads import independent
 from reid_audit.network.memory_layout import channels_last
-from reid_audit.network.preprocessing import STAGE
+from reid_audit.network.preprocessing import FEW, STAGE, count_at
 from reid_audit.observer import StageEnded, StageStarted
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior
@@ -41,6 +43,9 @@ from reid_audit.score.predictors import Predictors
 
 SAMPLES = 1024
 """Samples drawn from a prior file where its images are not at hand: they span the match space."""
+FINDINGS = (
+    "outputs are taken for independent findings (sigmoid): they do not share what one class gains; --head decides"
+)
 SEARCH = 0.2
 """Share of the time left that the search for the preprocessing may take."""
 
@@ -93,6 +98,8 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
         require_colours(stored.card, 1 if seen is None else seen.channels)
     chosen = _preprocessing(target, request.policy.preprocess, seen, pace)
     target = replace(target, match=with_side(target.match, chosen))
+    if request.policy.head is None:
+        target = replace(target, match=answered_head(target, chosen, seen))
     side = target.match.side
     prior, cohort, origin = prior_of(choice, stored, films, Frame(chosen.spec, side, chosen.channels))
     images = cohort.images if cohort is not None else samples_of(prior, choice.seed)
@@ -170,6 +177,17 @@ def stated_head(match: ArchMatch, head: Literal["softmax", "sigmoid", "regressio
             remedy="leave --head and the policy's head out, or give the checkpoint with its classifier",
         )
     return match.model_copy(update={"head": head})
+
+
+def answered_head(target: Target, chosen: Chosen, seen: Specimens | None) -> ArchMatch:
+    """The match of ``target``, whose classes are findings where its answers to the films ``seen`` look so."""
+    match = target.match
+    if seen is None or match.head != "softmax":
+        return match
+    outputs = outputs_under(target, seen.at(chosen.spec, count_at(chosen.spec, FEW)), chosen.spec)
+    if outputs is None or not independent(outputs):
+        return match
+    return match.model_copy(update={"head": "sigmoid", "evidence": (*match.evidence, FINDINGS)})
 
 
 def _identified(checkpoint: Checkpoint, naming: Naming, file: Path | None) -> Target:

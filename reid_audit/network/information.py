@@ -23,7 +23,7 @@ from torch.special import entr
 from reid_audit.arch.target import Target
 from reid_audit.network.answers import asked_as
 from reid_audit.network.geometries import framings, interpolations, neighbours
-from reid_audit.network.heads import HeadKind
+from reid_audit.network.heads import HeadKind, independent
 from reid_audit.records import PreprocessSpec
 
 PLAUSIBLE, SMALL = 2.0, 0.01
@@ -44,7 +44,7 @@ def information(kind: HeadKind, logits: Tensor) -> float | None:
     """
     if kind in ("features", "regression", "segmentation"):
         return None
-    if asked_as(kind, logits) == "softmax":
+    if asked_as(kind, logits) == "softmax" and not independent(logits):
         chances = logits.double().softmax(1)
         return float(entr(chances.mean(0)).sum() - entr(chances).sum(1).mean())
     yes = logits.double().sigmoid()

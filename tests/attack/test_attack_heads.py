@@ -9,6 +9,7 @@ import pytest
 import torch
 from small import SPEC, blobs, convnet, task_of
 from torch import Tensor, nn
+from torch.nn import functional
 
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.methods import METHODS
@@ -22,6 +23,7 @@ from reid_audit.network.heads import (
     class_mean_alignment,
     decisions,
     head_stationarity,
+    independent,
     labels_of,
     residual,
     summed_loss,
@@ -94,6 +96,15 @@ def test_answers_and_certainty_of_each_kind() -> None:
     assert certainty("softmax", logits).tolist() == [2.0]  # type: ignore[union-attr]
     assert certainty("sigmoid", logits).tolist() == [2.0]  # type: ignore[union-attr]
     assert certainty("regression", logits) is None
+
+
+def test_findings_that_are_mostly_absent_are_told_from_exclusive_classes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.randn(64, 14, generator=generator)
+    assert not independent(classes)
+    assert not independent(8.0 * functional.one_hot(torch.arange(64) % 14, 14).float())
+    assert independent(classes - 3.0)
+    assert not independent(classes[:, :2] - 3.0)
 
 
 class Dense(nn.Module):
