@@ -98,7 +98,7 @@ def test_answers_and_certainty_of_each_kind() -> None:
     assert certainty("regression", logits) is None
 
 
-def test_findings_that_are_mostly_absent_are_told_from_exclusive_classes() -> None:
+def test_findings_that_are_mostly_absent_do_not_look_like_exclusive_classes() -> None:
     generator = torch.Generator().manual_seed(0)
     classes = torch.randn(64, 14, generator=generator)
     assert not independent(classes)
