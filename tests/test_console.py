@@ -200,7 +200,7 @@ def test_the_summary_fits_a_log(name: str) -> None:
     text = stream.getvalue()
     assert result.verdict.outcome.value.upper() in text
     assert "\x1b" not in text
-    assert len(text.splitlines()) < 40
+    assert len(text.splitlines()) < 45
     tables = [line for line in text.splitlines() if re.match(r"^[a-z_0-9]+( \(indicator\))? {2,}", line)]
     assert len(tables) >= 14
     assert max(map(len, tables)) <= 100

@@ -159,7 +159,7 @@ def test_a_metric_is_one_file_its_name_and_one_entry_of_the_table(copy: Path) ->
         "from reid_audit.audit import evidence\n"
         "evidence.ALONE = tuple(test for test in evidence.ALONE if test.metric is Metric.DUMMY)\n"
         "policy = parse_policy({'gates': {'dummy': {'fail': 2, 'clear': 1}}})\n"
-        "(found,) = measured_alone(Some(images=[]), Some(made=Some(images=range(5))), 0, unlimited())\n"
+        "(found,) = measured_alone(Some(images=[]), Some(made=Some(images=range(5))), 0, unlimited(), {Metric.DUMMY})\n"
         "verdict = judge(Case((found,), 'a' * 64, 'disjoint', True, True, True), policy, today=date(2026, 1, 1))\n"
         "print(*[b.text for b in verdict.breaches], sep='; ')\n"
         "print(words.METRICS[Metric.DUMMY].label, words.METRICS[Metric.DUMMY].page)\n"

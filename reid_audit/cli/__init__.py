@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+COMPLETION = "_REID_AUDIT_COMPLETE"
+"""Set by a shell that asks what could be typed next."""
+
+
 class LazyGroup(click.Group):
     """Imports a command's module when it is called, so that --help is instant."""
 
@@ -91,6 +95,10 @@ def exit_code(args: list[str] | None = None, *, began: float | None = None) -> i
         return error.exit_code
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
+    except SystemExit as leaving:
+        if COMPLETION in os.environ:  # a shell asked what could be typed next
+            return 1 if leaving.code else 0
+        return _refuse("a library ended the process", f"code {leaving.code}", "report it; this is not a verdict")
     except click.ClickException as error:
         error.show()
         return 2

@@ -18,7 +18,7 @@ from reid_audit import __version__
 from reid_audit.attack.methods import DEFAULT, METHODS
 from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import ahead, counted
-from reid_audit.cli.computing import Computing
+from reid_audit.cli.computing import Announced
 from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override, published_as
@@ -41,7 +41,7 @@ LIBRARIES = ("torch", "torchvision", "numpy", "scipy")
 """Libraries whose versions can change a figure."""
 
 
-@click.command(cls=Computing)
+@click.command(cls=Announced)
 @click.argument("checkpoint", type=click.Path())
 @click.option(
     "--policy",
@@ -236,7 +236,9 @@ def plan(options: CheckOptions, policy: Policy, digest: str, files: Files) -> tu
     """Options and policy file as a request. Precedence: flag, environment, file, default."""
     from reid_audit.audit import AuditRequest
     from reid_audit.cli.sources import sources
+    from reid_audit.workspace import take_workspace
 
+    take_workspace()
     waivers = load_waivers(options.waivers)
     films, prior_file = sources(options)
     read = options.demographics

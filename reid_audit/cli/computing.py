@@ -27,6 +27,14 @@ class Computing(click.Command):
         return super().invoke(ctx)
 
 
+class Announced(Computing):
+    """A command that says its first line before anything heavy is imported, and takes the work memory itself."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        return click.Command.invoke(self, ctx)
+
+
 def outlive_exits() -> None:
     """Let the process end with code 3 and three lines where anything but ``leave`` ends it in order.
 

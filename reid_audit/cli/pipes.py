@@ -66,6 +66,6 @@ def leave(code: int) -> NoReturn:
     which with torch takes seconds of nobody's budget."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        with suppress(AttributeError, OSError, ValueError):  # a stream that was closed from the start is None
             stream.flush()
     os._exit(code)

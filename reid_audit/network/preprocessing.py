@@ -8,6 +8,7 @@ leaves a misfit that no choice of values removes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -97,11 +98,18 @@ class _Search:
     pace: Pace
     stage: str
     tried: dict[tuple[PreprocessSpec, Augmentation], FittedValues] = field(default_factory=dict)
+    taken: dict[int | None, bool] = field(default_factory=dict)
+    """Whether the network takes pictures of a side: not every one takes all."""
     done: int = 0
     """Geometries, and joint fits, so far."""
 
     def misfit(self, geometry: PreprocessSpec, augmentation: Augmentation = "none") -> float:
-        """Of the geometry with its best values. Raises OutOfTime where no time is left to try it."""
+        """Of the geometry with its best values; infinite where the network does not take such pictures.
+
+        Raises OutOfTime where no time is left to try it.
+        """
+        if not self._takes(geometry):
+            return math.inf
         key = (geometry, augmentation)
         if key not in self.tried:
             self.pace.check(self.stage)
@@ -113,6 +121,21 @@ class _Search:
             self.tried[key] = min((fit_values(stem, invert=i) for i in (False, True)), key=lambda fit: fit.misfit)
             self.advanced()
         return self.tried[key].misfit
+
+    def _takes(self, geometry: PreprocessSpec) -> bool:
+        if geometry.side not in self.taken:
+            side = geometry.side or 0
+            device, channels = next(self.target.module.parameters()).device, self.target.match.channels
+            try:
+                with torch.no_grad():
+                    self.target.module(torch.zeros(1, channels, side, side, device=device))
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:
+                self.taken[side] = False
+            else:
+                self.taken[side] = True
+        return self.taken[geometry.side]
 
     def advanced(self) -> None:
         """Tell whoever watches of one more step."""
@@ -157,6 +180,8 @@ def fit_preprocess(
     complete = True
     try:
         geometry = _geometry(search, side, scalings)
+        if not search.tried:
+            return None
         joint = _Joint(search, geometry, free=side is None)
         joint.climb()
         informed = _informed(search, joint) if joint.share > REMEMBERED else None

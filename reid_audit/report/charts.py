@@ -230,17 +230,19 @@ def over_references(counts: Sequence[int | None], alike: Sequence[float], key: s
     top = max(1.0, *(count or 0 for count in counts), *alike)
     parts, said = [_line(0, base, 100, base, "axis")], list[str]()
     for place, (count, usual) in enumerate(zip(counts, alike, strict=True)):
-        left, name = width * place, f"{100 * place // len(counts)} to {100 * (place + 1) // len(counts)} %"
+        left, first, last = width * place, 100 * place // len(counts), 100 * (place + 1) // len(counts)
         height = tall * (count or 0) / top
-        shown = "not shown" if count is None else f"{count:,}"
+        shown = "hidden" if count is None else f"{count:,}"
         parts.append(_rect(left + 2, base - height, width - 4, height, "null"))
         level = base - tall * usual / top
         parts.append(_line(left + 1, level, left + width - 1, level, "observed"))
         parts.append(_text(left + width / 2, base - max(height, base - level) - 6, shown, "mark", "middle"))
-        parts.append(_text(left + width / 2, base + 18, name, "tick", "middle"))
+        parts.append(_text(left + width / 2, base + 18, f"{first}\u2013{last}", "tick", "middle"))
         patients = shown if count is None else f"{shown} patients"
-        said.append(f"{name} of the pairs: {patients}, {usual:,.0f} were all alike")
-    return _svg(key, base + 26, "Patients by how often references tell them", "; ".join(said), parts, "plot")
+        said.append(f"{first} to {last} % of the pairs: {patients}, {usual:,.0f} were all alike")
+    return _svg(
+        key, base + 26, "Patients by the share of references (%) that tell them", "; ".join(said), parts, "plot"
+    )
 
 
 def _decision_scale(unit: Unit, values: list[float]) -> Scale:

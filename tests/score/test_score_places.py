@@ -52,8 +52,8 @@ def calls(folder: str, name: str) -> list[str]:
     ]
 
 
-def test_an_audit_fits_its_space_of_comparison_once() -> None:
-    assert calls("audit", "fit_match_space") == ["audit/run.py"]
+def test_an_audit_fits_its_space_of_comparison_once_and_one_for_an_encoder() -> None:
+    assert calls("audit", "fit_match_space") == ["audit/encoder.py", "audit/run.py"]
 
 
 def test_only_the_question_whether_a_prior_leaks_looks_into_the_prior() -> None:
