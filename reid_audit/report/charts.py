@@ -238,7 +238,7 @@ def over_references(counts: Sequence[int | None], alike: Sequence[float], key: s
         parts.append(_line(left + 1, level, left + width - 1, level, "observed"))
         parts.append(_text(left + width / 2, base - max(height, base - level) - 6, shown, "mark", "middle"))
         parts.append(_text(left + width / 2, base + 18, f"{first}\u2013{last}", "tick", "middle"))
-        patients = shown if count is None else f"{shown} patients"
+        patients = "not shown" if count is None else f"{shown} patients"
         said.append(f"{first} to {last} % of the pairs: {patients}, {usual:,.0f} were all alike")
     return _svg(
         key, base + 26, "Patients by the share of references (%) that tell them", "; ".join(said), parts, "plot"
