@@ -98,7 +98,7 @@ class _Search:
     pace: Pace
     stage: str
     tried: dict[tuple[PreprocessSpec, Augmentation], FittedValues] = field(default_factory=dict)
-    taken: dict[int | None, bool] = field(default_factory=dict)
+    taken: dict[int, bool] = field(default_factory=dict)
     """Whether the network takes pictures of a side: not every one takes all."""
     done: int = 0
     """Geometries, and joint fits, so far."""
@@ -108,7 +108,7 @@ class _Search:
 
         Raises OutOfTime where no time is left to try it.
         """
-        if not self._takes(geometry):
+        if not self._takes(geometry.side or 0):
             return math.inf
         key = (geometry, augmentation)
         if key not in self.tried:
@@ -122,20 +122,18 @@ class _Search:
             self.advanced()
         return self.tried[key].misfit
 
-    def _takes(self, geometry: PreprocessSpec) -> bool:
-        if geometry.side not in self.taken:
-            side = geometry.side or 0
+    def _takes(self, side: int) -> bool:
+        if side not in self.taken:
             device, channels = next(self.target.module.parameters()).device, self.target.match.channels
             try:
                 with torch.no_grad():
                     self.target.module(torch.zeros(1, channels, side, side, device=device))
+                self.taken[side] = True
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError:
                 self.taken[side] = False
-            else:
-                self.taken[side] = True
-        return self.taken[geometry.side]
+        return self.taken[side]
 
     def advanced(self) -> None:
         """Tell whoever watches of one more step."""

@@ -220,9 +220,10 @@ def unread_answers(policy: Policy, match: ArchMatch | None, labels: str) -> Iter
 
     labels: why they cannot be used, empty where they can.
     """
-    head = None if match is None else policy.head or match.head
-    gap = None if match is None or head is None else unread(head, match.classes, stated=policy.head is not None)
-    if labels and gap is not None:
+    if match is None or not labels:
+        return
+    gap = unread(policy.head or match.head, match.classes, stated=policy.head is not None)
+    if gap is not None:
         yield Hindrance(text=gap.text, remedy=gap.remedy)
 
 
