@@ -70,25 +70,32 @@ def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
         return unfilled(build)
 
 
-FILLING = frozenset(
-    {
-        *(getattr(torch.Tensor, name) for name in ("normal_", "uniform_", "erfinv_", "bernoulli_", "exponential_")),
-        *(getattr(nn.init, f"{kind}_{law}_") for kind in ("kaiming", "xavier") for law in ("normal", "uniform")),
-        *(nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_, nn.init.orthogonal_),
-    }
+INITIALISERS = frozenset(
+    {*(getattr(nn.init, f"kaiming_{law}_") for law in ("normal", "uniform")), nn.init.normal_, nn.init.uniform_}
 )
-"""What draws random initial weights."""
+"""What fills a parameter with random numbers, where a mode may step in."""
+DRAWS = frozenset(
+    getattr(torch.Tensor, name) for name in ("normal_", "uniform_", "erfinv_", "bernoulli_", "exponential_")
+)
+"""What draws random numbers, of a parameter or of a tensor on the way to one."""
 
 
 class _Unfilled(TorchFunctionMode):
-    """Leaves out the drawing of initial weights, which costs more than all the rest of building a network."""
+    """Leaves out the drawing of initial weights, which costs more than all the rest of building a network.
+
+    A parameter that is drawn directly becomes zero: a sampler that rejects what lies outside its bounds, as that of the
+    truncated normal distribution does, would never end on whatever the memory held before. Other tensors are drawn in
+    earnest, since such a sampler repeats until it likes what it drew.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         options = kwargs or {}
-        if func in FILLING:
+        if func in INITIALISERS:
             return args[0] if args else options["tensor"]
+        if func in DRAWS and isinstance(args[0], nn.Parameter):
+            return args[0].zero_()
         return func(*args, **options)
 
 
