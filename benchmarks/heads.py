@@ -11,6 +11,7 @@ trained once and kept in ``--out``; some minutes of a core for each.
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -128,11 +129,27 @@ def asked(target: Target, members: Cohort, others: Cohort, *, labelled: bool) ->
     )
 
 
-def rows_of(task: Task, data: Path, folder: Path) -> Iterator[Row]:
-    """A row for each recipe and way of asking."""
+def with_columns(data: Path, folder: Path) -> tuple[Path, str]:
+    """The manifest with a column for each finding as CheXpert writes them, and the columns: 1.0, else blank."""
+    with (data / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    known = sorted(frozenset().union(*(findings_of(row["label"]) for row in rows)) - {NO_FINDING})
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "columns.csv"
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("path", "patient_id", "split", *known))
+        for row in rows:
+            marks = ["1.0" if finding in findings_of(row["label"]) else "" for finding in known]
+            table.writerow((data.resolve() / row["path"], row["patient_id"], row["split"], *marks))
+    return path, ",".join(known)
 
-    def films(split: str, role: Role) -> Cohort:
-        return load_cohort(Source(data, {"split": split}, label=task.column), Frame(IMAGENET, SIDE), role)
+
+def rows_of(task: Task, data: Path, folder: Path) -> Iterator[Row]:
+    """A row for each recipe and way of asking; findings are given in one cell and in columns of their own."""
+
+    def films(split: str, role: Role, data: Path = data, label: str = task.column) -> Cohort:
+        return load_cohort(Source(data, {"split": split}, label=label), Frame(IMAGENET, SIDE), role)
 
     members, others = films("target", "reference"), films("holdout", "holdout")
     for recipe in EPOCHS:
@@ -140,15 +157,25 @@ def rows_of(task: Task, data: Path, folder: Path) -> Iterator[Row]:
         path = kept(folder / f"{name}.safetensors", partial(trained, task, recipe, members))
         for said, target, labelled in ways(task, load_file(path), torch.cat([members.images, others.images])):
             yield name, said, *asked(target, members, others, labelled=labelled)
+            if labelled and task.head == "sigmoid":
+                apart = with_columns(data, folder)
+                cohorts = films("target", "reference", *apart), films("holdout", "holdout", *apart)
+                yield (
+                    name,
+                    f"--head sigmoid --label, {apart[1].count(',') + 1} columns",
+                    *asked(target, *cohorts, labelled=True),
+                )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/heads"))
+    parser.add_argument("--task", choices=[task.name for task in TASKS], help="one of them alone")
     parser.add_argument("--doc", type=Path)
     options = parser.parse_args()
-    rows = [row for task in TASKS for row in rows_of(task, options.data, options.out)]
+    tasks = [task for task in TASKS if options.task in (None, task.name)]
+    rows = [row for task in tasks for row in rows_of(task, options.data, options.out)]
     publish(HEAD, rows, options.doc, keys=2, mark="heads")
 
 

@@ -37,9 +37,7 @@ from reid_audit.cli.files import at_hand, with_declared_side
 from reid_audit.cli.options import CheckOptions, seconds
 from reid_audit.cli.sources import surveyed
 from reid_audit.cohort import parse_source
-from reid_audit.cohort.entries import column
-from reid_audit.cohort.manifest import read_manifest
-from reid_audit.cohort.memory import Images, write_source
+from reid_audit.cohort.memory import Images, label_in, write_source
 from reid_audit.errors import CheckpointError, PolicyError
 from reid_audit.observer import Observer, SilentObserver
 from reid_audit.origins import fetched
@@ -54,7 +52,6 @@ __all__ = ["Images", "Inspection", "Options", "check", "inspect", "render"]
 SIDES = ("reference", "holdout", "prior")
 IN_MEMORY = "(in memory)"
 """What the command that reproduces a report shows in place of a temporary file."""
-LABEL = "label"
 
 
 class Options(TypedDict, total=False):
@@ -62,7 +59,8 @@ class Options(TypedDict, total=False):
 
     prior: str | Path | Images | Any
     strata: tuple[str, ...]
-    label: str
+    label: str | tuple[str, ...]
+    """A column, or several columns of findings."""
     budget: str | float
     """``"10m"``, or seconds."""
     profile: Literal["ci", "standard", "deep"]
@@ -171,8 +169,11 @@ def _asked(checkpoint: str | os.PathLike[str] | nn.Module, given: dict[str, Any]
         except ValueError as error:
             raise PolicyError(str(error), closest="budget", remedy="give seconds, or a text such as 10m") from error
     sides = [text for side, text in texts.items() if side != "prior" and text is not None]
-    if any(text.startswith(str(place)) for text in sides) and all(map(_has_label, sides)):
-        given.setdefault("label", LABEL)
+    if isinstance(given.get("label"), list | tuple):
+        given["label"] = ",".join(given["label"])
+    labels = {_label_of(text) for text in sides}
+    if any(text.startswith(str(place)) for text in sides) and len(labels) == 1 and None not in labels:
+        given.setdefault("label", labels.pop())
     given.setdefault("waivers", find_waivers(Path.cwd()))
     try:
         return CheckOptions.model_validate(
@@ -204,10 +205,10 @@ def _source(given: Any, folder: Path) -> str | None:
     return str(write_source(given, folder))
 
 
-def _has_label(text: str) -> bool:
-    """Whether a source is a table with a column of that name."""
+def _label_of(text: str) -> str | None:
+    """The training labels that a source's table names by itself."""
     path, _ = parse_source(text)
-    return path.suffix == ".csv" and path.is_file() and LABEL in {column(name) for name in read_manifest(path)[0]}
+    return label_in(path) if path.suffix == ".csv" and path.is_file() else None
 
 
 def _file_of(checkpoint: str | os.PathLike[str] | nn.Module, place: Path) -> str:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch.utils.data import TensorDataset
 
 import reid_audit
-from reid_audit.api import Options
+from reid_audit.api import Options, _asked
 from reid_audit.cohort import Frame, Source, load_cohort
 from reid_audit.cohort.memory import Images, write_source
 from reid_audit.errors import AuditError, CheckpointError, CohortError, PolicyError
@@ -114,6 +114,15 @@ def test_what_the_command_refuses_is_raised_before_the_attack(here: Path, networ
     with pytest.raises(ValueError, match="pdf"):
         reid_audit.render(None, "pdf")  # type: ignore[arg-type]
     assert not list(here.iterdir())
+
+
+def test_labels_in_columns_are_named_or_found(tmp_path: Path) -> None:
+    marks = Images(films(3, 1), labels=torch.eye(3))
+    asked = {"reference": marks, "holdout": marks}
+    assert _asked("m.pt", dict(asked), tmp_path / "a").label == "finding_1,finding_2,finding_3"
+    assert _asked("m.pt", {**asked, "label": ("finding_3", "finding_1")}, tmp_path / "b").label == "finding_3,finding_1"
+    other = {**asked, "holdout": films(3, 2)}
+    assert _asked("m.pt", other, tmp_path / "c").label is None
 
 
 def loaded(source: Path) -> Any:

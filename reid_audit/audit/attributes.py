@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from reid_audit.cohort.findings import readable
 from reid_audit.records import GroupedBy
 from reid_audit.score.comparison import Comparison
 
@@ -22,7 +23,7 @@ def attributes_of(comparison: Comparison, patients: NDArray[np.str_]) -> dict[Gr
     words: dict[GroupedBy, NDArray[np.str_]] = {
         "sex": comparison.sexes,
         "age": np.array([band(age) for age in comparison.ages.tolist()], dtype=np.str_),
-        "label": comparison.labels,
+        "label": np.array([readable(word) for word in comparison.labels.tolist()], dtype=np.str_),
     }
     if comparison.owners.strata is not None:
         words["stratum"] = comparison.owners.strata

@@ -21,7 +21,7 @@ from reid_audit.cli.ahead import ahead, counted
 from reid_audit.cli.computing import Announced
 from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
-from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, duration, override, published_as
+from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, columns, duration, override, published_as
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.errors import AuditError, one_line
 from reid_audit.observer import stage
@@ -64,7 +64,14 @@ LIBRARIES = ("torch", "torchvision", "numpy", "scipy")
     help="What reads age and sex: a predictor file, or auto, shipped or off, overriding the policy.",
 )
 @click.option("--strata", multiple=True, help="Manifest column the tests are stratified by; repeatable.")
-@click.option("--label", help="Manifest column the network was trained on: adds the loss to the membership scores.")
+@click.option(
+    "--label",
+    multiple=True,
+    callback=columns,
+    metavar="COLUMN[,COLUMN]",
+    help="Manifest column the network was trained on, or one for each finding, in the order of the outputs; "
+    "repeatable. Adds the loss to the membership scores.",
+)
 @click.option(
     "--budget", callback=duration, help="Ceiling of the whole command, such as 10m; default: none, steps decide."
 )

@@ -48,6 +48,7 @@ class CheckOptions(Record):
     """One of ``READERS``, or a predictor file."""
     strata: tuple[str, ...] = ()
     label: str | None = None
+    """A column, or columns of findings joined by commas."""
     budget: float | None = None
     """Seconds."""
     profile: Literal["ci", "standard", "deep"] | None = None
@@ -120,6 +121,11 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
         return None if value is None else seconds(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def columns(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> str | None:
+    """Columns as one text, as ``Source`` takes them: given at once or one by one."""
+    return ",".join(value) or None
 
 
 def seconds(text: str) -> float:

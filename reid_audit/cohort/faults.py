@@ -9,7 +9,9 @@ from typing import Literal
 
 from reid_audit.errors import CohortError
 
-Kind = Literal["source", "missing", "unreadable", "repeated", "cells", "patient", "age", "sex", "values", "blank"]
+Kind = Literal[
+    "source", "missing", "unreadable", "repeated", "cells", "patient", "age", "sex", "finding", "values", "blank"
+]
 KIND_WORDS: dict[Kind, str] = {
     "source": "source",
     "missing": "rows whose image does not exist",
@@ -19,6 +21,7 @@ KIND_WORDS: dict[Kind, str] = {
     "patient": "patient ids that cannot be used",
     "age": "ages that cannot be read",
     "sex": "sexes that cannot be read",
+    "finding": "findings that cannot be read",
     "values": "films whose grey values cannot be scaled",
     "blank": "films of a single grey value",
 }

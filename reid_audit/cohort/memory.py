@@ -17,10 +17,15 @@ import torch
 from numpy.typing import NDArray
 
 from reid_audit.cohort.entries import ALIASES, alias, column
+from reid_audit.cohort.findings import read_mark
+from reid_audit.cohort.manifest import read_manifest
 from reid_audit.errors import CohortError
 
 MANIFEST = "manifest.csv"
-COLUMNS = ("patient_id", "age", "sex", "label")
+LABEL = "label"
+FINDING = "finding_"
+"""With a number behind it the column of one of several findings."""
+COLUMNS = ("patient_id", "age", "sex", LABEL)
 IMAGE_KEYS = ("image", "img", "pixel_values", "x")
 """Where a data set whose items are dictionaries keeps its image."""
 HOW = "give images [N, H, W] or [N, C, H, W] with C = 1 or 3, a data set of them, or a table with a column path"
@@ -32,14 +37,14 @@ class Images:
 
     images: an array or tensor [N, H, W] or [N, C, H, W] (C = 1 or 3; uint8, whole numbers, or floats), or any sequence
     of images [H, W], [C, H, W] or of PIL. patients, ages (years), sexes ("M", "F", "") and labels (what the network
-    was trained to say) have one entry for each image.
+    was trained to say: a word, a number, or [F] findings of 1, 0, -1 and NaN) have one entry for each image.
     """
 
     images: Any
     patients: Sequence[Any] | None = None
     ages: Sequence[Any] | None = None
     sexes: Sequence[Any] | None = None
-    labels: Sequence[Any] | None = None
+    labels: Any | None = None
 
     def cells(self) -> Iterator[dict[str, str]]:
         """The columns that are given, image by image; raises CohortError where the lengths differ."""
@@ -53,15 +58,32 @@ class Images:
                 closest="every image needs one entry in each column that is given",
                 remedy="give columns of equal length",
             )
+        labels = known.pop("label", None)
         for place in range(count):
-            yield {name: text_of(values[place]) for name, values in known.items()}
+            cells = {name: text_of(values[place]) for name, values in known.items()}
+            yield cells if labels is None else cells | _label(labels[place])
+
+
+def label_in(source: Path) -> str | None:
+    """What ``--label`` has to name of a manifest that ``write_source`` wrote; None where nothing given fits."""
+    header, lines = read_manifest(source)
+    if LABEL in {column(name) for name in header}:
+        return LABEL
+    findings = [name for name in header if name.startswith(FINDING)]
+    try:
+        for line in lines:
+            _ = [read_mark(line.cells[name]) for name in findings]
+    except CohortError:
+        return None  # several numbers, not findings
+    return ",".join(findings if findings[1:] else (*findings, "")) or None
 
 
 def write_source(given: Any, folder: Path) -> Path:
     """``given`` as a source below ``folder``, which is made: the path of its manifest. Ids and films are written to it.
 
     given: ``Images``, an array or tensor, a table (a data frame with a column of paths), or a sized data set whose
-    items are images, (image, label) or dictionaries with an image and columns of a manifest. Raises CohortError.
+    items are images, (image, label) or dictionaries with an image and columns of a manifest; a label may be a vector of
+    findings. Raises CohortError.
     """
     folder.mkdir(parents=True, mode=0o700)
     if hasattr(given, "columns") and hasattr(given, "to_dict"):
@@ -106,10 +128,19 @@ def _item(item: Any, place: int) -> tuple[Any, dict[str, str]]:
         scalars = {column(str(name)): value for name, value in item.items() if name != key and _scalar(value)}
         wanted = {what: alias(what, {name: name for name in scalars}) for what in COLUMNS[:-1]}
         cells = {what: text_of(scalars[name]) for what, name in wanted.items() if name is not None}
-        return item[key], cells | ({"label": text_of(scalars["label"])} if "label" in scalars else {})
+        return item[key], cells | _label(next((v for k, v in item.items() if column(str(k)) == LABEL), None))
     if isinstance(item, tuple | list) and len(item) >= 2:
-        return item[0], {"label": text_of(item[1])} if _scalar(item[1]) else {}
+        return item[0], _label(item[1])
     return item, {}
+
+
+def _label(value: Any) -> dict[str, str]:
+    """A label's cell, of a vector one for each of its numbers; nothing where it is neither."""
+    if _scalar(value):
+        return {LABEL: text_of(value)}
+    if isinstance(value, list | tuple | np.ndarray | torch.Tensor) and np.ndim(value) == 1:
+        return {f"{FINDING}{place}": text_of(each) for place, each in enumerate(value, start=1) if _scalar(each)}
+    return {}
 
 
 def _scalar(value: Any) -> bool:

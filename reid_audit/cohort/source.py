@@ -12,6 +12,7 @@ from typing import TypeVar
 from reid_audit.cohort.cells import names_nobody, read_age, read_sex, spelling, was_rounded
 from reid_audit.cohort.entries import ALIASES, Entry, alias, column, entries_of
 from reid_audit.cohort.faults import Fault, Kind, refusal
+from reid_audit.cohort.findings import BLANK, columns_named, read_mark, word_of
 from reid_audit.cohort.formats import IMAGE_SUFFIXES
 from reid_audit.cohort.manifest import similar
 from reid_audit.errors import CohortError
@@ -30,7 +31,7 @@ class Source:
     strata: tuple[str, ...] = ()
     """Columns that the tests are stratified by."""
     label: str | None = None
-    """The column that the network was trained on, for the loss."""
+    """The column that the network was trained on, for the loss; or columns of findings, joined by commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Row:
     sex: str
     stratum: str
     label: str
-    """What the network was trained to say, "" where no column is named."""
+    """What the network was trained to say, "" where no column is named; of several columns as ``findings`` writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def list_rows(
     """Every film of ``source`` that passes the filters.
 
     source: a folder (searched recursively; a manifest.csv inside is used), a CSV, an NPZ or NPY file, or one image.
-    where: column -> value, several values joined by commas. label: the column of the training labels.
+    where: column -> value, several values joined by commas. label: the column of the training labels, or of findings
+    that have a column each their names joined by commas (``columns_named``).
     Raises one CohortError for everything that rows and files get wrong.
     """
     listing = collect(source, where, strata, label)
@@ -111,12 +113,13 @@ def collect(
     if not found.films:
         raise refusal(found.faults, str(source)) if found.faults else _no_images(source, found.left_out)
     columns = {column(key): key for key in found.films[0].cells}
-    for name in (*strata, *(() if label is None else (label,))):
-        _require(name, columns, source)
+    apart = label is not None and "," in label and column(label) not in columns
+    named = columns_named(label or "") if apart else () if label is None else (label,)
     reader = _Reader(
         names={what: alias(what, columns) for what in ALIASES},
-        strata=tuple(columns[column(name)] for name in strata),
-        label=None if label is None else columns[column(label)],
+        strata=tuple(_require(name, columns, source) for name in strata),
+        labels=tuple(dict.fromkeys(_require(name, columns, source) for name in named)),
+        apart=apart,
     )
     faults = [*found.faults, *_repeated(found.films), *_spelt_twice(found.films, reader.names["patient_id"])]
     rows = [row for entry in found.films if (row := reader.row(entry, faults)) is not None]
@@ -185,7 +188,9 @@ class _Reader:
 
     names: Mapping[str, str | None]
     strata: tuple[str, ...]
-    label: str | None
+    labels: tuple[str, ...]
+    apart: bool
+    """Whether the labels are findings that have a column each."""
 
     def row(self, entry: Entry, faults: list[Fault]) -> Row | None:
         """The entry's row, None where its patient is at fault."""
@@ -202,8 +207,20 @@ class _Reader:
             age=age,
             sex=sex,
             stratum="|".join(f"{column(name)}={entry.cells[name]}" for name in self.strata),
-            label="" if self.label is None else entry.cells[self.label].strip(),
+            label=self._label(entry, faults),
         )
+
+    def _label(self, entry: Entry, faults: list[Fault]) -> str:
+        if not self.apart:
+            return "".join(entry.cells[name].strip() for name in self.labels)
+        marks = dict.fromkeys(self.labels, BLANK)
+        for name in self.labels:
+            try:
+                marks[name] = read_mark(entry.cells[name])
+            except CohortError as error:
+                what = f"{entry.where} has {error.what} in the column {name}"
+                faults.append(Fault("finding", what, error.closest, error.remedy))
+        return word_of(marks)
 
     def _cell(self, entry: Entry, what: str) -> str:
         key = self.names[what]

@@ -10,6 +10,7 @@ outputs are averaged over positions.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reid_audit.arch.target import Target
+from reid_audit.cohort.findings import signs_of
 from reid_audit.network.heads import HeadKind, logits_of, meaning
 from reid_audit.preprocess import to_network
 from reid_audit.records import PreprocessSpec
@@ -78,12 +80,15 @@ def taught_answers(kind: HeadKind, outputs: Tensor, words: NDArray[np.str_]) -> 
     Which word means which output is not in the file: the assignment under which the images given are decided best is
     taken, whoever of them was in training. Words of a regression with one output are numbers, scaled and shifted to the
     outputs by the line nearest to most of them. Where several outputs may be true at once a word names the findings
-    that are (``findings_of``). None where a word is missing, there are more of them than outputs, or outputs are dense
-    or embeddings.
+    that are (``findings_of``). Findings of columns of their own are those of the outputs in the same order, unless the
+    answers contradict it (``_places``); where one is uncertain the network's own answer stands. None where a word is
+    missing, there are more of them than outputs, or outputs are dense or embeddings.
     """
     if kind in ("segmentation", "features") or "" in words or outputs.dim() > 2:
         return None
     kind = asked_as(kind, outputs)
+    if (signs := signs_of(words)) is not None:
+        return _taught_columns(kind, outputs, torch.from_numpy(signs).to(outputs.device))
     if kind == "regression":
         return _taught_numbers(outputs, words)
     if kind == "sigmoid" and outputs.shape[1] > 1:
@@ -122,6 +127,45 @@ def _taught_findings(outputs: Tensor, words: NDArray[np.str_]) -> Tensor | None:
     findings, places = linear_sum_assignment(gains.double().cpu().numpy(), maximize=True)
     own[:, torch.from_numpy(places)] = present[:, torch.from_numpy(findings)]
     return own
+
+
+def _taught_columns(kind: HeadKind, outputs: Tensor, signs: Tensor) -> Tensor | None:
+    """Answers from signs [N, F] of findings with a column each: 1 present, 0 absent, -1 uncertain; F of 1 or more.
+
+    Exclusive classes have one column each, or one in all where there are two.
+    """
+    if kind == "regression" or not bool((signs != signs[:1]).any()):
+        return None
+    if kind == "softmax" and signs.shape[1] == 1:
+        signs = torch.where(signs < 0, signs, torch.cat([1 - signs, signs], dim=1))
+    if signs.shape[1] > outputs.shape[1]:
+        return None
+    known, present = (signs >= 0).to(outputs), (signs > 0).to(outputs)
+    own = own_answers(kind, outputs)
+    if kind == "sigmoid":
+        places = _places(present.T @ outputs - known.T @ (own * outputs))
+        own[:, places] = torch.where(signs >= 0, present, own[:, places])
+        return own
+    single, unsure = present.sum(1) == 1, (signs < 0).any(1)
+    if not bool((single | unsure).all()):
+        return None
+    places = _places(present[single].T @ outputs[single].log_softmax(1)).to(own)
+    own[single] = places[present[single].argmax(1)]
+    return own
+
+
+def _places(gains: Tensor) -> Tensor:
+    """[F] the output of each finding, from the log likelihoods [F, K] of the answers were it that of output K.
+
+    Where every output has a finding, their order is taken for that of the outputs unless another one is more likely by
+    more than all orders there are: the logarithm of a Bayes factor with an even prior on the order given. So an order
+    that was named wrongly does not hide what a network remembers.
+    """
+    _, best = linear_sum_assignment(gains.double().cpu().numpy(), maximize=True)
+    found = torch.from_numpy(best).to(gains.device)
+    stated = torch.arange(len(gains), device=gains.device)
+    better = float(gains[stated, found].sum() - gains[stated, stated].sum())
+    return stated if len(gains) == gains.shape[1] and better <= math.lgamma(len(gains) + 1) else found
 
 
 def _taught_numbers(outputs: Tensor, words: NDArray[np.str_]) -> Tensor | None:

@@ -170,6 +170,34 @@ def test_a_label_may_name_several_findings_of_a_network_that_tells_several(
 
 
 @pytest.mark.parametrize(
+    ("head", "classes", "labels", "why", "remedy"),
+    [
+        ("sigmoid", 3, ("+-?\x1fa", "..-\x1fnone"), "", ""),
+        ("sigmoid", 2, ("+-?\x1fa", "..-\x1fnone"), "3 columns of findings, the network has 2 outputs", ""),
+        ("softmax", 3, ("+-?\x1fa", "..-\x1fnone"), "exclusive", "--head sigmoid"),
+        ("softmax", 3, ("+--\x1fa", "-+-\x1fb"), "", ""),
+        ("softmax", 2, ("+\x1fa", ".\x1fnone"), "", ""),
+        ("regression", 1, ("+-?\x1fa", "..-\x1fnone"), "a number", ""),
+        ("sigmoid", 1, ("1", "-1", "", "0"), "without a training label: 4", "'NAME,'"),
+        ("sigmoid", 1, ("1", "-1", "", "mild"), "without a training label: 4", "class"),
+    ],
+)
+def test_columns_of_findings_are_counted_and_held_against_the_outputs(
+    head: Literal["sigmoid", "softmax", "regression"], classes: int, labels: tuple[str, ...], why: str, remedy: str
+) -> None:
+    match = FINDINGS.model_copy(update={"head": head, "classes": classes})
+    assert why in unusable_labels(of(*labels), match)
+    assert bool(unusable_labels(of(*labels), match)) is bool(why)
+    notes = list(of_labels(of(*labels), match))
+    if "?" in labels[0]:
+        assert notes[0].text == (
+            "findings in 3 columns of 8 films: 4 present, 8 absent, 8 blank (counted as absent), "
+            "4 uncertain (the network's own answer stands)"
+        )
+    assert remedy in notes[-1].remedy
+
+
+@pytest.mark.parametrize(
     ("changes", "policy", "labels", "said"),
     [
         ({"head": "regression", "classes": 1}, POLICY, "none", "a number"),

@@ -47,6 +47,20 @@ def test_what_was_given_is_said_in_words() -> None:
     assert set(CheckOptions.model_fields) > NO_MATTER
 
 
+@pytest.mark.parametrize(
+    ("given", "columns"),
+    [
+        ((), None),
+        (("--label", "sex"), "sex"),
+        (("--label", "Edema,Mass"), "Edema,Mass"),
+        (("--label", "Edema", "--label", "Lung Lesion"), "Edema,Lung Lesion"),
+    ],
+)
+def test_labels_are_one_column_or_several(given: tuple[str, ...], columns: str | None) -> None:
+    with check.make_context("check", ["model.pt", *given]) as context:
+        assert CheckOptions.model_validate(context.params).label == columns
+
+
 def test_every_option_that_matters_is_in_the_reports_command_and_no_other() -> None:
     flags = {name.replace("_", "-") for name in set(CheckOptions.model_fields) - NO_MATTER}
     assert flags == {*PUBLIC, "arch"} - {"origin"}, "the origin stands in place of the model, not of an option"

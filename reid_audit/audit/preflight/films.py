@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from reid_audit.audit.preflight.record import CohortCount, Finding
 from reid_audit.cohort import KIND_WORDS, CohortSurvey, Shared, counted, shared
+from reid_audit.cohort.findings import ABSENT, BLANK, PRESENT, UNCERTAIN, exclusive, marks_of, read_mark
+from reid_audit.errors import CohortError
 from reid_audit.network.answers import findings_of
 from reid_audit.network.heads import labels_of, meaning
 from reid_audit.records import COHORTS, ArchMatch, CohortName
@@ -75,17 +78,34 @@ def of_common(found: Mapping[tuple[CohortName, CohortName], Shared]) -> Iterator
 
 
 def of_labels(surveys: Mapping[CohortName, CohortSurvey], match: ArchMatch | None) -> Iterator[Finding]:
-    """Why the loss under the training label would be left out of the membership scores."""
+    """How findings of columns are read, and why the loss under the training label would be left out of the scores."""
     counts, why = _label_counts(surveys), unusable_labels(surveys, match)
+    if marks := marks_of(counts):
+        yield Finding(kind="note", topic="labels", text=_of_columns(marks, tuple(counts.values())))
     if not counts or not why:
         return
     remedy = "give --label a column that names each film's class"
-    if match is not None and match.head == "softmax" and any(len(findings_of(label)) > 1 for label in counts):
+    several = not exclusive(marks) if marks else any(len(findings_of(label)) > 1 for label in counts)
+    if match is not None and match.head == "softmax" and several:
         remedy = "where several findings may be present at once, add --head sigmoid"
+    if not marks and "" in counts and all(map(_is_mark, counts)):
+        remedy = "where 1, 0, -1 and blank tell of one finding, name the column with a comma behind it: --label 'NAME,'"
     if match is not None and match.classes == 1 and match.head != "regression" and all(map(_is_number, counts)):
         remedy = "where the network tells a number, such as an age, add --head regression"
     yield Finding(
         kind="note", topic="labels", text=f"{why}: the loss is left out of the membership scores", remedy=remedy
+    )
+
+
+def _of_columns(marks: Sequence[str], films: Sequence[int]) -> str:
+    """What the columns hold, and what is made of it."""
+    held = Counter[str]()
+    for each, number in zip(marks, films, strict=True):
+        for mark in each:
+            held[mark] += number
+    return (
+        f"findings in {len(marks[0])} columns of {sum(films)} films: {held[PRESENT]} present, {held[ABSENT]} absent, "
+        f"{held[BLANK]} blank (counted as absent), {held[UNCERTAIN]} uncertain (the network's own answer stands)"
     )
 
 
@@ -102,8 +122,22 @@ def unusable_labels(surveys: Mapping[CohortName, CohortSurvey], match: ArchMatch
         return f"films without a training label: {unknown}"
     if words == 1:
         return "all films have the same training label"
+    if marks := marks_of(counts):
+        return _unusable_columns(marks, match)
     if room and words > room:
         return f"the films have {words} training labels, the network tells {room} apart"
+    return ""
+
+
+def _unusable_columns(marks: Sequence[str], match: ArchMatch | None) -> str:
+    if match is None or not match.classes:
+        return ""
+    if match.head == "regression":
+        return "the labels are findings, the network tells a number"
+    if len(marks[0]) > match.classes:
+        return f"the films have {len(marks[0])} columns of findings, the network has {match.classes} outputs"
+    if match.head == "softmax" and len(marks[0]) > 1 and not exclusive(marks):
+        return "films have several findings or none, the network tells exclusive classes apart"
     return ""
 
 
@@ -114,6 +148,13 @@ def _label_counts(surveys: Mapping[CohortName, CohortSurvey]) -> dict[str, int]:
         for label, number in found.labels if role != "prior" else ():
             counts[label] = counts.get(label, 0) + number
     return counts
+
+
+def _is_mark(label: str) -> bool:
+    try:
+        return bool(read_mark(label))
+    except CohortError:
+        return False
 
 
 def _is_number(label: str) -> bool:
