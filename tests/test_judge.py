@@ -54,6 +54,8 @@ CLEAN: tuple[Measured, ...] = (
     _m(Metric.EXCHANGEABILITY_P, 0.6),
 )
 
+_NO_KINDS = Unmeasured(metric=Metric.EXCHANGEABILITY_P, reason=Reason.BUDGET)
+
 
 def _with(*changes: Measurement) -> tuple[Measurement, ...]:
     new = {c.metric for c in changes}
@@ -106,8 +108,10 @@ def test_removing_any_required_evidence_withholds_the_pass(metric: Metric, how: 
     verdict = _judge(rest)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert verdict.exit_code == 4
-    assert [gap.metric for gap in verdict.gaps] == [metric]
-    assert verdict.gaps[0].remedy
+    blind = {d.metric for d in verdict.demoted if d.reason is Reason.EXCHANGEABILITY_UNKNOWN}
+    assert bool(blind) is (metric is Metric.EXCHANGEABILITY_P)
+    assert [gap.metric for gap in verdict.gaps if gap.metric not in blind] == [metric]
+    assert all(gap.remedy for gap in verdict.gaps)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,7 @@ def test_every_control_of_the_policy_is_asked_for(name: str) -> None:
         )
         verdict = _judge(tuple(m for m in CLEAN if m.metric is not metric), asked)
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert len(verdict.gaps) == 1
+    assert [row.control.value for row in verdict.controls if row.lacking] == [name]
     assert _judge(policy=asked).outcome is Outcome.PASS
 
 
@@ -198,9 +202,32 @@ def test_indicators_never_fail_a_model(name: str, changes: tuple[Measured, ...])
     assert _judge(_with(*shown)).outcome is not Outcome.FAIL
 
 
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("reason", [Reason.BUDGET, Reason.TOO_FEW_REFERENCE, None])
+@pytest.mark.parametrize(("name", "changes"), BREACHES, ids=[f"{n}{i}" for i, (n, _) in enumerate(BREACHES)])
+def test_cohorts_of_unknown_kind_neither_fail_nor_pass(
+    name: str, changes: tuple[Measured, ...], reason: Reason | None, asked: bool
+) -> None:
+    """A difference between them may be one of kind; whether the policy asks for the control changes nothing."""
+    policy = Policy(controls=Controls(exchangeability=asked))
+    kinds = () if reason is None else (Unmeasured(metric=Metric.EXCHANGEABILITY_P, reason=reason),)
+    known = _with(*changes)
+    unknown = (*(m for m in known if m.metric is not Metric.EXCHANGEABILITY_P), *kinds)
+    assert _judge(known, policy).outcome is Outcome.FAIL
+    verdict = _judge(unknown, policy)
+    assert (verdict.outcome, verdict.breaches) == (Outcome.INCONCLUSIVE, ())
+    assert {d.reason for d in verdict.demoted} == {Reason.EXCHANGEABILITY_UNKNOWN}
+    beyond = next(row for row in verdict.gates if row.metric.value == name)
+    assert (beyond.status, beyond.beyond, beyond.lacking) == ("indicator", True, True), "the number is still shown"
+    clean = tuple(m for m in CLEAN if m.metric is not Metric.EXCHANGEABILITY_P)
+    assert _judge((*clean, *kinds), policy).outcome is Outcome.INCONCLUSIVE
+
+
 @pytest.mark.parametrize(
     ("change", "overlap", "reason", "others"),
     [
+        (_NO_KINDS, "disjoint", Reason.EXCHANGEABILITY_UNKNOWN, True),
+        (_NO_KINDS, "overlap", Reason.EXCHANGEABILITY_UNKNOWN, True),
         (_m(Metric.EXCHANGEABILITY_P, 0.001), "disjoint", Reason.NOT_EXCHANGEABLE, True),
         (_m(Metric.EXCHANGEABILITY_P, 0.001), "overlap", Reason.NOT_EXCHANGEABLE, True),
         (_m(Metric.NEGATIVE_CONTROL_P, 0.001), "disjoint", Reason.CONTROL_FLAGGED, False),
@@ -208,7 +235,7 @@ def test_indicators_never_fail_a_model(name: str, changes: tuple[Measured, ...])
     ],
 )
 def test_the_verdict_names_what_it_did_not_count(
-    change: Measured, overlap: Overlap, reason: Reason, others: bool
+    change: Measurement, overlap: Overlap, reason: Reason, others: bool
 ) -> None:
     verdict = _judge(_with(change), prior_overlap=overlap)
     found = {d.metric: d.reason for d in verdict.demoted}

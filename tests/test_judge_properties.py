@@ -17,6 +17,7 @@ from reid_audit.records import (
     Controls,
     Corroboration,
     Direction,
+    Family,
     Gate,
     GateDecision,
     Measured,
@@ -29,12 +30,15 @@ from reid_audit.records import (
     Unmeasured,
     Verdict,
     Waiver,
+    family,
     find,
 )
 
 DIGEST, TODAY = "a" * 64, date(2026, 3, 1)
 NUMBERS = st.sampled_from([0.0, 0.001, 0.01, 0.05, 0.1, 0.3, 0.5, 0.9, 1.0])
 METRIC = st.sampled_from(list(Metric))
+COMPARING = family(Family.LINKAGE, Family.LIKELY, Family.MEMBERSHIP)
+"""Metrics that say nothing where the cohorts differ in kind."""
 SWITCHES = {control.value: st.booleans() for control in Control}
 
 
@@ -162,6 +166,10 @@ def check(verdict: Verdict, case: Case, policy: Policy) -> None:
     for gate in verdict.gates:
         assert not gate.uncorroborated or gate.status == "open"
         assert {"breach": True, "open": True, "clear": False}.get(gate.status, gate.beyond) == gate.beyond
+    if case.has_reference and case.has_holdout and (verdict.outcome is Outcome.PASS or breached & COMPARING):
+        kinds = find(case.measurements, Metric.EXCHANGEABILITY_P)
+        assert isinstance(kinds, Measured)
+        assert kinds.value > policy.controls.exchangeability_p
     if verdict.outcome is Outcome.PASS:
         assert not case.network_doubts
         assert case.references or verdict.screening or policy.references.when != "required"

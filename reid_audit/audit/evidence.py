@@ -42,7 +42,7 @@ PERMUTATIONS = 9999
 MOST_SHOWN = 4096
 """Training films, drawn by chance, that entropy, kurtosis and FID are about."""
 FIRST = (Metric.EXCHANGEABILITY_P,)
-"""Tests without which nobody knows whether a difference in membership is one of kind."""
+"""Tests without which nobody knows whether a difference between the cohorts is one of kind."""
 OPTIONAL = ("likely samples", "age and sex", "distribution")
 """Comparisons without which there can be a PASS, but that can FAIL a network."""
 COMPARED = (
@@ -108,8 +108,9 @@ def compare(
 ) -> Found:
     """Everything that compares frozen reconstructions, or the weights, with films of both cohorts.
 
-    What decides comes first, with time that other comparisons and controls would need; what there is no time for is
-    unmeasured, and membership is not asked where nobody knows whether the cohorts are of one kind.
+    What decides comes first, with time that other comparisons and controls would need: whether the cohorts are of one
+    kind, without which no comparison of them counts and membership is not asked. What there is no time for is
+    unmeasured.
     """
     seed, allowed, films = terms.seed, terms.allowed, len(comparison.images)
     second = allowed.keeping(encoder_seconds(terms, comparison, made, control))
@@ -118,10 +119,10 @@ def compare(
         make = partial(linked, comparison, images, seed=seed, level=terms.level)
         return allowed.in_time("linkage", films, make, LinkageOutcome(late(*LINKAGE)))
 
-    first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
     images = Images(made, control, prior_images)
     enough = seconds_of_enough(task, films, allowed, terms.beside)
     kinds = measured_alone(comparison, images, seed, allowed.first(enough + seconds_of_kinds(allowed, films)), FIRST)
+    first, null = linked_in_time(made.images), linked_in_time(control.images[: len(made.images)])
     recognised = unasked(comparison)
     if not any(isinstance(kind, Unmeasured) and kind.reason is Reason.BUDGET for kind in kinds):
         asked = second.before(OPTIONAL, films).first(enough)

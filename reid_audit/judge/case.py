@@ -86,24 +86,34 @@ class Case:
     def demotions(self, controls: Controls) -> tuple[Demotion, ...]:
         """Measurements whose comparison is not sound here, and why.
 
-        Where training and hold-out films differ in kind nothing that compares them counts. Where the prior has seen
-        the films, or the attack without the weights is flagged too, a match need not come from the weights.
+        Where training and hold-out films differ in kind, or nobody knows whether they do, nothing that compares them
+        counts. Where the prior has seen the films, or the attack without the weights is flagged too, a match need not
+        come from the weights.
         """
-        kinds, blank = self.find(Metric.EXCHANGEABILITY_P), self.find(Metric.NEGATIVE_CONTROL_P)
-        differ = isinstance(kinds, Measured) and kinds.value <= controls.exchangeability_p
-        flagged = isinstance(blank, Measured) and blank.value <= controls.negative_control_p
-        linked = Reason.PRIOR_OVERLAP if self.prior_overlap == "overlap" else Reason.CONTROL_FLAGGED
-        if differ:
-            reason = Reason.NOT_EXCHANGEABLE
-        elif flagged or self.prior_overlap == "overlap":
-            reason = linked
-        else:
+        kinds, links = self._doubt_of_kinds(controls), self._doubt_of_links(controls)
+        reason, concerned = (links, _reconstructs) if kinds is None else (kinds, compares_films)
+        if reason is None:
             return ()
         return tuple(
             Demotion(metric=m.metric, reason=reason)
             for m in self.measurements
-            if isinstance(m, Measured) and (compares_films(m.metric) if differ else _reconstructs(m.metric))
+            if isinstance(m, Measured) and concerned(m.metric)
         )
+
+    def _doubt_of_kinds(self, controls: Controls) -> Reason | None:
+        """Why a difference between the cohorts may be one of kind. Without one of them nothing compares them."""
+        found = self.find(Metric.EXCHANGEABILITY_P)
+        if isinstance(found, Measured):
+            return Reason.NOT_EXCHANGEABLE if found.value <= controls.exchangeability_p else None
+        return Reason.EXCHANGEABILITY_UNKNOWN if self.has_reference and self.has_holdout else None
+
+    def _doubt_of_links(self, controls: Controls) -> Reason | None:
+        """Why a match may come from elsewhere than the weights."""
+        if self.prior_overlap == "overlap":
+            return Reason.PRIOR_OVERLAP
+        blank = self.find(Metric.NEGATIVE_CONTROL_P)
+        flagged = isinstance(blank, Measured) and blank.value <= controls.negative_control_p
+        return Reason.CONTROL_FLAGGED if flagged else None
 
 
 def compares_films(metric: Metric) -> bool:

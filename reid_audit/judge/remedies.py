@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from reid_audit.records import RATE_HOLDOUT, REASON_TEXT, Reason, Unmeasured
+from reid_audit.records import METRICS, RATE_HOLDOUT, REASON_TEXT, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import members_needed
 
+_KINDS = METRICS[Metric.EXCHANGEABILITY_P].fewest
 REMEDIES: dict[Reason, str] = {
     Reason.NO_REFERENCE: "give the training films with --reference",
     Reason.NO_HOLDOUT: "give films of other patients from the same source with --holdout",
@@ -16,6 +17,10 @@ REMEDIES: dict[Reason, str] = {
     Reason.CONTROL_NOT_RUN: "run with a profile that includes this control",
     Reason.NOT_NEEDED: "audit again under this policy: an earlier verdict had spared this control",
     Reason.NOT_EXCHANGEABLE: "give hold-out films from the same source as the training films",
+    Reason.EXCHANGEABILITY_UNKNOWN: (
+        f"have {Metric.EXCHANGEABILITY_P.value} measured: raise --budget, and give at least {_KINDS[0]} training and "
+        f"{_KINDS[1]} hold-out patients beside the canaries"
+    ),
     Reason.PRIOR_OVERLAP: "use a prior that declares training sets disjoint from both cohorts",
     Reason.CONTROL_FLAGGED: "use another prior, and check that the films were split by patient at random",
     Reason.NO_DATA_STATISTICS: "none: the network stores no data statistics",

@@ -79,6 +79,7 @@ class Reason(StrEnum):
     NOT_NEEDED = "not_needed"
     NO_GENERATOR = "no_generator"
     NOT_EXCHANGEABLE = "not_exchangeable"
+    EXCHANGEABILITY_UNKNOWN = "exchangeability_unknown"
     PRIOR_OVERLAP = "prior_overlap"
     CONTROL_FLAGGED = "control_flagged"
     PRIOR_TOO_SMALL = "prior_too_small"
@@ -107,6 +108,9 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NOT_NEEDED: "the verdict was already settled without it",
     Reason.NO_GENERATOR: "the method tunes no generator",
     Reason.NOT_EXCHANGEABLE: "training and hold-out images differ in kind, so this comparison would mislead",
+    Reason.EXCHANGEABILITY_UNKNOWN: (
+        "whether training and hold-out images are of one kind was not measured, so this comparison may mislead"
+    ),
     Reason.PRIOR_OVERLAP: "the prior has seen films of these patients, so a match may come from the prior",
     Reason.CONTROL_FLAGGED: "the attack without the model is flagged too, so a match need not come from the weights",
     Reason.PRIOR_TOO_SMALL: "the prior declares too few images for this",

@@ -9,6 +9,8 @@ from scipy import stats
 from reid_audit.records import CONTROLS, METRICS, RATE_HOLDOUT, RATES, Control, Gate, Metric, Policy
 from reid_audit.score.calibration import FPR, holdout_needed, members_needed, rank_at, share_interval
 
+KINDS = Control.EXCHANGEABILITY
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -22,14 +24,17 @@ class Need:
 
 
 def needs(policy: Policy) -> tuple[Need, ...]:
-    """What each gate with a ``clear`` limit, each metric a PASS always needs, and each control of ``policy`` needs."""
+    """What each gate with a ``clear`` limit, each metric a PASS always needs, and each control of ``policy`` needs.
+
+    Whether the cohorts are of one kind has to be known under every policy: else nothing that compares them counts.
+    """
     kept = policy.controls.canaries
     asked = [gate for gate in policy.gates if gate.clear is not None]
     always = [m for m, e in METRICS.items() if e.always_needed and m not in {gate.metric for gate in asked}]
     found = [
         *(_need(metric, kept, note="a PASS always needs it") for metric in always),
         *(_gate(gate, kept) for gate in asked),
-        *(_control(control, policy) for control in CONTROLS if policy.controls.asks(control)),
+        *(_control(control, policy) for control in CONTROLS if policy.controls.asks(control) or control is KINDS),
     ]
     return tuple(need for need in found if need is not None)
 

@@ -122,8 +122,8 @@ CONTROLS = {Metric.ATTACK_POWER, Metric.MEMBERSHIP_CONTROL}
     [
         ("statistics of the prior", {Metric.LINKAGE_P, *MEMBERSHIP, *CONTROLS}, set()),
         ("negative control: prior samples", {Metric.LINKAGE_P, *MEMBERSHIP, *CONTROLS}, set()),
-        ("exchangeability", {Metric.EXCHANGEABILITY_P, *MEMBERSHIP, *CONTROLS}, {Metric.LINKAGE_P}),
-        ("membership: films", {*MEMBERSHIP, *CONTROLS}, {Metric.EXCHANGEABILITY_P}),
+        ("exchangeability", {Metric.EXCHANGEABILITY_P, Metric.LINKAGE_P, *MEMBERSHIP, *CONTROLS}, set()),
+        ("membership: films", {*MEMBERSHIP, *CONTROLS}, {Metric.EXCHANGEABILITY_P, Metric.LINKAGE_P}),
         ("membership: batches of 8", {*MEMBERSHIP, *CONTROLS}, {Metric.EXCHANGEABILITY_P}),
         ("distribution", {Metric.FID_PRIOR_TUNED, *CONTROLS}, MEMBERSHIP),
         ("planting canaries", CONTROLS, MEMBERSHIP),

@@ -44,7 +44,7 @@ def test_a_gate_on_what_needs_no_films_can_fail_without_any() -> None:
     assert reach(policy, None, None).possible == (Outcome.FAIL, Outcome.INCONCLUSIVE)
 
 
-@pytest.mark.parametrize("members", [1, 10, 30, 35])
+@pytest.mark.parametrize("members", [5, 10, 30, 35])
 def test_too_few_training_patients_leave_fail_and_a_waiver(members: int) -> None:
     found = reach(DEFAULT, members, 400)
     assert found.possible == (Outcome.FAIL, Outcome.INCONCLUSIVE)
@@ -53,6 +53,19 @@ def test_too_few_training_patients_leave_fail_and_a_waiver(members: int) -> None
     assert "no clean model" in rates[0].text
     assert "waiver" in rates[0].remedy
     assert "more training patients" not in rates[0].remedy
+
+
+@pytest.mark.parametrize(("members", "others"), [(4, 400), (400, DEFAULT.controls.canaries + 4)])
+@pytest.mark.parametrize("asked", [True, False])
+def test_too_few_patients_to_ask_whether_the_cohorts_are_of_one_kind_leave_no_verdict(
+    members: int, others: int, asked: bool
+) -> None:
+    found = reach(Policy(controls=Controls(exchangeability=asked)), members, others)
+    assert not found.verdict_possible
+    assert any(Metric.EXCHANGEABILITY_P in why.metrics for why in found.hindrances)
+    assert not any("FAIL" in why.remedy for why in found.hindrances)
+    base = Policy(gates=(*DEFAULT.gates, Gate(metric=Metric.CONSENSUS, fail=0.5, basis="excess")))
+    assert Outcome.FAIL in reach(base, members, others).possible, "restarts are compared with each other alone"
 
 
 def test_forty_training_patients_pass_by_luck_alone() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reid_audit import figures
-from reid_audit.records import RATE_HOLDOUT, RATES, Family, Gate, Metric, Outcome, Policy, family
+from reid_audit.judge.case import compares_films
+from reid_audit.records import METRICS, RATE_HOLDOUT, RATES, Family, Gate, Metric, Outcome, Policy, family
 from reid_audit.score.calibration import share_interval
 from reid_audit.score.needs import Need, clean_chance, needs
 
@@ -49,7 +50,8 @@ def reach(policy: Policy, members: int | None, others: int | None, *, waived: fr
     short = [need for need in needs(policy) if need.metric not in waived]
     hindrances = (*_few_members(policy, short, members, others), *_few_others(short, others))
     blocked = any(not found.by_luck for found in hindrances)
-    fails = any(_can_fail(policy, gate, others) for gate in policy.gates)
+    known = _kinds_known(policy, members, others)
+    fails = any(_can_fail(policy, gate, others) for gate in policy.gates if known or not compares_films(gate.metric))
     possible = (Outcome.FAIL,) * fails + (Outcome.INCONCLUSIVE,) + (Outcome.PASS,) * (not blocked)
     return Reach(possible, hindrances)
 
@@ -77,18 +79,20 @@ def _without_a_cohort(policy: Policy, members: int | None, others: int | None) -
 
 
 def _few_members(policy: Policy, short: Sequence[Need], members: int, others: int) -> list[Hindrance]:
-    found = []
+    found, known = [], _kinds_known(policy, members, others)
     for need in short:
         gate = policy.gate(need.metric)
         if need.metric in RATES and gate is not None and gate.clear is not None and members < need.members:
-            found.append(_few_for_a_rate(gate, gate.clear, need.members, members, others - policy.controls.canaries))
+            limit = _few_for_a_rate(gate, gate.clear, need.members, members, others - policy.controls.canaries)
+            found.append(limit if known else replace(limit, remedy="give every patient the network was trained on"))
     asked = [need for need in short if need.metric not in RATES and members < need.members]
     if asked:
         needed = max(need.members for need in asked)
+        ends = "INCONCLUSIVE or FAIL" if known else "INCONCLUSIVE"
         found.append(
             Hindrance(
                 text=f"{members} training patients: {_names(asked)} cannot be measured with fewer than {needed}",
-                remedy="give every patient the network was trained on; with fewer the audit ends INCONCLUSIVE or FAIL",
+                remedy=f"give every patient the network was trained on; with fewer the audit ends {ends}",
                 metrics=tuple(need.metric for need in asked),
             )
         )
@@ -123,6 +127,13 @@ def _few_others(short: Sequence[Need], others: int) -> list[Hindrance]:
             metrics=tuple(need.metric for need in asked),
         )
     ]
+
+
+def _kinds_known(policy: Policy, members: int, others: int) -> bool:
+    """Whether there are patients enough to ask if both cohorts are of one kind: else nothing that compares them
+    counts."""
+    fewest = METRICS[Metric.EXCHANGEABILITY_P].fewest
+    return members >= fewest[0] and others - policy.controls.canaries >= fewest[1]
 
 
 def _can_fail(policy: Policy, gate: Gate, others: int) -> bool:
