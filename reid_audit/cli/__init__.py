@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 import warnings
 from importlib import import_module
 
@@ -96,8 +97,8 @@ def exit_code(args: list[str] | None = None, *, began: float | None = None) -> i
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except SystemExit as leaving:
-        if COMPLETION in os.environ:  # a shell asked what could be typed next
-            return 1 if leaving.code else 0
+        if COMPLETION in os.environ:
+            return _completed(leaving.code)
         return _refuse("a library ended the process", f"code {leaving.code}", "report it; this is not a verdict")
     except click.ClickException as error:
         error.show()
@@ -109,12 +110,21 @@ def exit_code(args: list[str] | None = None, *, began: float | None = None) -> i
     return result if isinstance(result, int) else 0
 
 
+def _completed(code: object) -> int:
+    """A shell asked what could be typed next: it got its answer, or is one that nobody knows."""
+    if not code:
+        return 0
+    asked = f"{COMPLETION}={os.environ[COMPLETION]}"
+    return _refuse("no shell that is known asks for completions", asked, "unset it, or see docs/command-line.md")
+
+
 def _crash(error: Exception) -> int:
     short = shortage(error)
     if short is not None:
         return _refuse(short.what, _first_line(error), short.remedy)
     if os.environ.get("REID_AUDIT_TRACEBACK"):
-        raise error
+        click.echo("".join(traceback.format_exception(error)), err=True)
+        return NOT_AUDITED
     return _refuse(
         f"internal error, {type(error).__name__}",
         _first_line(error),

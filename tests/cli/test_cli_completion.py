@@ -37,6 +37,14 @@ def test_each_shell_gets_its_script(shell: str) -> None:
     assert "_REID_AUDIT_COMPLETE" in script
 
 
+def test_an_unknown_shell_gets_no_verdict() -> None:
+    given = {**os.environ, "_REID_AUDIT_COMPLETE": "csh_source"}
+    done = subprocess.run([sys.executable, "-c", ENTRY], env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, "1 is FAIL"
+    assert len(done.stderr.splitlines()) == 3
+    assert "csh_source" in done.stderr
+
+
 def test_every_variable_of_the_page_is_one_that_is_read() -> None:
     page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     own = {word for word in page.replace("`", " ").split() if word.startswith("REID_AUDIT_") and word[11:].isupper()}

@@ -69,6 +69,20 @@ def test_what_the_machine_lacks_is_said_and_is_not_a_verdict(
     assert ("--resume goes on" in said) is not what.startswith("internal")
 
 
+def test_a_traceback_that_was_asked_for_is_no_verdict_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr(cli.main, "main", fail)
+    monkeypatch.setenv("REID_AUDIT_TRACEBACK", "1")
+    assert cli.exit_code([]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert "ZeroDivisionError: of all things" in said
+
+
 @pytest.mark.parametrize("fault", ["int", "term"])
 def test_a_signal_ends_a_check_in_three_lines(fault: str, tmp_path: Path) -> None:
     driver = ("-m", "benchmarks.lab.faulty", fault, "reading the checkpoint")

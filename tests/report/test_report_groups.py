@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import results
 
 from reid_audit.report import publish, render
+from reid_audit.report.publication.evidence import hidden_cells
 
 
 def test_small_groups_and_names_stay_inside() -> None:
@@ -35,3 +37,19 @@ def test_fifths_of_few_patients_are_hidden_and_nothing_else_says_how_many_they_a
     assert "60 to 80 % of the pairs: 260 patients" in shown
     assert "0 to 20 % of the pairs: not shown, 21 were all alike" in shown
     assert publish(results.failing()).over_references is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "hidden"),
+    [
+        ((10, 46, 180, 260, 290), set()),
+        ((7, 46, 180, 260, 290), {0, 1}),
+        ((1, 8, 180, 260, 290), {0, 1, 2}),
+        ((0, 0, 180, 260, 290), {0, 1, 2}),
+        ((6, 290, 180, 5, 20), {0, 3}),
+        ((3, 2, 1, 0, 0), {0, 1, 2, 3, 4}),
+    ],
+)
+def test_hidden_fifths_hold_ten_patients_together_or_all(counts: tuple[int, ...], hidden: set[int]) -> None:
+    """Who subtracts what is shown from the number of all patients learns of no fewer than ten."""
+    assert hidden_cells(counts) == hidden

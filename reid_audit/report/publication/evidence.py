@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from reid_audit.records import (
     REASON_TEXT,
@@ -105,16 +106,25 @@ def public_subgroups(result: AuditResult) -> tuple[PublicSubgroup, ...]:
 
 
 def public_over_references(result: AuditResult) -> PublicOverReferences | None:
-    """Cells of ``SMALL_CELL`` patients and more. Where one alone is hidden, the next smallest is too: the number of all
-    patients is published."""
+    """How many patients are recognised how often, without the cells of ``hidden_cells``."""
     over = result.over_references
     if over is None:
         return None
-    small = sorted(range(len(over.counts)), key=over.counts.__getitem__)
-    few = sum(count < SMALL_CELL for count in over.counts)
-    hidden = set(small[: max(2, few)] if few else ())
+    hidden = hidden_cells(over.counts)
     counts = tuple(None if cell in hidden else count for cell, count in enumerate(over.counts))
     return PublicOverReferences.model_validate({"references": over.references, "counts": counts, "alike": over.alike})
+
+
+def hidden_cells(counts: Sequence[int]) -> frozenset[int]:
+    """Places of the cells that are not published: those of fewer than ``SMALL_CELL`` patients, and the smallest of the
+    others until at least two are hidden that hold ``SMALL_CELL`` together. The number of all patients is published, so
+    that their sum is known.
+    """
+    hidden = [cell for cell, count in enumerate(counts) if count < SMALL_CELL]
+    others = sorted((cell for cell, count in enumerate(counts) if count >= SMALL_CELL), key=counts.__getitem__)
+    while hidden and others and (len(hidden) < 2 or sum(counts[cell] for cell in hidden) < SMALL_CELL):
+        hidden.append(others.pop(0))
+    return frozenset(hidden)
 
 
 def public_attack_runs(result: AuditResult) -> tuple[PublicAttackRun, ...]:
