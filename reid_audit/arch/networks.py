@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
-
-from reid_audit.arch.canonical import plain
+from reid_audit.arch.copies import same
+from reid_audit.arch.dotted import Tensors, common, dotted, left_of, parts_of
 from reid_audit.arch.families import Config
 from reid_audit.arch.identify import identify, match
 from reid_audit.arch.leftovers import kind_of
@@ -29,9 +27,6 @@ FAILURES = 12
 TRAINING_ONLY = ("auxiliary head of training", "loss, metric or threshold")
 """Kinds of weights that are no network of their own, however many they are."""
 ALONE = "save the network to audit alone: torch.save(model.state_dict(), 'weights.pt')"
-IDENTICAL, ROUNDED = "identical", "the same in half precision"
-HALVES = (torch.float16, torch.bfloat16)
-Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +151,7 @@ class _Search:
         if len(left) < len(found.unused):
             lost = Network(name, {}, None, _unknown(found.unused))
             return [Network(name, tensors, found), replace(lost, name=f"{name} (beside)".strip())]
-        further, taken = self.further(name, left, _common(tensors))
+        further, taken = self.further(name, left, common(tensors))
         if not taken:
             return (
                 [_with_rest(name, tensors, found, left)] if left else [Network(_joined(name, tensors), tensors, found)]
@@ -182,7 +177,7 @@ class _Search:
 
     def pieces(self, name: str, tensors: Tensors, error: ArchitectureError) -> list[Network]:
         """The networks of a group that is not one architecture; one unknown network where none of them is known."""
-        parts = parts_of(tensors, _common(tensors))
+        parts = parts_of(tensors, common(tensors))
         whole = {first: part for first, part in parts.items() if looks_whole(part)}
         if len(whole) > 1 or len(parts) > 1:
             for part in whole.values() if len(whole) <= PEELED else ():
@@ -220,12 +215,6 @@ class _Search:
         return [Network(_joined(name, tensors), tensors, None, _unknown(tensors))]
 
 
-def dotted(tensors: Tensors) -> Tensors:
-    """``tensors`` with the slashes that Flax and TensorFlow put between the parts of a name as dots."""
-    names = {key: key.replace("/", ".") for key in tensors}
-    return {names[k]: v for k, v in tensors.items()} if len(set(names.values())) == len(names) else tensors
-
-
 def _unknown(tensors: Iterable[str]) -> ArchitectureError:
     table = list(tensors)
     first = shown((table[0],))
@@ -246,56 +235,9 @@ def starts_with_an_image(tensors: Tensors) -> bool:
     return any(value.dim() == 4 and value.shape[1] <= IMAGE_CHANNELS for value in tensors.values())
 
 
-def parts_of(tensors: Tensors, shared: str) -> dict[str, dict[str, Tensor]]:
-    """Tensors by the first part of their names behind ``shared``, which they all have."""
-    parts: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        parts.setdefault(key[len(shared) :].partition(".")[0], {})[key] = value
-    return parts
-
-
-def _common(keys: Iterable[str]) -> str:
-    """The leading dotted parts that all keys share, with the last dot."""
-    table = list(keys)
-    shared = ""
-    while table:
-        first, dot, _ = table[0][len(shared) :].partition(".")
-        if not dot or not all(key.startswith(f"{shared}{first}.") for key in table):
-            break
-        shared += first + dot
-    return shared
-
-
 def _joined(name: str, tensors: Tensors) -> str:
     """``name`` with what all keys share behind it, in words that can be shown."""
-    return ".".join(filter(None, (name, shown((_common(tensors).removesuffix("."),)) if _common(tensors) else "")))
-
-
-def left_of(tensors: Tensors, unused: Iterable[str]) -> dict[str, Tensor]:
-    """Tensors that a network does not run, with the counters and the parts of folded weights of their modules."""
-    left = set(unused)
-    spelled = {key: plain(key) for key in tensors}
-    names = set(spelled.values())
-    modules = {_module(name) for name in left}
-    run = {_module(spelled[k]) for k, v in tensors.items() if v.is_floating_point() and spelled[k] not in left}
-    folded = {module for module in modules if f"{module}.weight" in left and f"{module}.weight" not in names}
-
-    def belongs(name: str) -> bool:
-        above = _above(name)
-        nearest = next((module for module in above if module in modules | run), None)
-        return nearest in modules - run or any(module in folded for module in above)
-
-    return {key: tensors[key] for key, name in spelled.items() if name in left or belongs(name)}
-
-
-def _module(name: str) -> str:
-    return name.rpartition(".")[0]
-
-
-def _above(name: str) -> list[str]:
-    """The modules that hold ``name``, the nearest first."""
-    parts = name.split(".")[:-1]
-    return [".".join(parts[:count]) for count in range(len(parts), -1, -1)]
+    return ".".join(filter(None, (name, shown((common(tensors).removesuffix("."),)) if common(tensors) else "")))
 
 
 def _with_rest(name: str, tensors: Tensors, found: ArchMatch, left: Tensors) -> Network:
@@ -335,27 +277,3 @@ def _once(found: list[Network]) -> list[Network]:
         else:
             kept.append(network)
     return kept
-
-
-def same(copy: Tensors, original: Tensors) -> str:
-    """How every floating-point tensor of ``copy`` follows from one of that name in ``original``; empty: it does not.
-
-    Names may differ by one prefix. A copy in half precision follows by rounding, one of a part is part of the whole.
-    """
-    shared = _common(copy)
-    short = {key[len(shared) :]: value for key, value in copy.items() if value.is_floating_point()}
-    first = next(iter(short), None)
-    for prefix in {key[: -len(first)] for key in original if key.endswith(first)} if first else ():
-        if prefix and not prefix.endswith("."):
-            continue
-        if all(f"{prefix}{key}" in original for key in short):
-            pairs = [(value, original[f"{prefix}{key}"]) for key, value in short.items()]
-            if all(torch.equal(a, b) for a, b in pairs):
-                return IDENTICAL
-            if any(all(_rounds_to(a, b, half) for a, b in pairs) for half in HALVES):
-                return ROUNDED
-    return ""
-
-
-def _rounds_to(rounded: Tensor, value: Tensor, half: torch.dtype) -> bool:
-    return rounded.shape == value.shape and torch.equal(rounded, value.to(half).to(rounded.dtype))

@@ -11,7 +11,8 @@ import timm
 import torch
 from torch import nn
 
-from reid_audit.arch.networks import IDENTICAL, ROUNDED, Network, find_networks
+from reid_audit.arch.copies import IDENTICAL, ROUNDED
+from reid_audit.arch.networks import Network, find_networks
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.errors import ArchitectureError
 
