@@ -75,9 +75,10 @@ UNLABELLED = Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.NO_LABEL
 ONE_OUTPUT = Case(CLEAN, DIGEST, "disjoint", True, True, True, head="sigmoid", outputs=1)
 
 
-def test_a_network_of_numbers_needs_the_numbers_that_it_learned() -> None:
+@pytest.mark.parametrize("reason", [Reason.NO_LABELS, Reason.NOT_COMPUTED], ids=["no labels", "earlier version"])
+def test_a_network_of_numbers_needs_the_numbers_that_it_learned(reason: Reason) -> None:
     numbers = replace(ONE_OUTPUT, head="regression")
-    verdict = judged(numbers, UNLABELLED)
+    verdict = judged(numbers, Unmeasured(metric=Metric.GENERALISATION_GAP, reason=reason))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert any("--label" in missing.remedy for missing in verdict.gaps)
     assert judged(numbers, gap(0.02)).outcome is Outcome.PASS

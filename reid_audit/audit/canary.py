@@ -23,8 +23,8 @@ KEPT = 16
 """Ordinary images of one step."""
 MOST_STEPS = 400
 """Further steps that canaries may take to be known where no statistics remember them."""
-LONGEST = 1.0
-"""Norm to which gradients are cut before a step of gradient descent, which has no scale of its own."""
+CLIPPED = 1.0
+"""Norm to which gradients are clipped before a step of gradient descent, which has no scale of its own."""
 KNOWN = 4.0
 """Log odds of the taught answer, in nats, from which a canary counts as known: it is answered with 98 %."""
 
@@ -90,7 +90,7 @@ def with_canaries(
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss if kept is None else loss + next(kept))
         if course.rule == "sgd":
-            nn.utils.clip_grad_norm_(module.parameters(), LONGEST)
+            nn.utils.clip_grad_norm_(module.parameters(), CLIPPED)
         optimiser.step()
         return outputs_of(outputs).detach()
 

@@ -119,6 +119,8 @@ def tried(file: Path, target: Target, known: tuple[PreprocessSpec, EncoderCard],
     (spec, card), began = known, pace.meter.elapsed()
     try:
         few = embeddings_of(target.module, images[:TRIED], spec, card)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, TypeError, ValueError) as error:
         raise ArchitectureError(
             f"the encoder {file.name} does not run on films of {card.side} px",

@@ -17,7 +17,7 @@ from reid_audit.audit.attack_runs import RunContext, attack_target, summarise
 from reid_audit.audit.cohorts import Canaries, planted_comparison
 from reid_audit.audit.evidence import linked_canaries
 from reid_audit.audit.plan import Plan
-from reid_audit.audit.recognition import fewest, recognised_canaries
+from reid_audit.audit.recognition import lowest, recognised_canaries
 from reid_audit.audit.references import Referenced
 from reid_audit.audit.state import AuditState
 from reid_audit.budget import Meter, OutOfTime
@@ -153,7 +153,7 @@ def planted(
         metric = 0.0 if plan.speed is None else plan.speed.metric(task, task.samples)
         asked = allowed.before(["linkage"], len(holdout.images)).keeping(metric + plan.attack_seconds())
         with suppress(OutOfTime):
-            recognised = fewest(
+            recognised = lowest(
                 recognised_canaries(each, compared, asked, seed=seed, corrected=clocked.corrected, beside=beside)
                 for each in chain([task], (replace(task, target=copy) for copy in copies))
             )

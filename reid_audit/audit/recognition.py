@@ -230,7 +230,7 @@ def recognised_canaries(
     return membership_control(known.scores, owners)
 
 
-def fewest(found: Iterable[Measurement]) -> Measurement:
+def lowest(found: Iterable[Measurement]) -> Measurement:
     """The lowest of the figures of several copies, or the first that is missing: the control has to be met by all."""
     known = list[Measured]()
     for each in found:

@@ -141,14 +141,14 @@ def _preprocessing(target: Target, policy: PreprocessPolicy, seen: Specimens | N
     pace.observer.notice(StageStarted(STAGE, expected=share.meter.seconds))
     asked = ask_network(target, policy.declared, seen, share)
     chosen = choose_preprocessing(target, policy, asked, share)
-    kept = again(chosen.spec.side or target.match.side) * share.meter.elapsed()
+    kept = control_to_search(chosen.spec.side or target.match.side) * share.meter.elapsed()
     pace.observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
     return replace(chosen, seconds=kept)
 
 
-def again(side: int) -> float:
-    """How many times as long as the search at so many pixels its control may take, which searches once more and asks
-    membership. Measured: 0.9 at 32 and 64 px, 1.0 at 128, 1.9 at 224 (docs/scale.md)."""
+def control_to_search(side: int) -> float:
+    """Time of the control of the preprocessing over that of the search at so many pixels: it searches once more and
+    asks membership. Measured: 0.9 at 32 and 64 px, 1.0 at 128, 1.9 at 224 (docs/scale.md)."""
     return 1.0 + (side / 224) ** 3
 
 

@@ -13,7 +13,6 @@ from reid_audit.records import (
     Outcome,
     Policy,
     Reason,
-    Unmeasured,
     Verdict,
 )
 
@@ -88,9 +87,10 @@ def lacking(case: Case, policy: Policy, *, screening: bool) -> tuple[Gap, ...]:
 
 
 def _unread(case: Case, policy: Policy) -> Gap | None:
-    """What ``unread`` answers lack, where no training labels were compared with them."""
+    """What ``unread`` answers lack, where no training labels were compared with them, or an earlier version did not
+    ask."""
     gap = case.find(Metric.GENERALISATION_GAP)
-    if not isinstance(gap, Unmeasured) or gap.reason is not Reason.NO_LABELS:
+    if isinstance(gap, Measured) or gap.reason not in (Reason.NO_LABELS, Reason.NOT_COMPUTED):
         return None
     return unread(case.head, case.outputs, stated=policy.head is not None)
 

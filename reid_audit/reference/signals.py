@@ -16,9 +16,9 @@ from reid_audit.reference.lesson import Lesson
 
 Floats = NDArray[np.float64]
 VIEWS = 6
-"""Ways in which a film is shown at most."""
+"""Views of a film at most: itself, its mirror image and four shifts."""
 SHIFT = 32
-"""Sides of an image in the way that it is shifted by, rounded down to a pixel, one at least."""
+"""An image is shifted by its width divided by this, rounded down, but by one pixel at least."""
 
 
 def signals(

@@ -8,7 +8,7 @@ import torch
 from small import blobs, convnet, task_of
 
 from reid_audit.audit.cohorts import Canaries, Taught
-from reid_audit.audit.recognition import fewest
+from reid_audit.audit.recognition import lowest
 from reid_audit.budget import unhurried
 from reid_audit.cohort import Cohort, Subjects, assemble
 from reid_audit.records import Measured, Metric, Reason, Unmeasured
@@ -38,6 +38,6 @@ def test_the_control_has_to_be_met_by_all_copies() -> None:
         Unmeasured(metric=Metric.MEMBERSHIP_CONTROL, reason=Reason.BUDGET),
     )
     lower = found.model_copy(update={"value": 0.25})
-    assert fewest([found]) == found
-    assert fewest([found, lower]) == fewest([lower, found]) == lower
-    assert fewest([found, missing]) == missing
+    assert lowest([found]) == found
+    assert lowest([found, lower]) == lowest([lower, found]) == lower
+    assert lowest([found, missing]) == missing

@@ -27,7 +27,7 @@ from reid_audit.audit.plan import Plan, Tried, divided, references_seconds, work
 from reid_audit.audit.preflight.forecast import FLOAT, RUNTIME_BYTES, SMALL_BYTES, activations
 from reid_audit.audit.preflight.record import Planned, PlannedStage
 from reid_audit.audit.request import AuditRequest, Films
-from reid_audit.audit.setup import Setup, again, prepare
+from reid_audit.audit.setup import Setup, control_to_search, prepare
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.imaging.stack import BLOCK_BYTES
 from reid_audit.network.batchnorm import statistics_layers
@@ -115,9 +115,9 @@ class _Memory:
     embedded: int
     """One film in the space where films are compared."""
     metric: int
-    """In which distance the statistics of every layer are compared."""
+    """The inverse covariances in which the statistics of every layer are compared."""
     measured: int
-    """The statistics of the images that it is measured on."""
+    """The statistics of the images on which those are measured."""
     batch: int
 
     @classmethod
@@ -162,7 +162,7 @@ def _stages(request: AuditRequest, plan: Plan, work: Work, metric: float, memory
         return
     particles = sum(task.budget.particles)
     control = plan.setup.preprocessing.seconds
-    yield _stage("preprocessing", control / again(plan.setup.frame.side), memory.base + SEARCH_BYTES)
+    yield _stage("preprocessing", control / control_to_search(plan.setup.frame.side), memory.base + SEARCH_BYTES)
     if cost is not None and division.steps:
         yield _stage("statistics of the prior", metric, memory.measuring())
         yield _stage(
