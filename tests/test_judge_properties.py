@@ -147,7 +147,7 @@ def beyond(gate: Gate, found: Measurement) -> bool:
 def stood_in(case: Case, policy: Policy) -> bool:
     """Whether membership with references may take the place of ``attack_power``, written down a second time."""
     gap = find(case.measurements, Metric.GENERALISATION_GAP)
-    generalises = isinstance(gap, Measured) and gap.low is not None and gap.low <= 0.15
+    generalises = isinstance(gap, Measured) and gap.high is not None and gap.high <= 0.15
     return policy.references.stands_in and case.references > 0 and not case.stores_statistics and generalises
 
 

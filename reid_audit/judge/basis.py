@@ -17,10 +17,11 @@ from reid_audit.records import (
 )
 
 OVERFITTED = 0.15
-"""Lower end of the generalisation gap above which a verdict warns, and membership stands in for nothing."""
+"""Generalisation gap of an overfitted network. A verdict warns where the gap surely lies above it, by its lower end,
+and membership stands in for the attack only where it surely does not, by its upper end."""
 UNKNOWN_GAP = (
     "none for the attack; membership with references stands in for it where --label names the training labels and the "
-    "generalisation gap is small"
+    f"generalisation gap ends at {OVERFITTED} or below, interval included: more hold-out patients narrow it"
 )
 NO_REFERENCES = Gap(
     text="membership was scored without reference models, which the policy requires",
@@ -42,7 +43,7 @@ def stands_in(controls: tuple[ControlDecision, ...], case: Case, policy: Policy)
     """Whether membership with references takes the place of the reconstruction of planted patients.
 
     Only on a network that stores no statistics of its films, on which no reconstruction is known to work; where the
-    same references found the planted patients; where the network is not known to be overfitted; and where the policy
+    same references found the planted patients; where the network is known not to be overfitted; and where the policy
     allows it. Who can rebuild a film can recognise it.
     """
     return _may_stand_in(controls, case, policy) and _generalises(case)
@@ -54,14 +55,14 @@ def _may_stand_in(controls: tuple[ControlDecision, ...], case: Case, policy: Pol
 
 
 def _generalises(case: Case) -> bool:
-    """Whether the gap is known and does not lie above ``OVERFITTED``.
+    """Whether the gap, its interval included, lies at ``OVERFITTED`` or below.
 
     On a transformer that knew 388 patients by heart references recognised few of them (docs/membership.md), while
     planted ones, which are memorised harder, were all found: that control alone does not show that nothing was
     memorised.
     """
     gap = case.find(Metric.GENERALISATION_GAP)
-    return isinstance(gap, Measured) and gap.low is not None and gap.low <= OVERFITTED
+    return isinstance(gap, Measured) and gap.high is not None and gap.high <= OVERFITTED
 
 
 def with_stand_in(controls: tuple[ControlDecision, ...], case: Case, policy: Policy) -> tuple[ControlDecision, ...]:
