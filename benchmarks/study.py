@@ -51,7 +51,8 @@ from reid_audit.prior.loading import shipped_prior
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.sampling import draw
 from reid_audit.records import Budget, Measured, Measurement, Policy
-from reid_audit.report.evidence import Evidence, write_evidence
+from reid_audit.report.evidence import Evidence
+from reid_audit.report.evidence_pages import write_evidence
 from reid_audit.score.comparison import Comparison
 from reid_audit.score.demographics import demographics
 from reid_audit.score.likelihood import likely_samples, screening_samples

@@ -309,7 +309,7 @@ def deliver(audited: AuditedFile, folder: Path, formats: tuple[str, ...] = ()) -
     """Write what is restricted (mode 0700): evidence of each network, then the result; then the public reports (none
     named: all), which can be written again from it."""
     from reid_audit.report import publish, write_reports
-    from reid_audit.report.evidence import write_evidence
+    from reid_audit.report.evidence_pages import write_evidence
     from reid_audit.store import write_private
 
     if audited.evidence is not None:

@@ -15,17 +15,8 @@ from reid_audit.records import AuditResult, Metric, ReportFields
 from reid_audit.report import publish, render
 from reid_audit.report.compare import compare
 from reid_audit.report.compare_pages import render_html
-from reid_audit.report.evidence import (
-    DemographicRow,
-    Evidence,
-    GridCell,
-    MatchRow,
-    Nearest,
-    Pair,
-    PatientScore,
-    render_evidence,
-    render_patients,
-)
+from reid_audit.report.evidence import DemographicRow, Evidence, GridCell, MatchRow, Nearest, Pair, PatientScore
+from reid_audit.report.evidence_pages import render_evidence, render_patients
 
 EXAMPLES = {
     "pass": results.passing,

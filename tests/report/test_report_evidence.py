@@ -12,18 +12,8 @@ import pytest
 from planted import PATIENTS, evidence, film, png
 
 from reid_audit.records import Metric
-from reid_audit.report.evidence import (
-    DemographicRow,
-    Evidence,
-    MatchRow,
-    Nearest,
-    PatientScore,
-    anchor,
-    png_uri,
-    render_evidence,
-    render_patients,
-    write_evidence,
-)
+from reid_audit.report.evidence import DemographicRow, Evidence, MatchRow, Nearest, PatientScore
+from reid_audit.report.evidence_pages import anchor, png_uri, render_evidence, render_patients, write_evidence
 
 
 def test_shows_pairs_grids_and_tables() -> None:

@@ -20,7 +20,7 @@ from reid_audit.artefacts.provenance import perceptual_hashes
 from reid_audit.records import AuditResult, Breach, Curve, Gap, Histogram, Metric, Waiver
 from reid_audit.report import FORMATS, publish, render
 from reid_audit.report.command import PUBLIC
-from reid_audit.report.evidence import render_evidence
+from reid_audit.report.evidence_pages import render_evidence
 from reid_audit.report.modelcard import insert
 
 NEEDLES = of_films(film(i + 10) for i in range(3)) | of_patients(PATIENTS)
