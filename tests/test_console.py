@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import os
 import pty
@@ -11,23 +10,15 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+import results
 from rich.console import Console
 
 from reid_audit import console
 from reid_audit.console import EVERY, ConsoleObserver, console_for, show_result
 from reid_audit.observer import Noted, StageAdvanced, StageEnded, StageStarted, stage
 from reid_audit.records import Measured, Metric, replaced
-
-_SPEC = importlib.util.spec_from_file_location(
-    "console_results", Path(__file__).resolve().parent / "report" / "results.py"
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-results = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(results)
 
 RUN = """
 import time

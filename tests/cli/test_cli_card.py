@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import results
 
 from reid_audit.cli import exit_code
 from reid_audit.records import AuditResult
@@ -17,13 +17,6 @@ from reid_audit.store import write_private
 
 WEIGHTS = b"weights, as far as a card can tell"
 CARD = "---\nlicense: mit\n---\n\n# Model\n"
-_SPEC = importlib.util.spec_from_file_location(
-    "card_results", Path(__file__).resolve().parents[1] / "report" / "results.py"
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-results = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(results)
 pytest.importorskip("huggingface_hub")
 
 

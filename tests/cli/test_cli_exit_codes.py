@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import pickle
@@ -11,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import needles
 import numpy as np
 import pytest
 import torch
@@ -20,14 +20,6 @@ from safetensors.torch import save_file
 
 from reid_audit.demo.targets import checkpoint_path
 from reid_audit.report import FILES
-
-_SPEC = importlib.util.spec_from_file_location(
-    "leak_needles", Path(__file__).resolve().parents[1] / "report" / "needles.py"
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-needles = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(needles)
 
 
 def cli(*args: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

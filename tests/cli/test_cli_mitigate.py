@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
+import preflight_films as films
 import pytest
 
 from reid_audit.cli import exit_code
@@ -13,14 +13,6 @@ from reid_audit.cli.options import CheckOptions
 from reid_audit.demo.targets import checkpoint_path
 from reid_audit.mitigate.registry import MITIGATIONS
 from reid_audit.report.mitigation import MitigationDocument
-
-_SPEC = importlib.util.spec_from_file_location(
-    "mitigate_films", Path(__file__).resolve().parents[1] / "audit" / "preflight_films.py"
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-films = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(films)
 
 POLICY = """
 demographics = "off"

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
+import preflight_films as films
 import pytest
 
 from reid_audit.cli import exit_code
 from reid_audit.demo.targets import checkpoint_path
 from reid_audit.records import Metric
-
-_SPEC = importlib.util.spec_from_file_location(
-    "cli_plan_films", Path(__file__).resolve().parents[1] / "audit" / "preflight_films.py"
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-films = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(films)
 
 POLICY = "[preprocess]\nside = 32\nmean = [0.0]\nstd = [1.0]\n[references]\nwhen = 'off'\n"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import time
 from pathlib import Path
 
+import preflight_films as films
 import pytest
 
 import reid_audit.audit
@@ -15,14 +15,6 @@ from reid_audit.audit import Films
 from reid_audit.cli import exit_code
 from reid_audit.demo.targets import checkpoint_path
 from reid_audit.runs import runs_below
-
-_SPEC = importlib.util.spec_from_file_location(
-    "cli_preflight_films", Path(__file__).resolve().parents[1] / "audit" / "preflight_films.py"
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-films = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(films)
 
 
 class AttackedError(BaseException):

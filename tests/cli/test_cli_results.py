@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import results
 
 from reid_audit.audit import AuditedFile
 from reid_audit.cli import exit_code
@@ -35,11 +35,6 @@ from reid_audit.runs import ATTACK_RUNS, RESULT, begun, chosen, finish
 from reid_audit.store import write_private
 
 GOLDEN = Path(__file__).resolve().parents[1] / "report" / "golden"
-_SPEC = importlib.util.spec_from_file_location("run_results", GOLDEN.parent / "results.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-results = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(results)
 
 
 @pytest.fixture

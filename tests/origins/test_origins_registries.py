@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import sys
 import types
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import results
 import torch
 import torchvision
 from safetensors.torch import save
@@ -23,13 +23,6 @@ from reid_audit.runs import RESULT
 from reid_audit.store import write_private
 
 mlflow = pytest.importorskip("mlflow")
-_SPEC = importlib.util.spec_from_file_location(
-    "logged_results", Path(__file__).resolve().parents[1] / "report" / "results.py"
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-results = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(results)
 
 
 @pytest.fixture

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
+
+import results
 
 from reid_audit.records import Outcome
 from reid_audit.report import publish
 from reid_audit.report.json import dumps
 from reid_audit.report.sweep import FIGURES, SweepDocument, SweepRow, document, row_of, without_verdict
 from reid_audit.report.sweep_pages import headline, render_html
-
-_SPEC = importlib.util.spec_from_file_location("sweep_rows", Path(__file__).resolve().parent / "results.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-results = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(results)
 
 
 class Links(HTMLParser):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import results
 from ray_machines import two_machines
 
 from reid_audit.errors import PolicyError
@@ -26,14 +26,6 @@ from reid_audit.sweep.on_ray import Share, on_ray
 from reid_audit.sweep.outcome import Summary
 from reid_audit.sweep.run import run_sweep
 from reid_audit.sweep.task import Ended, Runner, Task, one_by_one
-
-_SPEC = importlib.util.spec_from_file_location(
-    "sweep_results", Path(__file__).resolve().parents[1] / "report" / "results.py"
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-results = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(results)
 
 STAND_IN = Path(__file__).resolve().parent / "stand_in.py"
 
