@@ -432,3 +432,7 @@ def _beside(result: AuditResult) -> AuditResult:
     architecture = result.architecture.model_copy(update={"unused": ("age_branch.weight", "age_branch.bias")})
     checkpoint = result.checkpoint.model_copy(update={"others": ("decoder",), "beside": ("centers",)})
     return result.model_copy(update={"architecture": architecture, "checkpoint": checkpoint})
+
+
+JUDGED = (failing, passing, screening, waived, demoted, several)
+"""One example of each way in which an audit ends with a verdict."""

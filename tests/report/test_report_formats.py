@@ -31,14 +31,7 @@ from reid_audit.report.advice import advice
 from reid_audit.report.command import command, repeatability
 
 GOLDEN = Path(__file__).parent / "golden"
-EXAMPLES = [
-    results.failing,
-    results.passing,
-    results.screening,
-    results.waived,
-    results.demoted,
-    results.several,
-]
+EXAMPLES = results.JUDGED
 HOSTILE = "<script>alert(1)</script> | `x` ![a](http://evil.example/x) [b](javascript:1)"
 
 

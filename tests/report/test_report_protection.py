@@ -25,7 +25,7 @@ from reid_audit.report.protection import ANSWER, answers, residual
 from reid_audit.report.protection_words import FILL, QUESTIONS
 
 GOLDEN = Path(__file__).parent / "golden"
-EXAMPLES = [results.failing, results.passing, results.screening, results.waived, results.demoted, results.several]
+EXAMPLES = results.JUDGED
 
 
 def words_of(page: str) -> str:

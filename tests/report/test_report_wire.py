@@ -23,14 +23,7 @@ from reid_audit.report.wire import MAX_POINTS, Digests, PublicReport, Tally
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-EXAMPLES = [
-    results.failing,
-    results.passing,
-    results.screening,
-    results.waived,
-    results.demoted,
-    results.several,
-]
+EXAMPLES = results.JUDGED
 LEAVES = (bool, int, float, type(None), datetime, date)
 FORBIDDEN_WORDS = ("pixel_values", "latent", "embedding", "row_id", "patient_id", "image_data", "path", "file")
 TEXT_LIMIT = 400

@@ -37,7 +37,7 @@ from reid_audit.report.charts import decision_plot
 from reid_audit.report.markdown import inert
 from reid_audit.report.wire import GateRow, PublicReport
 
-EXAMPLES = [results.failing, results.passing, results.screening, results.waived, results.demoted, results.several]
+EXAMPLES = results.JUDGED
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUMBERS = st.sampled_from([0.0, 0.0001, 0.001, 0.0099, 0.01, 0.0101, 0.05, 0.1, 0.3, 0.5, 0.9, 1.0, 4.9999999, 5.0])
 
