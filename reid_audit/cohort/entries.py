@@ -15,8 +15,9 @@ from reid_audit.cohort.cells import names_nobody, read_age, read_sex
 from reid_audit.cohort.dicom import Header
 from reid_audit.cohort.faults import Fault
 from reid_audit.cohort.folder import FILTERED, NO_IMAGE, UNNAMED, walk
-from reid_audit.cohort.formats import ARRAYS, IMAGE_SUFFIXES, Format, promised, sniff
+from reid_audit.cohort.formats import ARRAYS, Format, promised, sniff
 from reid_audit.cohort.manifest import Line, exists, located, read_manifest, similar
+from reid_audit.cohort.nifti import read_axes
 from reid_audit.cohort.read import count_films, dicom_header, reading, unreadable
 from reid_audit.errors import CohortError
 
@@ -28,6 +29,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "age": ("age", "age_years", "patient_age", "patientage"),
     "sex": ("sex", "gender", "patient_sex", "patientsex", "patient_gender"),
     "frame": ("frame", "frame_number"),
+    "axes": ("axes", "axcodes"),
 }
 HEADERS_ALIKE = "the DICOM headers name one patient for all files, so they are taken to name nobody"
 HEADERS_WANTING = "not every DICOM header names a patient, so none of them is used"
@@ -46,6 +48,8 @@ class Entry:
     where: str
     """How a refusal refers to this entry."""
     cells: Mapping[str, str]
+    axes: str = ""
+    """How slices of a volume are cut and turned (nifti.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ def _cell(value: Any) -> str:
 def _manifest(path: Path, choice: Choice) -> Entries:
     header, lines = read_manifest(path)
     columns = {column(name): name for name in header}
-    key, frame = alias("path", columns), alias("frame", columns)
+    key = alias("path", columns)
     if key is None:
         raise CohortError(
             f"{path} has no column for the image path",
@@ -196,7 +200,7 @@ def _manifest(path: Path, choice: Choice) -> Entries:
     unread: list[Mapping[str, str]] = []
     chosen = choice([line.cells for line in lines]) if lines else []
     for line in (line for line, wanted in zip(lines, chosen, strict=True) if wanted):
-        found = _line_entries(path, line, line.cells[key], "" if frame is None else line.cells[frame])
+        found = _line_entries(path, line, columns)
         if isinstance(found, Fault):
             faults.append(found)
             unread.append(line.cells)
@@ -206,8 +210,9 @@ def _manifest(path: Path, choice: Choice) -> Entries:
     return Entries(tuple(films), left_out, tuple(faults), unread=tuple(unread))
 
 
-def _line_entries(manifest: Path, line: Line, written: str, frame: str) -> list[Entry] | Fault:
+def _line_entries(manifest: Path, line: Line, columns: Mapping[str, str]) -> list[Entry] | Fault:
     where = f"row {line.number} of {manifest.name}"
+    written, frame, axes = (line.cells.get(alias(what, columns) or "", "") for what in ("path", "frame", "axes"))
     if line.beyond:
         return Fault(
             "cells",
@@ -221,14 +226,15 @@ def _line_entries(manifest: Path, line: Line, written: str, frame: str) -> list[
         remedy = f"paths are relative to {manifest.parent}; correct or remove the row"
         return Fault("missing", what, similar(place), remedy)
     try:
-        count = _count(place)
+        axes = read_axes(axes, where)
+        count = _count(place, axes)
         chosen = range(count) if not frame or count == 1 else [_frame(frame, count, where)]
     except CohortError as error:
         return Fault.of(error, "unreadable")
-    return [Entry(place, i, written, where, line.cells) for i in chosen]
+    return [Entry(place, i, written, where, line.cells, axes) for i in chosen]
 
 
-def _count(path: Path) -> int:
+def _count(path: Path, axes: str) -> int:
     """Films of a file a row names. A file that is no film at all is counted as one: reading it says what it is."""
     format_ = sniff(path)
     if format_ is Format.DICOM:
@@ -236,7 +242,7 @@ def _count(path: Path) -> int:
         if not frames:
             raise unreadable(path, "a DICOM file without an image")
         return frames
-    return 1 if format_ is None else count_films(path)
+    return 1 if format_ is None else count_films(path, axes)
 
 
 def _frame(text: str, count: int, where: str) -> int:
@@ -255,6 +261,6 @@ def _below(folder: Path, entries: Entries) -> Entries:
     named = {entry.path.resolve() for entry in entries.films}
     images = 0
     for place, _, files in os.walk(folder):
-        paths = [Path(place) / name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        paths = [Path(place) / name for name in files if promised(Path(name)) is not None]
         images += sum(not path.name.startswith(".") and path.resolve() not in named for path in paths)
     return replace(entries, left_out=_with(entries.left_out, UNNAMED, max(0, images - entries.left_out[FILTERED])))

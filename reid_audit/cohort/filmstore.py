@@ -259,7 +259,7 @@ _Unwritten = _NotYet()
 
 def key_of(row: Row) -> str:
     """What a film is known by."""
-    return hashlib.sha256(f"{row.film}:{row.path.absolute()}".encode()).hexdigest()
+    return hashlib.sha256(f"{row.film}{row.axes}:{row.path.absolute()}".encode()).hexdigest()
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
+import zlib
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 from zipfile import BadZipFile, ZipFile
 
 
@@ -16,12 +19,14 @@ class Format(StrEnum):
     NPY = "npy"
     NPZ = "npz"
     DICOM = "dicom"
+    NIFTI = "nifti"
+    """NIfTI-1 and NIfTI-2, packed or not: every slice of a volume is a film."""
     VOLUME = "volume"
-    """NIfTI, NRRD, MetaImage: refused, because how slices were cut and turned for training they do not say."""
+    """NRRD, MetaImage: refused, because how slices were cut and turned for training they do not say."""
 
 
 ARRAYS = (Format.NPY, Format.NPZ)
-READABLE = "PNG, JPEG, JPEG 2000, TIFF, BMP, WebP, GIF, NPY, NPZ and DICOM are read"
+READABLE = "PNG, JPEG, JPEG 2000, TIFF, BMP, WebP, GIF, NPY, NPZ, DICOM and NIfTI are read"
 IMAGE_SUFFIXES = {
     **dict.fromkeys(
         (".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".tif", ".tiff", ".bmp", ".webp", ".gif"), Format.PICTURE
@@ -29,7 +34,8 @@ IMAGE_SUFFIXES = {
     **dict.fromkeys((".dcm", ".dicom", ".ima"), Format.DICOM),
     ".npy": Format.NPY,
     ".npz": Format.NPZ,
-    **dict.fromkeys((".nii", ".nrrd", ".mha"), Format.VOLUME),
+    ".nii": Format.NIFTI,
+    **dict.fromkeys((".nrrd", ".mha"), Format.VOLUME),
 }
 """Endings that promise a film: a file called so that is none is a damaged film, never a file to pass over."""
 _MAGIC = (
@@ -49,6 +55,7 @@ _MAGIC = (
     (b"ObjectType=Image", Format.VOLUME),
 )
 _HEAD = 352
+GZIP = b"\x1f\x8b"
 _EXPLICIT_VR = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT OB OW PN SH SL SQ SS ST TM UI UL UN US UT".split())
 
 
@@ -62,9 +69,25 @@ def sniff(path: Path) -> Format | None:
         return Format.DICOM
     if head.startswith(b"PK\x03\x04"):
         return Format.NPZ if promised(path) is Format.NPZ or _holds_images(path) else None
-    if head[344:348] in (b"n+1\x00", b"ni1\x00") or (head[:4] == b"\x1f\x8b\x08\x00" and path.name.endswith(".nii.gz")):
-        return Format.VOLUME
+    if nifti_version(_unpacked(path) if head.startswith(GZIP) else head):
+        return Format.NIFTI
     return next((format_ for magic, format_ in _MAGIC if head.startswith(magic)), None)
+
+
+def nifti_version(head: bytes) -> Literal[0, 1, 2]:
+    """1 or 2 where the first 352 bytes are a NIfTI header, of one file or of a pair; else 0."""
+    if head[344:348] in (b"n+1\x00", b"ni1\x00"):
+        return 1
+    return 2 if head[4:12] in (b"n+2\x00\r\n\x1a\n", b"ni2\x00\r\n\x1a\n") else 0
+
+
+def _unpacked(path: Path) -> bytes:
+    """The first bytes of what is packed in a gzip file; none where it cannot be unpacked."""
+    try:
+        with gzip.open(path) as file:
+            return file.read(_HEAD)
+    except (OSError, EOFError, zlib.error):
+        return b""
 
 
 def _holds_images(path: Path) -> bool:
@@ -83,6 +106,8 @@ def is_tiff(path: Path) -> bool:
 
 def promised(path: Path) -> Format | None:
     """The format that the name of ``path`` promises, None where it promises none."""
+    if path.name.lower().endswith(".nii.gz"):
+        return Format.NIFTI
     return IMAGE_SUFFIXES.get(path.suffix.lower())
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from reid_audit.cohort.arrays import beyond_unit, read_array, read_arrays
 from reid_audit.cohort.dicom import Header, cut_short, read_dicom, read_header
 from reid_audit.cohort.formats import ARRAYS, READABLE, Format, is_tiff, promised, sniff
+from reid_audit.cohort.nifti import count_slices, read_nifti
+from reid_audit.cohort.nifti import cut_short as nifti_cut_short
 from reid_audit.cohort.pictures import count_pictures, ends_well, read_pictures
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.errors import CohortError
@@ -21,19 +23,24 @@ _READERS: dict[Format, Callable[[Path], Iterator[RawFilm]]] = {
 }
 
 
-def read_raw(path: Path) -> Iterator[RawFilm]:
-    """The films of one file, in order: one of a picture, every frame of DICOM and TIFF, every film of NPY and NPZ.
+def read_raw(path: Path, axes: str = "") -> Iterator[RawFilm]:
+    """The films of one file, in order: one of a picture, every frame of DICOM and TIFF, every film of NPY and NPZ,
+    every slice of NIfTI, cut and turned into ``axes`` (nifti.py).
 
     What the file is, its content tells, not its name. Nothing is scaled: see ``render``. Raises CohortError naming a
     file that cannot be read.
     """
     with reading(path):
-        yield from _READERS[_format(path)](path)
+        format_ = _format(path)
+        yield from read_nifti(path, axes) if format_ is Format.NIFTI else _READERS[format_](path)
 
 
-def count_films(path: Path) -> int:
+def count_films(path: Path, axes: str = "") -> int:
     """How many films ``read_raw`` gives, from headers alone; 0 for DICOM without an image. Raises CohortError."""
     format_ = sniff(path)
+    if format_ is Format.NIFTI:
+        with reading(path):
+            return count_slices(path, axes)
     if format_ is Format.DICOM:
         return dicom_header(path).frames
     if format_ not in ARRAYS and not is_tiff(path):
@@ -62,6 +69,8 @@ def may_be_damaged(path: Path) -> bool:
         format_ = sniff(path)
         if format_ is Format.DICOM:
             return cut_short(path)
+        if format_ is Format.NIFTI:
+            return nifti_cut_short(path)
         return format_ is None or (format_ is Format.PICTURE and not ends_well(path))
     except Exception:  # whatever a damaged header makes the readers raise
         return True
@@ -88,7 +97,7 @@ def _format(path: Path) -> Format:
         found = sniff(path)
     except OSError as error:
         raise unreadable(path, str(error)) from error
-    if found is None or found not in _READERS:
+    if found is None or found not in (*_READERS, Format.NIFTI):
         raise unreadable(path, _what_it_is(found, promised(path)))
     return found
 

@@ -13,11 +13,14 @@ from reid_audit.cohort.cells import names_nobody, read_age, read_sex, spelling, 
 from reid_audit.cohort.entries import ALIASES, Entry, alias, column, entries_of
 from reid_audit.cohort.faults import Fault, Kind, refusal
 from reid_audit.cohort.findings import BLANK, columns_named, read_mark, word_of
-from reid_audit.cohort.formats import IMAGE_SUFFIXES
+from reid_audit.cohort.formats import IMAGE_SUFFIXES, Format, promised, sniff
 from reid_audit.cohort.manifest import similar
 from reid_audit.errors import CohortError
 
 V = TypeVar("V")
+SLICES = (
+    "NIfTI is cut and turned by its affine as viewers show it; a column axes says how training did (stored: not at all)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Row:
     stratum: str
     label: str
     """What the network was trained to say, "" where no column is named; of several columns as ``findings`` writes."""
+    axes: str = ""
+    """How slices of a volume are cut and turned, "" as viewers show them (nifti.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,14 @@ def collect(
     rows = [row for entry in found.films if (row := reader.row(entry, faults)) is not None]
     key = reader.names["patient_id"]
     unread = tuple(cells[key].strip() for cells in found.unread) if key is not None else ()
-    return Listing(str(source), tuple(rows), key is not None, found.left_out, tuple(faults), found.notes, unread)
+    notes = (*found.notes, *_turned(rows))
+    return Listing(str(source), tuple(rows), key is not None, found.left_out, tuple(faults), notes, unread)
+
+
+def _turned(rows: Sequence[Row]) -> tuple[str, ...]:
+    """A line where slices are turned as viewers show them and nobody said so."""
+    unsaid = {row.path for row in rows if not row.axes and promised(row.path) is Format.NIFTI}
+    return (SLICES,) if any(sniff(path) is Format.NIFTI for path in unsaid) else ()
 
 
 def _no_images(source: Path, left_out: Counter[str]) -> CohortError:
@@ -156,9 +168,9 @@ def _chosen(films: Sequence[Mapping[str, str]], where: Mapping[str, str], source
 
 
 def _repeated(entries: Sequence[Entry]) -> Iterator[Fault]:
-    first: dict[tuple[Path, int], str] = {}
+    first: dict[tuple[Path, int, str], str] = {}
     for entry in entries:
-        place = (entry.path.resolve(), entry.film)
+        place = (entry.path.resolve(), entry.film, entry.axes)
         if place in first:
             what, closest = f"{entry.where} repeats {entry.name}", f"first named in {first[place]}"
             yield Fault("repeated", what, closest, "name every film once")
@@ -208,6 +220,7 @@ class _Reader:
             sex=sex,
             stratum="|".join(f"{column(name)}={entry.cells[name]}" for name in self.strata),
             label=self._label(entry, faults),
+            axes=entry.axes,
         )
 
     def _label(self, entry: Entry, faults: list[Fault]) -> str:

@@ -26,10 +26,10 @@ def films_or_faults(rows: Sequence[Row], *, as_seen: bool) -> Iterator[tuple[Row
     A file that cannot be read gives one CohortError, with the first row that has no film; its other rows are passed
     over. as_seen: whether the source's float arrays are what the network saw.
     """
-    for path, group in groupby(rows, key=lambda row: row.path):
+    for (path, axes), group in groupby(rows, key=lambda row: (row.path, row.axes)):
         wanted = {row.film: row for row in group}
         try:
-            for number, film in enumerate(read_raw(path)):
+            for number, film in enumerate(read_raw(path, axes)):
                 if number in wanted:
                     yield wanted.pop(number), replace(film, as_seen=as_seen) if film.kind == "float" else film
             if wanted:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from reid_audit.cohort import Source, read_raw, scaled, survey
 from reid_audit.cohort.read import count_films, may_be_damaged
 from reid_audit.errors import CohortError
 
+nibabel: Any = pytest.importorskip("nibabel", reason="nibabel is not here")
 MUTANTS = 25
 
 
@@ -36,11 +40,18 @@ def frames(path: Path, film: Film) -> None:
     dicom(path, np.stack([widened(film, 12)] * 3), 12)
 
 
+def volume(path: Path, film: Film, *, packed: bool = False) -> None:
+    image = nibabel.Nifti1Image(np.stack([film] * 3, axis=2), np.diag([-1, -1, 3, 1]))
+    path.write_bytes(gzip.compress(image.to_bytes(), 1) if packed else image.to_bytes())
+
+
 WRITERS: dict[str, Callable[[Path, Film], object]] = {
     **{kind: picture(kind) for kind in ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000", "GIF")},
     "npy": array,
     "npz": archive,
     "frames": frames,
+    "nifti": volume,
+    "packed nifti": partial(volume, packed=True),
     **{way: WAYS[way] for way in ("12 bit", "rle", "jpeg 2000", "jpeg-ls", "jpeg lossless", "negative slope")},
 }
 
