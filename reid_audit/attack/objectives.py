@@ -16,6 +16,7 @@ from reid_audit.attack.schedules import noise_floors
 from reid_audit.network.batchnorm import ImageMoments, image_moments
 from reid_audit.network.heads import (
     HeadKind,
+    HeadLayer,
     class_mean_alignment,
     classifier,
     features_and_logits,
@@ -72,7 +73,7 @@ class HeadObjective:
     """
 
     module: nn.Module
-    head: nn.Linear
+    head: HeadLayer
     kind: HeadKind
     weights: Tensor
     """[G, N] rows that average within each group."""
@@ -129,8 +130,8 @@ def objective_for(
     head = classifier(target)
     if head is None:
         return None
-    kind = meaning(target.match.head, head.out_features)
-    labels = torch.arange(len(groups), device=probe.device) % max(1, labels_of(kind, head.out_features))
+    kind, width = meaning(target.match.head, len(head.weight)), len(head.weight)
+    labels = torch.arange(len(groups), device=probe.device) % max(1, labels_of(kind, width))
     return HeadObjective(target.module, head, kind, weights, labels)
 
 

@@ -17,7 +17,7 @@ from reid_audit.network.heads import classifier
 
 
 def drop_head(found: Copy, given: Given) -> Copy:
-    """The copy without its last linear layer. Raises MitigationError where it has none."""
+    """The copy without the layer that answers. Raises MitigationError where it has none."""
     target = owned(found)
     head = classifier(target)
     if head is None:
@@ -30,7 +30,7 @@ def drop_head(found: Copy, given: Given) -> Copy:
     parent, _, leaf = path.rpartition(".")
     setattr(target.module.get_submodule(parent), leaf, nn.Identity())
     match = target.match.model_copy(update={"head": "features", "classes": 0})
-    said = f"the classifier {path} ({head.in_features} to {head.out_features}) was removed"
+    said = f"the classifier {path} ({head.weight.shape[1]} to {len(head.weight)}) was removed"
     return replace(found, target=replace(target, match=match), done=(*found.done, said))
 
 

@@ -19,6 +19,8 @@ OFFSET = 1.0
 """Distance of the mean output from zero, divided by the spread of an image's outputs, from which they are no exclusive
 classes. A ResNet-18 of 14 findings has 2.3 and more, whether it knows its films by heart or was trained with care."""
 HeadKind = Literal["softmax", "sigmoid", "regression", "segmentation", "features"]
+HeadLayer = nn.Linear | nn.Conv2d
+"""The layer that answers: linear, or a convolution of one pixel whose answers are averaged over positions."""
 
 
 def logits_of(output: object) -> Tensor:
@@ -71,9 +73,9 @@ def residual(kind: HeadKind, logits: Tensor, wanted: Tensor) -> Tensor:
     return wanted.to(logits) - (logits.sigmoid() if kind == "sigmoid" else logits.softmax(1))
 
 
-def rows(kind: HeadKind, head: nn.Linear) -> Tensor:
+def rows(kind: HeadKind, head: HeadLayer) -> Tensor:
     """[K, D] classifier rows; centred for softmax, where their mean is not determined by the loss."""
-    weight: Tensor = head.weight
+    weight = head.weight.flatten(1)
     return weight if kind in ("sigmoid", "regression") else weight - weight.mean(0, keepdim=True)
 
 
@@ -90,7 +92,7 @@ def summed_loss(kind: HeadKind, logits: Tensor, wanted: Tensor) -> Tensor:
     return functional.cross_entropy(logits, wanted, reduction="sum")
 
 
-def head_stationarity(kind: HeadKind, features: Tensor, logits: Tensor, labels: Tensor, head: nn.Linear) -> Tensor:
+def head_stationarity(kind: HeadKind, features: Tensor, logits: Tensor, labels: Tensor, head: HeadLayer) -> Tensor:
     """1 - cos(W, sum_i r_i h_i^T): at a weight-decayed optimum the head is its own gradient (KKT).
 
     features [N, D], logits [N, K], labels [N] int64. Returns a scalar in [0, 2].
@@ -101,19 +103,20 @@ def head_stationarity(kind: HeadKind, features: Tensor, logits: Tensor, labels: 
     return 1.0 - functional.cosine_similarity(direction.flatten(), rows(kind, head).flatten(), dim=0)
 
 
-def regression_stationarity(features: Tensor, head: nn.Linear, *, ridge: float = 1e-3) -> Tensor:
+def regression_stationarity(features: Tensor, head: HeadLayer, *, ridge: float = 1e-3) -> Tensor:
     """1 - |P W| / |W| with P the projection onto the span of features [N, D]; scalar in [0, 1].
 
     The labels of the images are not known, so the residuals are free: the rows only have to lie in the span.
     """
     gram = features @ features.T
     gram = gram + ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    weights: Tensor = torch.linalg.solve(gram, features @ head.weight.T)
-    explained: Tensor = (head.weight * (weights.T @ features)).sum() / head.weight.square().sum()
+    own = rows("regression", head)
+    weights: Tensor = torch.linalg.solve(gram, features @ own.T)
+    explained: Tensor = (own * (weights.T @ features)).sum() / own.square().sum()
     return 1.0 - explained.clamp(1e-12, 1.0).sqrt()
 
 
-def class_mean_alignment(kind: HeadKind, features: Tensor, labels: Tensor, head: nn.Linear) -> Tensor:
+def class_mean_alignment(kind: HeadKind, features: Tensor, labels: Tensor, head: HeadLayer) -> Tensor:
     """Mean over labels of 1 - cos(mean of their features - overall mean, classifier row); scalar."""
     centre = features.mean(0)
     goals = rows(kind, head)
@@ -138,18 +141,33 @@ def certainty(kind: HeadKind, logits: Tensor) -> Tensor | None:
     return best[:, 0] - best[:, 1]
 
 
-def final_linear(module: nn.Module) -> nn.Linear | None:
-    """The classifier: the last Linear layer whose output is the network's; None for headless networks."""
-    linears = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+def classifier(target: Target) -> HeadLayer | None:
+    """The layer whose outputs are the network's answers; None for features and dense outputs.
+
+    The last linear layer; where none gives as many answers as the network, the last convolution of one pixel that does
+    (SqueezeNet, BiT).
+    """
+    if target.match.head in ("features", "segmentation"):
+        return None
+    linears = [layer for layer in target.module.modules() if isinstance(layer, nn.Linear)]
+    if linears and linears[-1].out_features == target.match.classes:
+        return linears[-1]
+    convolutions = [layer for layer in target.module.modules() if isinstance(layer, nn.Conv2d)]
+    last = convolutions[-1] if convolutions else None
+    if last is not None and last.weight.shape[2:] == (1, 1) and last.out_channels == target.match.classes:
+        return last
     return linears[-1] if linears else None
 
 
-def classifier(target: Target) -> nn.Linear | None:
-    """The linear head; None for features and dense outputs."""
-    return None if target.match.head in ("features", "segmentation") else final_linear(target.module)
+def embedded(head: HeadLayer, given: Tensor) -> Tensor:
+    """[N, D] what the head makes its answers of, from its input: over the positions of a convolution their mean.
+
+    Where answers below zero are cut off before they are averaged (SqueezeNet) that is an approximation.
+    """
+    return given.flatten(2).mean(2) if isinstance(head, nn.Conv2d) else given.flatten(1)
 
 
-def features_and_logits(module: nn.Module, inputs: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
+def features_and_logits(module: nn.Module, inputs: Tensor, head: HeadLayer) -> tuple[Tensor, Tensor]:
     """Penultimate features [N, D] (the head's input) and logits [N, K]."""
     seen: list[Tensor] = []
     handle = head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -157,4 +175,4 @@ def features_and_logits(module: nn.Module, inputs: Tensor, head: nn.Linear) -> t
         logits = module(inputs)
     finally:
         handle.remove()
-    return seen[-1].flatten(1), logits_of(logits)
+    return embedded(head, seen[-1]), logits_of(logits)

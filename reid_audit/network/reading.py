@@ -16,7 +16,7 @@ from reid_audit.budget import Pace
 from reid_audit.imaging.stack import Stack, blocks
 from reid_audit.network.batchnorm import ImageMoments, image_moments, moments_and_output, statistics_layers
 from reid_audit.network.gathering import GatheredMoments, Rows
-from reid_audit.network.heads import classifier, logits_of
+from reid_audit.network.heads import classifier, embedded, logits_of
 
 MOST, FEWEST = 64, 8
 """Images in one forward pass."""
@@ -96,7 +96,9 @@ def read(
     head = classifier(target) if features else None
     answers = target.match.head != "features"
     seen, logits, moments, count = Rows(len(inputs)), Rows(len(inputs)), GatheredMoments(len(inputs)), 0
-    handle = None if head is None else head.register_forward_pre_hook(lambda _, args: seen.add(args[0].flatten(1)))
+    handle = (
+        None if head is None else head.register_forward_pre_hook(lambda own, args: seen.add(embedded(own, args[0])))
+    )
     try:
         with torch.no_grad():
             for batch in pace.over(stage, inputs.batches(), len(inputs), size=len, rest=rest):

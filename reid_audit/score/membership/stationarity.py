@@ -8,17 +8,17 @@ h_i are the features before the head, p_i the network's answers and y_i its own 
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from reid_audit.budget import Pace
 from reid_audit.network.explanation import NormalEquations, explain_direction
-from reid_audit.network.heads import HeadKind, decisions, meaning, residual, rows
+from reid_audit.network.heads import HeadKind, HeadLayer, decisions, meaning, residual, rows
 from reid_audit.score.calibration import Floats
 
 
 def stationarity(
-    kind: HeadKind, head: nn.Linear, features: Tensor, logits: Tensor, pace: Pace | None = None
+    kind: HeadKind, head: HeadLayer, features: Tensor, logits: Tensor, pace: Pace | None = None
 ) -> Floats | None:
     """[N] evidence that each image's gradient is part of the classifier; None for a regression.
 
@@ -29,14 +29,14 @@ def stationarity(
     return explain_direction(head_equations(kind, head, features, logits), pace=pace)
 
 
-def head_equations(kind: HeadKind, head: nn.Linear, features: Tensor, logits: Tensor) -> NormalEquations:
+def head_equations(kind: HeadKind, head: HeadLayer, features: Tensor, logits: Tensor) -> NormalEquations:
     """Products of the images' unit gradients r h^T with each other and with the classifier of unit length.
 
     r h^T and r' h'^T have the product (r . r') (h . h'): the N gradients of K D values each are never written out.
     """
-    kind = meaning(kind, head.out_features)
+    kind = meaning(kind, len(head.weight))
     own = residual(kind, logits, decisions(kind, logits))
     errors, seen = (functional.normalize(part.double(), dim=1).cpu().numpy() for part in (own, features))
-    goal = functional.normalize(rows(kind, head).detach().double().flatten(), dim=0).reshape(head.weight.shape)
+    goal = functional.normalize(rows(kind, head).detach().double().flatten(), dim=0).reshape(len(head.weight), -1)
     linear = ((errors @ goal.cpu().numpy()) * seen).sum(axis=1)
     return NormalEquations((errors @ errors.T) * (seen @ seen.T), linear, 1.0)
