@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,17 +32,20 @@ def output_of(module: nn.Module, channels: int, side: int | None) -> Output:
     """Run ``module`` on two films [2, channels, side, side] of noise and see what it ends in.
 
     ``side``: pixels, or None to take the first of ``SIDES`` on which it runs. Answers are those of its last linear
-    layer, and only where the network returns them for each film: linear layers inside (squeeze and excitation,
-    attention) are no head. Raises ArchitectureError where it does not run.
+    layer, or of a convolution of one pixel at its end (SqueezeNet), and only where the network returns them
+    for each film: layers inside (squeeze and excitation, attention) are no head. Raises ArchitectureError where it does
+    not run.
     """
     failed: Exception | None = None
     for pixels in SIDES if side is None else (side,):
+        found: list[Output] = []
         try:
-            returned, width = _run(module, _films(channels, pixels))
+            for layer in _last(module):
+                found.append(_read(*_run(module, layer, _films(channels, pixels)), pixels))
         except Exception as error:  # the user's code may raise anything
             failed = failed or error
             continue
-        return _read(returned, width, pixels)
+        return next((output for output in found if output.classes), found[0])
     shown = f"{channels} x {SIDES[0] if side is None else side} x {SIDES[0] if side is None else side}"
     raise ArchitectureError(
         f"the network of --arch-factory does not run on films of {shown}",
@@ -55,19 +59,29 @@ def _films(channels: int, side: int) -> Tensor:
     return torch.rand(2, channels, side, side, generator=torch.Generator().manual_seed(0))
 
 
-def _run(module: nn.Module, inputs: Tensor) -> tuple[Any, int]:
-    """What ``module`` returns while its last linear layer says the same of both images, and how many numbers that says.
+def _last(module: nn.Module) -> Iterator[nn.Module | None]:
+    """The layers that may answer: the last linear one, or None, and a convolution of one pixel that ends the network.
 
-    0 where there is no such layer on the way.
+    One that a normalisation follows is the end of an encoder (MobileNet).
     """
-    linears = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    weighted = [layer for layer in module.modules() if next(layer.parameters(recurse=False), None) is not None]
+    yield next((layer for layer in reversed(weighted) if isinstance(layer, nn.Linear)), None)
+    if weighted and isinstance(weighted[-1], nn.Conv2d) and weighted[-1].kernel_size == (1, 1):
+        yield weighted[-1]
+
+
+def _run(module: nn.Module, layer: nn.Module | None, inputs: Tensor) -> tuple[Any, int]:
+    """What ``module`` returns while ``layer`` says the same of both images, and how many numbers that says.
+
+    0 where it is not on the way.
+    """
     widths: list[int] = []
 
-    def alike(_layer: nn.Module, _given: tuple[Tensor, ...], made: Tensor) -> Tensor:
-        widths.append(int(made.shape[-1]))
+    def alike(layer: nn.Module, _given: tuple[Tensor, ...], made: Tensor) -> Tensor:
+        widths.append(int(made.shape[1 if isinstance(layer, nn.Conv2d) else -1]))
         return torch.full_like(made, 0.1)
 
-    handle = linears[-1].register_forward_hook(alike) if linears else None
+    handle = None if layer is None else layer.register_forward_hook(alike)
     try:
         with torch.no_grad():
             returned = module(inputs)

@@ -38,6 +38,12 @@ def features():
     return nn.Sequential(nn.Conv2d(1, 4, 3), Squeeze(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 def answers():
     return nn.Sequential(nn.Conv2d(1, 4, 3), Squeeze(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 14))
+def ended(*ends):
+    return nn.Sequential(nn.Conv2d(1, 4, 3), Squeeze(), *ends, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def pooled():
+    return ended(nn.Conv2d(4, 14, 1), nn.ReLU())
+def encoder():
+    return ended(nn.Conv2d(4, 9, 1), nn.BatchNorm2d(9))
 def scales():
     return Several(False)
 def boxes():
@@ -52,7 +58,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]
     (tmp_path / "own_ends.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     made: dict[str, nn.Module] = {}
-    for name in ("mask", "features", "answers", "scales", "boxes", "fixed"):
+    for name in ("mask", "features", "answers", "pooled", "encoder", "scales", "boxes", "fixed"):
         made[name] = _import(f"own_ends:{name}")()
     return made
 
@@ -63,11 +69,15 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]
         ("mask", "segmentation", 2),
         ("features", "features", 0),
         ("answers", "softmax", 14),
+        ("pooled", "softmax", 14),
+        ("encoder", "features", 0),
         ("scales", "features", 0),
         ("boxes", "features", 0),
     ],
 )
-def test_linear_layers_inside_are_no_head(name: str, head: str, classes: int, own: dict[str, nn.Module]) -> None:
+def test_what_ends_a_network_is_its_head_and_layers_inside_are_none(
+    name: str, head: str, classes: int, own: dict[str, nn.Module]
+) -> None:
     match = identify(dict(own[name].state_dict()), factory=f"own_ends:{name}", side=16).match
     assert (match.head, match.classes) == (head, classes)
 
