@@ -23,14 +23,19 @@ from reid_audit.errors import CohortError
 
 TABLES = (".csv", ".tsv")
 """Endings of tables that list films."""
+# fmt: off
 ALIASES: dict[str, tuple[str, ...]] = {
-    "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_index"),
+    "path": (
+        "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img_path",
+        "image_index", "image_name", "image_id", "imageid",
+    ),
     "patient_id": ("patient_id", "patientid", "patient", "subject_id", "subjectid", "subject"),
-    "age": ("age", "age_years", "patient_age", "patientage"),
-    "sex": ("sex", "gender", "patient_sex", "patientsex", "patient_gender"),
+    "age": ("age", "age_years", "patient_age", "patientage", "age_approx"),
+    "sex": ("sex", "gender", "patient_sex", "patientsex", "patient_gender", "patientsex_dicom"),
     "frame": ("frame", "frame_number"),
     "axes": ("axes", "axcodes"),
 }
+# fmt: on
 HEADERS_ALIKE = "the DICOM headers name one patient for all files, so they are taken to name nobody"
 HEADERS_WANTING = "not every DICOM header names a patient, so none of them is used"
 HEADERS_USED = "patients, ages and sexes are those of the DICOM headers"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from reid_audit.cohort.formats import IMAGE_SUFFIXES
 from reid_audit.errors import CohortError
 
 _DELIMITERS = ",;\t|"
@@ -53,7 +54,8 @@ def read_manifest(path: Path) -> tuple[tuple[str, ...], list[Line]]:
 
 
 def located(folder: Path, written: str) -> Path:
-    """The file a row names, below ``folder``: as written, with Windows' backslashes, or with composed letters.
+    """The file a row names, below ``folder``: as written, with Windows' backslashes, with composed letters, or with the
+    ending of an image where the table leaves it out and one such file is there.
 
     Where none of these exists, the path as written.
     """
@@ -61,7 +63,9 @@ def located(folder: Path, written: str) -> Path:
     for candidate in (written, slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))):
         if exists(folder / candidate):
             return folder / candidate
-    return folder / written
+    ended = [folder / f"{slashed}{ending}" for ending in (*IMAGE_SUFFIXES, ".nii.gz") if slashed]
+    there = [place for place in ended if exists(place)]
+    return there[0] if len(there) == 1 else folder / written
 
 
 def exists(place: Path) -> bool:

@@ -107,8 +107,11 @@ def taught_answers(kind: HeadKind, outputs: Tensor, words: NDArray[np.str_]) -> 
 
 
 def findings_of(word: str) -> frozenset[str]:
-    """What a label names that may name several things: ``Effusion|Mass`` and ``Effusion; Mass`` name two."""
-    return frozenset(part.strip() for part in re.split(r"[|;,]", word) if part.strip())
+    """What a label names that may name several things: ``Effusion|Mass``, ``Effusion; Mass`` and PadChest's
+    ``['Effusion', 'Mass']`` name two."""
+    inside = word.strip()
+    inside = inside[1:-1] if inside[:1] + inside[-1:] in ("[]", "{}") else inside
+    return frozenset(name for part in re.split(r"[|;,]", inside) if (name := part.strip().strip("'\"").strip()))
 
 
 def _taught_findings(outputs: Tensor, words: NDArray[np.str_]) -> Tensor | None:

@@ -223,6 +223,9 @@ def test_a_word_that_names_several_findings_is_an_answer_to_each() -> None:
     assert taught is not None
     assert taught.tolist() == [[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 1.0]]
     assert findings_of("Effusion; Mass,Edema") == {"Effusion", "Mass", "Edema"}
+    assert findings_of("['Effusion', \"Mass\"]") == findings_of("{Mass, Effusion}") == {"Effusion", "Mass"}
+    assert findings_of("[]") == frozenset()
+    assert findings_of("Mass [left]") == {"Mass [left]"}
 
 
 def test_an_output_without_a_finding_keeps_its_own_answers() -> None:
