@@ -13,6 +13,7 @@ from reid_audit.arch.target import Target
 from reid_audit.audit.hidden_membership import hidden_membership
 from reid_audit.audit.preprocessing import Chosen, Specimens, answers_fit, known_side, specimens
 from reid_audit.audit.request import Films
+from reid_audit.audit.turned_membership import turned_membership
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Frame
 from reid_audit.imaging.augmentation import AUGMENTATIONS
@@ -93,6 +94,7 @@ def control_of(
     if strangers is None or not isinstance(measured, Measured):
         return FitControl(measured, best)
     others = _ways(chosen, again)[1:] if seen.fixed is None else ()
+    measured = stricter(measured, turned_membership(target, chosen.spec, seen, strangers, pace))
     hidden = hidden_membership(target, chosen.spec, others, seen, strangers, pace)
     worse = stricter(measured, hidden.measurement) is hidden.measurement
     return FitControl(hidden.measurement, hidden.best) if worse else FitControl(measured, best)

@@ -138,7 +138,7 @@ class _Header:
         kind, source = stored.dtype, f"NIfTI, {self.own.get_data_dtype().name}"
         if kind.names is not None:
             pixels = np.stack([stored[name] for name in "RGB"], axis=2)
-            return RawFilm(pixels, "8-bit", 8, 0.0, 255.0, source="NIfTI, 8 bits, colour")
+            return RawFilm(pixels, "8-bit", 8, 0.0, 255.0, reoriented=True, source="NIfTI, 8 bits, colour")
         if kind.kind not in "uif":
             raise ValueError(f"values of type {kind}")
         slope, intercept = self.own.get_slope_inter()
@@ -146,13 +146,15 @@ class _Header:
         values = np.ascontiguousarray(stored) if plain else np.float32(slope) * stored + np.float32(intercept)
         bits, window = 8 * kind.itemsize, self._window()
         if kind.kind == "f":
-            return RawFilm(np.asarray(values, np.float32), "float", bits, 0.0, 1.0, window=window, source=source)
+            return RawFilm(
+                np.asarray(values, np.float32), "float", bits, 0.0, 1.0, window=window, reoriented=True, source=source
+            )
         ends = (float(end) for end in (np.iinfo(kind).min, np.iinfo(kind).max))
         low, high = sorted(ends) if plain else sorted(slope * end + intercept for end in ends)
         if kind.kind == "u" and bits == 8 and plain:
-            return RawFilm(values, "8-bit", 8, low, high, window=window, source=source)
+            return RawFilm(values, "8-bit", 8, low, high, window=window, reoriented=True, source=source)
         native = values.astype(values.dtype.newbyteorder("="), copy=False)
-        return RawFilm(native, "integer", bits, low, high, window=window, source=source)
+        return RawFilm(native, "integer", bits, low, high, window=window, reoriented=True, source=source)
 
     def _window(self) -> Window | None:
         """The values that the header asks to be shown as black and white; None where it asks for none."""

@@ -71,6 +71,8 @@ class RawFilm:
     """True for arrays of floats outside [0, 1]: stored exactly as the network saw them, after mean and std."""
     turned: bool = False
     """True where an EXIF orientation was applied."""
+    reoriented: bool = False
+    """True where the file's affine says how its pixels lie, and they were turned by it."""
     source: str = ""
     """The file's format in a few words. Nothing about a patient, no name of a file."""
 

@@ -1,0 +1,70 @@
+"""Whether films that a file's affine turns are turned as in training: does another turn show more of membership?
+
+A network is most certain of its training films where they lie as it saw them. Which way round training code put the
+slices of a volume no file says, and films that lie on their side hide who was in the training. Pixels that are stored
+as they are shown are not asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from reid_audit.arch.target import Target
+from reid_audit.audit.hidden_membership import FEWEST, HIDDEN, Cohorts
+from reid_audit.audit.preprocessing import Specimens
+from reid_audit.budget import Pace, unhurried
+from reid_audit.network.preprocessing import ALL, count_at
+from reid_audit.observer import Noted
+from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
+from reid_audit.score.calibration import auc
+from reid_audit.score.membership.gain import auc_gain
+
+Turn = tuple[int, bool]
+"""Quarter turns, after mirroring or without it."""
+AS_GIVEN: Turn = (0, False)
+TURNS: tuple[Turn, ...] = tuple((quarters, mirrored) for mirrored in (False, True) for quarters in range(4))
+WRONG = (
+    "turned otherwise the films show more of membership: name axes in the table as training turned them (docs/films.md)"
+)
+
+
+def turned(films: Specimens, turn: Turn) -> Specimens:
+    """Raw ``films`` turned."""
+    quarters, mirrored = turn
+    pixels = (film.pixels[:, ::-1] if mirrored else film.pixels for film in films.raw)
+    put = (np.ascontiguousarray(np.rot90(each, quarters)) for each in pixels)
+    return replace(films, raw=tuple(replace(film, pixels=own) for film, own in zip(films.raw, put, strict=True)))
+
+
+def turned_membership(
+    target: Target, used: PreprocessSpec, members: Specimens, strangers: Specimens, pace: Pace | None = None
+) -> Measurement:
+    """By how much another turn shows more of who was in the training, over ``HIDDEN``, as ``hidden_membership``.
+
+    The first films of either cohort choose the turn, the rest judge it. Unmeasured where no film was turned by an
+    affine, the answers have no certainty or the films are too few. Raises OutOfTime.
+    """
+    if not any(film.reoriented for film in members.raw):
+        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NOT_COMPUTED)
+    pace = pace or unhurried()
+    ways = {turn: Cohorts(target, turned(members, turn), turned(strangers, turn), pace) for turn in TURNS}
+    first = ways[AS_GIVEN].first(used)
+    if first < FEWEST:
+        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE)
+    found = {turn: cohorts.certainties(used, first) for turn, cohorts in ways.items()}
+    areas = {turn: auc(*scores) for turn, scores in found.items() if scores is not None}
+    if not areas:
+        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS)
+    best = max(areas, key=areas.__getitem__)
+    most = count_at(used, ALL)
+    ours, theirs = (ways[turn].certainties(used, most) for turn in (AS_GIVEN, best))
+    if ours is None or theirs is None or min(len(side) - first for side in ours) < FEWEST:
+        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE)
+    before, after = (np.concatenate([side[first:] for side in sides]) for sides in (ours, theirs))
+    gain = auc_gain(after, before, np.arange(len(before)) < len(ours[0]) - first)
+    value = 0.0 if best == AS_GIVEN else max(0.0, gain.low) / HIDDEN
+    if value > 1.0:
+        pace.observer.notice(Noted(WRONG))
+    return Measured(metric=Metric.PREPROCESS_FIT, value=value, n=len(before))
