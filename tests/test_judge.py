@@ -219,6 +219,7 @@ def test_cohorts_of_unknown_kind_neither_fail_nor_pass(
     assert {d.reason for d in verdict.demoted} == {Reason.EXCHANGEABILITY_UNKNOWN}
     beyond = next(row for row in verdict.gates if row.metric.value == name)
     assert (beyond.status, beyond.beyond, beyond.lacking) == ("indicator", True, True), "the number is still shown"
+    assert beyond.remedy == REMEDIES[Reason.EXCHANGEABILITY_UNKNOWN], "other seeds would not help"
     clean = tuple(m for m in CLEAN if m.metric is not Metric.EXCHANGEABILITY_P)
     assert _judge((*clean, *kinds), policy).outcome is Outcome.INCONCLUSIVE
 

@@ -105,7 +105,8 @@ def _undecided(gate: Gate, measurement: Measured, rules: Rules) -> GateDecision 
             f"{metric.value} has no control in this run, so its excess cannot be judged",
             'give what the control is made of (docs/metrics.md), or judge the value itself: basis = "value"',
         )
-    if needed and doubt is not None and not entry.none_is_clear:
+    beyond = exceeds_fail(measurement, gate)
+    if doubt is not None and (beyond or (needed and not entry.none_is_clear)):
         row = _compared(gate, measurement, "clear" if gate.clear is not None else "fail")
         text = f"{metric.value} is an indicator here: {REASON_TEXT[doubt]}"
         return _lacking(row.model_copy(update={"status": "indicator", "doubt": doubt}), text, REMEDIES[doubt])
@@ -113,7 +114,7 @@ def _undecided(gate: Gate, measurement: Measured, rules: Rules) -> GateDecision 
         row = _compared(gate, measurement, "clear").model_copy(update=_open(gate, measurement, rules))
         text = f"{shown(measurement, gate, row)} is not clear of {figures.limit(gate.clear)}"
         return _lacking(row, text, how_to_clear(measurement, gate))
-    if exceeds_fail(measurement, gate):
+    if beyond:
         row = _compared(gate, measurement, "fail").model_copy(update=_open(gate, measurement, rules))
         return _lacking(
             row,

@@ -18,8 +18,8 @@ REMEDIES: dict[Reason, str] = {
     Reason.NOT_NEEDED: "audit again under this policy: an earlier verdict had spared this control",
     Reason.NOT_EXCHANGEABLE: "give hold-out films from the same source as the training films",
     Reason.EXCHANGEABILITY_UNKNOWN: (
-        f"have {Metric.EXCHANGEABILITY_P.value} measured: raise --budget, and give at least {_KINDS[0]} training and "
-        f"{_KINDS[1]} hold-out patients beside the canaries"
+        f"raise --budget, and give at least {_KINDS[0]} training patients and {_KINDS[1]} hold-out patients beside the "
+        f"canaries, so that {Metric.EXCHANGEABILITY_P.value} is measured"
     ),
     Reason.PRIOR_OVERLAP: "use a prior that declares training sets disjoint from both cohorts",
     Reason.CONTROL_FLAGGED: "use another prior, and check that the films were split by patient at random",
