@@ -32,7 +32,7 @@ from reid_audit.cohort import Source, sample_pooled
 from reid_audit.network.answers import outputs_under
 from reid_audit.network.information import information
 from reid_audit.network.joint_fit import joint_fit
-from reid_audit.network.preprocessing import ALL, MANY, Fitted
+from reid_audit.network.search import ALL, MANY, Fitted
 from reid_audit.preprocess import HALF
 from reid_audit.records import Measured, Measurement, PreprocessSpec
 

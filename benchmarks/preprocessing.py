@@ -44,7 +44,7 @@ from reid_audit.audit.preprocessing import (
 )
 from reid_audit.audit.preprocessing_control import answered_again, control_of, searched_again
 from reid_audit.audit.request import Films
-from reid_audit.network.preprocessing import Fitted
+from reid_audit.network.search import Fitted
 from reid_audit.records import Controls, Measured, Metric, PreprocessPolicy, PreprocessSpec, default_gates
 
 NEAR = 0.02

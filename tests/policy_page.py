@@ -73,8 +73,10 @@ MEANING: dict[str, str] = {
     "controls.prior_disjoint": "the prior must have seen neither cohort",
     "controls.canaries": "hold-out patients the power control memorises; they leave the hold-out for every test",
     "preprocess.side": "pixels of the square network input; not given: inferred",
-    "preprocess.resize": "`squash` to the square, `shorter` side to it, or `none`",
-    "preprocess.crop": "after resizing",
+    "preprocess.keep": "the part of the film that is kept before resizing: left, top, right, bottom as shares of its "
+    "width and height; not given: all of it",
+    "preprocess.resize": "`squash` to the square, `shorter` or `longer` edge to it, or `none`",
+    "preprocess.crop": "the middle after resizing, filled up with black where the picture is smaller",
     "preprocess.resize_to": "pixels that `resize` resizes to before the crop, as 256 before 224; not given: `side`",
     "preprocess.interpolation": "of the resizing",
     "preprocess.mean": "subtracted after scaling to [0, 1]; one value, or one per channel",

@@ -76,7 +76,8 @@ class Trap:
     @property
     def name(self) -> str:
         g = self.geometry
-        frame = [str(g.side), g.resize, *([f"from{g.resize_to}"] if g.resize_to else []), g.interpolation]
+        cut = [] if g.keep is None else ["keep" + "x".join(f"{round(100 * edge)}" for edge in g.keep)]
+        frame = [str(g.side), *cut, g.resize, *([f"from{g.resize_to}"] if g.resize_to else []), g.interpolation]
         scale = [self.films, *([g.scaling.by] if g.scaling else [])] if self.films != "8-bit" else []
         return "-".join([self.architecture, self.values, *frame, *scale, self.recipe])
 
@@ -122,6 +123,20 @@ def in_minibatches() -> tuple[Trap, ...]:
     return (
         *(Trap("resnet18", values, geometry, recipe="minibatches") for values, geometry in resnets),
         *(Trap(name, "quarter", frame(side), recipe="minibatches") for name, side in others),
+        *cut(),
+    )
+
+
+def cut() -> tuple[Trap, ...]:
+    """Networks that learned a part of each film."""
+    rows, middle, low = (0.0, 20 / 256, 1.0, 236 / 256), (0.1, 0.1, 0.9, 0.9), (0.0, 0.14, 1.0, 1.0)
+    return (
+        *(Trap("resnet18", "quarter", frame(64, keep=box), recipe="minibatches") for box in (rows, middle, low)),
+        Trap("resnet18", "nih", frame(32, keep=middle), recipe="minibatches"),
+        Trap("densenet121", "quarter", frame(64, keep=rows), recipe="minibatches"),
+        Trap("resnet18", "nih", frame(64, resize="longer", crop="center"), recipe="minibatches"),
+        Trap("resnet18", "quarter", frame(64, keep=rows)),
+        Trap("resnet18", "quarter", frame(64, keep=middle), recipe="careful"),
     )
 
 
@@ -134,7 +149,8 @@ class FilmSet:
 
     @classmethod
     def of(cls, data: Path, trap: Trap) -> FilmSet:
-        """Members from the `target` split, the others from `holdout`; cut to 256 x 216 so that framing matters."""
+        """Members from the `target` split, the others from `holdout`; cut to 256 x 216 so that framing matters, but for
+        networks that learned a part of each film: they are asked with whole films."""
         most = {"target": MEMBERS[trap.recipe], "holdout": 400}
         return cls(*(_cut(data, split, count, trap) for split, count in most.items()))
 
@@ -150,7 +166,8 @@ class FilmSet:
 def _cut(data: Path, split: str, count: int, trap: Trap) -> Sample:
     drawn = sample_pooled([Source(data, {"split": split}, label="sex")], count=count, seed=7)
     rng = np.random.default_rng(1 if split == "target" else 2)
-    films = [replace(film, pixels=np.ascontiguousarray(film.pixels[20:236])) for film in drawn.films]
+    rows = slice(20, 236) if trap.geometry.keep is None else slice(None)
+    films = [replace(film, pixels=np.ascontiguousarray(film.pixels[rows])) for film in drawn.films]
     return Sample(tuple(film if trap.films == "8-bit" else _exposed(film, rng) for film in films), drawn.labels)
 
 

@@ -14,7 +14,7 @@ from reid_audit.budget import Pace
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.memory_layout import channels_last
-from reid_audit.network.preprocessing import best_values
+from reid_audit.network.search import best_values
 from reid_audit.preprocess import NAMED
 from reid_audit.records import EncoderCard, EncoderPolicy, PreprocessSpec
 from reid_audit.score.encoder import Encoder, embeddings_of

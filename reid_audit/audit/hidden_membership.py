@@ -17,9 +17,9 @@ from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import Specimens, known_side
 from reid_audit.budget import Pace, unhurried
 from reid_audit.network.answers import outputs_under
-from reid_audit.network.geometries import SIDES, at_side, framings, neighbours, whole
+from reid_audit.network.geometries import SIDES, at_side, framings, neighbours, parts, whole
 from reid_audit.network.heads import certainty
-from reid_audit.network.preprocessing import ALL, count_at
+from reid_audit.network.search import ALL, count_at
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
 from reid_audit.score.calibration import Floats, auc
 from reid_audit.score.membership.gain import auc_gain
@@ -105,9 +105,9 @@ def hidden_membership(
 
 
 def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
-    """Other framings at the side of ``used`` and, where the weights do not tell the side, its own and whole films at
-    those beside it, half and twice of it."""
-    ways = framings(used)
+    """Other framings and parts of the films at the side of ``used`` and, where the weights do not tell the side, its
+    own and whole films at those beside it, half and twice of it."""
+    ways = [*framings(used), *parts(used)]
     if known_side(target) is not None or used.side is None:
         return ways
     far = (side for side in (used.side // 2, 2 * used.side) if SIDES[0] <= side <= SIDES[-1])

@@ -22,17 +22,8 @@ from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame, RawFilm, render
 from reid_audit.imaging.stack import Joined, Stack
 from reid_audit.network.answer_fit import fit_by_answers
-from reid_audit.network.preprocessing import (
-    ALL,
-    FEW,
-    MANY,
-    STAGE,
-    Candidate,
-    Fitted,
-    best_values,
-    count_at,
-    fit_preprocess,
-)
+from reid_audit.network.preprocessing import fit_preprocess
+from reid_audit.network.search import ALL, FEW, MANY, STAGE, Candidate, Fitted, best_values, count_at
 from reid_audit.records import (
     CohortName,
     PreprocessCandidate,
@@ -44,7 +35,7 @@ from reid_audit.records import (
 
 Channels = Literal[1, 3]
 PreprocessBy = Literal["policy", "statistics", "answers", "default"]
-GEOMETRY = ("side", "resize", "crop", "resize_to", "interpolation", "scaling")
+GEOMETRY = ("side", "keep", "resize", "crop", "resize_to", "interpolation", "scaling")
 SHOWN = 8
 """Candidates a report lists."""
 GUESS = PreprocessSpec(mean=(0.5,), std=(0.5,))
@@ -255,12 +246,12 @@ def _listed(candidates: Sequence[Candidate]) -> tuple[PreprocessCandidate, ...]:
 
 
 def _stated(declared: PreprocessSpec | None) -> dict[str, object]:
-    """The parts of the geometry that a policy states; a stated resize or crop is meant without another size."""
+    """The parts of the geometry that a policy states; a stated resize or crop is meant without another size or cut."""
     if declared is None:
         return {}
     stated = {name: getattr(declared, name) for name in GEOMETRY if name in declared.model_fields_set}
     if {"resize", "crop"} & set(stated):
-        stated.setdefault("resize_to", None)
+        stated = {"resize_to": None, "keep": None} | stated
     return {name: value for name, value in stated.items() if name not in ("side", "scaling") or value is not None}
 
 

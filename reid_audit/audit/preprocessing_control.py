@@ -20,7 +20,8 @@ from reid_audit.imaging.augmentation import AUGMENTATIONS
 from reid_audit.network.answer_fit import answer_errors
 from reid_audit.network.answers import outputs_under
 from reid_audit.network.heads import HeadKind
-from reid_audit.network.preprocessing import FilmsAt, Fitted, fit_preprocess
+from reid_audit.network.preprocessing import fit_preprocess
+from reid_audit.network.search import FilmsAt, Fitted
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
 from reid_audit.score.calibration import ONE_SIDED
 from reid_audit.score.preprocess_fit import preprocess_fit

@@ -29,7 +29,7 @@ from reid_audit.network.batchnorm import mark_inherited, statistics_layers
 from reid_audit.network.difference import displacement
 from reid_audit.network.heads import independent
 from reid_audit.network.memory_layout import channels_last
-from reid_audit.network.preprocessing import FEW, STAGE, count_at
+from reid_audit.network.search import FEW, STAGE, count_at
 from reid_audit.observer import StageEnded, StageStarted
 from reid_audit.prior.gaussian import GaussianPrior, fit_gaussian
 from reid_audit.prior.interface import Prior

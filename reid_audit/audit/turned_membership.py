@@ -15,7 +15,7 @@ from reid_audit.arch.target import Target
 from reid_audit.audit.hidden_membership import FEWEST, HIDDEN, Cohorts
 from reid_audit.audit.preprocessing import Specimens
 from reid_audit.budget import Pace, unhurried
-from reid_audit.network.preprocessing import ALL, count_at
+from reid_audit.network.search import ALL, count_at
 from reid_audit.observer import Noted
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
 from reid_audit.score.calibration import auc

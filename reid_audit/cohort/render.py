@@ -13,7 +13,7 @@ from torch import Tensor
 from reid_audit.cohort.raw import RawFilm, Values
 from reid_audit.errors import CohortError
 from reid_audit.preprocess import from_network
-from reid_audit.records import PreprocessSpec, Scaling
+from reid_audit.records import Box, PreprocessSpec, Scaling
 
 DEFAULT = Scaling(by="bits")
 """What is rendered where no scaling is declared: linear, the same for every film of a kind, nothing per film."""
@@ -125,16 +125,26 @@ def _restored(film: RawFilm, spec: PreprocessSpec) -> Values:
 
 
 def _spatial(image: Image.Image, spec: PreprocessSpec, side: int) -> Image.Image:
-    """Resize, then crop, as torchvision.transforms.Resize and CenterCrop do on PIL images."""
+    """Cut, then resize, then crop; the last two as torchvision.transforms.Resize and CenterCrop do on PIL images."""
+    if spec.keep is not None:
+        image = _cut(image, spec.keep)
     wanted = spec.resize_to or side
     if spec.resize == "squash":
         image = _resize(image, (wanted, wanted), spec)
-    elif spec.resize == "shorter":
-        width, height = image.size
-        short, long = sorted((width, height))
-        other = int(wanted * long / short)
-        image = _resize(image, (wanted, other) if width <= height else (other, wanted), spec)
+    elif spec.resize != "none":
+        edges = image.size
+        fitted = min(edges) if spec.resize == "shorter" else max(edges)
+        width, height = (wanted if edge == fitted else max(1, int(wanted * edge / fitted)) for edge in edges)
+        image = _resize(image, (width, height), spec)
     return _center_crop(image, side) if spec.crop == "center" else image
+
+
+def _cut(image: Image.Image, keep: Box) -> Image.Image:
+    """The part of the image, to whole pixels; one at least."""
+    width, height = image.size
+    left, top, right, bottom = keep
+    across, down = (round(left * width), round(right * width)), (round(top * height), round(bottom * height))
+    return image.crop((across[0], down[0], max(across[1], across[0] + 1), max(down[1], down[0] + 1)))
 
 
 def _to_values(planes: _Planes) -> Values:

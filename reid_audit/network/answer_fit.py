@@ -6,8 +6,8 @@ bounded, so that the confident errors of an overfitted network on films it never
 (the mean absolute error of Ghosh et al., AAAI 2017). Of networks that answer with a number it is the share of the
 labels' variance that the number leaves unexplained.
 
-Known values, plain and inverted, are tried at every side and scaling; then neighbouring sides, framings and
-interpolations of the best; at last one scale and one shift of its values are fitted by gradient descent.
+Known values, plain and inverted, are tried at every side and scaling; then neighbouring sides, parts,
+framings and interpolations of the best; at last one scale and one shift of its values are fitted by gradient descent.
 """
 
 from __future__ import annotations
@@ -23,17 +23,9 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace, unhurried
 from reid_audit.network.answers import asked_as, log_odds, outputs_under, taught_answers
-from reid_audit.network.geometries import COARSE, framings, interpolations, neighbours
+from reid_audit.network.geometries import COARSE, framings, interpolations, neighbours, parts
 from reid_audit.network.heads import HeadKind, logits_of
-from reid_audit.network.preprocessing import (
-    FEW,
-    MANY,
-    STAGE,
-    Candidate,
-    FilmsAt,
-    Fitted,
-    count_at,
-)
+from reid_audit.network.search import FEW, MANY, STAGE, Candidate, FilmsAt, Fitted, count_at
 from reid_audit.network.values import as_spec, scale_and_shift, with_values
 from reid_audit.observer import StageAdvanced
 from reid_audit.preprocess import KNOWN_VALUES, to_network
@@ -170,11 +162,10 @@ def _valued(search: _Search, side: int | None, scalings: Sequence[Scaling | None
 
 
 def _framed(search: _Search, best: PreprocessSpec, side: int | None) -> PreprocessSpec:
-    """Neighbouring sides where the side is not known, framings and interpolations."""
-    while side is None:
-        moved = search.better(best, neighbours(best))
-        if moved == best:
-            break
+    """Neighbouring sides where the side is not known, parts of the films, framings and interpolations."""
+    while side is None and best != (moved := search.better(best, neighbours(best))):
+        best = moved
+    while best != (moved := search.better(best, parts(best))):
         best = moved
     best = search.better(best, framings(best, free=side is None))
     return search.better(best, interpolations(best))

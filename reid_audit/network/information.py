@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.special import entr
 
-from reid_audit.arch.target import Target
 from reid_audit.network.answers import asked_as
-from reid_audit.network.geometries import framings, interpolations, neighbours
+from reid_audit.network.geometries import FINER, framings, interpolations, neighbours, parts
 from reid_audit.network.heads import HeadKind, independent
+from reid_audit.network.search import Search
 from reid_audit.records import PreprocessSpec
 
 PLAUSIBLE, SMALL = 2.0, 0.01
@@ -33,6 +33,8 @@ MOST = 16
 """Of them, the likeliest."""
 GAIN = 0.05
 """Nats that another geometry must add to be preferred to the one that the statistics prefer."""
+FILMS, MORE = 128, 256
+"""Films whose answers tell geometries apart at first, and parts of the films by small steps."""
 DRAWS, LEVEL = 200, 0.05
 """Bootstrap draws of the films, and the share of them in which the other geometry may add nothing."""
 
@@ -65,42 +67,76 @@ def surely_less(kind: HeadKind, ours: Tensor, theirs: Tensor) -> bool:
 class Informed:
     """A search for the geometry whose answers tell most, among those that the statistics allow."""
 
-    asked: Callable[[PreprocessSpec], Tensor | None]
-    """Outputs [N, K] under a geometry with the values that fit it; None where it gives none."""
-    misfit: Callable[[PreprocessSpec], float]
-    """Of the statistics under a geometry."""
-    target: Target
+    asked: Callable[[PreprocessSpec, int], Tensor | None]
+    """Outputs [at most so many films, K] under a geometry with the values that fit it; None where it gives none."""
+    search: Search
+    """The misfits of the statistics."""
+    start: PreprocessSpec
+    """What the statistics prefer."""
     free: bool
     """Whether the side is open."""
-    known: dict[PreprocessSpec, Tensor | None] = field(default_factory=dict)
+    cut: bool = True
+    """Whether parts of the films are searched."""
+    here: PreprocessSpec = field(init=False)
+    """The best so far, whether or not it tells clearly more."""
+    films: int = FILMS
+    """That are asked."""
+    known: dict[tuple[PreprocessSpec, int], Tensor | None] = field(default_factory=dict)
 
-    def best(self, start: PreprocessSpec, tried: Sequence[PreprocessSpec]) -> PreprocessSpec | None:
-        """The geometry among ``tried``, likeliest first, and those around the best of them whose answers tell clearly
-        more than those under ``start``; None where none does. Raises whatever ends ``asked``."""
-        limit = max(SMALL, PLAUSIBLE * self.misfit(start))
-        plausible = [way for way in tried if self.misfit(way) <= limit][:MOST]
-        here = self._most((start, *plausible))
-        while here != (moved := self._most((here, *self._around(here, limit)))):
-            here = moved
-        ours, theirs = self._outputs(start), self._outputs(here)
-        if ours is None or theirs is None or self.nats(here) <= self.nats(start) + GAIN:
+    def __post_init__(self) -> None:
+        self.here = self.start
+
+    def climb(self, tried: Sequence[PreprocessSpec]) -> None:
+        """Go to the best of ``tried``, likeliest first, and on from there: in one respect after the other, and once a
+        part of the films is preferred to the whole of them, in smaller steps and with more films. Raises whatever ends
+        ``asked``; what was found until then stays."""
+        self._move(self._allowed(tried)[:MOST])
+        side, part = (neighbours,) if self.free else (), (parts,) if self.cut else ()
+        respects = (*side, *part, framings, interpolations)
+        before = None
+        while before != self.here:
+            before = self.here
+            for others in respects:
+                self._uphill(others)
+        if self.here.keep is not None:
+            self.films = MORE
+            for step in FINER:
+                while any(self._move([way]) for way in self._allowed(parts(self.here, step))):
+                    pass
+
+    def found(self) -> PreprocessSpec | None:
+        """The geometry that was found where its answers tell clearly more than those under ``start``: by ``GAIN``, or
+        by anything where the statistics prefer it too, and in a bootstrap over the films; else None."""
+        ours, theirs = self._outputs(self.start), self._outputs(self.here)
+        least = 0.0 if self.search.misfit(self.here) < self.search.misfit(self.start) else GAIN
+        if ours is None or theirs is None or self.nats(self.here) <= self.nats(self.start) + least:
             return None
-        return here if surely_less(self.target.match.head, ours, theirs) else None
+        return self.here if surely_less(self.search.target.match.head, ours, theirs) else None
 
     def nats(self, geometry: PreprocessSpec) -> float:
         """What the answers under ``geometry`` tell; 0 where there are none."""
         outputs = self._outputs(geometry)
-        return 0.0 if outputs is None else information(self.target.match.head, outputs) or 0.0
+        return 0.0 if outputs is None else information(self.search.target.match.head, outputs) or 0.0
 
     def _outputs(self, geometry: PreprocessSpec) -> Tensor | None:
-        if geometry not in self.known:
-            found = self.asked(geometry)
-            self.known[geometry] = None if found is None else found.cpu()
-        return self.known[geometry]
+        key = (geometry, self.films)
+        if key not in self.known:
+            found = self.asked(*key)
+            self.known[key] = None if found is None else found.cpu()
+        return self.known[key]
 
-    def _most(self, ways: Iterable[PreprocessSpec]) -> PreprocessSpec:
-        return max(ways, key=self.nats)
+    def _allowed(self, ways: Iterable[PreprocessSpec]) -> list[PreprocessSpec]:
+        limit = max(SMALL, PLAUSIBLE * self.search.misfit(self.start))
+        return self.search.unlike(self.here, ways, limit)
 
-    def _around(self, here: PreprocessSpec, limit: float) -> list[PreprocessSpec]:
-        ways = [*framings(here), *interpolations(here), *(neighbours(here) if self.free else ())]
-        return [way for way in ways if self.misfit(way) <= limit]
+    def _uphill(self, others: Callable[[PreprocessSpec], list[PreprocessSpec]]) -> None:
+        while self._move(self._allowed(others(self.here))):
+            pass
+
+    def _move(self, ways: Iterable[PreprocessSpec]) -> bool:
+        """Go to the best of ``ways`` where it tells more, and say whether it did."""
+        before = self.here
+        for way in ways:
+            if self.nats(way) > self.nats(self.here):
+                self.here = way
+        return self.here != before

@@ -29,13 +29,16 @@ from reid_audit.records.policy import (
     Budget,
     EncoderPolicy,
     Policy,
+    ReportFields,
+    Waiver,
+)
+from reid_audit.records.preprocess import (
+    Box,
     PreprocessCandidate,
     PreprocessFit,
     PreprocessPolicy,
     PreprocessSpec,
-    ReportFields,
     Scaling,
-    Waiver,
 )
 from reid_audit.records.references import GivenReference, References, ReferenceSummary, TaughtBy
 from reid_audit.records.result import AuditResult, NetworkRecord, ToolInfo
@@ -75,6 +78,7 @@ __all__ = [
     "ArchMatch",
     "AttackRun",
     "AuditResult",
+    "Box",
     "Breach",
     "Budget",
     "Candidate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from reid_audit.records.base import Record, Sha256
-from reid_audit.records.policy import Scaling
+from reid_audit.records.preprocess import Scaling
 
 Role = Literal["reference", "holdout"]
 """CohortName the network was trained on, and films of other patients."""

@@ -1,4 +1,4 @@
-"""What a hospital decides before the audit: thresholds, controls, preprocessing, budget, waivers."""
+"""What a hospital decides before the audit: thresholds, controls, budget, references, waivers."""
 
 from __future__ import annotations
 
@@ -6,114 +6,15 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, StringConstraints, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
 from reid_audit.records.base import Fraction, Record, Sha256
 from reid_audit.records.controls import CONTROLS, Controls
 from reid_audit.records.gates import Gate
 from reid_audit.records.metrics import Metric
+from reid_audit.records.preprocess import PreprocessPolicy
 from reid_audit.records.references import References
 from reid_audit.records.table import default_gates
-
-
-class Scaling(Record):
-    """How stored grey values become numbers in [0, 1]: one of the words, or ``{ range = [low, high] }``."""
-
-    by: Literal["bits", "range", "window", "minmax", "percentiles"]
-    """``bits``: what the film's stored bits can hold becomes 0 to 1 (value / 255 for 8 bits). ``range``: low becomes 0,
-    high 1. ``window``: the file's own window (VOI LUT). ``minmax``, ``percentiles``: of each film for itself."""
-    limits: tuple[FiniteFloat, FiniteFloat] | None = None
-    """The two ends of ``range`` (in the file's values after rescale slope and intercept) or ``percentiles``."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_forms(cls, given: object) -> object:
-        """``"bits"`` and ``{ range = [0, 4095] }`` as they are written in a policy."""
-        if isinstance(given, str):
-            return {"by": given}
-        if isinstance(given, dict) and len(given) == 1 and set(given) <= {"range", "percentiles"}:
-            ((by, limits),) = given.items()
-            return {"by": by, "limits": limits}
-        return given
-
-    @model_validator(mode="after")
-    def _limits_fit(self) -> Scaling:
-        if (self.limits is not None) != (self.by in ("range", "percentiles")):
-            raise ValueError("write { range = [low, high] } or { percentiles = [low, high] }, or a word without limits")
-        if self.limits is not None and self.limits[0] >= self.limits[1]:
-            raise ValueError("the first limit must be below the second")
-        if self.by == "percentiles" and not (min(self.limits or (0,)) >= 0 and max(self.limits or (100,)) <= 100):
-            raise ValueError("percentiles lie between 0 and 100")
-        return self
-
-    def toml(self) -> str:
-        """The value of ``scaling`` as it is written in a policy."""
-        if self.limits is None:
-            return f'"{self.by}"'
-        return f"{{ {self.by} = [{self.limits[0]:g}, {self.limits[1]:g}] }}"
-
-
-class PreprocessSpec(Record):
-    """How films became network input in training. Images are in [0, 1] before ``mean`` and ``std``."""
-
-    side: PositiveInt | None = None
-    """Pixels of the square network input; None: inferred."""
-    resize: Literal["squash", "shorter", "none"] = "squash"
-    crop: Literal["center", "none"] = "none"
-    resize_to: PositiveInt | None = None
-    """Pixels that ``resize`` resizes to before the crop, such as 256 before a crop of 224; None: ``side``."""
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
-    mean: tuple[float, ...] = (0.0,)
-    """Subtracted after scaling to [0, 1]; one value, or one per channel."""
-    std: tuple[PositiveFloat, ...] = (1.0,)
-    invert: bool = False
-    """True where the network saw 1 - x (MONOCHROME1)."""
-    scaling: Scaling | None = None
-    """How stored grey values become [0, 1]; None: not declared, and films are rendered by their stored bits."""
-
-    def toml(self) -> str:
-        """The ``[preprocess]`` table that declares exactly this."""
-        lines = ["[preprocess]", *([] if self.side is None else [f"side = {self.side}"])]
-        lines += [f'resize = "{self.resize}"', f'crop = "{self.crop}"']
-        lines += [] if self.resize_to is None else [f"resize_to = {self.resize_to}"]
-        lines += [f'interpolation = "{self.interpolation}"']
-        lines += [f"{name} = [{', '.join(f'{v:.6g}' for v in getattr(self, name))}]" for name in ("mean", "std")]
-        lines += [f"invert = {'true' if self.invert else 'false'}"]
-        lines += [] if self.scaling is None else [f"scaling = {self.scaling.toml()}"]
-        return "\n".join(lines)
-
-
-class PreprocessCandidate(Record):
-    """A way from films to network input that was tried."""
-
-    spec: PreprocessSpec
-    misfit: FiniteFloat
-    """By statistics: mean square deviation of the first statistics layer, in standard deviations. By answers: mean
-    error under the training labels."""
-    augmentation: str = "none"
-    """What the films were thought to have gone through in training."""
-
-
-class PreprocessFit(Record):
-    """What a network says of the preprocessing it was trained with, asked with films of both cohorts pooled."""
-
-    best: PreprocessSpec
-    by: Literal["statistics", "answers"]
-    augmentation: str = "none"
-    films: int
-    """Films it was fitted on."""
-    complete: bool = True
-    """Whether there was time to try everything."""
-    candidates: tuple[PreprocessCandidate, ...] = ()
-    """The best of those tried, best first."""
-
-
-class PreprocessPolicy(Record):
-    """The ``[preprocess]`` table. What it leaves open is inferred from the network."""
-
-    declared: PreprocessSpec | None = None
-    values: Literal["declared", "inferred"] = "declared"
-    """``inferred``: side, resize and crop are declared, but mean, std and invert are read from the first layers."""
 
 
 class Budget(Record):

@@ -10,7 +10,8 @@ from reid_audit.records.cards import EncoderCard, PredictorCard, PriorCard
 from reid_audit.records.cohorts import CohortSummary
 from reid_audit.records.findings import AttackRun, Curve, Histogram, OverReferences, Subgroup
 from reid_audit.records.metrics import Measurement, replaced
-from reid_audit.records.policy import Budget, Policy, PreprocessFit, PreprocessSpec, Waiver
+from reid_audit.records.policy import Budget, Policy, Waiver
+from reid_audit.records.preprocess import PreprocessFit, PreprocessSpec
 from reid_audit.records.references import ReferenceSummary
 from reid_audit.records.spend import Reduced, Spend
 from reid_audit.records.subject import ArchMatch, CheckpointSummary

@@ -17,7 +17,7 @@ from reid_audit.arch.target import Target
 from reid_audit.budget import Pace
 from reid_audit.imaging.augmentation import AUGMENTATIONS, Augmentation
 from reid_audit.network.familiarity import FirstLayers, first_layers
-from reid_audit.network.preprocessing import FilmsAt, as_trained, best_values
+from reid_audit.network.search import FilmsAt, as_trained, best_values
 from reid_audit.preprocess import to_network
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
 

@@ -17,7 +17,7 @@ import reid_audit
 from reid_audit.api import Options
 from reid_audit.cohort import RawFilm
 from reid_audit.errors import PriorError
-from reid_audit.network.preprocessing import STAGE
+from reid_audit.network.search import STAGE
 from reid_audit.observer import Event, StageStarted
 from reid_audit.records import Budget, Controls, Measured, Metric, Policy, References, find
 

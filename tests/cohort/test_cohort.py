@@ -14,7 +14,17 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from reid_audit.cohort import Cohort, Frame, Source, load_cohort, overlap, parse_source, require_disjoint
+from reid_audit.cohort import (
+    Cohort,
+    Frame,
+    RawFilm,
+    Source,
+    load_cohort,
+    overlap,
+    parse_source,
+    render,
+    require_disjoint,
+)
 from reid_audit.errors import CohortError
 from reid_audit.observer import Event, StageAdvanced, StageEnded, StageStarted
 from reid_audit.preprocess import HALF, UNIT, to_network
@@ -73,6 +83,34 @@ def test_spatial_steps_are_torchvisions(
     theirs = transforms.Compose([*steps, transforms.ToTensor()])(Image.open(tmp_path / "a.png"))
     spec = PreprocessSpec(resize=resize, crop=crop, interpolation=interpolation)  # type: ignore[arg-type]
     assert torch.equal(load(tmp_path, spec=spec).images[0], theirs)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "lanczos"])
+def test_what_is_kept_is_cut_out_before_resizing(tmp_path: Path, interpolation: str) -> None:
+    pixels = film(1, 50, 40)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    cut = Image.fromarray(np.ascontiguousarray(pixels[5:45, 10:40]))
+    theirs = transforms.Compose(
+        [transforms.Resize((16, 16), interpolation=MODES[interpolation]), transforms.ToTensor()]
+    )
+    spec = PreprocessSpec(keep=(0.25, 0.1, 1.0, 0.9), interpolation=interpolation)  # type: ignore[arg-type]
+    assert torch.equal(load(tmp_path, spec=spec).images[0], theirs(cut))
+
+
+def test_of_a_part_below_one_pixel_a_pixel_is_kept() -> None:
+    raw = RawFilm(pixels=film(1, 50, 40), kind="8-bit", bits=8, low=0.0, high=255.0)
+    assert render(raw, PreprocessSpec(keep=(0.999, 0.999, 1.0, 1.0)), 16, 1).shape == (1, 16, 16)
+
+
+@pytest.mark.parametrize("size", [(40, 20), (20, 40), (32, 32)])
+def test_the_longer_edge_fits_and_the_rest_is_black(tmp_path: Path, size: tuple[int, int]) -> None:
+    pixels = np.maximum(film(1, *size), 1)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    shown = load(tmp_path, spec=PreprocessSpec(resize="longer", crop="center", interpolation="nearest")).images[0, 0]
+    height, width = (16 * edge // max(size) for edge in size)
+    top, left = (16 - height) // 2, (16 - width) // 2
+    assert bool((shown[top : top + height, left : left + width] > 0).all())
+    assert int((shown > 0).sum()) == height * width
 
 
 def test_colour_is_torchvisions(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from reid_audit.audit.preprocessing import ask_network, choose_preprocessing, dr
 from reid_audit.audit.preprocessing_control import preprocessing_control, stricter
 from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
-from reid_audit.cohort import Cohort, Frame
+from reid_audit.cohort import Cohort, Frame, RawFilm
 from reid_audit.cohort.sample import Sample
 from reid_audit.network.answer_fit import _changed, answer_errors, fit_by_answers
 from reid_audit.network.answers import outputs_under
-from reid_audit.network.preprocessing import MANY
+from reid_audit.network.search import MANY
 from reid_audit.observer import SilentObserver
 from reid_audit.preprocess import to_network
 from reid_audit.records import ArchMatch, Measured, Metric, PreprocessPolicy, PreprocessSpec, Reason, Unmeasured
@@ -38,13 +38,18 @@ def words(count: int) -> NDArray[np.str_]:
 @cache
 def by_heart() -> Target:
     """A convolutional network without normalisation that has learned ``MEMBERS`` films under ``TRUTH``."""
+    return taught(raw_films(MEMBERS, 0))
+
+
+def taught(films: tuple[RawFilm, ...]) -> Target:
+    """The same of other films."""
     torch.manual_seed(1)
     layers: list[nn.Module] = []
     for inside, outside in ((1, 24), (24, 32), (32, 48)):
         layers += [nn.Conv2d(inside, outside, 3, 2, 1), nn.Tanh()]
     module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(192, 2))
-    inputs = to_network(films_at(raw_films(MEMBERS, 0))(TRUTH, MEMBERS), TRUTH, 1)
-    labels = torch.from_numpy((words(MEMBERS) == "M").astype(np.int64))
+    inputs = to_network(films_at(films)(TRUTH, len(films)), TRUTH, 1)
+    labels = torch.from_numpy((words(len(films)) == "M").astype(np.int64))
     optimiser = torch.optim.Adam(module.parameters(), lr=5e-3)
     for _ in range(150):
         optimiser.zero_grad()
@@ -101,6 +106,18 @@ def test_the_members_tell_odd_values_and_the_side() -> None:
     assert found.complete
     assert mean_error(found.best) < mean_error(TRUTH) + 0.05
     assert found.best.side == pytest.approx(32, abs=8)
+
+
+def test_the_part_that_was_kept_of_the_films_is_found() -> None:
+    films = raw_films(MEMBERS, 0)
+    cut = tuple(replace(film, pixels=np.ascontiguousarray(film.pixels[14:-14])) for film in films)
+    target = taught(cut)
+    shown = fit_by_answers(target, films_at(films), words(MEMBERS), side=32)
+    assert shown is not None
+    assert shown.best.keep is not None
+    left, top, right, bottom = shown.best.keep
+    assert (left, right) == pytest.approx((0.0, 1.0), abs=0.07)
+    assert (top, bottom) == pytest.approx((14 / 96, 82 / 96), abs=0.07)
 
 
 def test_more_films_than_are_asked_are_no_hindrance() -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from reid_audit.arch.target import Target
+from reid_audit.budget import Meter, OutOfTime, Pace
+from reid_audit.imaging.augmentation import Augmentation
+from reid_audit.network.geometries import FINER, WHOLE
 from reid_audit.network.heads import HeadKind
-from reid_audit.network.information import GAIN, PLAUSIBLE, SMALL, Informed, information, surely_less
-from reid_audit.records import ArchMatch, PreprocessSpec
+from reid_audit.network.information import FILMS, GAIN, MORE, PLAUSIBLE, SMALL, Informed, information, surely_less
+from reid_audit.network.search import Search
+from reid_audit.observer import SilentObserver
+from reid_audit.records import ArchMatch, Box, PreprocessSpec
 
 SURE = 30.0
 
@@ -43,17 +49,30 @@ def test_what_is_no_answer_has_none(kind: HeadKind) -> None:
     assert information(kind, torch.randn(8, 2)) is None
 
 
+class Stated(Search):
+    """A search whose misfits are stated; no two ways show the films alike."""
+
+    def __init__(self, stated: Callable[[PreprocessSpec], float]) -> None:
+        match = ArchMatch(library="none", family="none", name="none", coverage=1.0, head="softmax", classes=2)
+        pace = Pace(Meter(seconds=None, steps=None, clock=lambda: 0.0), SilentObserver())
+        super().__init__(Target(nn.Identity(), match), lambda way, count: torch.zeros(count, 1, 1, 1), pace, "stated")
+        self.stated = stated
+        self.order: dict[PreprocessSpec, int] = {}
+
+    def misfit(self, geometry: PreprocessSpec, augmentation: Augmentation = "none") -> float:
+        return self.stated(geometry) - 1e-9 * self.order.setdefault(geometry, len(self.order))
+
+
 def searched(nats_at: dict[int, float], misfits: dict[int, float], start: int, *, free: bool = True) -> int | None:
     """The side that is preferred where so many nats are told at each side; at others 0, and 1 misfits."""
 
-    def asked(geometry: PreprocessSpec) -> Tensor:
+    def asked(geometry: PreprocessSpec, _: int) -> Tensor:
         nats = nats_at.get(geometry.side or 0, 0.0) if geometry.resize == "squash" and geometry.crop == "none" else 0.0
         return nats / math.log(2) * classes(8, 8) if nats else classes(16, 0)
 
-    match = ArchMatch(library="none", family="none", name="none", coverage=1.0, head="softmax", classes=2)
-    search = Informed(asked, lambda way: misfits.get(way.side or 0, 1.0), Target(nn.Identity(), match), free)
-    tried = [PreprocessSpec(side=side) for side in sorted(misfits, key=misfits.__getitem__)]
-    found = search.best(PreprocessSpec(side=start), tried)
+    search = Informed(asked, Stated(lambda way: misfits.get(way.side or 0, 1.0)), PreprocessSpec(side=start), free)
+    search.climb([PreprocessSpec(side=side) for side in sorted(misfits, key=misfits.__getitem__)])
+    found = search.found()
     return None if found is None else found.side
 
 
@@ -88,6 +107,71 @@ def test_what_a_few_films_say_by_chance_is_no_reason() -> None:
     assert not surely_less("softmax", ours, theirs)
     assert not surely_less("softmax", ours, ours)
     assert surely_less("softmax", ours, classes(200, 200))
+
+
+def searched_part(truth: Box, films: list[int]) -> Informed:
+    """The search for a part of the films: the more of it is shared with the true one, the more the answers tell."""
+
+    def asked(geometry: PreprocessSpec, count: int) -> Tensor:
+        films.append(count)
+        off = sum(abs(edge - true) for edge, true in zip(geometry.keep or WHOLE, truth, strict=True))
+        return (1 - off) * classes(8, 8) / 10 if geometry.resize == "squash" else classes(16, 0)
+
+    start = PreprocessSpec(side=64, resize="shorter", crop="center")
+    return Informed(asked, Stated(lambda _: 0.02), start, free=False)
+
+
+@pytest.mark.parametrize("truth", [(0.0, 0.125, 1.0, 0.8125), (0.1, 0.07, 0.97, 0.8), (0.0, 0.04, 1.0, 0.95)])
+def test_the_part_of_the_films_that_was_kept_is_climbed_to(truth: Box) -> None:
+    search = searched_part(truth, [])
+    search.climb([PreprocessSpec(side=64)])
+    found = search.found()
+    assert found is not None
+    assert found.keep == pytest.approx(truth, abs=FINER[-1])
+
+
+def test_small_steps_ask_more_films_and_whole_films_take_none() -> None:
+    films: list[int] = []
+    searched_part((0.1, 0.1, 0.9, 0.9), films).climb([PreprocessSpec(side=64)])
+    assert set(films) == {FILMS, MORE}
+    films.clear()
+    search = searched_part(WHOLE, films)
+    search.climb([PreprocessSpec(side=64)])
+    assert search.here.keep is None
+    assert set(films) == {FILMS}
+
+
+def test_where_the_time_ends_the_climb_what_was_found_stays() -> None:
+    search = searched_part((0.1, 0.1, 0.9, 0.9), [])
+    whole, ask = PreprocessSpec(side=64), search.asked
+
+    def until(geometry: PreprocessSpec, count: int) -> Tensor | None:
+        if len(search.known) > 6:
+            raise OutOfTime("asked")
+        return ask(geometry, count)
+
+    search.asked = until
+    with pytest.raises(OutOfTime):
+        search.climb([whole])
+    found = search.found()
+    assert found is not None
+    assert found.keep is not None
+
+
+@pytest.mark.parametrize(("misfit", "side"), [(0.021, None), (0.019, 64)])
+def test_less_is_enough_where_the_statistics_prefer_it_too(misfit: float, side: int | None) -> None:
+    sure, nearly = classes(200, 200), classes(200, 200) * 5.3 / SURE
+    more = (information("softmax", sure) or 0.0) - (information("softmax", nearly) or 0.0)
+    assert 0.0 < more < GAIN
+    search = Informed(
+        lambda way, _: sure if way.side == 64 else nearly,
+        Stated(lambda way: {40: 0.02, 64: misfit}.get(way.side or 0, 1.0)),
+        PreprocessSpec(side=40),
+        free=False,
+    )
+    search.climb([PreprocessSpec(side=64)])
+    found = search.found()
+    assert (None if found is None else found.side) == side
 
 
 def test_a_known_side_stays() -> None:

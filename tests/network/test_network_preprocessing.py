@@ -19,9 +19,10 @@ from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.cohort import RawFilm, Source, render, sample_pooled
 from reid_audit.cohort.sample import Sample
-from reid_audit.network import information, preprocessing
+from reid_audit.network import information, preprocessing, remembered
 from reid_audit.network.joint_fit import JointFit, joint_fit
-from reid_audit.network.preprocessing import FilmsAt, best_values, fit_preprocess
+from reid_audit.network.preprocessing import fit_preprocess
+from reid_audit.network.search import FilmsAt, best_values
 from reid_audit.network.stem import read_stems
 from reid_audit.network.values import as_spec, fit_values, scale_and_shift
 from reid_audit.preprocess import HALF, IMAGENET, NAMED, UNIT, to_network
@@ -313,14 +314,14 @@ def test_a_joint_fit_that_explains_little_does_not_choose_the_geometry(
         return fit
 
     target = resnet(chest[:12], at(QUARTER, 32))
-    monkeypatch.setattr(preprocessing, "WORSE", 1e9)
-    monkeypatch.setattr(preprocessing, "LIKELY", 99)
-    monkeypatch.setattr(preprocessing, "joint_fit", preferring(0.03))
+    monkeypatch.setattr(remembered, "WORSE", 1e9)
+    monkeypatch.setattr(remembered, "LIKELY", 99)
+    monkeypatch.setattr(remembered, "joint_fit", preferring(0.03))
     found = fit_preprocess(target, films_at(chest), side=32)
     assert found is not None
     assert found.complete
     assert found.best.resize_to is None
-    monkeypatch.setattr(preprocessing, "joint_fit", preferring(0.005))
+    monkeypatch.setattr(remembered, "joint_fit", preferring(0.005))
     chosen = fit_preprocess(target, films_at(chest), side=32)
     assert chosen is not None
     assert chosen.best.resize_to is not None
@@ -337,7 +338,7 @@ def test_where_the_statistics_do_not_decide_the_answers_do(
         return 9.0 * functional.one_hot(classes, 2)
 
     target = resnet(chest[:12], at(QUARTER, 32))
-    monkeypatch.setattr(preprocessing, "joint_fit", joint)
+    monkeypatch.setattr(remembered, "joint_fit", joint)
     monkeypatch.setattr(information, "PLAUSIBLE", 1e9)
     plain = fit_preprocess(target, films_at(chest), side=32)
     monkeypatch.setattr(preprocessing, "outputs_under", answered)

@@ -73,6 +73,7 @@ def public_preprocess(result: AuditResult) -> PublicPreprocess:
             PublicPreprocessFit(toml=c.spec.toml(), misfit=c.misfit, augmentation=c.augmentation)
             for c in (() if fit is None else fit.candidates[:8])
         ),
+        keep=p.keep,
         resize=p.resize,
         crop=p.crop,
         interpolation=p.interpolation,

@@ -80,6 +80,9 @@ class PublicPreprocess(Wire):
     best: Table = ""
     """The ``[preprocess]`` table that fits best."""
     tried: Annotated[tuple[PublicPreprocessFit, ...], Field(max_length=8)] = ()
+    keep: tuple[Fraction, Fraction, Fraction, Fraction] | None = None
+    """Left, top, right and bottom of the part of a film that is kept before it is resized, as shares of its width and
+    height; None: the whole film."""
     resize: Label
     crop: Label
     interpolation: Label
