@@ -1,8 +1,9 @@
-"""Whether films that a file's affine turns are turned as in training: does another turn show more of membership?
+"""Whether films are turned as in training: does another turn show more of membership?
 
-A network is most certain of its training films where they lie as it saw them. Which way round training code put the
-slices of a volume no file says, and films that lie on their side hide who was in the training. Pixels that are stored
-as they are shown are not asked.
+A network is most certain of its training films where they lie as it saw them, and films that lie on their side hide who
+was in the training. Which way round training code put the slices of a volume no file says, so those that an affine
+turned are asked in every turn. Pictures are stored as they are shown, but MONAI's readers swap rows and columns of
+them, so they are asked in that turn.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ Turn = tuple[int, bool]
 """Quarter turns, after mirroring or without it."""
 AS_GIVEN: Turn = (0, False)
 TURNS: tuple[Turn, ...] = tuple((quarters, mirrored) for mirrored in (False, True) for quarters in range(4))
+TRANSPOSED: Turn = (1, True)
+"""Rows and columns swapped."""
 WRONG = (
-    "turned otherwise the films show more of membership: name axes in the table as training turned them (docs/films.md)"
+    "turned otherwise the films show more of membership: give them as training turned them, volumes by axes in the "
+    "table, pictures with rows and columns swapped (docs/films.md)"
 )
 
 
@@ -43,13 +47,14 @@ def turned_membership(
 ) -> Measurement:
     """By how much another turn shows more of who was in the training, over ``HIDDEN``, as ``hidden_membership``.
 
-    The first films of either cohort choose the turn, the rest judge it. Unmeasured where no film was turned by an
-    affine, the answers have no certainty or the films are too few. Raises OutOfTime.
+    The first films of either cohort choose the turn, the rest judge it. Unmeasured where the films come in one frame
+    only, the answers have no certainty or the films are too few. Raises OutOfTime.
     """
-    if not any(film.reoriented for film in members.raw):
+    if members.fixed is not None:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NOT_COMPUTED)
     pace = pace or unhurried()
-    ways = {turn: Cohorts(target, turned(members, turn), turned(strangers, turn), pace) for turn in TURNS}
+    turns = TURNS if any(film.reoriented for film in members.raw) else (AS_GIVEN, TRANSPOSED)
+    ways = {turn: Cohorts(target, turned(members, turn), turned(strangers, turn), pace) for turn in turns}
     first = ways[AS_GIVEN].first(used)
     if first < FEWEST:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from test_answer_fit import MEMBERS, TRUTH, by_heart
 from test_network_preprocessing import raw_films
 
 from reid_audit.audit.hidden_membership import FEWEST
 from reid_audit.audit.preprocessing import Specimens
-from reid_audit.audit.turned_membership import AS_GIVEN, TURNS, WRONG, Turn, turned, turned_membership
+from reid_audit.audit.turned_membership import AS_GIVEN, TRANSPOSED, TURNS, WRONG, Turn, turned, turned_membership
 from reid_audit.budget import Pace, unhurried
 from reid_audit.observer import Event, Noted
 from reid_audit.records import Measured, Measurement, Reason, Unmeasured
@@ -49,9 +53,32 @@ def test_films_on_their_side_are_noticed(turn: Turn) -> None:
     assert Noted(WRONG) in said
 
 
-def test_films_that_no_affine_turned_and_too_few_are_not_asked() -> None:
-    shown, _ = asked((1, False), reoriented=False)
-    assert isinstance(shown, Unmeasured)
+def test_monai_reads_pictures_with_rows_and_columns_swapped(tmp_path: Path) -> None:
+    transforms = pytest.importorskip("monai.transforms")
+    film = raw_films(1, 0)[0]
+    Image.fromarray(film.pixels).save(tmp_path / "film.png")
+    loaded = np.asarray(transforms.LoadImage(image_only=True)(tmp_path / "film.png"))
+    assert np.array_equal(loaded, turned(Specimens((film,)), TRANSPOSED).raw[0].pixels)
+
+
+def test_pictures_are_asked_with_rows_and_columns_swapped() -> None:
+    """As MONAI's readers hand them to training."""
+    for film in raw_films(2, 0):
+        swapped = turned(Specimens((film,)), TRANSPOSED).raw[0]
+        assert np.array_equal(swapped.pixels, film.pixels.T)
+    found, said = asked(TRANSPOSED, reoriented=False)
+    assert isinstance(found, Measured)
+    assert found.value > 1.0
+    assert Noted(WRONG) in said
+    upright, said = asked(reoriented=False)
+    assert isinstance(upright, Measured)
+    assert upright.value <= 1.0
+    assert Noted(WRONG) not in said
+
+
+def test_too_few_films_and_films_in_one_frame_are_not_asked() -> None:
+    framed = Specimens(fixed=torch.rand(64, 1, 32, 32))
+    assert isinstance(turned_membership(by_heart(), TRUTH, framed, framed), Unmeasured)
     few, _ = asked((1, False), members=2 * FEWEST - 2)
     assert few == Unmeasured(metric=few.metric, reason=Reason.TOO_FEW_REFERENCE)
 
