@@ -174,7 +174,9 @@ def row_of(row: dict[str, Any]) -> Row:
     nothing, truth = row["ways"]["nothing"], row["ways"]["truth"]
     spec = nothing["spec"]
     values = ", ".join(f"{v:.4g}" for v in spec["mean"]) + " / " + ", ".join(f"{v:.4g}" for v in spec["std"])
-    found = f"{spec['side']} px, {spec['interpolation']}, {values}{', inverted' if spec['invert'] else ''}"
+    kept = spec.get("keep")
+    part = "" if kept is None else f"keep {', '.join(f'{edge:.3g}' for edge in kept)}, "
+    found = f"{spec['side']} px, {part}{spec['interpolation']}, {values}{', inverted' if spec['invert'] else ''}"
     fit = "-" if nothing["fit"] is None else f"{nothing['fit']:.4f}"
     wrong = [how for how in WRONG if row["ways"][how]["could_pass"]]
     possible = "yes" if nothing["could_pass"] else "no"
