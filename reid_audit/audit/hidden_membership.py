@@ -101,7 +101,7 @@ def hidden_membership(
     best = max(areas, key=areas.__getitem__)
     if best == used:
         return Hidden(Measured(metric=Metric.PREPROCESS_FIT, value=0.0, n=sum(map(len, found[used] or ()))))
-    return judged(cohorts, used, best)
+    return Hidden(judged(cohorts, used, cohorts, best), best)
 
 
 def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
@@ -125,13 +125,14 @@ def distinct(used: PreprocessSpec, ways: Iterable[PreprocessSpec], images: Speci
     return [way for way in found.values() if way != used]
 
 
-def judged(cohorts: Cohorts, used: PreprocessSpec, best: PreprocessSpec) -> Hidden:
-    """What the films that did not choose ``best`` say of it."""
+def judged(cohorts: Cohorts, used: PreprocessSpec, others: Cohorts, best: PreprocessSpec) -> Measurement:
+    """What the films that chose neither say: how much more of membership the same films show as ``others`` under
+    ``best`` than as ``cohorts`` under ``used``, over ``HIDDEN``. Raises OutOfTime."""
     first = cohorts.first(used)
     most = min(count_at(spec, ALL) for spec in (used, best))
-    ours, theirs = cohorts.certainties(used, most), cohorts.certainties(best, most)
+    ours, theirs = cohorts.certainties(used, most), others.certainties(best, most)
     if ours is None or theirs is None or min(len(side) - first for side in ours) < FEWEST:
-        return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
+        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE)
     members, strangers = (len(side) - first for side in ours)
     gain = auc_gain(
         np.concatenate([side[first:] for side in theirs]),
@@ -139,4 +140,4 @@ def judged(cohorts: Cohorts, used: PreprocessSpec, best: PreprocessSpec) -> Hidd
         np.arange(members + strangers) < members,
     )
     value = max(0.0, gain.low) / HIDDEN
-    return Hidden(Measured(metric=Metric.PREPROCESS_FIT, value=value, n=members + strangers), best)
+    return Measured(metric=Metric.PREPROCESS_FIT, value=value, n=members + strangers)

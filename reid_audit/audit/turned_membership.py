@@ -13,14 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from reid_audit.arch.target import Target
-from reid_audit.audit.hidden_membership import FEWEST, HIDDEN, Cohorts
+from reid_audit.audit.hidden_membership import FEWEST, Cohorts, judged
 from reid_audit.audit.preprocessing import Specimens
 from reid_audit.budget import Pace, unhurried
-from reid_audit.network.search import ALL, count_at
 from reid_audit.observer import Noted
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
 from reid_audit.score.calibration import auc
-from reid_audit.score.membership.gain import auc_gain
 
 Turn = tuple[int, bool]
 """Quarter turns, after mirroring or without it."""
@@ -35,10 +33,10 @@ WRONG = (
 
 
 def turned(films: Specimens, turn: Turn) -> Specimens:
-    """Raw ``films`` turned."""
+    """Raw ``films`` turned: views, which take no memory of their own."""
     quarters, mirrored = turn
     pixels = (film.pixels[:, ::-1] if mirrored else film.pixels for film in films.raw)
-    put = (np.ascontiguousarray(np.rot90(each, quarters)) for each in pixels)
+    put = (np.rot90(each, quarters) for each in pixels)
     return replace(films, raw=tuple(replace(film, pixels=own) for film, own in zip(films.raw, put, strict=True)))
 
 
@@ -63,13 +61,9 @@ def turned_membership(
     if not areas:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS)
     best = max(areas, key=areas.__getitem__)
-    most = count_at(used, ALL)
-    ours, theirs = (ways[turn].certainties(used, most) for turn in (AS_GIVEN, best))
-    if ours is None or theirs is None or min(len(side) - first for side in ours) < FEWEST:
-        return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE)
-    before, after = (np.concatenate([side[first:] for side in sides]) for sides in (ours, theirs))
-    gain = auc_gain(after, before, np.arange(len(before)) < len(ours[0]) - first)
-    value = 0.0 if best == AS_GIVEN else max(0.0, gain.low) / HIDDEN
-    if value > 1.0:
+    if best == AS_GIVEN:
+        return Measured(metric=Metric.PREPROCESS_FIT, value=0.0, n=2 * first)
+    measured = judged(ways[AS_GIVEN], used, ways[best], used)
+    if isinstance(measured, Measured) and measured.value > 1.0:
         pace.observer.notice(Noted(WRONG))
-    return Measured(metric=Metric.PREPROCESS_FIT, value=value, n=len(before))
+    return measured

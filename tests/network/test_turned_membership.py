@@ -83,6 +83,14 @@ def test_too_few_films_and_films_in_one_frame_are_not_asked() -> None:
     assert few == Unmeasured(metric=few.metric, reason=Reason.TOO_FEW_REFERENCE)
 
 
+def test_turned_films_share_the_memory_of_those_that_were_given() -> None:
+    """Hundreds of films of several megapixels are held at once."""
+    films = Specimens(raw_films(2, 0))
+    for turn in TURNS:
+        for given, put in zip(films.raw, turned(films, turn).raw, strict=True):
+            assert np.shares_memory(given.pixels, put.pixels)
+
+
 def test_eight_turns_of_a_film_differ() -> None:
     film = Specimens(tuple(raw_films(1, 0)))
     assert len({turned(film, turn).raw[0].pixels.tobytes() for turn in TURNS}) == 8
