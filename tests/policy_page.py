@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
 
-from reid_audit.policy import _toml
+from reid_audit.policy.template import as_toml
 from reid_audit.records import (
     Budget,
     Controls,
@@ -138,7 +138,7 @@ def table(name: str) -> str:
 
 
 def _default(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else _toml(value)
+    return f'"{value}"' if isinstance(value, str) else as_toml(value)
 
 
 def kind_of(key: str, annotation: Any) -> str:
