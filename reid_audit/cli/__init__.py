@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
     context_settings={"auto_envvar_prefix": "REID_AUDIT", "help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 pass, 1 fail, 2 usage, 3 not audited, 4 inconclusive, 5 refused as unsafe.",
 )
-@click.version_option(__version__, prog_name="reid-audit")
+@click.version_option(__version__, prog_name="reid-audit", allow_from_autoenv=False)  # else a pinned version exits 0
 def main() -> None:
     """Decide whether a medical-imaging model may be released: reconstruct training data, score re-identification."""
 
@@ -88,6 +88,8 @@ def run() -> None:
 
 def exit_code(args: list[str] | None = None, *, began: float | None = None) -> int:
     """Run the command line and return the process exit code. began: from when on a budget counts; now, without."""
+    if os.environ.get(COMPLETION) and (sys.argv[1:] if args is None else args):
+        return _not_asked_by_a_shell()
     try:
         result = main.main(args=args, prog_name="reid-audit", standalone_mode=False, obj=began)
     except AuditError as error:
@@ -108,6 +110,12 @@ def exit_code(args: list[str] | None = None, *, began: float | None = None) -> i
     except Exception as error:
         return _crash(error)
     return result if isinstance(result, int) else 0
+
+
+def _not_asked_by_a_shell() -> int:
+    """A shell gives no arguments when it asks. Answered here, a command would end with 0 and not have run."""
+    asked = f"{COMPLETION}={os.environ[COMPLETION]}"
+    return _refuse("a command was given while a shell seems to ask for completions", asked, f"unset {COMPLETION}")
 
 
 def _completed(code: object) -> int:

@@ -112,7 +112,12 @@ LIBRARIES = ("torch", "torchvision", "numpy", "scipy")
 )
 @click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS))
 @published_as
-@click.option("--dry-run", is_flag=True, help="The preflight alone: faults, verdicts within reach, cost; seconds.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="The preflight alone: faults, verdicts within reach, cost; seconds.",
+)
 @click.option(
     "--json",
     "as_json",

@@ -69,7 +69,9 @@ class MitigateOptions(CheckOptions):
 @click.option(
     "--apply", "names", multiple=True, type=click.Choice(list(MITIGATIONS)), help="Mitigation; repeatable, in order."
 )
-@click.option("--list", "listing", is_flag=True, help="Name every mitigation in a sentence, and end.")
+@click.option(
+    "--list", "listing", is_flag=True, allow_from_autoenv=False, help="Name every mitigation in a sentence, and end."
+)
 @click.option("--public", help="Films of other people for the mitigations that need some, or 'prior' for its samples.")
 @click.option("--public-label", help="Column of --public that fine-tune teaches; default: the network's own answers.")
 @click.option("--budget", callback=duration, help="Ceiling of both audits and what is between, such as 1h.")
