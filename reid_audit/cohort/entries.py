@@ -19,10 +19,9 @@ from reid_audit.cohort.formats import ARRAYS, Format, promised, sniff
 from reid_audit.cohort.manifest import Line, exists, located, read_manifest, similar
 from reid_audit.cohort.nifti import read_axes
 from reid_audit.cohort.read import count_films, dicom_header, reading, unreadable
+from reid_audit.cohort.tabletext import is_table
 from reid_audit.errors import CohortError
 
-TABLES = (".csv", ".tsv")
-"""Endings of tables that list films."""
 # fmt: off
 ALIASES: dict[str, tuple[str, ...]] = {
     "path": (
@@ -84,7 +83,7 @@ def entries_of(source: Path, choice: Choice) -> Entries:
     if source.is_dir():
         manifest = source / "manifest.csv"
         return _below(source, _manifest(manifest, choice)) if manifest.is_file() else _folder(source, choice)
-    if source.suffix.lower() in TABLES:
+    if is_table(source):
         return _manifest(source, choice)
     if promised(source) is None and sniff(source) is None:
         raise CohortError(

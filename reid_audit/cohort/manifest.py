@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reid_audit.cohort.formats import IMAGE_SUFFIXES
+from reid_audit.cohort.tabletext import table_text
 from reid_audit.errors import CohortError
 
 _DELIMITERS = ",;\t|"
@@ -32,10 +33,10 @@ class Line:
 def read_manifest(path: Path) -> tuple[tuple[str, ...], list[Line]]:
     """The header and the rows of a CSV file.
 
-    UTF-8 with or without a mark, UTF-16, or Windows-1252; comma, semicolon, tab or bar, as a first line ``sep=;`` or
-    else the header tells; blank rows are passed over, cells may hold quoted line breaks. Raises CohortError.
+    Encoded as ``table_text`` reads; comma, semicolon, tab or bar, as a first line ``sep=;`` or else the header tells;
+    blank rows are passed over, cells may hold quoted line breaks. Raises CohortError.
     """
-    text, delimiter = _without_mark(_text(path))
+    text, delimiter = _without_mark(table_text(path))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     header: tuple[str, ...] = ()
     lines: list[Line] = []
@@ -86,21 +87,6 @@ def similar(path: Path) -> str:
         return f"the folder {str(path.parent)[:200]} does not exist either"
     names = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
     return f"{path.parent / names[0]}" if names else f"nothing similar in {path.parent}"
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return data.decode("utf-16")
-        if b"\x00" in data[:2]:
-            return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le")
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            return data.decode("cp1252")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CohortError(f"cannot read {path}", closest=str(error), remedy="save the manifest as UTF-8 CSV") from error
 
 
 def _without_mark(text: str) -> tuple[str, str]:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from reid_audit import __version__
 from reid_audit.cohort import parse_source
-from reid_audit.cohort.entries import TABLES, alias, column
+from reid_audit.cohort.entries import alias, column
 from reid_audit.cohort.manifest import located, read_manifest
+from reid_audit.cohort.tabletext import is_table
 from reid_audit.errors import CohortError
 from reid_audit.origins.fetch import is_remote
 from reid_audit.records.references import GivenReference
@@ -92,7 +93,7 @@ def _listed(source: Path) -> Iterator[str]:
         if not source.is_file():
             return
     yield f"{_stamp(source)}\n"
-    if source.suffix.lower() in TABLES:
+    if is_table(source):
         yield content(source)
         header, lines = read_manifest(source)
         key = alias("path", {column(name): name for name in header})

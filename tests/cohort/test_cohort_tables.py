@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from film_writers import smooth_film
 from PIL import Image
 
-from reid_audit.cohort import Frame, Source, load_cohort, overlap
+from reid_audit.cohort import Frame, Source, load_cohort, overlap, tabletext
 from reid_audit.cohort.cells import read_age, read_sex, spelling
 from reid_audit.cohort.source import Row, list_rows
 from reid_audit.errors import CohortError
@@ -161,6 +163,44 @@ TABLES: dict[str, str | bytes] = {
 def test_one_table_in_every_habit(films: Path, habit: str) -> None:
     found = rows(films, TABLES[habit])
     assert [(row.path.name, row.patient, row.age) for row in found] == [("a.png", "p", 45.0), ("c.png", "q", 50.0)]
+
+
+@pytest.mark.parametrize("name", ["films.csv.gz", "films.TSV.GZ", "films.csv"])
+def test_a_table_packed_with_gzip(films: Path, name: str) -> None:
+    table = films / name
+    table.write_bytes(gzip.compress(b"path,patient_id,age\na.png,p,45\nimages/c.png,q,50\n"))
+    assert [row.patient for row in list_rows(table, {"age": "50"}).rows] == ["q"]
+
+
+def test_a_packed_table_that_never_ends_is_refused(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tabletext, "LARGEST", 2**20)
+    table = films / "films.csv.gz"
+    table.write_bytes(gzip.compress(b"path\n" + b"a.png\n" * 2**20))
+    with pytest.raises(CohortError, match="unpacks to more than 1 MiB") as refusal:
+        list_rows(table)
+    assert all(refusal.value.lines())
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-12], lambda data: data[:20] + b"????" + data[24:]])
+def test_a_packed_table_that_is_damaged_is_refused(films: Path, damage: Callable[[bytes], bytes]) -> None:
+    table = films / "films.csv.gz"
+    table.write_bytes(damage(gzip.compress(b"path,patient_id\na.png,p\nimages/c.png,q\n")))
+    with pytest.raises(CohortError, match="cannot read"):
+        list_rows(table)
+
+
+@pytest.mark.parametrize("head", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PAR1", b"path\na.png\n"])
+@pytest.mark.parametrize("name", ["films.xlsx", "films.XLS", "films.ods", "films.parquet", "films.csv"])
+def test_a_spreadsheet_is_refused_with_what_to_do(films: Path, name: str, head: bytes) -> None:
+    table = films / name
+    table.write_bytes(head + bytes(200) if head[:4] != b"path" else head)
+    if (name, head[:4]) == ("films.csv", b"path"):
+        assert len(list_rows(table).rows) == 1
+        return
+    with pytest.raises(CohortError, match="is a spreadsheet") as refusal:
+        list_rows(table)
+    assert len(refusal.value.lines()) == 3
+    assert "as CSV" in refusal.value.remedy
 
 
 def test_rows_are_numbered_as_a_spreadsheet_shows_them(films: Path) -> None:
