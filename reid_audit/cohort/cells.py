@@ -1,4 +1,4 @@
-"""Ages, sexes and patient ids as hospitals write them."""
+"""Ages and patient ids as hospitals write them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import unicodedata
 
 from reid_audit.errors import CohortError
 
-_UNKNOWN = frozenset(("", "nan", "na", "n/a", "nat", "none", "null", "unknown", "unk", "-", "--", ".", "?", "#n/a"))
-_SEXES = {"m": "M", "male": "M", "man": "M", "f": "F", "female": "F", "woman": "F"}
-_NO_SEX = _UNKNOWN | {"u", "o", "other", "x"}
-_NOBODY = _UNKNOWN | {"anonymous", "anonymised", "anonymized"}
+UNKNOWN = frozenset(("", "nan", "na", "n/a", "nat", "none", "null", "unknown", "unk", "-", "--", ".", "?", "#n/a"))
+"""How tables write that they do not know, in lower case."""
+_NOBODY = UNKNOWN | {"anonymous", "anonymised", "anonymized"}
 _OLDEST = 130.0
 _YEARS = {"y": 1.0, "m": 1.0 / 12.0, "w": 7.0 / 365.25, "d": 1.0 / 365.25}
 """Length of a DICOM age unit in years (PS3.5, value representation AS)."""
@@ -30,7 +29,7 @@ def read_age(text: str) -> float:
     Raises CohortError for anything else, and beyond 130 years.
     """
     word = text.strip().casefold()
-    if word in _UNKNOWN:
+    if word in UNKNOWN:
         return math.nan
     found = _AGE.fullmatch(word)
     age = math.inf
@@ -44,20 +43,6 @@ def read_age(text: str) -> float:
             remedy="correct the cell, or leave it empty where the age is unknown",
         )
     return age
-
-
-def read_sex(text: str) -> str:
-    """``M``, ``F``, or ``""`` where it is unknown or neither. Raises CohortError for anything else."""
-    word = text.strip().casefold()
-    if word in _NO_SEX:
-        return ""
-    if word not in _SEXES:
-        raise CohortError(
-            f"the sex {text}",
-            closest="M, F, male, female, or an empty cell",
-            remedy="rewrite the column with M and F",
-        )
-    return _SEXES[word]
 
 
 def names_nobody(text: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reid_audit.cohort.cells import names_nobody, read_age, read_sex
+from reid_audit.cohort.cells import names_nobody, read_age
 from reid_audit.cohort.dicom import Header
 from reid_audit.cohort.faults import Fault
 from reid_audit.cohort.folder import FILTERED, NO_IMAGE, UNNAMED, walk
@@ -19,6 +19,7 @@ from reid_audit.cohort.formats import ARRAYS, Format, promised, sniff
 from reid_audit.cohort.manifest import Line, exists, located, read_manifest, similar
 from reid_audit.cohort.nifti import read_axes
 from reid_audit.cohort.read import count_films, dicom_header, reading, unreadable
+from reid_audit.cohort.sexes import column_of, read_sex
 from reid_audit.cohort.tabletext import is_table
 from reid_audit.errors import CohortError
 
@@ -30,7 +31,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "patient_id": ("patient_id", "patientid", "patient", "subject_id", "subjectid", "subject"),
     "age": ("age", "age_years", "patient_age", "patientage", "age_approx"),
-    "sex": ("sex", "gender", "patient_sex", "patientsex", "patient_gender", "patientsex_dicom"),
+    "sex": (
+        "sex", "gender", "patient_sex", "patientsex", "patient_gender", "patientsex_dicom",
+        "geschlecht", "sexe", "sexo", "sesso", "geslacht",
+    ),
     "frame": ("frame", "frame_number"),
     "axes": ("axes", "axcodes"),
 }
@@ -38,6 +42,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 HEADERS_ALIKE = "the DICOM headers name one patient for all files, so they are taken to name nobody"
 HEADERS_WANTING = "not every DICOM header names a patient, so none of them is used"
 HEADERS_USED = "patients, ages and sexes are those of the DICOM headers"
+HEADERS_UNREAD = "ages or sexes in DICOM headers that cannot be read count as unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Entries:
     """What was decided about the source, in fixed wordings."""
     unread: tuple[Mapping[str, str], ...] = ()
     """Cells of the rows whose films cannot be read: they still say who is meant."""
+    sexes: frozenset[str] = frozenset()
+    """What the column of sexes holds, in rows outside the filter too (``column_of``): it says what a letter means."""
 
 
 Choice = Callable[[Sequence[Mapping[str, str]]], list[bool]]
@@ -126,7 +133,13 @@ def _files(files: Iterable[Path], root: Path, left_out: Counter[str], choice: Ch
     described, notes = _described(films, headers)
     chosen = choice([film.cells for film in described]) if described else []
     kept = tuple(film for film, wanted in zip(described, chosen, strict=True) if wanted)
-    return Entries(kept, _with(left_out, FILTERED, len(described) - len(kept)), tuple(faults), notes)
+    left_out = _with(left_out, FILTERED, len(described) - len(kept))
+    return Entries(kept, left_out, tuple(faults), notes, sexes=_sexes([film.cells for film in described]))
+
+
+def _sexes(rows: Sequence[Mapping[str, str]]) -> frozenset[str]:
+    key = alias("sex", {column(name): name for name in rows[0]}) if rows else None
+    return frozenset() if key is None else column_of(cells.get(key, "") for cells in rows)
 
 
 def _with(left_out: Counter[str], why: str, count: int) -> Counter[str]:
@@ -159,10 +172,14 @@ def _described(films: list[Entry], headers: list[Header | None]) -> tuple[tuple[
         return tuple(films), (HEADERS_WANTING,) if len(people) > 1 else ()
     if len(people) == 1 and len({film.path for film in films}) > 1:
         return tuple(films), (HEADERS_ALIKE,)
-    cells = [
-        {"patient_id": h.patient, "age": _if_read(read_age, h.age), "sex": _if_read(read_sex, h.sex)} for h in known
-    ]
-    return tuple(replace(film, cells=own) for film, own in zip(films, cells, strict=True)), (HEADERS_USED,)
+    sexes = column_of(header.sex for header in known)
+    cells, unread = [], False
+    for header in known:
+        age, sex = _if_read(read_age, header.age), _if_read(lambda text: read_sex(text, sexes), header.sex)
+        unread |= (age, sex) != (header.age, header.sex)
+        cells.append({"patient_id": header.patient, "age": age, "sex": sex})
+    described = tuple(replace(film, cells=own) for film, own in zip(films, cells, strict=True))
+    return described, (HEADERS_USED, HEADERS_UNREAD) if unread else (HEADERS_USED,)
 
 
 def _if_read(reader: Callable[[str], object], text: str) -> str:
@@ -211,7 +228,8 @@ def _manifest(path: Path, choice: Choice) -> Entries:
         else:
             films += found
     left_out = _with(Counter(), FILTERED, len(lines) - sum(chosen))
-    return Entries(tuple(films), left_out, tuple(faults), unread=tuple(unread))
+    sexes = _sexes([line.cells for line in lines])
+    return Entries(tuple(films), left_out, tuple(faults), unread=tuple(unread), sexes=sexes)
 
 
 def _line_entries(manifest: Path, line: Line, columns: Mapping[str, str]) -> list[Entry] | Fault:

@@ -32,12 +32,18 @@ _NEITHER = UNKNOWN | frozenset((
 # fmt: on
 _BY_H, _BY_M = frozenset(("h", "hombre", "homem")), frozenset(("mujer", "mulher"))
 """Men as only Spanish, Portuguese and French call them; women whose word begins with M."""
+MEN_ALONE = "the column of sexes holds M and no other: read as men"
 _REWRITE = "rewrite the column with M and F"
 
 
 def column_of(cells: Iterable[str]) -> frozenset[str]:
     """What a column of sexes holds, as ``read_sex`` compares it: without case and accents."""
     return frozenset(_word(cell) for cell in cells)
+
+
+def only_men(column: frozenset[str]) -> bool:
+    """Whether nothing but the letter M is known of the sexes, so that no other letter says what it means."""
+    return column - _NEITHER == {"m"}
 
 
 def read_sex(text: str, column: frozenset[str]) -> str:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from reid_audit.cohort.cells import names_nobody, read_age, read_sex, spelling, was_rounded
+from reid_audit.cohort.cells import names_nobody, read_age, spelling, was_rounded
 from reid_audit.cohort.entries import ALIASES, Entry, alias, column, entries_of
 from reid_audit.cohort.faults import Fault, Kind, refusal
 from reid_audit.cohort.findings import BLANK, columns_named, read_mark, word_of
 from reid_audit.cohort.formats import IMAGE_SUFFIXES, Format, promised, sniff
 from reid_audit.cohort.manifest import similar
+from reid_audit.cohort.sexes import MEN_ALONE, only_men, read_sex
 from reid_audit.errors import CohortError
 
 V = TypeVar("V")
@@ -125,12 +126,13 @@ def collect(
         strata=tuple(_require(name, columns, source) for name in strata),
         labels=tuple(dict.fromkeys(_require(name, columns, source) for name in named)),
         apart=apart,
+        sexes=found.sexes,
     )
     faults = [*found.faults, *_repeated(found.films), *_spelt_twice(found.films, reader.names["patient_id"])]
     rows = [row for entry in found.films if (row := reader.row(entry, faults)) is not None]
     key = reader.names["patient_id"]
     unread = tuple(cells[key].strip() for cells in found.unread) if key is not None else ()
-    notes = (*found.notes, *_turned(rows))
+    notes = (*found.notes, *_turned(rows), *((MEN_ALONE,) if only_men(found.sexes) else ()))
     return Listing(str(source), tuple(rows), key is not None, found.left_out, tuple(faults), notes, unread)
 
 
@@ -203,13 +205,15 @@ class _Reader:
     labels: tuple[str, ...]
     apart: bool
     """Whether the labels are findings that have a column each."""
+    sexes: frozenset[str]
+    """What the column of sexes holds."""
 
     def row(self, entry: Entry, faults: list[Fault]) -> Row | None:
         """The entry's row, None where its patient is at fault."""
         wrong = list(_id_faults(self._cell(entry, "patient_id"), entry.where)) if self.names["patient_id"] else []
         faults += wrong
         age = self._read(read_age, entry, "age", math.nan, faults)
-        sex = self._read(read_sex, entry, "sex", "", faults)
+        sex = self._read(lambda text: read_sex(text, self.sexes), entry, "sex", "", faults)
         if wrong:
             return None
         return Row(

@@ -153,6 +153,7 @@ def test_notes_name_no_patient_and_no_file(tmp_path: Path) -> None:
     assert not any(name in note for note in found.notes for name in ("Meyer", "Huber"))
     assert any("1 hidden files, 1 tables and texts" in note for note in found.notes)
     assert any("scaling is not declared" in note for note in found.notes)
+    assert not any("cannot be read" in note for note in found.notes)
 
 
 def test_headers_that_do_not_tell_patients_apart_are_not_used(tmp_path: Path) -> None:
@@ -170,6 +171,7 @@ def test_headers_are_not_held_against_anybody(tmp_path: Path) -> None:
         dicom(tmp_path / f"{i}", widened(smooth_film(i), 12), 12, PatientID=f"P{i}", PatientAge="ABCD", PatientSex="?")
     found = side(tmp_path)
     assert (found.faults, found.patients, found.ages, found.sexes) == ((), 3, 0, 0)
+    assert any("that cannot be read" in note for note in found.notes)
     dicom(tmp_path / "0", widened(smooth_film(0), 12), 12, PatientID="Anonymous")
     assert not side(tmp_path).known_patients
 

@@ -13,7 +13,8 @@ from film_writers import smooth_film
 from PIL import Image
 
 from reid_audit.cohort import Frame, Source, load_cohort, overlap, tabletext
-from reid_audit.cohort.cells import read_age, read_sex, spelling
+from reid_audit.cohort.cells import read_age, spelling
+from reid_audit.cohort.sexes import column_of, read_sex
 from reid_audit.cohort.source import Row, list_rows
 from reid_audit.errors import CohortError
 from reid_audit.preprocess import UNIT
@@ -87,7 +88,7 @@ def test_ages(text: str, years: float) -> None:
 @pytest.mark.parametrize("text", ["", "nan", "N/A", "unknown", "-", ".", "None", "#N/A"])
 def test_unknown_ages_and_sexes(text: str) -> None:
     assert math.isnan(read_age(text))
-    assert read_sex(text) == ""
+    assert read_sex(text, column_of([text])) == ""
 
 
 @pytest.mark.parametrize("text", ["old", "414", "-1", "1945-03-02", "Y", "4 5", "999Y", "<18", "30-40"])
