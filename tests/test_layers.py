@@ -16,6 +16,7 @@ LAYERS: dict[str, int] = {
     "severity": 0,
     "checkpoint": 1,
     "atomic": 0,
+    "memory": 0,
     "figures": 1,
     "budget": 1,
     "device": 1,

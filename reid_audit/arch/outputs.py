@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_audit.errors import ArchitectureError
+from reid_audit.memory import out_of_memory
 
 SIDES = (224, 512, 384, 320, 299, 256, 192, 160, 128, 112, 96, 64, 48, 32, 28)
 """Pixels that are tried in turn where nobody says which side the network takes."""
@@ -34,7 +35,7 @@ def output_of(module: nn.Module, channels: int, side: int | None) -> Output:
     ``side``: pixels, or None to take the first of ``SIDES`` on which it runs. Answers are those of its last linear
     layer, or of a convolution of one pixel at its end (SqueezeNet), and only where the network returns them
     for each film: layers inside (squeeze and excitation, attention) are no head. Raises ArchitectureError where it does
-    not run.
+    not run; a want of memory goes on up.
     """
     failed: Exception | None = None
     for pixels in SIDES if side is None else (side,):
@@ -43,6 +44,8 @@ def output_of(module: nn.Module, channels: int, side: int | None) -> Output:
             for layer in _last(module):
                 found.append(_read(*_run(module, layer, _films(channels, pixels)), pixels))
         except Exception as error:  # the user's code may raise anything
+            if out_of_memory(error):
+                raise
             failed = failed or error
             continue
         return next((output for output in found if output.classes), found[0])

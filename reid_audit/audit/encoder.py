@@ -13,6 +13,7 @@ from reid_audit.audit.request import AuditRequest
 from reid_audit.budget import Pace
 from reid_audit.checkpoint import load_checkpoint
 from reid_audit.errors import ArchitectureError
+from reid_audit.memory import out_of_memory
 from reid_audit.network.memory_layout import channels_last
 from reid_audit.network.search import best_values
 from reid_audit.preprocess import NAMED
@@ -114,14 +115,14 @@ def values_of(target: Target, policy: EncoderPolicy, images: Tensor, pace: Pace)
 def tried(file: Path, target: Target, known: tuple[PreprocessSpec, EncoderCard], images: Tensor, pace: Pace) -> Encoder:
     """The encoder with the space that its embeddings of ``images`` span. known: its grey values and its card.
 
-    Raises ArchitectureError where it tells no image from another, or cannot be run.
+    Raises ArchitectureError where it tells no image from another, or cannot be run; a want of memory goes on up.
     """
     (spec, card), began = known, pace.meter.elapsed()
     try:
         few = embeddings_of(target.module, images[:TRIED], spec, card)
-    except torch.OutOfMemoryError:
-        raise
     except (RuntimeError, TypeError, ValueError) as error:
+        if out_of_memory(error):
+            raise
         raise ArchitectureError(
             f"the encoder {file.name} does not run on films of {card.side} px",
             closest=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,

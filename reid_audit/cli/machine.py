@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from reid_audit.memory import out_of_memory
+
 GOES_ON = "--resume goes on from what was finished"
-NO_MEMORY = ("out of memory", "not enough memory", "allocate memory", "failed to map segment")
-"""How PyTorch, CUDA, NumPy and the loader of libraries say that there is no memory left."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """A disk or a quota is full, a file may not grow, or the file system became read-only, as disks that fail do."""
 NO_DEVICE = ("cuda error", "cublas_status", "cudnn_status", "cusolver_status")
@@ -27,7 +27,7 @@ def shortage(error: Exception) -> Shortage | None:
     """What of the machine was lacking where ``error`` came up; None where it is something else."""
     said = str(error).lower()
     number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in said for words in NO_MEMORY):
+    if out_of_memory(error):
         return Shortage("out of memory", f"use a smaller --profile, or a machine with more memory: there {GOES_ON}")
     if number in NO_SPACE:
         return Shortage("a file cannot be written", f"make room there or give another --out, and run again; {GOES_ON}")

@@ -49,9 +49,11 @@ def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | No
     asked = declared(asked, published_as)
     accepted = load_waivers(waivers, Path.cwd())
     today = datetime.now(UTC).date()
+    encoder = asked.encoder.checkpoint
+    encoder_sha256 = sha256_of(encoder) if encoder is not None and encoder.is_file() else None
 
     def judged(network: AuditResult) -> AuditResult:
-        verdict = judge_again(network, asked, waivers=accepted, today=today)
+        verdict = judge_again(network, asked, waivers=accepted, today=today, encoder_sha256=encoder_sha256)
         update = {"policy": asked, "policy_sha256": digest, "waivers": accepted, "verdict": verdict}
         return network.model_copy(update=update)
 

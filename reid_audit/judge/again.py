@@ -12,6 +12,7 @@ from reid_audit.judge.verdict import reason_for
 from reid_audit.records import (
     AttackRun,
     AuditResult,
+    EncoderPolicy,
     Gap,
     GateDecision,
     Measured,
@@ -41,15 +42,23 @@ def case_of(found: AuditResult) -> Case:
     )
 
 
-def judge_again(found: AuditResult, policy: Policy, *, waivers: Sequence[Waiver] = (), today: date) -> Verdict:
+def judge_again(
+    found: AuditResult,
+    policy: Policy,
+    *,
+    waivers: Sequence[Waiver] = (),
+    today: date,
+    encoder_sha256: str | None = None,
+) -> Verdict:
     """The verdict on ``found`` under ``policy``: every attack seed of the run is judged, and they have to agree.
 
     A policy that asks for what the run did not do (other canaries, another false-discovery rate, other preprocessing,
-    more repeats) cannot PASS it.
+    another encoder, more repeats) cannot PASS it. encoder_sha256: of the file that the policy's ``[encoder]`` names;
+    None: it is not at hand.
     """
     seeds = found.by_seed()
     verdict = judge_seeds(case_of(found), seeds, found.seed, policy, waivers=waivers, today=today)
-    undone = (*differences(found.policy, policy, len(seeds)), *_without_encoder(found, policy))
+    undone = (*differences(found.policy, policy, len(seeds)), *_encoder_wanting(found, policy, encoder_sha256))
     gaps = (*undone, *_named_code(found, policy), *found.standing)
     return with_gaps(verdict, gaps)
 
@@ -128,18 +137,29 @@ def _named_code(found: AuditResult, asked: Policy) -> tuple[Gap, ...]:
     )
 
 
-def _without_encoder(found: AuditResult, asked: Policy) -> tuple[Gap, ...]:
-    """That no encoder compared the films, where ``asked`` names one."""
-    seen = find(found.measurements, Metric.ENCODER_LINKAGE_P)
-    if asked.encoder.checkpoint is None or isinstance(seen, Measured) or seen.reason is not Reason.NO_ENCODER:
+def _encoder_wanting(found: AuditResult, asked: Policy, sha256: str | None) -> tuple[Gap, ...]:
+    """That no encoder compared the films, or not the one that ``asked`` names. sha256: of that one's file."""
+    text = _other_encoder(found, asked.encoder, sha256) if asked.encoder.checkpoint is not None else ""
+    if not text:
         return ()
-    return (
-        Gap(
-            metric=Metric.ENCODER_LINKAGE_P,
-            text="the policy names a re-identification encoder, the run had none",
-            remedy="run 'reid-audit check' under this policy",
-        ),
-    )
+    remedy = "run 'reid-audit check' under this policy"
+    return (Gap(metric=Metric.ENCODER_LINKAGE_P, text=text, remedy=remedy),)
+
+
+def _other_encoder(found: AuditResult, asked: EncoderPolicy, sha256: str | None) -> str:
+    """How the encoder of the run differs from the one ``asked`` for; empty where it does not, or had no time."""
+    seen, ran, card = find(found.measurements, Metric.ENCODER_LINKAGE_P), found.policy.encoder, found.encoder
+    if not isinstance(seen, Measured) and seen.reason is Reason.NO_ENCODER:
+        return "the policy names a re-identification encoder, the run had none"
+    if card is None:
+        return "" if asked == ran else "the policy names a re-identification encoder, the run does not say which it had"
+    if sha256 not in (None, card.sha256):
+        return "the policy names another re-identification encoder than the run had"
+    if asked.values != ran.values or asked.side not in (None, card.side):
+        return "the run showed films to the re-identification encoder in another way than the policy declares"
+    if sha256 is None and asked.checkpoint != ran.checkpoint:
+        return "the file of the re-identification encoder is not here to be compared with the one that the run had"
+    return ""
 
 
 def _prepared_otherwise(ran: PreprocessPolicy, asked: PreprocessPolicy) -> bool:

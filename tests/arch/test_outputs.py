@@ -10,6 +10,7 @@ from torch import nn
 
 from reid_audit.arch import identify
 from reid_audit.arch.factory import _import
+from reid_audit.arch.outputs import output_of
 from reid_audit.errors import ArchitectureError
 
 OWN = """
@@ -96,3 +97,19 @@ def test_the_side_is_found_by_trying(own: dict[str, nn.Module]) -> None:
     with pytest.raises(ArchitectureError, match="does not run on films of 1 x 40 x 40") as refused:
         identify(state, factory="own_ends:fixed", side=40)
     assert "--side" in refused.value.remedy
+
+
+class Hungry(nn.Module):
+    """A network for which the machine has no memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+def test_a_machine_without_memory_is_no_fault_of_the_network() -> None:
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        output_of(Hungry(), 1, None)

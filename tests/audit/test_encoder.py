@@ -154,6 +154,27 @@ def test_what_cannot_embed_films_is_refused(
     assert all("\n" not in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), RuntimeError),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), torch.OutOfMemoryError),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ArchitectureError),
+    ],
+)
+def test_a_want_of_memory_in_the_trial_is_no_fault_of_the_encoder(
+    tmp_path: Path, error: RuntimeError, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Tensor:
+        raise error
+
+    file = embedding(tmp_path / "encoder.safetensors")
+    monkeypatch.setattr("reid_audit.audit.encoder.embeddings_of", fail)
+    with pytest.raises(raised) as seen:
+        encoder_of(asked(file, values="unit"), IMAGES, PreprocessSpec(), torch.device("cpu"), unhurried())
+    assert str(error) in (str(seen.value), getattr(seen.value, "closest", ""))
+
+
 def test_no_encoder_is_none_and_a_sound_one_is_described(tmp_path: Path) -> None:
     request = AuditRequest(checkpoint=tmp_path, policy_sha256="0" * 64)
     assert encoder_of(request, IMAGES, PreprocessSpec(), torch.device("cpu"), unhurried()) is None

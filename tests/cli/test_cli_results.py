@@ -20,6 +20,7 @@ from reid_audit.cli.check import deliver
 from reid_audit.cli.options import CheckOptions, override
 from reid_audit.records import (
     AuditResult,
+    EncoderCard,
     Measured,
     Metric,
     Policy,
@@ -69,6 +70,26 @@ def test_the_result_is_there_before_any_report_that_is_made_from_it(
         deliver(AuditedFile(result, None), folder)
     assert AuditResult.model_validate_json((folder / RESULT).read_bytes()) == result
     assert chosen(tmp_path / "out") == folder
+
+
+def test_gate_reads_which_encoder_the_policy_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = Path("reid.safetensors")
+    given.write_bytes(b"an encoder")
+    digest = hashlib.sha256(b"an encoder").hexdigest()
+    card = EncoderCard(sha256=digest, architecture="resnet18", side=224, channels=1, dimensions=64)
+    seen = Measured(metric=Metric.ENCODER_LINKAGE_P, value=1.0, n=30)
+    passing = results.passing()
+    others = tuple(m for m in passing.measurements if m.metric is not Metric.ENCODER_LINKAGE_P)
+    result = passing.model_copy(update={"encoder": card, "measurements": (*others, seen)})
+    ran(tmp_path / "out", result, 1)
+    Path("reid-audit.toml").write_text('[encoder]\ncheckpoint = "reid.safetensors"\n')
+    assert exit_code(["gate", "out"]) == 0
+    given.write_bytes(b"another")
+    assert exit_code(["gate", "out"]) == 4
+    assert "names another re-identification encoder" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_out_folder_means_its_latest_finished_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,18 @@ import pytest
 import results
 
 from reid_audit.judge.again import judge_again
-from reid_audit.records import AuditResult, EncoderPolicy, Measured, Measurement, Metric, Outcome, Reason, Unmeasured
+from reid_audit.records import (
+    AuditResult,
+    EncoderCard,
+    EncoderPolicy,
+    Measured,
+    Measurement,
+    Metric,
+    Outcome,
+    Reason,
+    Unmeasured,
+    Verdict,
+)
 from reid_audit.score.encoder import ENCODER
 
 
@@ -47,5 +58,64 @@ def test_an_encoder_alone_can_fail_a_network_and_an_encoder_without_time_lets_no
     none = (Unmeasured(metric=ENCODER[0], reason=Reason.NO_ENCODER),)
     passed = results.again(plain, measurements=(*without(plain), *none))
     assert passed.verdict.outcome is Outcome.PASS
-    named = plain.policy.model_copy(update={"encoder": EncoderPolicy(checkpoint=Path("reid.pt"))})
-    assert judge_again(passed, named, today=passed.started.date()).outcome is Outcome.INCONCLUSIVE
+    verdict = under(passed, EncoderPolicy(checkpoint=Path("reid.pt")))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "the run had none" in verdict.gaps[-1].text
+
+
+CARD = EncoderCard(sha256="a" * 64, architecture="resnet18", side=224, channels=1, dimensions=64)
+RAN = EncoderPolicy(checkpoint=Path("reid.pt"), values="imagenet")
+
+
+def compared(example: AuditResult, card: EncoderCard | None = CARD) -> AuditResult:
+    """A run whose films the encoder of ``RAN`` compared, which found nobody."""
+    seen = results.again(example, measurements=(*without(example), *SAID[4]))
+    ran = seen.policy.model_copy(update={"encoder": RAN})
+    return seen.model_copy(update={"encoder": card, "policy": ran})
+
+
+def under(result: AuditResult, asked: EncoderPolicy, sha256: str | None = None) -> Verdict:
+    policy = result.policy.model_copy(update={"encoder": asked})
+    return judge_again(result, policy, today=result.started.date(), encoder_sha256=sha256)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sha256"),
+    [
+        ({}, None),
+        ({}, "a" * 64),
+        ({"side": 224}, "a" * 64),
+        ({"checkpoint": Path("moved/reid.pt")}, "a" * 64),
+        ({"checkpoint": None}, None),
+    ],
+)
+def test_the_encoder_of_the_run_is_known_again(changes: dict[str, object], sha256: str | None) -> None:
+    verdict = under(compared(results.passing()), RAN.model_copy(update=changes), sha256)
+    assert verdict.outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("changes", "sha256", "said"),
+    [
+        ({"checkpoint": Path("other.pt")}, "b" * 64, "names another"),
+        ({}, "b" * 64, "names another"),
+        ({"checkpoint": Path("other.pt")}, None, "not here to be compared"),
+        ({"side": 320}, "a" * 64, "in another way"),
+        ({"values": "unit"}, "a" * 64, "in another way"),
+    ],
+)
+def test_a_policy_that_names_another_encoder_passes_nothing(
+    changes: dict[str, object], sha256: str | None, said: str
+) -> None:
+    asked = RAN.model_copy(update=changes)
+    verdict = under(compared(results.passing()), asked, sha256)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert [said in gap.text for gap in verdict.gaps] == [True]
+    assert "reid-audit check" in verdict.gaps[0].remedy
+    assert under(compared(results.failing()), asked, sha256).outcome is Outcome.FAIL
+
+
+def test_a_run_that_does_not_say_which_encoder_it_had_passes_no_other_policy() -> None:
+    run = compared(results.passing(), card=None)
+    assert under(run, RAN).outcome is Outcome.PASS
+    assert under(run, RAN.model_copy(update={"side": 224})).outcome is Outcome.INCONCLUSIVE
