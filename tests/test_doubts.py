@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from test_judge import CLEAN, DIGEST
+from clean_evidence import CLEAN, DIGEST
 
 from reid_audit.judge import Case, judge
 from reid_audit.records import Measured, Metric, Outcome, Policy, replaced

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from test_judge import CLEAN, DIGEST, TODAY
+from clean_evidence import CLEAN, DIGEST, TODAY
 
 from reid_audit.judge import Case, judge
 from reid_audit.judge.basis import OVERFITTED, WEAK
