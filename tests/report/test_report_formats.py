@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import results
 from markupsafe import escape
+from run_parts import sha
 
 from reid_audit.judge import judge_again
 from reid_audit.records import (
@@ -299,7 +300,7 @@ def test_sarif_fingerprint_follows_gate_and_checkpoint() -> None:
         return [r["partialFingerprints"]["gateAndCheckpoint/v1"] for r in log["runs"][0]["results"]]
 
     result = results.failing()
-    other = result.model_copy(update={"checkpoint": result.checkpoint.model_copy(update={"sha256": results.sha("7")})})
+    other = result.model_copy(update={"checkpoint": result.checkpoint.model_copy(update={"sha256": sha("7")})})
     reworded = result.verdict.breaches[0].model_copy(update={"text": "Other words."})
     verdict = result.verdict.model_copy(update={"breaches": (reworded, *result.verdict.breaches[1:])})
     assert prints(result) == prints(result.model_copy(update={"verdict": verdict}))

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import results
 from pydantic import BaseModel, StringConstraints, ValidationError
+from run_parts import sha
 
 from reid_audit.records import Breach, Control, Gap, Measured, Metric, Outcome, Reason, replaced
 from reid_audit.report import FORMATS, dumps, loads, publish, render
@@ -188,7 +189,7 @@ def test_a_demoted_gate_says_what_was_measured_and_why_it_does_not_count() -> No
 
 def test_a_waiver_for_another_checkpoint_is_not_shown() -> None:
     result = results.waived()
-    other = result.waivers[0].model_copy(update={"checkpoint_sha256": results.sha("0")})
+    other = result.waivers[0].model_copy(update={"checkpoint_sha256": sha("0")})
     assert all(g.waiver is None for g in publish(results.again(result, waivers=(other,))).gates)
 
 
