@@ -1,11 +1,7 @@
-"""Training a PGGAN: progressive growing with fade-in, non-saturating loss with R1, EMA, differentiable augmentation.
-
-At the last level the generator's loss also holds the energy distance to the films in fixed feature spaces.
-"""
+"""A run of PGGAN training: progressive growing with fade-in, snapshots of which the best is kept, and resuming."""
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,7 +9,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from reid_audit.artefacts.provenance import Declaration, Origin
 from reid_audit.artefacts.storage import tensor_digest
@@ -21,10 +16,9 @@ from reid_audit.budget import Meter
 from reid_audit.errors import PriorError
 from reid_audit.imaging.features import FeatureSpace, fit_features, frechet_distance, kernel_distance
 from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEnded, StageStarted
-from reid_audit.prior.augmentation import augment
-from reid_audit.prior.coverage import Coverage
+from reid_audit.prior.adversarial import Adversaries
 from reid_audit.prior.loading import load_prior
-from reid_audit.prior.pggan import WIDTHS, Discriminator, Generator, PgganPrior, initialise, prior_of
+from reid_audit.prior.pggan import WIDTHS, PgganPrior, prior_of
 from reid_audit.prior.recipe import TrainRecipe, rate_at, schedule
 from reid_audit.prior.sampling import draw, write_grid
 from reid_audit.prior.snapshot import read_state, write_state
@@ -116,7 +110,7 @@ def train_pggan(
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """Networks, optimisers and counters of one training run."""
+    """Networks, counters and snapshots of one training run."""
 
     images: Tensor
     patients: Sequence[str]
@@ -132,12 +126,7 @@ class _Run:
     best: tuple[int, float] = (-1, float("inf"))
     """Level and FID of the kept snapshot."""
     curve: list[CurvePoint] = field(default_factory=list)
-    network: Generator = field(init=False)
-    critic: Discriminator = field(init=False)
-    average: Generator = field(init=False)
-    optimisers: tuple[torch.optim.Adam, torch.optim.Adam] = field(init=False)
-    pyramid: list[Tensor] = field(init=False)
-    coverage: Coverage = field(init=False)
+    adversaries: Adversaries = field(init=False)
     space: FeatureSpace = field(init=False)
     held_out: Tensor = field(init=False)
     place: tuple[int, float] = (0, 1.0)
@@ -147,27 +136,12 @@ class _Run:
     """Digest of the prior whose networks the run began with."""
 
     def __post_init__(self) -> None:
-        recipe, side = self.recipe, self.images.shape[-1]
         self.seed = self.generator.initial_seed()
-        kept = split_by_patient(self.patients, recipe.validation, self.generator)
+        kept = split_by_patient(self.patients, self.recipe.validation, self.generator)
         training, validation = self.images[~kept], self.images[kept]
         self.space = fit_features(training, "wavelet", dimensions=min(64, max(2, len(validation) // 3)))
         self.held_out = self.space(validation)
-        widths = recipe.widths or WIDTHS[side]
-        self.network = Generator(recipe.latent, widths, self.card.channels)
-        self.critic = Discriminator(widths, self.card.channels)
-        initialise(self.network, self.generator)
-        initialise(self.critic, self.generator)
-        for module in (self.network, self.critic):
-            module.to(self.device).to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimisers = tuple(  # type: ignore[assignment]
-            torch.optim.Adam(module.parameters(), lr=recipe.rate, betas=(0.0, 0.99))
-            for module in (self.network, self.critic)
-        )
-        self.coverage = Coverage.of(training, self.device)
-        scaled = (training * 2 - 1).to(self.device)
-        self.pyramid = [F.adaptive_avg_pool2d(scaled, 4 * 2**level) for level in range(len(widths))]
+        self.adversaries = Adversaries.of(training, self.recipe, self.generator, self.device)
 
     def fraction(self, meter: Meter) -> float:
         """Share of the whole budget that is spent, over all processes of this run."""
@@ -177,76 +151,16 @@ class _Run:
 
     def step(self, fraction: float) -> float:
         """One discriminator and one generator step at the level due at ``fraction``. Returns the generator's loss."""
-        due = schedule(fraction, len(self.pyramid), self.recipe)
-        level, alpha = self.place = max(self.place, due)  # resuming with a larger budget shrinks no picture
-        penalty = self.recipe.gamma if self.steps % self.recipe.penalty_every == 0 else 0.0
-        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
-            group["lr"] = rate_at(fraction, self.recipe)
-        self._critic_step(level, alpha, penalty)
-        loss = self._generator_step(level, alpha)
+        due = schedule(fraction, len(self.adversaries.pyramid), self.recipe)
+        self.place = max(self.place, due)  # resuming with a larger budget shrinks no picture
+        loss = self.adversaries.step(*self.place, rate=rate_at(fraction, self.recipe), taken=self.steps)
         self.steps += 1
-        with torch.no_grad():
-            images = self.recipe.batch * self.steps
-            keep = 0.5 ** (self.recipe.batch / min(self.recipe.half_life, max(1.0, images * 0.05)))
-            for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                slow.lerp_(fast, 1 - keep)
         return loss
-
-    def _critic_step(self, level: int, alpha: float, penalty: float) -> None:
-        real = augment(self._real(level, alpha), self.generator)
-        with torch.no_grad(), self._mixed():
-            drawn = self.network(self._latents(self.recipe.batch), level, alpha)
-        drawn = augment(drawn.float(), self.generator)
-        with self._mixed():
-            loss = F.softplus(self.critic(drawn, level, alpha).float()).mean()
-            if not penalty:
-                loss = loss + F.softplus(-self.critic(real, level, alpha).float()).mean()
-        if penalty:
-            real.requires_grad_()
-            logits = self.critic(real, level, alpha)
-            (slope,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
-            weight = 0.5 * penalty * self.recipe.penalty_every
-            loss = loss + F.softplus(-logits).mean() + weight * slope.square().sum((1, 2, 3)).mean()
-        self._descend(self.optimisers[1], loss)
-
-    def _generator_step(self, level: int, alpha: float) -> float:
-        covering = self.recipe.coverage > 0 and level == len(self.pyramid) - 1
-        batch = self.recipe.batch
-        with self._mixed():
-            drawn = self.network(self._latents(max(batch, self.recipe.samples) if covering else batch), level, alpha)
-        self.critic.requires_grad_(False)
-        with self._mixed():
-            logits = self.critic(augment(drawn[:batch].float(), self.generator), level, alpha)
-        loss = F.softplus(-logits.float()).mean()
-        if covering:
-            loss = loss + self.recipe.coverage * self.coverage((drawn.float() + 1) / 2, self.generator)
-        self._descend(self.optimisers[0], loss)
-        self.critic.requires_grad_(True)
-        return float(loss.detach())
-
-    def _descend(self, optimiser: torch.optim.Adam, loss: Tensor) -> None:
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-
-    def _mixed(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
-
-    def _latents(self, count: int) -> Tensor:
-        return torch.randn(count, self.recipe.latent, generator=self.generator).to(self.device)
-
-    def _real(self, level: int, alpha: float) -> Tensor:
-        """A batch of training films at this level, faded as the generator's pictures are."""
-        pool = self.pyramid[level]
-        batch = pool[torch.randint(len(pool), (self.recipe.batch,), generator=self.generator).to(self.device)]
-        if level == 0 or alpha >= 1:
-            return batch
-        coarse = F.interpolate(F.avg_pool2d(batch, 2), scale_factor=2, mode="nearest")
-        return coarse + alpha * (batch - coarse)
 
     def prior(self) -> PgganPrior:
         """The averaged generator as it is now."""
-        return prior_of(self.average, self.critic, self.card, *self.place, self.origin).to(torch.device("cpu"))
+        average, critic = self.adversaries.average, self.adversaries.critic
+        return prior_of(average, critic, self.card, *self.place, self.origin).to(torch.device("cpu"))
 
     def best_prior(self) -> PgganPrior:
         """The kept snapshot, read from its file."""
@@ -286,8 +200,7 @@ class _Run:
     def _state(self, meter: Meter) -> dict[str, object]:
         return {
             "inputs": self._inputs(),
-            "networks": [m.state_dict() for m in (self.network, self.critic, self.average)],
-            "optimisers": [o.state_dict() for o in self.optimisers],
+            **self.adversaries.state(),
             "random": self.generator.get_state(),
             "spent": (self.before[0] + meter.spent_steps, self.before[1] + meter.elapsed()),
             "steps": self.steps,
@@ -301,10 +214,7 @@ class _Run:
         state = read_state(self.out, self._inputs())
         if state is None:
             return
-        for module, values in zip((self.network, self.critic, self.average), state["networks"], strict=True):
-            module.load_state_dict(values)
-        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(values)
+        self.adversaries.restore(state)
         self.generator.set_state(state["random"])
         self.before, self.steps, self.best = state["spent"], state["steps"], state["best"]
         self.place = state["place"]
@@ -312,18 +222,8 @@ class _Run:
 
     def begin_from(self, start: PgganPrior) -> None:
         """Take over the networks of ``start``. Raises PriorError where they have another shape."""
-        try:
-            for module in (self.network, self.average):
-                module.load_state_dict(start.network.state_dict())
-            if start.discriminator is not None:
-                self.critic.load_state_dict(start.discriminator.state_dict())
-        except RuntimeError as error:
-            raise PriorError(
-                f"prior {start.card.id} cannot be trained on: its generator has other widths",
-                closest=f"{start.card.side} px, widths {start.network.widths}; wanted {self.network.widths}",
-                remedy="give a prior made by 'reid-audit prior train' at this resolution, or start without one",
-            ) from error
-        self.place, self.begun = (len(self.pyramid) - 1, 1.0), start.card.sha256
+        self.adversaries.begin_from(start)
+        self.place, self.begun = (len(self.adversaries.pyramid) - 1, 1.0), start.card.sha256
 
     def _inputs(self) -> str:
         """What a resumed run must share with the run it continues."""
