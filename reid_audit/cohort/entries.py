@@ -19,7 +19,7 @@ from reid_audit.cohort.formats import ARRAYS, Format, promised, sniff
 from reid_audit.cohort.manifest import Line, exists, located, read_manifest, similar
 from reid_audit.cohort.nifti import read_axes
 from reid_audit.cohort.read import count_films, dicom_header, reading, unreadable
-from reid_audit.cohort.sexes import column_of, read_sex
+from reid_audit.cohort.sexes import DEFINED, column_of, read_sex
 from reid_audit.cohort.tabletext import is_table
 from reid_audit.errors import CohortError
 
@@ -172,12 +172,12 @@ def _described(films: list[Entry], headers: list[Header | None]) -> tuple[tuple[
         return tuple(films), (HEADERS_WANTING,) if len(people) > 1 else ()
     if len(people) == 1 and len({film.path for film in films}) > 1:
         return tuple(films), (HEADERS_ALIKE,)
-    sexes = column_of(header.sex for header in known)
+    sexes = column_of(header.sex for header in known) | DEFINED
     cells, unread = [], False
     for header in known:
         age, sex = _if_read(read_age, header.age), _if_read(lambda text: read_sex(text, sexes), header.sex)
         unread |= (age, sex) != (header.age, header.sex)
-        cells.append({"patient_id": header.patient, "age": age, "sex": sex})
+        cells.append({"patient_id": header.patient, "age": age, "sex": read_sex(sex, sexes)})
     described = tuple(replace(film, cells=own) for film, own in zip(films, cells, strict=True))
     return described, (HEADERS_USED, HEADERS_UNREAD) if unread else (HEADERS_USED,)
 

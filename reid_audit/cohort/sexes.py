@@ -1,4 +1,4 @@
-"""Sexes as hospitals write them, in six languages: what a letter means, the column says that it stands in."""
+"""Sexes as hospitals write them, in seven languages: what a letter means, the column that it stands in says."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ _NEITHER = UNKNOWN | frozenset((
 # fmt: on
 _BY_H, _BY_M = frozenset(("h", "hombre", "homem")), frozenset(("mujer", "mulher"))
 """Men as only Spanish, Portuguese and French call them; women whose word begins with M."""
+DEFINED = frozenset(("m", "f"))
+"""Letters whose meaning DICOM defines: in a header M is never a woman."""
 MEN_ALONE = "the column of sexes holds M and no other: read as men"
 _REWRITE = "rewrite the column with M and F"
 

@@ -40,7 +40,7 @@ def read(*cells: str) -> list[str]:
         (("W",), ["F"]),
     ],
 )
-def test_sexes_of_six_languages(cells: tuple[str, ...], sexes: list[str]) -> None:
+def test_sexes_of_seven_languages(cells: tuple[str, ...], sexes: list[str]) -> None:
     assert read(*cells) == sexes
 
 
@@ -77,7 +77,7 @@ def table(folder: Path, *sexes: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["Geschlecht", "Sexe", "sexo", "Sesso", "geslacht", "Patient Gender"])
-def test_the_column_in_six_languages(tmp_path: Path, name: str) -> None:
+def test_the_column_in_other_languages(tmp_path: Path, name: str) -> None:
     path = table(tmp_path, "M", "F")
     path.write_text(path.read_text(encoding="utf-8").replace("sex", name), encoding="utf-8")
     assert [row.sex for row in list_rows(path).rows] == ["M", "F"]

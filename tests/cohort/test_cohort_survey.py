@@ -176,6 +176,18 @@ def test_headers_are_not_held_against_anybody(tmp_path: Path) -> None:
     assert not side(tmp_path).known_patients
 
 
+@pytest.mark.parametrize(
+    ("sexes", "known"), [("MFO", 2), ("MWD", 2), ("MHH", 2), ("DUU", 0), ("1FM", 2)], ids=lambda value: str(value)
+)
+def test_sexes_of_headers_are_those_that_dicom_defines(tmp_path: Path, sexes: str, known: int) -> None:
+    for i, sex in enumerate(sexes):
+        dicom(tmp_path / f"{i}", widened(smooth_film(i), 12), 12, PatientID=f"P{i}", PatientSex=sex)
+    found = side(tmp_path)
+    assert (found.faults, found.sexes) == ((), known)
+    unread = sexes in ("MHH", "1FM")  # M beside H may be a woman, and is not guessed; a number says nothing
+    assert any("that cannot be read" in note for note in found.notes) is unread
+
+
 class Ticking:
     """A clock that moves a second a look."""
 
