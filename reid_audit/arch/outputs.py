@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -27,6 +27,8 @@ class Output:
     side: int
     """Pixels of the square film on which it ran."""
     evidence: tuple[str, ...] = ()
+    squashed: Literal["sigmoid", "softmax"] | None = None
+    """What turns the answers into probabilities behind the last layer."""
 
 
 def output_of(module: nn.Module, channels: int, side: int | None) -> Output:
@@ -48,7 +50,8 @@ def output_of(module: nn.Module, channels: int, side: int | None) -> Output:
                 raise
             failed = failed or error
             continue
-        return next((output for output in found if output.classes), found[0])
+        seen = next((output for output in found if output.classes), found[0])
+        return replace(seen, squashed=next((output.squashed for output in found if output.squashed), None))
     shown = f"{channels} x {SIDES[0] if side is None else side} x {SIDES[0] if side is None else side}"
     raise ArchitectureError(
         f"the network of --arch-factory does not run on films of {shown}",
@@ -74,15 +77,18 @@ def _last(module: nn.Module) -> Iterator[nn.Module | None]:
 
 
 def _run(module: nn.Module, layer: nn.Module | None, inputs: Tensor) -> tuple[Any, int]:
-    """What ``module`` returns while ``layer`` says the same of both images, and how many numbers that says.
+    """What ``module`` returns while ``layer`` says ``_said`` of both images, and how many numbers that says.
 
     0 where it is not on the way.
     """
     widths: list[int] = []
 
     def alike(layer: nn.Module, _given: tuple[Tensor, ...], made: Tensor) -> Tensor:
-        widths.append(int(made.shape[1 if isinstance(layer, nn.Conv2d) else -1]))
-        return torch.full_like(made, 0.1)
+        axis = 1 if isinstance(layer, nn.Conv2d) else made.dim() - 1
+        widths.append(int(made.shape[axis]))
+        shape = [1] * made.dim()
+        shape[axis] = widths[-1]
+        return _said(widths[-1]).to(made).view(shape).expand_as(made).contiguous()
 
     handle = None if layer is None else layer.register_forward_hook(alike)
     try:
@@ -101,7 +107,20 @@ def _read(returned: Any, width: int, side: int) -> Output:
     if not isinstance(first, Tensor):
         return Output("features", 0, side, (UNREAD,))
     if first.dim() == 4 and not several:
-        return Output("segmentation", int(first.shape[1]), side)
+        return Output("segmentation", int(first.shape[1]), side, squashed=_squashed(first[0, :, 0, 0]))
     if first.shape == (2, width) and torch.equal(first[0], first[1]):  # nothing but that layer decides them
-        return Output("sigmoid" if width == 1 else "softmax", width, side)
+        return Output("sigmoid" if width == 1 else "softmax", width, side, squashed=_squashed(first[0]))
     return Output("features", 0, side, (UNREAD,))
+
+
+def _said(width: int) -> Tensor:
+    """[width] answers that differ from each other and from the probabilities made of them."""
+    return torch.linspace(-1.0, 2.0, width)
+
+
+def _squashed(returned: Tensor) -> Literal["sigmoid", "softmax"] | None:
+    """What made ``returned`` [K] of the answers ``_said``."""
+    said = _said(len(returned)).to(returned)
+    if torch.allclose(returned, said.sigmoid(), atol=1e-3):
+        return "sigmoid"
+    return "softmax" if len(returned) > 1 and torch.allclose(returned, said.softmax(0), atol=1e-3) else None

@@ -18,7 +18,7 @@ from reid_audit.audit.environment import Environment
 from reid_audit.audit.file import AuditedFile, audit_file, kept
 from reid_audit.audit.networks import alone, asked_of, networks_of
 from reid_audit.audit.request import AuditRequest, Films, Naming
-from reid_audit.audit.setup import prior_of, require_colours, samples_of, stated_head, stored_prior, target_of
+from reid_audit.audit.setup import as_stated, prior_of, require_colours, samples_of, stored_prior, target_of
 from reid_audit.budget import Meter, OutOfTime, Pace, start, unhurried
 from reid_audit.cohort import Cohort, Frame
 from reid_audit.device import usable_device
@@ -169,9 +169,7 @@ def _original(request: AuditRequest, spec: PreprocessSpec, channels: int) -> Ori
     checkpoint, networks = networks_of(request)
     own = asked_of(networks[0], request, first=True)
     naming = replace(own.naming, side=spec.side)
-    target = target_of(alone(checkpoint, networks[0]), naming, request.checkpoint)
-    if own.policy.head is not None:
-        target = replace(target, match=stated_head(target.match, own.policy.head))
+    target = as_stated(target_of(alone(checkpoint, networks[0]), naming, request.checkpoint), own.policy.head)
     device = usable_device(request.device)
     side = spec.side or target.match.side
     match = target.match.model_copy(update={"side": side})

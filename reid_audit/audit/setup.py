@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from reid_audit.arch.beside import config_beside
 from reid_audit.arch.identify import identify
 from reid_audit.arch.leftovers import apart
+from reid_audit.arch.outputs import output_of
 from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Declaration, Origin, origin_of
 from reid_audit.attack.interface import AttackTask
@@ -41,6 +42,7 @@ from reid_audit.records import ArchMatch, PreprocessPolicy, PriorCard
 from reid_audit.score.encoder import Encoder
 from reid_audit.score.predictors import Predictors
 
+Head = Literal["softmax", "sigmoid", "regression"]
 SAMPLES = 1024
 """Samples drawn from a prior file where its images are not at hand: they span the match space."""
 FINDINGS = (
@@ -84,9 +86,7 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
     Raises AuditError subclasses.
     """
     checkpoint = checkpoint or load_checkpoint(request.checkpoint, pickled_code=request.policy.pickled_code)
-    target = target_of(checkpoint, request.naming, request.checkpoint)
-    if request.policy.head is not None:
-        target = replace(target, match=stated_head(target.match, request.policy.head))
+    target = as_stated(target_of(checkpoint, request.naming, request.checkpoint), request.policy.head)
     device = usable_device(request.device)
     target = replace(target, module=laid_out(target.module.to(device)))
     base = None if request.base is None else load_checkpoint(request.base, pickled_code=request.policy.pickled_code)
@@ -168,7 +168,26 @@ def target_of(checkpoint: Checkpoint, naming: Naming, file: Path) -> Target:
     return replace(target, match=apart(target.match, checkpoint.summary.apart))
 
 
-def stated_head(match: ArchMatch, head: Literal["softmax", "sigmoid", "regression"]) -> ArchMatch:
+def as_stated(target: Target, head: Head | None) -> Target:
+    """``target`` with the meaning of its outputs as the policy states it, where it does.
+
+    Raises ArchitectureError without a head, and where a constructor of the user's own turns its answers into
+    probabilities: a probability of no is no uncertain answer, and none is below zero. A number may end in any way.
+    """
+    match = target.match if head is None else stated_head(target.match, head)
+    if match.by == "factory" and match.classes and head != "regression":
+        squashed = output_of(target.module, match.channels, match.side).squashed
+        if squashed is not None:
+            raise ArchitectureError(
+                "the network of --arch-factory gives probabilities, membership compares the answers before them",
+                closest=f"{match.name} ends in a {squashed}",
+                remedy="put torch.nn.Identity() in the place of its last activation, which has no weights, or state "
+                "--head regression where the network was taught numbers between 0 and 1",
+            )
+    return replace(target, match=match)
+
+
+def stated_head(match: ArchMatch, head: Head) -> ArchMatch:
     """``match`` with the meaning of its outputs as the policy states it. Raises ArchitectureError without a head."""
     if match.head in ("features", "segmentation"):
         raise ArchitectureError(

@@ -53,13 +53,13 @@ def judge_again(
     """The verdict on ``found`` under ``policy``: every attack seed of the run is judged, and they have to agree.
 
     A policy that asks for what the run did not do (other canaries, another false-discovery rate, other preprocessing,
-    another encoder, more repeats) cannot PASS it. encoder_sha256: of the file that the policy's ``[encoder]`` names;
-    None: it is not at hand.
+    another head, another encoder, more repeats) cannot PASS it. encoder_sha256: of the file that the policy's
+    ``[encoder]`` names; None: it is not at hand.
     """
     seeds = found.by_seed()
     verdict = judge_seeds(case_of(found), seeds, found.seed, policy, waivers=waivers, today=today)
     undone = (*differences(found.policy, policy, len(seeds)), *_encoder_wanting(found, policy, encoder_sha256))
-    gaps = (*undone, *_named_code(found, policy), *found.standing)
+    gaps = (*undone, *_read_otherwise(found, policy), *_named_code(found, policy), *found.standing)
     return with_gaps(verdict, gaps)
 
 
@@ -133,6 +133,18 @@ def _named_code(found: AuditResult, asked: Policy) -> tuple[Gap, ...]:
         Gap(
             text=f"the file names code, which the policy refuses: {named}",
             remedy="audit model.state_dict() alone, best as safetensors",
+        ),
+    )
+
+
+def _read_otherwise(found: AuditResult, asked: Policy) -> tuple[Gap, ...]:
+    """That the run read the outputs as something else than ``asked`` states."""
+    if asked.head in (None, found.architecture.head):
+        return ()
+    return (
+        Gap(
+            text=f"the run read the outputs as {found.architecture.head}, the policy states {asked.head}",
+            remedy="run 'reid-audit check' under this policy",
         ),
     )
 

@@ -271,6 +271,8 @@ def test_gate_judges_every_attack_seed(tmp_path: Path, capsys: pytest.CaptureFix
         ("[controls]\ncanaries = 16\nattack_power = false\nmembership_control = false", 0),
         ("[preprocess]\nmean = [0.1]", 4),
         ("[preprocess]\nmean = [0.5]\nstd = [0.5]", 0),
+        ('head = "softmax"', 0),
+        ('head = "sigmoid"', 4),
     ],
 )
 def test_gate_passes_nothing_the_run_did_not_do(policy: str, code: int, tmp_path: Path) -> None:

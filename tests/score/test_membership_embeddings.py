@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_audit.arch.target import Target
+from reid_audit.errors import AuditError
 from reid_audit.network.heads import HeadKind
 from reid_audit.network.reading import Inputs
 from reid_audit.records import ArchMatch
@@ -101,3 +102,13 @@ def test_an_encoder_that_was_trained_by_heart_gives_its_films_away_without_its_h
     inputs = Inputs(torch.cat([members, others]), lambda few: few)
     scores = membership_scores(asked, inputs, np.full(2 * FILMS, "")).scores
     assert auc(scores["remoteness"][:FILMS], scores["remoteness"][FILMS:]) > 0.6
+
+
+def test_a_film_without_a_finite_answer_ends_the_audit_instead_of_counting_as_unknown() -> None:
+    """One NaN is less than every threshold, and in a bootstrap it is all of them: a rate of 0.6 became 0."""
+    known, films = target("softmax"), blobs(12, 0)
+    films[5] = 0.5  # blank
+    standardised = Inputs(films, lambda few: (few - few.mean((2, 3), keepdim=True)) / few.std((2, 3), keepdim=True))
+    with pytest.raises(AuditError, match="no finite number for 1 of 12 films") as refused:
+        membership_scores(known, standardised, np.full(12, ""))
+    assert "margin: 1" in refused.value.closest

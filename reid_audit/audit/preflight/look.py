@@ -15,7 +15,7 @@ from reid_audit.audit.preflight.forecast import Load, cost_of
 from reid_audit.audit.preflight.reach import Hindrance, Reach, hindered, reach
 from reid_audit.audit.preflight.record import Cost, Finding, Preflight, Topic
 from reid_audit.audit.request import AuditRequest, PriorChoice
-from reid_audit.audit.setup import file_origin, stated_head, target_of
+from reid_audit.audit.setup import as_stated, file_origin, target_of
 from reid_audit.budget import Meter, Pace, start
 from reid_audit.cohort import CohortSurvey, Shared, Source, survey
 from reid_audit.device import usable_device
@@ -128,9 +128,7 @@ def network(request: AuditRequest) -> tuple[Target | None, tuple[Network, ...], 
     try:
         checkpoint, networks = networks_of(request)
         own, asked = alone(checkpoint, networks[0]), asked_of(networks[0], request, first=True)
-        target = target_of(own, asked.naming, asked.checkpoint)
-        if request.policy.head is not None:
-            target = replace(target, match=stated_head(target.match, request.policy.head))
+        target = as_stated(target_of(own, asked.naming, asked.checkpoint), request.policy.head)
         return replace(target, module=target.module.to(usable_device(request.device))), networks, ()
     except AuditError as error:
         return None, networks, (error,)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reid_audit.arch.target import Target
 from reid_audit.budget import Pace, unhurried
+from reid_audit.errors import AuditError
 from reid_audit.network.answers import right, taught_answers
 from reid_audit.network.batchnorm import ImageMoments, statistics_layers
 from reid_audit.network.difference import Displacement
@@ -40,6 +41,18 @@ class MembershipScores:
     """False where there was no time for the correction of the training batch size."""
     right: Floats | None = None
     """[N] how right the network is about an image, 1 for entirely; None where the training labels are not known."""
+
+    def __post_init__(self) -> None:
+        """Raises AuditError where a score is not a finite number: it would compare as smaller than every other."""
+        unknown = {name: int((~np.isfinite(each)).sum()) for name, each in self.scores.items()}
+        missing = {name: count for name, count in unknown.items() if count}
+        if missing:
+            raise AuditError(
+                f"membership has no finite number for {min(missing.values())} of {self.count} films or more",
+                closest=", ".join(f"{name}: {count}" for name, count in missing.items()),
+                remedy="see what the network answers to blank films and to the extremes of [preprocess], and leave out "
+                "films that it cannot answer; of references, lower the rate in [references]",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
