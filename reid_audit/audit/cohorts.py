@@ -17,7 +17,7 @@ from reid_audit.audit.attack_runs import generator_for, numpy_for
 from reid_audit.audit.canary import ADAM, DESCENT, Course, with_canaries
 from reid_audit.audit.request import Films
 from reid_audit.budget import Meter, Pace
-from reid_audit.cohort import Cohort, Frame, require_disjoint
+from reid_audit.cohort import Cohort, Frame, require_common_strata, require_disjoint
 from reid_audit.imaging.stack import Chosen, Joined, Stack
 from reid_audit.network.batchnorm import statistics_layers
 from reid_audit.network.ordinary import prior_batches
@@ -214,11 +214,15 @@ READING = 0.6
 
 
 def open_cohorts(films: Films, frame: Frame, canaries: int, seed: int) -> OpenedCohorts:
-    """Open both cohorts and choose so many ``canaries``. Raises CohortError where they share a patient."""
+    """Open both cohorts and choose so many ``canaries``.
+
+    Raises CohortError where they share a patient, or where the strata tell them apart.
+    """
     meter = frame.meter or Meter(None, None)
     reference = films.reference(replace(frame, meter=meter.share(READING / 2))) if films.reference else None
     holdout = films.holdout(replace(frame, meter=meter.share(READING / 2))) if films.holdout else None
     if reference is not None and holdout is not None:
         require_disjoint(reference, holdout)
+        require_common_strata(reference, holdout)
     chosen = None if holdout is None else Canaries.choose(holdout, canaries, seed)
     return OpenedCohorts(reference, holdout, chosen)

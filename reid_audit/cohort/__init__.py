@@ -12,6 +12,7 @@ from reid_audit.cohort.render import DEFAULT, applied, render, scaled
 from reid_audit.cohort.sample import Sample, sample_pooled
 from reid_audit.cohort.shared import Shared, shared
 from reid_audit.cohort.source import Source, parse_source
+from reid_audit.cohort.strata import refuse_apart, require_common_strata
 from reid_audit.cohort.survey import CohortSurvey, survey
 
 __all__ = [
@@ -34,7 +35,9 @@ __all__ = [
     "overlap",
     "parse_source",
     "read_raw",
+    "refuse_apart",
     "render",
+    "require_common_strata",
     "require_disjoint",
     "sample_pooled",
     "scaled",

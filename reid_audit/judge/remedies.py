@@ -16,7 +16,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.BUDGET: "raise --budget, or resume the run on a machine with more cores or a GPU",
     Reason.CONTROL_NOT_RUN: "run with a profile that includes this control",
     Reason.NOT_NEEDED: "audit again under this policy: an earlier verdict had spared this control",
-    Reason.NOT_EXCHANGEABLE: "give hold-out films from the same source as the training films",
+    Reason.NOT_EXCHANGEABLE: "give hold-out films from the same source as the training films, labelled in the same way",
     Reason.EXCHANGEABILITY_UNKNOWN: (
         f"raise --budget, and give at least {_KINDS[0]} training patients and {_KINDS[1]} hold-out patients beside the "
         f"canaries, so that {Metric.EXCHANGEABILITY_P.value} is measured"

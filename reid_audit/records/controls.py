@@ -98,7 +98,7 @@ _ENTRIES = (
         Control.EXCHANGEABILITY,
         "The two sets are alike",
         "Training and hold-out films must not differ in kind.",
-        "training and hold-out films differ in kind: give hold-out films from the same source",
+        "training and hold-out films, or their labels, differ in kind: give films from the same source, labelled alike",
         metric=Metric.EXCHANGEABILITY_P,
         limit="exchangeability_p",
         comparison="above",

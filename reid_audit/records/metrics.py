@@ -107,7 +107,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.CONTROL_NOT_RUN: "the policy or the profile left this control out",
     Reason.NOT_NEEDED: "the verdict was already settled without it",
     Reason.NO_GENERATOR: "the method tunes no generator",
-    Reason.NOT_EXCHANGEABLE: "training and hold-out images differ in kind, so this comparison would mislead",
+    Reason.NOT_EXCHANGEABLE: "training and hold-out images, or their labels, differ in kind, so this comparison would mislead",
     Reason.EXCHANGEABILITY_UNKNOWN: (
         "whether training and hold-out images are of one kind was not measured, so this comparison may mislead"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,65 @@ def test_another_device_is_noticed(change: str) -> None:
     test = exchangeability(Comparison.unlabelled(films.clamp(0, 1), cohort.owners, space), rng, permutations=499)
     assert isinstance(test, Measured)
     assert test.value <= 0.01
+
+
+@pytest.mark.parametrize("strata", [None, ["a", "a"], ["a", "b"]], ids=["none", "one", "cohorts"])
+def test_strata_do_not_hide_another_device(strata: list[str] | None) -> None:
+    """Rates at 1 % false positives compare patients of all strata, so the test does too."""
+    rng = np.random.default_rng(4)
+    cohort = people(60, 60, rng)
+    films = cohort.images.clone()
+    films[torch.from_numpy(cohort.is_member)] *= 0.85
+    groups = None if strata is None else np.where(cohort.is_member, *strata)
+    owners = Owners(cohort.patients, cohort.is_member, groups)
+    space = fit_match_space(smooth_images(100, rng), components=40)
+    test = exchangeability(Comparison.unlabelled(films, owners, space), rng, permutations=499)
+    assert isinstance(test, Measured)
+    assert test.value <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("training", "others"),
+    [
+        (("ill", "well"), ("Ill", "Well")),
+        (("1", "0"), ("1.0", "0.0")),
+        (("ill", "well"), ("well", "well")),
+        (("+-\x1fill", "-+\x1fwell"), ("??\x1fnone of them", "??\x1fnone of them")),
+    ],
+    ids=["another spelling", "another number format", "nobody ill", "uncertain in one cohort"],
+)
+def test_labels_of_another_kind_are_noticed(training: tuple[str, str], others: tuple[str, str]) -> None:
+    """The loss compares films under their labels: where those differ in kind, so does the loss."""
+    rng = np.random.default_rng(4)
+    cohort = people(60, 60, rng)
+    coins = rng.integers(0, 2, len(cohort.images))
+    labels = np.where(cohort.is_member, np.array(training)[coins], np.array(others)[coins])
+    space = fit_match_space(smooth_images(100, rng), components=40)
+    known = replace(Comparison.unlabelled(cohort.images, cohort.owners, space), labels=labels)
+    test = exchangeability(known, rng, permutations=499)
+    assert isinstance(test, Measured)
+    assert test.value <= 0.01
+
+
+@pytest.mark.parametrize("kind", ["classes", "findings", "columns", "numbers"])
+def test_labels_of_one_kind_are_rejected_at_the_level(kind: str) -> None:
+    p = []
+    space = fit_match_space(smooth_images(100, np.random.default_rng(3)), components=40)
+    words = {
+        "classes": np.array(["ill", "well", "well"]),
+        "findings": np.array(["Mass", "Mass|Effusion", "No Finding", "Effusion"]),
+        "columns": np.array(["+-\x1fMass", "-?\x1fnone of them", "++\x1fMass and Edema"]),
+        "numbers": np.arange(20, 90).astype(np.str_),
+    }[kind]
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        cohort = people(25, 40, rng, films=(4, 2))
+        known = replace(cohort.beside(space), labels=rng.choice(words, len(cohort.images)))
+        test = exchangeability(known, rng, permutations=99)
+        assert isinstance(test, Measured)
+        p.append(test.value)
+    assert np.count_nonzero(np.array(p) <= 0.05) <= stats.binom.ppf(0.999, 60, 0.05)
+    assert stats.kstest(p, "uniform").pvalue > 1e-4
 
 
 def _folder(folder: Path, prefix: str, most: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from reid_audit.audit.preflight.record import CohortCount, Finding
-from reid_audit.cohort import KIND_WORDS, CohortSurvey, Shared, counted, shared
+from reid_audit.cohort import KIND_WORDS, CohortSurvey, Shared, counted, refuse_apart, shared
 from reid_audit.cohort.findings import ABSENT, BLANK, PRESENT, UNCERTAIN, exclusive, marks_of, read_mark
 from reid_audit.errors import CohortError
 from reid_audit.network.answers import findings_of
@@ -75,6 +75,17 @@ def of_common(found: Mapping[tuple[CohortName, CohortName], Shared]) -> Iterator
         text=f"patients in both cohorts: {both.patients} ({detail})",
         remedy="split by patient: whoever is among the training films may not be in the hold-out",
     )
+
+
+def of_strata(surveys: Mapping[CohortName, CohortSurvey]) -> Iterator[Finding]:
+    """That strata tell the cohorts apart, by their films."""
+    reference, holdout = (surveys[role].strata if role in surveys else () for role in ("reference", "holdout"))
+    if not reference or not holdout:
+        return
+    try:
+        refuse_apart(dict(reference), dict(holdout))
+    except CohortError as error:
+        yield _fault(f"{error.what} ({error.closest})", error.remedy)
 
 
 def of_labels(surveys: Mapping[CohortName, CohortSurvey], match: ArchMatch | None) -> Iterator[Finding]:

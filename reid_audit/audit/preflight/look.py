@@ -86,6 +86,7 @@ def look_ahead(
     findings = (
         *films.of_each_cohort(surveys),
         *films.of_common(shared),
+        *films.of_strata(surveys),
         *films.of_labels(surveys, match),
         *(Finding(kind="fault", topic=topic_of(e), text=e.what, remedy=e.remedy) for e in errors),
         *of_policy(within),
