@@ -95,6 +95,15 @@ def test_one_output_that_nobody_explained_may_be_a_number() -> None:
     assert judged(replace(ONE_OUTPUT, outputs=2, head="softmax"), UNLABELLED).outcome is Outcome.PASS
 
 
+@pytest.mark.parametrize("case", [BARE, replace(BARE, stores_statistics=True), ONE_OUTPUT])
+def test_labels_that_the_network_never_learned_withhold_a_pass(case: Case) -> None:
+    """Planted patients are taught them too, so the membership control is met."""
+    unanswered = Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.LABELS_UNANSWERED)
+    verdict = judged(case, unanswered, policy=Policy(head="sigmoid"))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any("better than by chance" in missing.text and "--label" in missing.remedy for missing in verdict.gaps)
+
+
 def test_references_that_the_policy_requires_are_missed() -> None:
     policy = Policy(references=References(when="required"))
     verdict = judged(replace(BARE, stores_statistics=True, references=0), policy=policy)

@@ -24,6 +24,7 @@ from reid_audit.network.reading import Inputs
 from reid_audit.records import Measured, Measurement, Metric, OverReferences, Reason, Reduced, Unmeasured
 from reid_audit.reference.signals import VIEWS as SHOWN
 from reid_audit.score.comparison import Comparison
+from reid_audit.score.membership.answered import answered
 from reid_audit.score.membership.consistency import VIEWS
 from reid_audit.score.membership.families import Change, MembershipScores, has_certainty, membership_scores
 from reid_audit.score.membership.generalisation import generalisation_gap
@@ -170,13 +171,26 @@ def recognition(
     )
     if rows.size < len(comparison.images):
         outcome = replace(outcome, measurements=tuple(too_few_in_time(m) for m in outcome.measurements))
-    right = None if known.right is None else known.right[: rows.size]
-    gap = generalisation_gap(right, comparison.owners.at(rows), numpy_for(seed, "generalisation"))
+    gap = gap_of(task, known, comparison, rows, seed)
     groups, over = by_group(outcome, comparison, seed), None
     if beside is not None:
         models = beside.models.at(beside.rows)
         over = success(models.signals, models.inside, comparison.owners.patients, numpy_for(seed, "over references"))
     return Recognition(outcome, known.explaining, known.corrected, tuple(reduced), groups, gap, over)
+
+
+def gap_of(
+    task: AttackTask, known: MembershipScores, comparison: Comparison, rows: NDArray[np.int64], seed: int
+) -> Measurement:
+    """The generalisation gap over the films ``rows``, of which ``known`` holds the first; unmeasured where the network
+    does not answer their labels."""
+    owners = comparison.owners.at(rows)
+    if known.right is None or known.outputs is None:
+        return generalisation_gap(None, owners, numpy_for(seed, "generalisation"))
+    outputs, labels = known.outputs[: rows.size], comparison.labels[rows]
+    if not answered(task.target.match.head, outputs, labels, owners.is_member, numpy_for(seed, "answered")):
+        return Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.LABELS_UNANSWERED)
+    return generalisation_gap(known.right[: rows.size], owners, numpy_for(seed, "generalisation"))
 
 
 def unasked(comparison: Comparison) -> Recognition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reid_audit import figures
 from reid_audit.judge.case import Case
+from reid_audit.judge.remedies import said_unmeasured
 from reid_audit.records import (
     Control,
     ControlDecision,
@@ -79,12 +80,22 @@ def _unmet(row: ControlDecision) -> bool:
 
 
 def lacking(case: Case, policy: Policy, *, screening: bool) -> tuple[Gap, ...]:
-    """What membership lacks: reference models that the policy requires, or what the network's answers mean."""
+    """What membership lacks: reference models that the policy requires, what the network's answers mean, or the labels
+    that it learned."""
     if screening:
         return ()
     without = policy.references.when == "required" and not case.references
     unread = _unread(case, policy)
-    return (*((NO_REFERENCES,) if without else ()), *(() if unread is None else (unread,)))
+    return (*((NO_REFERENCES,) if without else ()), *(() if unread is None else (unread,)), *_unanswered(case))
+
+
+def _unanswered(case: Case) -> tuple[Gap, ...]:
+    """That the labels given are not those that the network learned: what is scored under them hides membership."""
+    gap = case.find(Metric.GENERALISATION_GAP)
+    if isinstance(gap, Measured) or gap.reason is not Reason.LABELS_UNANSWERED:
+        return ()
+    text, remedy = said_unmeasured(gap)
+    return (Gap(metric=gap.metric, text=text, remedy=remedy),)
 
 
 def _unread(case: Case, policy: Policy) -> Gap | None:

@@ -12,6 +12,9 @@ REMEDIES: dict[Reason, str] = {
     Reason.TOO_FEW_HOLDOUT: f"give at least {RATE_HOLDOUT} hold-out patients beside the canaries",
     Reason.TOO_FEW_REFERENCE: f"give every patient the network was trained on, {members_needed(0.10)} or more",
     Reason.NO_LABELS: "name the manifest's column of training labels with --label",
+    Reason.LABELS_UNANSWERED: (
+        "name the column that the network learned with --label, and check that each row holds the label of its own film"
+    ),
     Reason.NO_ENCODER: "give a re-identification encoder with --encoder",
     Reason.BUDGET: "raise --budget, or resume the run on a machine with more cores or a GPU",
     Reason.CONTROL_NOT_RUN: "run with a profile that includes this control",

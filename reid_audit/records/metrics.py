@@ -68,6 +68,7 @@ class Reason(StrEnum):
     TOO_FEW_REFERENCE = "too_few_reference"
     NO_AGES = "no_ages"
     NO_LABELS = "no_labels"
+    LABELS_UNANSWERED = "labels_unanswered"
     NO_GROUPS = "no_groups"
     NO_SEXES = "no_sexes"
     SMALL_CELL = "small_cell"
@@ -98,6 +99,9 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NO_AGES: "the manifests give no ages",
     Reason.NO_GROUPS: "no group of patients known from the manifests has 10 training patients beside 10 others",
     Reason.NO_LABELS: "no training labels were given that fit the classifier (--label)",
+    Reason.LABELS_UNANSWERED: (
+        "the network answers its training films no better than by chance under the training labels that were given"
+    ),
     Reason.NO_SEXES: "the manifests give no sexes",
     Reason.SMALL_CELL: "fewer than 10 people: suppressed in the public report",
     Reason.NO_PREDICTOR: "no age and sex predictor is known to suit these films (--demographics)",
@@ -107,7 +111,9 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.CONTROL_NOT_RUN: "the policy or the profile left this control out",
     Reason.NOT_NEEDED: "the verdict was already settled without it",
     Reason.NO_GENERATOR: "the method tunes no generator",
-    Reason.NOT_EXCHANGEABLE: "training and hold-out images, or their labels, differ in kind, so this comparison would mislead",
+    Reason.NOT_EXCHANGEABLE: (
+        "training and hold-out images, or their labels, differ in kind, so this comparison would mislead"
+    ),
     Reason.EXCHANGEABILITY_UNKNOWN: (
         "whether training and hold-out images are of one kind was not measured, so this comparison may mislead"
     ),

@@ -41,6 +41,8 @@ class MembershipScores:
     """False where there was no time for the correction of the training batch size."""
     right: Floats | None = None
     """[N] how right the network is about an image, 1 for entirely; None where the training labels are not known."""
+    outputs: Tensor | None = None
+    """[N, K] what it says of them; None where it gives features."""
 
     def __post_init__(self) -> None:
         """Raises AuditError where a score is not a finite number: it would compare as smaller than every other."""
@@ -110,7 +112,7 @@ def membership_scores(
     if found.logits is not None:
         scores |= of_answers(target, found.logits, labels[: found.count])
     known = None if found.logits is None else answered_right(target, found.logits, labels[: found.count])
-    return MembershipScores(scores, explaining, found.count, corrected, known)
+    return MembershipScores(scores, explaining, found.count, corrected, known, found.logits)
 
 
 def of_answers(target: Target, logits: Tensor, labels: NDArray[np.str_]) -> dict[str, Floats]:
