@@ -197,7 +197,7 @@ def test_the_summary_fits_a_log(name: str) -> None:
     assert max(map(len, tables)) <= 100
     if name == "demoted":
         assert "linkage_p (indicator)" in text
-        assert "indicators do not count: training and hold-out images differ in kind" in text
+        assert "indicators do not count: training and hold-out images, or their labels, differ in kind" in text
 
 
 def test_a_value_beside_its_limit_is_said_from_it() -> None:

@@ -60,7 +60,7 @@ def decide(gate: Gate, rules: Rules) -> GateDecision:
     waiver = rules.valid.get(gate.metric)
     if found.lacking and waiver is not None and _waivable(found):
         update = {"status": "waived", "lacking": False, "waiver": waiver, "text": waived_text(found.text, waiver)}
-        return found.model_copy(update={**update, "remedy": ""})
+        return found.model_copy(update={**update, "remedy": "", "uncorroborated": False})
     return found
 
 

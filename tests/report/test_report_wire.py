@@ -183,7 +183,7 @@ def test_a_demoted_gate_says_what_was_measured_and_why_it_does_not_count() -> No
     assert (shown.indicator, shown.doubt) == (True, Reason.NOT_EXCHANGEABLE)
     assert gates[Metric.LINKAGE_P].metric not in {g.metric for g in publish(results.passing()).gates if g.doubt}
     for format in ("markdown", "junit"):
-        assert "does not count. Training and hold-out images differ in kind" in render(report, format)
+        assert "does not count. Training and hold-out images, or their labels, differ in kind" in render(report, format)
     assert results.demoted().measurements[0] == results.passing().measurements[0], "the run keeps what it measured"
 
 

@@ -2,8 +2,9 @@
 
     p = (1 + #{shuffles: mean p(label) >= that of the labels given}) / (1 + shuffles),    over training films
 
-Labels of another column, or of other rows, are answered no better than by chance. Reference models taught them, and the
-loss under them, say nothing of the network, and planted patients, who are taught them too, are found all the same.
+The permutation test of Ojala and Garriga (Permutation Tests for Studying Classifier Performance, JMLR 2010). Labels of
+another column, or of other rows, are answered no better than by chance. Reference models taught them, and the loss
+under them, say nothing of the network, and planted patients, who are taught them too, are found all the same.
 """
 
 from __future__ import annotations
