@@ -15,6 +15,7 @@ import torch
 import reid_audit
 from reid_audit.audit.request import AuditRequest
 from reid_audit.audit.setup import Setup
+from reid_audit.reference.shelf import digest_of
 
 PACKAGE = Path(reid_audit.__file__).parent
 
@@ -30,7 +31,7 @@ def inputs_digest(request: AuditRequest, setup: Setup) -> str:
         "budget": setup.task.budget.model_dump(mode="json"),
         "samples": setup.task.samples,
         "canaries": request.policy.controls.canaries,
-        "architecture": setup.task.target.match.name,
+        "architecture": [setup.task.target.match.name, setup.task.target.match.head],
         "factory": request.factory,
         "method": request.method,
         "base": None if setup.task.base is None else digest_of(setup.task.base.module),
@@ -40,14 +41,6 @@ def inputs_digest(request: AuditRequest, setup: Setup) -> str:
         "device": [str(setup.device.type), request.deterministic],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def digest_of(module: torch.nn.Module) -> str:
-    """SHA-256 of a network's parameters."""
-    whole = hashlib.sha256()
-    for name, value in module.named_parameters():
-        whole.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return whole.hexdigest()
 
 
 def code_digest(package: Path) -> str:

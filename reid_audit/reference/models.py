@@ -142,7 +142,8 @@ def reference_models(
     epochs: list[int] = []
     for number in range(recipe.count):
         name = f"reference {number + 1} of {recipe.count}"
-        key = key_of(target, original.spec, recipe, films=pool.digest, goal=goal, seed=seed, number=number)
+        part = (seed, number)
+        key = key_of(target, original.base, original.spec, recipe, films=pool.digest, goal=goal, part=part)
         try:
             module, took = _kept_or_trained(original, pool.lesson, inside[number], course, Slot(shelf, key), pace, name)
             found.append(signals(module, pool.lesson, every, pace, f"{name}: films", near=near, mirrored=mirrored))

@@ -51,10 +51,26 @@ class Shelf:
         return None if self.folder is None else self.folder / f"reference-{key[:32]}.safetensors"
 
 
+def digest_of(module: nn.Module) -> str:
+    """SHA-256 of a network's parameters and buffers."""
+    whole = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        whole.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
 def key_of(
-    target: Target, spec: PreprocessSpec, recipe: References, *, films: str, goal: Goal | None, seed: int, number: int
+    target: Target,
+    base: nn.Module | None,
+    spec: PreprocessSpec,
+    recipe: References,
+    *,
+    films: str,
+    goal: Goal | None,
+    part: tuple[int, int],
 ) -> str:
-    """SHA-256 of what one reference model depends on: films and answers (``films``), architecture, recipe, part.
+    """SHA-256 of what one reference model depends on: films and answers (``films``), architecture, the ``base`` it
+    starts from, recipe, and ``part`` (seed, its number).
 
     The audited weights are not in it, but for ``goal``, which moves in steps: releases of one network that were trained
     alike share their references.
@@ -67,7 +83,8 @@ def key_of(
         "preprocess": spec.model_dump(mode="json"),
         "recipe": recipe.model_dump(mode="json", exclude={"when", "count", "given", "stands_in"}),
         "goal": None if goal is None else [goal.odds, goal.errors],
-        "part": [seed, number],
+        "base": None if base is None else digest_of(base),
+        "part": part,
         "torch": torch.__version__.split("+")[0],
     }
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()

@@ -82,6 +82,7 @@ def _setup(**changed: object) -> Setup:
         "budget": Budget(),
         "samples": 2048,
         "architecture": "resnet18",
+        "head": "softmax",
         "base": None,
         "device": "cpu",
         **changed,
@@ -93,7 +94,7 @@ def _setup(**changed: object) -> Setup:
         preprocess=given["preprocess"],
         budget=given["budget"],
         samples=given["samples"],
-        target=part(match=part(name=given["architecture"])),
+        target=part(match=part(name=given["architecture"], head=given["head"])),
         base=given["base"],
     )
     checkpoint = part(name=given["network"], summary=part(sha256=given["checkpoint"]))
@@ -115,6 +116,7 @@ REQUEST = AuditRequest(checkpoint=Path("model.pt"), policy_sha256="0" * 64)
         ({}, {"budget": Budget(steps=100)}),
         ({}, {"budget": Budget(particles=(8,))}),
         ({}, {"architecture": "resnet50"}),
+        ({}, {"head": "sigmoid"}),
         ({}, {"base": SimpleNamespace(module=torch.nn.Linear(2, 2))}),
         ({}, {"samples": 1024}),
         ({}, {"device": "cuda"}),
@@ -129,6 +131,14 @@ def test_kept_runs_belong_to_every_input(request_changes: dict[str, object], set
     known = inputs_digest(REQUEST, _setup())
     assert known == inputs_digest(REQUEST, _setup())
     assert known != inputs_digest(REQUEST.model_copy(update=request_changes), _setup(**setup_changes))
+
+
+def test_kept_runs_belong_to_a_base_with_its_statistics() -> None:
+    """Statistics that came with the base, unchanged, are left out of the attack."""
+    base = torch.nn.BatchNorm2d(4)
+    known = inputs_digest(REQUEST, _setup(base=SimpleNamespace(module=base)))
+    base.running_mean = torch.ones(4)
+    assert known != inputs_digest(REQUEST, _setup(base=SimpleNamespace(module=base)))
 
 
 def test_kept_runs_belong_to_one_state_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from reid_audit.reference.fresh import fresh
 from reid_audit.reference.lesson import Lesson
 from reid_audit.reference.models import Original, Pool, ReferenceModels, goal_of, level_of, pool_of, reference_models
 from reid_audit.reference.recipe import Bearing, bearing, settled
-from reid_audit.reference.shelf import Shelf
+from reid_audit.reference.shelf import Shelf, key_of
 from reid_audit.reference.signals import signals
 from reid_audit.reference.training import Goal
 from reid_audit.score.calibration import auc
@@ -119,6 +119,15 @@ def test_what_was_trained_once_is_kept(target: Target, models: ReferenceModels, 
     assert max(made(target, shelf=Shelf(tmp_path)).epochs) == 0
     other = made(target, shelf=Shelf(tmp_path), recipe=FEW.model_copy(update={"decay": 0.1}))
     assert min(other.epochs) > 0
+
+
+def test_what_began_with_a_base_is_kept_for_that_base_alone(target: Target) -> None:
+    def key(base: nn.Module | None) -> str:
+        return key_of(target, base, SPEC, FEW, films="f" * 64, goal=None, part=(0, 0))
+
+    one, other = convnet(1), convnet(2)
+    assert len({key(None), key(one), key(other)}) == 3
+    assert key(one) == key(one)
 
 
 def test_without_time_there_are_none(target: Target) -> None:
