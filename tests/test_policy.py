@@ -183,6 +183,10 @@ def test_unknown_keys_name_the_nearest_known_key(tmp_path: Path, text: str, key:
         "[gates.linkage_p]\nfail = nan",
         "[gates.linkage_p]\ncorroborated_by = 1",
         "[controls]\ncanaries = 0",
+        "[controls]\npreprocess_fit_excess = inf",
+        "[preprocess]\nmean = [nan]",
+        "[references]\nrate = inf",
+        "[budget]\nparticles = []",
         "not toml",
     ],
 )

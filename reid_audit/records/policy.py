@@ -23,7 +23,7 @@ class Budget(Record):
     seconds: PositiveFloat | None = None
     steps: PositiveInt = 500
     """Optimiser steps of one attack hypothesis."""
-    particles: tuple[PositiveInt, ...] = (16, 32)
+    particles: tuple[PositiveInt, ...] = Field(default=(16, 32), min_length=1)
     """Batch-size hypotheses: how many training images the statistics stand for (too many hurts less than too few)."""
 
 
