@@ -1,14 +1,36 @@
-"""From films in [0, 1] to what the network saw, and back. Spatial steps live in cohort.py, value steps here."""
+"""From square films in [0, 1] to what the network saw, and back: values, and how it saw them turned. What comes before
+lives in cohort/render.py."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
-from reid_audit.records import PreprocessSpec
+from reid_audit.records import PreprocessSpec, Turn
+
+_TURNED: dict[Turn, Callable[[Tensor], Tensor]] = {
+    "none": lambda images: images,
+    "rotate_90": lambda images: torch.rot90(images, 1, (-2, -1)),
+    "rotate_180": lambda images: images.flip(-2, -1),
+    "rotate_270": lambda images: torch.rot90(images, 3, (-2, -1)),
+    "flip_left_right": lambda images: images.flip(-1),
+    "flip_top_bottom": lambda images: images.flip(-2),
+    "transpose": lambda images: images.transpose(-2, -1),
+    "transverse": lambda images: images.flip(-2, -1).transpose(-2, -1),
+}
+_BACK: dict[Turn, Turn] = {"rotate_90": "rotate_270", "rotate_270": "rotate_90"}
+"""Every other turn undoes itself."""
+
+
+def turned(images: Tensor, turn: Turn) -> Tensor:
+    """Upright images [..., H, W] as the network saw them."""
+    return _TURNED[turn](images)
 
 
 def to_network(images: Tensor, spec: PreprocessSpec, channels: int) -> Tensor:
-    """Map images in [0, 1] to network input: invert, repeat grey to ``channels``, subtract mean, divide by std.
+    """Map images in [0, 1] to network input: invert, repeat grey to ``channels``, subtract mean, divide by std, turn.
 
     images: [N, 1 or channels, H, W]. Differentiable. Returns [N, channels, H, W].
     """
@@ -17,14 +39,14 @@ def to_network(images: Tensor, spec: PreprocessSpec, channels: int) -> Tensor:
     std = values.new_tensor(spec.std).view(1, -1, 1, 1)
     if values.shape[1] == 1 and channels > 1:
         values = values.expand(-1, channels, -1, -1)
-    return (values - mean) / std
+    return turned((values - mean) / std, spec.turn)
 
 
 def from_network(tensors: Tensor, spec: PreprocessSpec) -> Tensor:
     """Inverse of ``to_network`` for tensors stored exactly as the network saw them: [N, C, H, W] back to [0, 1]."""
     mean = tensors.new_tensor(spec.mean).view(1, -1, 1, 1)
     std = tensors.new_tensor(spec.std).view(1, -1, 1, 1)
-    values = tensors * std + mean
+    values = turned(tensors, _BACK.get(spec.turn, spec.turn)) * std + mean
     return (1.0 - values if spec.invert else values).clamp(0.0, 1.0)
 
 

@@ -79,6 +79,8 @@ MEANING: dict[str, str] = {
     "preprocess.crop": "the middle after resizing, filled up with black where the picture is smaller",
     "preprocess.resize_to": "pixels that `resize` resizes to before the crop, as 256 before 224; not given: `side`",
     "preprocess.interpolation": "of the resizing",
+    "preprocess.turn": "how the network saw films that are upright here, in Pillow's words, such as `transpose` "
+    "(MONAI's readers swap rows and columns) or `rotate_90` (counter-clockwise); not given: inferred",
     "preprocess.mean": "subtracted after scaling to [0, 1]; one value, or one per channel",
     "preprocess.std": "divided by",
     "preprocess.invert": "`true` where the network saw 1 - x (MONOCHROME1)",

@@ -77,6 +77,7 @@ class Trap:
     def name(self) -> str:
         g = self.geometry
         cut = [] if g.keep is None else ["keep" + "x".join(f"{round(100 * edge)}" for edge in g.keep)]
+        cut += [] if g.turn == "none" else [g.turn]
         frame = [str(g.side), *cut, g.resize, *([f"from{g.resize_to}"] if g.resize_to else []), g.interpolation]
         scale = [self.films, *([g.scaling.by] if g.scaling else [])] if self.films != "8-bit" else []
         return "-".join([self.architecture, self.values, *frame, *scale, self.recipe])
@@ -124,6 +125,7 @@ def in_minibatches() -> tuple[Trap, ...]:
         *(Trap("resnet18", values, geometry, recipe="minibatches") for values, geometry in resnets),
         *(Trap(name, "quarter", frame(side), recipe="minibatches") for name, side in others),
         *cut(),
+        *swapped(),
     )
 
 
@@ -137,6 +139,19 @@ def cut() -> tuple[Trap, ...]:
         Trap("resnet18", "nih", frame(64, resize="longer", crop="center"), recipe="minibatches"),
         Trap("resnet18", "quarter", frame(64, keep=rows)),
         Trap("resnet18", "quarter", frame(64, keep=middle), recipe="careful"),
+    )
+
+
+def swapped() -> tuple[Trap, ...]:
+    """Networks that saw films with rows and columns swapped, as MONAI's readers hand them over."""
+    turned = frame(64, turn="transpose")
+    return (
+        Trap("resnet18", "quarter", turned, recipe="minibatches"),
+        Trap("resnet18", "nih", frame(32, turn="transpose"), recipe="minibatches"),
+        Trap("densenet121", "quarter", frame(32, turn="transpose"), recipe="minibatches"),
+        Trap("resnet18", "quarter", turned),
+        Trap("convnext_atto", "quarter", turned),
+        Trap("resnet18", "quarter", turned, recipe="careful"),
     )
 
 

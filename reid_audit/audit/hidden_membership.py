@@ -17,9 +17,10 @@ from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import Specimens, known_side
 from reid_audit.budget import Pace, unhurried
 from reid_audit.network.answers import outputs_under
-from reid_audit.network.geometries import SIDES, at_side, framings, neighbours, parts, whole
+from reid_audit.network.geometries import SIDES, at_side, framings, neighbours, parts, turns, whole
 from reid_audit.network.heads import certainty
 from reid_audit.network.search import ALL, count_at
+from reid_audit.preprocess import turned
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
 from reid_audit.score.calibration import Floats, auc
 from reid_audit.score.membership.gain import auc_gain
@@ -82,15 +83,15 @@ def hidden_membership(
 ) -> Hidden:
     """By how much another preprocessing than ``used`` shows more of who was in the training.
 
-    The rivals are ``others``, the other ways to frame a film and, where the weights do not tell the side, some at sides
-    around it. The first films of either cohort choose the best of them, the rest judge it, so that the choice does not
-    flatter it. The value is what it adds to the AUC of the answers' certainty, at the lower end of its one-sided 95 %
-    interval, over ``HIDDEN``; 0 where none adds anything. Unmeasured where the answers have no certainty or the films
-    are too few. Raises OutOfTime.
+    The rivals are ``others``, other turns, the other ways to frame a film and, where the weights do not tell the side,
+    some at sides around it. The first films of either cohort choose the best of them, the rest judge it, so that the
+    choice does not flatter it. The value is what it adds to the AUC of the answers' certainty, at the lower end of its
+    one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything. Unmeasured where the answers have no certainty
+    or the films are too few. Raises OutOfTime.
     """
     cohorts = Cohorts(target, members, strangers, pace or unhurried())
     ways = () if members.fixed is not None else reframed(target, used)
-    rivals = distinct(used, (*others, *ways), members)
+    rivals = distinct(used, (*others, *turns(used, members.turns()), *ways), members)
     first = cohorts.first(used)
     if first < FEWEST:
         return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
@@ -101,7 +102,7 @@ def hidden_membership(
     best = max(areas, key=areas.__getitem__)
     if best == used:
         return Hidden(Measured(metric=Metric.PREPROCESS_FIT, value=0.0, n=sum(map(len, found[used] or ()))))
-    return Hidden(judged(cohorts, used, cohorts, best), best)
+    return Hidden(_judged(cohorts, used, best), best)
 
 
 def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
@@ -120,17 +121,17 @@ def distinct(used: PreprocessSpec, ways: Iterable[PreprocessSpec], images: Speci
     framings are one."""
     found: dict[object, PreprocessSpec] = {}
     for way in (used, *ways):
-        pixels = images.at(way, LOOKED_AT).numpy().tobytes()
+        pixels = turned(images.at(way, LOOKED_AT), way.turn).numpy().tobytes()
         found.setdefault((pixels, way.mean, way.std, way.invert), way)
     return [way for way in found.values() if way != used]
 
 
-def judged(cohorts: Cohorts, used: PreprocessSpec, others: Cohorts, best: PreprocessSpec) -> Measurement:
-    """What the films that chose neither say: how much more of membership the same films show as ``others`` under
-    ``best`` than as ``cohorts`` under ``used``, over ``HIDDEN``. Raises OutOfTime."""
+def _judged(cohorts: Cohorts, used: PreprocessSpec, best: PreprocessSpec) -> Measurement:
+    """What the films say that did not choose: how much more of membership they show under ``best`` than under ``used``,
+    over ``HIDDEN``. Raises OutOfTime."""
     first = cohorts.first(used)
     most = min(count_at(spec, ALL) for spec in (used, best))
-    ours, theirs = cohorts.certainties(used, most), others.certainties(best, most)
+    ours, theirs = cohorts.certainties(used, most), cohorts.certainties(best, most)
     if ours is None or theirs is None or min(len(side) - first for side in ours) < FEWEST:
         return Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE)
     members, strangers = (len(side) - first for side in ours)

@@ -22,8 +22,9 @@ from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame, RawFilm, render
 from reid_audit.imaging.stack import Joined, Stack
 from reid_audit.network.answer_fit import fit_by_answers
+from reid_audit.network.geometries import OF_PICTURES, OF_SLICES
 from reid_audit.network.preprocessing import fit_preprocess
-from reid_audit.network.search import ALL, FEW, MANY, STAGE, Candidate, Fitted, best_values, count_at
+from reid_audit.network.search import ALL, FEW, MANY, STAGE, Candidate, Fitted, Ways, best_values, count_at
 from reid_audit.records import (
     CohortName,
     PreprocessCandidate,
@@ -31,11 +32,12 @@ from reid_audit.records import (
     PreprocessPolicy,
     PreprocessSpec,
     Scaling,
+    Turn,
 )
 
 Channels = Literal[1, 3]
 PreprocessBy = Literal["policy", "statistics", "answers", "default"]
-GEOMETRY = ("side", "keep", "resize", "crop", "resize_to", "interpolation", "scaling")
+GEOMETRY = ("side", "keep", "resize", "crop", "resize_to", "interpolation", "turn", "scaling")
 SHOWN = 8
 """Candidates a report lists."""
 GUESS = PreprocessSpec(mean=(0.5,), std=(0.5,))
@@ -84,8 +86,16 @@ class Specimens:
             return self.fixed[:count]
         return torch.stack([render(film, spec, spec.side or 224, self.channels) for film in self.raw[:count]])
 
-    def scalings(self) -> tuple[Scaling | None, ...]:
-        """Ways from stored values to [0, 1] that are worth trying: 8-bit films have one."""
+    def ways(self) -> Ways:
+        """What is worth trying."""
+        return Ways(self._scalings(), self.turns())
+
+    def turns(self) -> tuple[Turn, ...]:
+        """Ways that the films may have been turned."""
+        return OF_SLICES if any(film.reoriented for film in self.raw) else OF_PICTURES
+
+    def _scalings(self) -> tuple[Scaling | None, ...]:
+        """Ways from stored values to [0, 1]: 8-bit films have one."""
         if all(film.kind == "8-bit" for film in self.raw):
             return (None,)
         ways = [_whole_range(self.raw), Scaling(by="minmax"), Scaling(by="percentiles", limits=(1.0, 99.0))]
@@ -198,7 +208,7 @@ def _fit(target: Target, seen: Specimens, side: int | None, pace: Pace | None) -
             if by_values is not None:
                 return by_values
         else:
-            found = fit_preprocess(target, seen.at, side=side, scalings=seen.scalings(), pace=pace)
+            found = fit_preprocess(target, seen.at, side=side, ways=seen.ways(), pace=pace)
         by: Literal["statistics", "answers"] = "answers" if found is None else "statistics"
         found = answers_fit(target, seen, side, pace) if found is None else found
     except OutOfTime:
@@ -224,8 +234,8 @@ def answers_fit(
         return None
     if seen.fixed is not None:
         frame = side or target.match.side
-        return fit_by_answers(target, seen.at, seen.labels, side=frame, scalings=(), pace=pace, stage=stage)
-    return fit_by_answers(target, seen.at, seen.labels, side=side, scalings=seen.scalings(), pace=pace, stage=stage)
+        return fit_by_answers(target, seen.at, seen.labels, side=frame, ways=None, pace=pace, stage=stage)
+    return fit_by_answers(target, seen.at, seen.labels, side=side, ways=seen.ways(), pace=pace, stage=stage)
 
 
 def _fit_values(target: Target, seen: Specimens, side: int) -> PreprocessFit | None:

@@ -13,7 +13,6 @@ from reid_audit.arch.target import Target
 from reid_audit.audit.hidden_membership import hidden_membership
 from reid_audit.audit.preprocessing import Chosen, Specimens, answers_fit, known_side, specimens
 from reid_audit.audit.request import Films
-from reid_audit.audit.turned_membership import turned_membership
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Frame
 from reid_audit.imaging.augmentation import AUGMENTATIONS
@@ -95,7 +94,6 @@ def control_of(
     if strangers is None or not isinstance(measured, Measured):
         return FitControl(measured, best)
     others = _ways(chosen, again)[1:] if seen.fixed is None else ()
-    measured = stricter(measured, turned_membership(target, chosen.spec, seen, strangers, pace))
     hidden = hidden_membership(target, chosen.spec, others, seen, strangers, pace)
     worse = stricter(measured, hidden.measurement) is hidden.measurement
     return FitControl(hidden.measurement, hidden.best) if worse else FitControl(measured, best)
@@ -107,7 +105,7 @@ def searched_again(target: Target, seen: Specimens, pace: Pace | None = None) ->
     if seen.fixed is not None:
         return None
     name = Metric.PREPROCESS_FIT.value
-    again = fit_preprocess(target, _few(seen), side=known_side(target), scalings=seen.scalings(), pace=pace, stage=name)
+    again = fit_preprocess(target, _few(seen), side=known_side(target), ways=seen.ways(), pace=pace, stage=name)
     if again is not None and not again.complete:
         raise OutOfTime(name)
     return again

@@ -6,7 +6,7 @@ bounded, so that the confident errors of an overfitted network on films it never
 (the mean absolute error of Ghosh et al., AAAI 2017). Of networks that answer with a number it is the share of the
 labels' variance that the number leaves unexplained.
 
-Known values, plain and inverted, are tried at every side and scaling; then neighbouring sides, parts,
+Known values, plain and inverted, are tried at every side and scaling; then neighbouring sides, turns, parts,
 framings and interpolations of the best; at last one scale and one shift of its values are fitted by gradient descent.
 """
 
@@ -23,13 +23,13 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace, unhurried
 from reid_audit.network.answers import asked_as, log_odds, outputs_under, taught_answers
-from reid_audit.network.geometries import COARSE, framings, interpolations, neighbours, parts
+from reid_audit.network.geometries import COARSE, framings, interpolations, neighbours, parts, turns
 from reid_audit.network.heads import HeadKind, logits_of
-from reid_audit.network.search import FEW, MANY, STAGE, Candidate, FilmsAt, Fitted, count_at
+from reid_audit.network.search import FEW, MANY, PLAIN, STAGE, Candidate, FilmsAt, Fitted, Ways, count_at
 from reid_audit.network.values import as_spec, scale_and_shift, with_values
 from reid_audit.observer import StageAdvanced
 from reid_audit.preprocess import KNOWN_VALUES, to_network
-from reid_audit.records import PreprocessSpec, Scaling
+from reid_audit.records import PreprocessSpec, Scaling, Turn
 
 BATCH = 32
 FINALISTS = 4
@@ -116,23 +116,22 @@ def fit_by_answers(
     labels: NDArray[np.str_],
     *,
     side: int | None,
-    scalings: Sequence[Scaling | None] = (None,),
+    ways: Ways | None = PLAIN,
     pace: Pace | None = None,
     stage: str = STAGE,
 ) -> Fitted | None:
     """The preprocessing under which the films are answered best; None where answers and labels cannot be compared.
 
     labels [N] are those of the films that ``films_at`` renders, in their order. side: pixels where they are known,
-    None: searched. scalings: ways from stored values to [0, 1] that the films allow; none of films that come in one
-    frame only. Where the pace ends the search the best so far is returned as not complete. Deterministic but for that.
-    Raises OutOfTime where there was no time to try anything.
+    None: searched. ways: None of films that come in one frame only. Where the pace ends the search the best so far is
+    returned as not complete. Deterministic but for that. Raises OutOfTime where there was no time to try anything.
     """
     search = _Search(target, films_at, labels, pace or unhurried(), stage)
     complete = True
     try:
-        best = _valued(search, side, scalings)
-        if scalings:
-            best = _framed(search, best, side)
+        best = _valued(search, side, (ways or PLAIN).scalings)
+        if ways is not None:
+            best = _framed(search, best, side, ways.turns)
         best = search.better(
             best, [refined(target, best, films_at(best, count_at(best, 2 * FEW)), labels, search.pace)]
         )
@@ -153,7 +152,7 @@ def _valued(search: _Search, side: int | None, scalings: Sequence[Scaling | None
     ways = [
         values.model_copy(update={"side": pixels, "scaling": scaling, "invert": invert})
         for pixels in ((side,) if side else COARSE)
-        for scaling in scalings or (None,)
+        for scaling in scalings
         for values in known
         for invert in (False, True)
     ]
@@ -161,10 +160,11 @@ def _valued(search: _Search, side: int | None, scalings: Sequence[Scaling | None
     return min(likeliest, key=lambda spec: search.mean(spec, MANY))
 
 
-def _framed(search: _Search, best: PreprocessSpec, side: int | None) -> PreprocessSpec:
-    """Neighbouring sides where the side is not known, parts of the films, framings and interpolations."""
+def _framed(search: _Search, best: PreprocessSpec, side: int | None, among: Sequence[Turn]) -> PreprocessSpec:
+    """Neighbouring sides where the side is not known, turns, parts of the films, framings and interpolations."""
     while side is None and best != (moved := search.better(best, neighbours(best))):
         best = moved
+    best = search.better(best, turns(best, among))
     while best != (moved := search.better(best, parts(best))):
         best = moved
     best = search.better(best, framings(best, free=side is None))

@@ -7,9 +7,10 @@ about as much in as many pixels.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, get_args
 
-from reid_audit.records import Box, PreprocessSpec
+from reid_audit.records import Box, PreprocessSpec, Turn
 
 SIDES = (
     32, 40, 48, 56, 64, 72, 80, 96, 100, 112, 128, 144, 150, 160, 176, 192, 200, 208, 224, 240, 256, 260, 288, 299,
@@ -21,6 +22,10 @@ COARSE = (32, 64, 128, 224, 384)
 USUAL = (32, 64, 96, 128, 224, 256, 299, 320, 384, 448, 512)
 """Sides that are tried with augmentation: it blurs and magnifies, as another side would."""
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", "box")
+OF_PICTURES: tuple[Turn, ...] = ("none", "transpose")
+"""Turns of films that are stored as they are shown: MONAI's readers swap rows and columns of them."""
+OF_SLICES: tuple[Turn, ...] = get_args(Turn)
+"""Turns of films that an affine turned: which way round training code put the slices of a volume no file says."""
 CROP_FROM = 8 / 7
 """Resize to 256 and crop 224, of any side: torchvision's habit."""
 EDGES: tuple[Box, ...] = ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, -1, 0), (0, 0, 0, -1))
@@ -81,6 +86,11 @@ def interpolations(geometry: PreprocessSpec) -> list[PreprocessSpec]:
     """The same with other interpolations."""
     names = (name for name in INTERPOLATIONS if name != geometry.interpolation)
     return [changed(geometry, interpolation=name) for name in names]
+
+
+def turns(geometry: PreprocessSpec, among: Sequence[Turn]) -> list[PreprocessSpec]:
+    """The same turned otherwise."""
+    return [changed(geometry, turn=turn) for turn in among if turn != geometry.turn]
 
 
 def parts(geometry: PreprocessSpec, step: float = STEP) -> list[PreprocessSpec]:

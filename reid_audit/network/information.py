@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.special import entr
 
 from reid_audit.network.answers import asked_as
-from reid_audit.network.geometries import FINER, framings, interpolations, neighbours, parts
+from reid_audit.network.geometries import FINER, framings, interpolations, neighbours, parts, turns
 from reid_audit.network.heads import HeadKind, independent
 from reid_audit.network.search import Search
 from reid_audit.records import PreprocessSpec
@@ -92,7 +92,7 @@ class Informed:
         ``asked``; what was found until then stays."""
         self._move(self._allowed(tried)[:MOST])
         side, part = (neighbours,) if self.free else (), (parts,) if self.cut else ()
-        respects = (*side, *part, framings, interpolations)
+        respects = (*side, self._turned, *part, framings, interpolations)
         before = None
         while before != self.here:
             before = self.here
@@ -124,6 +124,9 @@ class Informed:
             found = self.asked(*key)
             self.known[key] = None if found is None else found.cpu()
         return self.known[key]
+
+    def _turned(self, geometry: PreprocessSpec) -> list[PreprocessSpec]:
+        return turns(geometry, self.search.turns)
 
     def _allowed(self, ways: Iterable[PreprocessSpec]) -> list[PreprocessSpec]:
         limit = max(SMALL, PLAUSIBLE * self.search.misfit(self.start))

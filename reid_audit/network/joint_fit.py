@@ -18,7 +18,7 @@ from reid_audit.network.explanation import Explanation, explain, statistics_equa
 from reid_audit.network.familiarity import first_layers
 from reid_audit.network.stem import Stem, Stems, read_stems
 from reid_audit.network.values import fit_values, with_values
-from reid_audit.preprocess import to_network
+from reid_audit.preprocess import to_network, turned
 from reid_audit.records import PreprocessSpec
 
 ROUNDS, LESS = 6, 0.98
@@ -50,7 +50,7 @@ def joint_fit(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pa
 
     None where the first statistics layer cannot be asked. Raises OutOfTime where the pace ends first.
     """
-    stems = read_stems(target, images, pace)
+    stems = read_stems(target, turned(images, geometry.turn), pace)
     if stems is None:
         return None
     spec = values_from(target, geometry, images, stems, pace)

@@ -17,18 +17,30 @@ from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace, unhurried
 from reid_audit.imaging.augmentation import AUGMENTATIONS, Augmentation
 from reid_audit.network.answers import outputs_under
-from reid_audit.network.geometries import COARSE, USUAL, at_side, bare, changed, framings, interpolations, neighbours
+from reid_audit.network.geometries import (
+    COARSE,
+    USUAL,
+    at_side,
+    bare,
+    changed,
+    framings,
+    interpolations,
+    neighbours,
+    turns,
+)
 from reid_audit.network.information import FILMS, Informed
 from reid_audit.network.remembered import REMEMBERED, WORSE, Remembered
 from reid_audit.network.search import (
     CLEARLY,
     FEW,
     MANY,
+    PLAIN,
     STAGE,
     FilmsAt,
     Fitted,
     NoStem,
     Search,
+    Ways,
     as_trained,
     best_values,
     count_at,
@@ -42,21 +54,19 @@ def fit_preprocess(
     films_at: FilmsAt,
     *,
     side: int | None,
-    scalings: Sequence[Scaling | None] = (None,),
+    ways: Ways = PLAIN,
     pace: Pace | None = None,
     stage: str = STAGE,
 ) -> Fitted | None:
     """The preprocessing that explains the network's first statistics layers best; None where they cannot be asked.
 
-    side: pixels where they are known, None: searched over ``SIDES``. scalings: ways from stored values to [0, 1] that
-    the films allow; ways that differ by one factor and summand for all films are one. Where the pace ends the search,
-    the best so far is returned as not complete. Deterministic but for that. Raises OutOfTime where there was no time
-    to try anything.
+    side: pixels where they are known, None: searched over ``SIDES``. Where the pace ends the search, the best so far is
+    returned as not complete. Deterministic but for that. Raises OutOfTime where there was no time to try anything.
     """
-    course = _Course(Search(target, films_at, pace or unhurried(), stage), free=side is None)
+    course = _Course(Search(target, films_at, pace or unhurried(), stage, ways.turns), free=side is None)
     complete = True
     try:
-        course.run(side, scalings)
+        course.run(side, ways.scalings)
     except NoStem:
         return None
     except OutOfTime:
@@ -129,6 +139,7 @@ def _of_scaling(search: Search, start: PreprocessSpec, side: int | None) -> Prep
     geometry = start if side is not None else _best_side(search, start)
     geometry = search.better(geometry, framings(geometry, free=side is None))
     geometry = search.better(geometry, interpolations(geometry))
+    geometry = search.better(geometry, turns(geometry, search.turns))
     return geometry if side is not None else _climb(search, geometry)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from reid_audit.network.geometries import FINER, STEP, bare, framings, interpolations, neighbours, parts
+from reid_audit.network.geometries import FINER, STEP, bare, framings, interpolations, neighbours, parts, turns
 from reid_audit.network.joint_fit import JointFit, joint_fit
 from reid_audit.network.search import ALL, Candidate, Search, count_at, distinct
 from reid_audit.records import PreprocessSpec
@@ -95,7 +95,8 @@ class Remembered:
 
     def _moved(self, here: PreprocessSpec) -> bool:
         """Whether a neighbouring geometry that fits nearly as well explains more. Raises OutOfTime."""
-        ways = [*framings(here, free=self.free), *interpolations(here), *(neighbours(here) if self.free else ())]
+        ways = [*framings(here, free=self.free), *interpolations(here), *turns(here, self.search.turns)]
+        ways += neighbours(here) if self.free else ()
         return self._any(here, ways) or (self.share <= REMEMBERED and self._cut(here))
 
     def _cut(self, here: PreprocessSpec) -> bool:

@@ -23,7 +23,8 @@ from reid_audit.network.joint_fit import values_from
 from reid_audit.network.stem import read_stems
 from reid_audit.network.values import FittedValues, fit_values, with_values
 from reid_audit.observer import StageAdvanced
-from reid_audit.records import PreprocessSpec
+from reid_audit.preprocess import turned
+from reid_audit.records import PreprocessSpec, Scaling, Turn
 
 STAGE = "preprocessing"
 """Name of the search, for whoever watches."""
@@ -67,6 +68,18 @@ class Fitted:
     """Whether there was time for everything that is tried."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """From stored films to pictures: what the films at hand allow."""
+
+    scalings: tuple[Scaling | None, ...] = (None,)
+    """From stored values to [0, 1]. Of ways that differ by one factor and summand for all films, one."""
+    turns: tuple[Turn, ...] = ("none",)
+
+
+PLAIN = Ways()
+
+
 class NoStem(Exception):
     """The first statistics layer cannot be asked."""
 
@@ -79,6 +92,8 @@ class Search:
     films_at: FilmsAt
     pace: Pace
     stage: str
+    turns: tuple[Turn, ...] = ("none",)
+    """That films may have been given."""
     tried: dict[tuple[PreprocessSpec, Augmentation], FittedValues] = field(default_factory=dict)
     taken: dict[int, bool] = field(default_factory=dict)
     """Whether the network takes pictures of a side: not every one takes all."""
@@ -96,7 +111,7 @@ class Search:
         if key not in self.tried:
             self.pace.check(self.stage)
             films = as_trained(self.films_at, geometry, augmentation, count_at(geometry, FEW))
-            stems = read_stems(self.target, films, self.pace)
+            stems = read_stems(self.target, turned(films, geometry.turn), self.pace)
             if stems is None:
                 raise NoStem
             stem = stems.averaged()
@@ -170,7 +185,7 @@ def best_values(target: Target, geometry: PreprocessSpec, images: Tensor, pace: 
     The first layer hardly tells a film from its inversion; the layers behind it decide. Raises ValueError where the
     first layer cannot be asked, OutOfTime where the pace ends first.
     """
-    stems = read_stems(target, images, pace)
+    stems = read_stems(target, turned(images, geometry.turn), pace)
     if stems is None:
         raise ValueError("the first statistics layer is not an affine function of the input")
     return values_from(target, geometry, images, stems, pace)

@@ -39,6 +39,7 @@ from reid_audit.records.preprocess import (
     PreprocessPolicy,
     PreprocessSpec,
     Scaling,
+    Turn,
 )
 from reid_audit.records.references import GivenReference, References, ReferenceSummary, TaughtBy
 from reid_audit.records.result import AuditResult, NetworkRecord, ToolInfo
@@ -141,6 +142,7 @@ __all__ = [
     "Subgroup",
     "TaughtBy",
     "ToolInfo",
+    "Turn",
     "Unit",
     "Unmeasured",
     "UtilityMissing",

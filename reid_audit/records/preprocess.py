@@ -57,6 +57,19 @@ Box = Annotated[tuple[float, float, float, float], AfterValidator(_ordered)]
 """Left, top, right and bottom as shares of a picture's width and height."""
 
 
+Turn = Literal[
+    "none",
+    "rotate_90",
+    "rotate_180",
+    "rotate_270",
+    "flip_left_right",
+    "flip_top_bottom",
+    "transpose",
+    "transverse",
+]
+"""Of a picture, in Pillow's words: rotations are counter-clockwise, ``transpose`` swaps rows and columns."""
+
+
 class PreprocessSpec(Record):
     """How films became network input in training. Images are in [0, 1] before ``mean`` and ``std``."""
 
@@ -72,6 +85,8 @@ class PreprocessSpec(Record):
     resize_to: PositiveInt | None = None
     """Pixels that ``resize`` resizes to before the crop, such as 256 before a crop of 224; None: ``side``."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    turn: Turn = "none"
+    """How the network saw films that are upright here; everything before it is said of upright films."""
     mean: tuple[float, ...] = (0.0,)
     """Subtracted after scaling to [0, 1]; one value, or one per channel."""
     std: tuple[PositiveFloat, ...] = (1.0,)
@@ -87,6 +102,7 @@ class PreprocessSpec(Record):
         lines += [f'resize = "{self.resize}"', f'crop = "{self.crop}"']
         lines += [] if self.resize_to is None else [f"resize_to = {self.resize_to}"]
         lines += [f'interpolation = "{self.interpolation}"']
+        lines += [] if self.turn == "none" else [f'turn = "{self.turn}"']
         lines += [f"{name} = [{', '.join(f'{v:.6g}' for v in getattr(self, name))}]" for name in ("mean", "std")]
         lines += [f"invert = {'true' if self.invert else 'false'}"]
         lines += [] if self.scaling is None else [f"scaling = {self.scaling.toml()}"]

@@ -197,7 +197,8 @@ def _conditions(report: PublicReport) -> tuple[tuple[str, str], ...]:
     sides = {side.role: f"{side.patients} patients, {side.images} films" for side in report.cohorts}
     shape, used, predictor = report.preprocess, report.budget, report.predictor
     part = "the whole film" if shape.keep is None else f"keep {shape.keep}"
-    seen = (part, shape.resize, shape.crop, shape.interpolation, shape.mean, shape.std, shape.invert, shape.scaling)
+    frame = (part, shape.resize, shape.crop, shape.interpolation, shape.turn)
+    seen = (*frame, shape.mean, shape.std, shape.invert, shape.scaling)
     return (
         ("reid-audit", report.tool.version),
         ("policy (SHA-256)", report.policy_sha256[:16]),

@@ -22,7 +22,7 @@ from reid_audit.cohort.sample import Sample
 from reid_audit.network import information, preprocessing, remembered
 from reid_audit.network.joint_fit import JointFit, joint_fit
 from reid_audit.network.preprocessing import fit_preprocess
-from reid_audit.network.search import FilmsAt, best_values
+from reid_audit.network.search import FilmsAt, Ways, best_values
 from reid_audit.network.stem import read_stems
 from reid_audit.network.values import as_spec, fit_values, scale_and_shift
 from reid_audit.preprocess import HALF, IMAGENET, NAMED, UNIT, to_network
@@ -225,7 +225,7 @@ def test_ways_that_scale_each_film_by_itself_are_said_from_one_range(chest: tupl
     ways = (Scaling(by="bits"), Scaling(by="minmax"), Scaling(by="percentiles", limits=(1.0, 99.0)))
     for way, side in ((ways[0], 32), (ways[1], 32), (ways[1], None)):
         target = resnet(films, at(QUARTER, 32, scaling=way))
-        found = fit_preprocess(target, films_at(films), side=side, scalings=ways)
+        found = fit_preprocess(target, films_at(films), side=side, ways=Ways(ways))
         assert found is not None
         assert (found.best.scaling, found.best.side) == (way, 32)
 

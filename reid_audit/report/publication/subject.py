@@ -77,6 +77,7 @@ def public_preprocess(result: AuditResult) -> PublicPreprocess:
         resize=p.resize,
         crop=p.crop,
         interpolation=p.interpolation,
+        turn=p.turn,
         mean=p.mean,
         std=p.std,
         invert=p.invert,

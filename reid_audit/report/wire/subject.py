@@ -86,6 +86,8 @@ class PublicPreprocess(Wire):
     resize: Label
     crop: Label
     interpolation: Label
+    turn: Label = "none"
+    """How the network saw films that are upright in the report."""
     mean: Annotated[tuple[FiniteFloat, ...], Field(max_length=4)]
     std: Annotated[tuple[FiniteFloat, ...], Field(max_length=4)]
     invert: bool
