@@ -7,9 +7,9 @@
 Each trap is a network trained on patients of the `target` split, by heart on a few in one batch or on many in
 minibatches, or with care on many, under its own preprocessing (lab/traps.py). It is then asked with nothing declared
 (the side neither), with the true preprocessing declared, and with wrong ones: another convention's values, the
-deviation doubled, inverted, half the side. For each the page shows the membership AUC and whether a PASS would be
-possible as far as membership and `preprocess_fit` are concerned; a whole audit asks for more. Finished traps are kept
-in ``--out``, one JSON line each.
+deviation doubled, inverted, half the side, rows and columns swapped. For each the page shows the membership AUC and
+whether a PASS would be possible as far as membership and `preprocess_fit` are concerned; a whole audit asks for more.
+Finished traps are kept in ``--out``, one JSON line each.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from reid_audit.records import Controls, Measured, Metric, PreprocessPolicy, Pre
 
 NEAR = 0.02
 """Difference of AUC up to which a preprocessing counts as recovered."""
-WRONG = ("imagenet", "doubled", "inverted", "half side")
+WRONG = ("imagenet", "doubled", "inverted", "half side", "turned")
 
 
 def declared(trap: Trap, how: str) -> PreprocessPolicy:
@@ -62,6 +62,7 @@ def declared(trap: Trap, how: str) -> PreprocessPolicy:
         "imagenet": lambda: truth.model_copy(update={"mean": (0.449,), "std": (0.226,), "invert": False}),
         "doubled": lambda: truth.model_copy(update={"std": tuple(2 * value for value in truth.std)}),
         "inverted": lambda: truth.model_copy(update={"invert": not truth.invert}),
+        "turned": lambda: truth.model_copy(update={"turn": "transpose" if truth.turn == "none" else "none"}),
         "half side": lambda: truth.model_copy(update={"side": max(32, (truth.side or 0) // 2)}),
     }[how]()
     return PreprocessPolicy(declared=PreprocessSpec(**spec.model_dump()))
@@ -179,7 +180,7 @@ def row_of(row: dict[str, Any]) -> Row:
     part += "" if spec.get("turn", "none") == "none" else f"{spec['turn']}, "
     found = f"{spec['side']} px, {part}{spec['interpolation']}, {values}{', inverted' if spec['invert'] else ''}"
     fit = "-" if nothing["fit"] is None else f"{nothing['fit']:.4f}"
-    wrong = [how for how in WRONG if row["ways"][how]["could_pass"]]
+    wrong = [how for how in WRONG if row["ways"].get(how, {}).get("could_pass")]
     possible = "yes" if nothing["could_pass"] else "no"
     return (
         row["trap"],

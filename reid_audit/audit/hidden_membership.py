@@ -83,15 +83,16 @@ def hidden_membership(
 ) -> Hidden:
     """By how much another preprocessing than ``used`` shows more of who was in the training.
 
-    The rivals are ``others``, other turns, the other ways to frame a film and, where the weights do not tell the side,
+    The rivals are ``others``, other ways to frame a film, turned or not, and, where the weights do not tell the side,
     some at sides around it. The first films of either cohort choose the best of them, the rest judge it, so that the
     choice does not flatter it. The value is what it adds to the AUC of the answers' certainty, at the lower end of its
     one-sided 95 % interval, over ``HIDDEN``; 0 where none adds anything. Unmeasured where the answers have no certainty
     or the films are too few. Raises OutOfTime.
     """
     cohorts = Cohorts(target, members, strangers, pace or unhurried())
-    ways = () if members.fixed is not None else reframed(target, used)
-    rivals = distinct(used, (*others, *turns(used, members.turns()), *ways), members)
+    ways, frames = (reframed(target, used), framings(used)) if members.fixed is None else ((), ())
+    lying = (way for frame in (used, *frames) for way in turns(frame, members.turns()))
+    rivals = distinct(used, (*others, *lying, *ways), members)
     first = cohorts.first(used)
     if first < FEWEST:
         return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reid_audit.arch.target import Target
 from reid_audit.audit.hidden_membership import hidden_membership
-from reid_audit.audit.preprocessing import Chosen, Specimens, answers_fit, known_side, specimens
+from reid_audit.audit.preprocessing import SHOWN, Chosen, Specimens, answers_fit, known_side, specimens
 from reid_audit.audit.request import Films
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Frame
@@ -21,7 +21,7 @@ from reid_audit.network.answers import outputs_under
 from reid_audit.network.heads import HeadKind
 from reid_audit.network.preprocessing import fit_preprocess
 from reid_audit.network.search import FilmsAt, Fitted
-from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
+from reid_audit.records import Measured, Measurement, Metric, PreprocessFit, PreprocessSpec, Reason, Unmeasured
 from reid_audit.score.calibration import ONE_SIDED
 from reid_audit.score.preprocess_fit import preprocess_fit
 
@@ -93,7 +93,7 @@ def control_of(
     best = None if again is None else again.best
     if strangers is None or not isinstance(measured, Measured):
         return FitControl(measured, best)
-    others = _ways(chosen, again)[1:] if seen.fixed is None else ()
+    others = (*_ways(chosen, again)[1:], *_likely(chosen.fit), *_likely(again)) if seen.fixed is None else ()
     hidden = hidden_membership(target, chosen.spec, others, seen, strangers, pace)
     worse = stricter(measured, hidden.measurement) is hidden.measurement
     return FitControl(hidden.measurement, hidden.best) if worse else FitControl(measured, best)
@@ -188,6 +188,12 @@ def _ways(chosen: Chosen, again: Fitted | None) -> tuple[PreprocessSpec, ...]:
     """The preprocessing in use, then those that may be better."""
     others = (None if chosen.fit is None else chosen.fit.best, None if again is None else again.best)
     return (chosen.spec, *(spec for spec in others if spec is not None))
+
+
+def _likely(fit: PreprocessFit | Fitted | None) -> list[PreprocessSpec]:
+    """What fitted best, each with its own values: where a search went astray, one of them need not have."""
+    plain = () if fit is None else (tried for tried in fit.candidates if tried.augmentation == "none")
+    return [tried.spec for tried in sorted(plain, key=lambda tried: tried.misfit)[:SHOWN]]
 
 
 def _by_chance(head: HeadKind, outputs: Tensor, labels: NDArray[np.str_], rng: np.random.Generator) -> float:

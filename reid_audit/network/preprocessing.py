@@ -129,17 +129,18 @@ class _Course:
 
 
 def _geometry(search: Search, side: int | None, scalings: Sequence[Scaling | None]) -> PreprocessSpec:
-    """Side, framing and interpolation for each scaling, one after the other: under a wrong scaling a wrong side fits
-    best."""
+    """Turn, side, framing and interpolation for each scaling, one after the other: under a wrong scaling a wrong side
+    fits best, and under a wrong turn a wrong side and frame."""
     found = [_of_scaling(search, PreprocessSpec(side=side or 224, scaling=scaling), side) for scaling in scalings]
     return search.better(found[0], found[1:])
 
 
 def _of_scaling(search: Search, start: PreprocessSpec, side: int | None) -> PreprocessSpec:
-    geometry = start if side is not None else _best_side(search, start)
+    lying = [start, *turns(start, search.turns)]
+    lying = lying if side is not None else [_best_side(search, each) for each in lying]
+    geometry = search.better(lying[0], lying[1:])
     geometry = search.better(geometry, framings(geometry, free=side is None))
     geometry = search.better(geometry, interpolations(geometry))
-    geometry = search.better(geometry, turns(geometry, search.turns))
     return geometry if side is not None else _climb(search, geometry)
 
 

@@ -24,8 +24,8 @@ from reid_audit.network.batchnorm import execution_order, statistics_layers
 
 Floats = NDArray[np.float64]
 STAGE = "stem"
-MAPS = 2**25
-"""Numbers of feature maps held at a time."""
+MAPS = 2**21
+"""Numbers of feature maps held at a time: few enough that memory is used again instead of asked for anew."""
 AFFINE = 1e-3
 """Relative deviation from additivity up to which a stem counts as affine (float32 convolutions)."""
 
@@ -138,17 +138,17 @@ class _Basis:
     def moments(self, images: Tensor, pace: Pace) -> tuple[Floats, Floats]:
         """The features' means [N, K, D] and those of their products [N, K, D, D], of images [N, 1 or C, H, W]."""
         lone = [self._alone(torch.ones(1, 1, *self.size, device=self.device), c) for c in range(self.channels)]
-        fixed = torch.stack([*lone, self.zero], dim=2).flatten(3)
-        part = max(1, MAPS // ((2 * self.channels + 1) * fixed.shape[1] * fixed.shape[3]))
+        fixed = torch.stack([*lone, self.zero], dim=2).flatten(3)[0]
+        part = max(1, MAPS // (self.channels * fixed.shape[0] * fixed.shape[2]))
         linear: list[Tensor] = []
         quadratic: list[Tensor] = []
         for few in torch.split(images, part):
             pace.check(STAGE)
             moved = few.to(self.device)
             maps = [self._alone(moved[:, c : c + 1] if moved.shape[1] > 1 else moved, c) for c in range(self.channels)]
-            features = torch.cat([torch.stack(maps, dim=2).flatten(3), fixed.expand(len(few), -1, -1, -1)], dim=2)
-            linear.append(features.mean(-1).cpu())
-            quadratic.append((features @ features.transpose(-1, -2) / features.shape[-1]).cpu())
+            means, products = _products(torch.stack([each.transpose(0, 1) for each in maps], dim=2).flatten(3), fixed)
+            linear.append(means.cpu())
+            quadratic.append(products.cpu())
         return torch.cat(linear).double().numpy(), torch.cat(quadratic).double().numpy()
 
     def _alone(self, plane: Tensor, channel: int) -> Tensor:
@@ -174,3 +174,15 @@ class _Basis:
         finally:
             handle.remove()
         return arrived[0]
+
+
+def _products(maps: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor]:
+    """Means [N, K, D] of the features and of their products [N, K, D, D] over positions: of ``maps`` [K, N, C, P], and
+    of ``fixed`` ones [K, C + 1, P], which are the same in every image."""
+    count, positions = maps.shape[1], maps.shape[3]
+    own = maps @ maps.transpose(-1, -2)
+    mixed = (maps.flatten(1, 2) @ fixed.transpose(-1, -2)).view(len(fixed), count, -1, fixed.shape[1])
+    alike = (fixed @ fixed.transpose(-1, -2))[:, None].expand(-1, count, -1, -1)
+    whole = torch.cat([torch.cat([own, mixed], -1), torch.cat([mixed.transpose(-1, -2), alike], -1)], -2)
+    means = torch.cat([maps.mean(-1), fixed.mean(-1)[:, None].expand(-1, count, -1)], -1)
+    return means.transpose(0, 1), whole.transpose(0, 1) / positions
