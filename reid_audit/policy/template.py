@@ -13,6 +13,7 @@ PREPROCESS_LINES = (
     '# resize = "shorter"          # squash | shorter | longer | none',
     '# crop = "center"             # center | none',
     '# interpolation = "bilinear"  # nearest | bilinear | bicubic | lanczos | box',
+    '# turn = "transpose"          # as MONAI hands pictures to training, in words of Pillow',
     "# mean = [0.485, 0.456, 0.406]",
     "# std = [0.229, 0.224, 0.225]",
     "# invert = false",
