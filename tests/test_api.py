@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
-import torchvision
 from safetensors.torch import save_file
 from torch.utils.data import TensorDataset
 
@@ -53,7 +53,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def network() -> torch.nn.Module:
     torch.manual_seed(0)
-    module: torch.nn.Module = torchvision.models.resnet18(num_classes=2).train()
+    module: torch.nn.Module = timm.create_model("test_efficientnet", num_classes=2).train()
     with torch.no_grad():
         for _ in range(3):
             module(torch.rand(8, 3, SIDE, SIDE))
@@ -70,7 +70,7 @@ def test_the_package_is_imported_without_torch() -> None:
 def test_a_module_in_memory_is_known_by_its_weights(here: Path, network: torch.nn.Module) -> None:
     found = reid_audit.inspect(network)
     assert found["networks"][0].match is not None
-    assert found["networks"][0].match.name == "resnet18"
+    assert found["networks"][0].match.name == "test_efficientnet"
     assert not list(here.iterdir())
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
-import torchvision
 from audits import DEVICE
 from numpy.typing import NDArray
 from torch.nn import functional
@@ -47,7 +47,7 @@ def pictures(count: int, seed: int) -> NDArray[np.uint8]:
 def network() -> torch.nn.Module:
     """A ResNet-18 whose statistics are those of the members."""
     torch.manual_seed(1)
-    module: torch.nn.Module = torchvision.models.resnet18(num_classes=2).train()
+    module: torch.nn.Module = timm.create_model("test_efficientnet", num_classes=2).train()
     for layer in module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = 1.0
