@@ -130,7 +130,8 @@ def costs(report: Preflight) -> list[str]:
         )
     parts = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in cost.stages if seconds >= 1)
     found = [
-        f"time here, roughly: {duration(cost.seconds)} for {cost.network} at {cost.side} px ({cost.side_by})"
+        f"time here, roughly: {duration(cost.seconds)} for {cost.network} at {cost.side} px "
+        f"({'unless the search finds another side' if cost.side_by == 'default' else cost.side_by})"
         f"{f' ({parts})' if parts else ''}{ceiling}"
     ]
     for name, needed, free in (
