@@ -29,11 +29,12 @@ from reid_audit.network.search import FEW, MANY, PLAIN, STAGE, Candidate, FilmsA
 from reid_audit.network.values import as_spec, scale_and_shift, with_values
 from reid_audit.observer import StageAdvanced
 from reid_audit.preprocess import KNOWN_VALUES, to_network
-from reid_audit.records import PreprocessSpec, Scaling, Turn
+from reid_audit.records import PreprocessSpec, Turn
 
 BATCH = 32
 FINALISTS = 4
 """Ways that are asked about with all films once a few films have ranked them."""
+TURNS = 2
 STEPS, RATE = 24, 0.08
 """Of the gradient descent on scale and shift."""
 
@@ -129,7 +130,7 @@ def fit_by_answers(
     search = _Search(target, films_at, labels, pace or unhurried(), stage)
     complete = True
     try:
-        best = _valued(search, side, (ways or PLAIN).scalings)
+        best = _valued(search, side, ways or PLAIN)
         if ways is not None:
             best = _framed(search, best, side, ways.turns)
         best = search.better(
@@ -145,14 +146,16 @@ def fit_by_answers(
     return Fitted(best=best, candidates=search.candidates(), augmentation="none", films=asked, complete=complete)
 
 
-def _valued(search: _Search, side: int | None, scalings: Sequence[Scaling | None]) -> PreprocessSpec:
-    """Side, scaling and known values: of a few films, then the best of them again of all."""
+def _valued(search: _Search, side: int | None, among: Ways) -> PreprocessSpec:
+    """Side, scaling, turn and known values: of a few films, then the best of them again of all. Where there are more
+    than ``TURNS`` turns they are too many for that, and wait until a side is found."""
     channels = search.target.match.channels
     known = [values for values in KNOWN_VALUES if len(values.mean) in (1, channels)]
     ways = [
-        values.model_copy(update={"side": pixels, "scaling": scaling, "invert": invert})
+        values.model_copy(update={"side": pixels, "scaling": scaling, "turn": turn, "invert": invert})
         for pixels in ((side,) if side else COARSE)
-        for scaling in scalings
+        for scaling in among.scalings
+        for turn in (among.turns if len(among.turns) <= TURNS else among.turns[:1])
         for values in known
         for invert in (False, True)
     ]

@@ -102,3 +102,11 @@ def test_films_that_lie_as_in_training_are_not_doubted(reoriented: bool) -> None
     found = hidden_membership(by_heart(), TRUTH, (), ours, theirs).measurement
     assert isinstance(found, Measured)
     assert found.value <= 1.0
+
+
+def test_answers_tell_turn_and_side_together() -> None:
+    """Of films that lie otherwise a wrong side may be answered best."""
+    films = lying(raw_films(MEMBERS, 0), "transpose")
+    found = fit_by_answers(by_heart(), films_at(films), words(MEMBERS), side=None, ways=Ways(turns=OF_PICTURES))
+    assert found is not None
+    assert (found.best.turn, found.best.side) == ("transpose", 32)
