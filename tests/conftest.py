@@ -37,7 +37,8 @@ def pytest_configure() -> None:
     # Before anything imports torch. Networks of tests are too small for threads, and several runs may share a machine.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # ``--device auto`` would take a GPU where there is one; `make gpu-check` shows it to the tests marked cuda.
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    if os.environ.get("TEST_DEVICE") != "cuda":
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
