@@ -96,12 +96,13 @@ def test_one_output_that_nobody_explained_may_be_a_number() -> None:
 
 
 @pytest.mark.parametrize("case", [BARE, replace(BARE, stores_statistics=True), ONE_OUTPUT])
-def test_labels_that_the_network_never_learned_withhold_a_pass(case: Case) -> None:
+@pytest.mark.parametrize("reason", [Reason.LABELS_UNANSWERED, Reason.FILMS_UNKNOWN])
+def test_labels_or_films_that_the_network_never_learned_withhold_a_pass(case: Case, reason: Reason) -> None:
     """Planted patients are taught them too, so the membership control is met."""
-    unanswered = Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.LABELS_UNANSWERED)
+    unanswered = Unmeasured(metric=Metric.GENERALISATION_GAP, reason=reason)
     verdict = judged(case, unanswered, policy=Policy(head="sigmoid"))
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert any("better than by chance" in missing.text and "--label" in missing.remedy for missing in verdict.gaps)
+    assert [missing.metric for missing in verdict.gaps if "label" in missing.remedy] == [Metric.GENERALISATION_GAP]
 
 
 def test_references_that_the_policy_requires_are_missed() -> None:

@@ -38,6 +38,7 @@ from reid_audit.score.membership.inference import (
     membership_control,
 )
 from reid_audit.score.membership.over_references import Success, success
+from reid_audit.score.membership.overconfidence import overconfident
 from reid_audit.score.membership.subgroups import SUBGROUPS, SubgroupOutcome, subgroups
 
 NO_TIME_FOR_GROUPS = SubgroupOutcome(late(*SUBGROUPS))
@@ -183,13 +184,15 @@ def gap_of(
     task: AttackTask, known: MembershipScores, comparison: Comparison, rows: NDArray[np.int64], seed: int
 ) -> Measurement:
     """The generalisation gap over the films ``rows``, of which ``known`` holds the first; unmeasured where the network
-    does not answer their labels."""
+    does not answer their labels, or does not know them."""
     owners = comparison.owners.at(rows)
     if known.right is None or known.outputs is None:
         return generalisation_gap(None, owners, numpy_for(seed, "generalisation"))
     outputs, labels = known.outputs[: rows.size], comparison.labels[rows]
     if not answered(task.target.match.head, outputs, labels, owners.is_member, numpy_for(seed, "answered")):
         return Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.LABELS_UNANSWERED)
+    if overconfident(task.target.match.head, outputs, labels, owners):
+        return Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.FILMS_UNKNOWN)
     return generalisation_gap(known.right[: rows.size], owners, numpy_for(seed, "generalisation"))
 
 

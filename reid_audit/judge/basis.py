@@ -36,6 +36,7 @@ YES_OR_NUMBER = Gap(
     text="the network's one output may be a yes/no answer or a number, and the file does not tell",
     remedy="name the training labels with --label, or say with --head which it is: sigmoid or regression",
 )
+NOT_LEARNED = (Reason.LABELS_UNANSWERED, Reason.FILMS_UNKNOWN)
 WEAK = "Membership was scored without reference models, which is weak evidence."
 """Single patients that stand out only beside networks that never saw them stay unseen."""
 
@@ -90,9 +91,10 @@ def lacking(case: Case, policy: Policy, *, screening: bool) -> tuple[Gap, ...]:
 
 
 def _unanswered(case: Case) -> tuple[Gap, ...]:
-    """That the labels given are not those that the network learned: what is scored under them hides membership."""
+    """That the labels, or the films, are not those that the network learned: what is scored under them hides
+    membership."""
     gap = case.find(Metric.GENERALISATION_GAP)
-    if isinstance(gap, Measured) or gap.reason is not Reason.LABELS_UNANSWERED:
+    if isinstance(gap, Measured) or gap.reason not in NOT_LEARNED:
         return ()
     text, remedy = said_unmeasured(gap)
     return (Gap(metric=gap.metric, text=text, remedy=remedy),)

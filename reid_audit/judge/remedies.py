@@ -12,6 +12,9 @@ REMEDIES: dict[Reason, str] = {
     Reason.TOO_FEW_HOLDOUT: f"give at least {RATE_HOLDOUT} hold-out patients beside the canaries",
     Reason.TOO_FEW_REFERENCE: f"give every patient the network was trained on, {members_needed(0.10)} or more",
     Reason.NO_LABELS: "name the manifest's column of training labels with --label",
+    Reason.FILMS_UNKNOWN: (
+        "give with --reference the films that were in the training, with the labels it learned, and check [preprocess]"
+    ),
     Reason.LABELS_UNANSWERED: (
         "name the column that the network learned with --label, and check that each row holds the label of its own film"
     ),

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     NO_AGES = "no_ages"
     NO_LABELS = "no_labels"
     LABELS_UNANSWERED = "labels_unanswered"
+    FILMS_UNKNOWN = "films_unknown"
     NO_GROUPS = "no_groups"
     NO_SEXES = "no_sexes"
     SMALL_CELL = "small_cell"
@@ -99,6 +100,9 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NO_AGES: "the manifests give no ages",
     Reason.NO_GROUPS: "no group of patients known from the manifests has 10 training patients beside 10 others",
     Reason.NO_LABELS: "no training labels were given that fit the classifier (--label)",
+    Reason.FILMS_UNKNOWN: (
+        "the network errs on its training films many times more often than it expects, as on films it never saw"
+    ),
     Reason.LABELS_UNANSWERED: (
         "the network answers its training films no better than by chance under the training labels that were given"
     ),
