@@ -30,6 +30,13 @@ class Owners:
         return Owners(self.patients[rows], self.is_member[rows], None if self.strata is None else self.strata[rows])
 
 
+def mean_by_patient(values: Floats, owners: Owners, *, members: bool) -> Floats:
+    """[P] mean of ``values`` [N] over the films of each patient of one cohort, by patient id."""
+    here = owners.is_member == members
+    _, numbers = np.unique(owners.patients[here], return_inverse=True)
+    return np.asarray(np.bincount(numbers.reshape(-1), values[here]) / np.bincount(numbers.reshape(-1)))
+
+
 def evidence_by_patient(scores: Floats, patients: NDArray[np.str_], ids: NDArray[np.str_]) -> Floats:
     """[P] evidence of all films of each patient in ``ids``, from scores [N] that add up and are 0 in the mean.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from reid_audit.records import Measured, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.calibration import Floats
-from reid_audit.score.patients import Owners
+from reid_audit.score.patients import Owners, mean_by_patient
 
 DRAWS = 2000
 
@@ -25,7 +25,7 @@ def generalisation_gap(right: Floats | None, owners: Owners, rng: np.random.Gene
     """
     if right is None:
         return Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.NO_LABELS)
-    members, others = (_by_patient(right, owners, side=side) for side in (True, False))
+    members, others = (mean_by_patient(right, owners, members=side) for side in (True, False))
     if members.size < 2 or others.size < 2:
         few = Reason.TOO_FEW_REFERENCE if members.size < 2 else Reason.TOO_FEW_HOLDOUT
         return Unmeasured(metric=Metric.GENERALISATION_GAP, reason=few)
@@ -35,12 +35,6 @@ def generalisation_gap(right: Floats | None, owners: Owners, rng: np.random.Gene
     return Measured(
         metric=Metric.GENERALISATION_GAP, value=value, low=float(low), high=float(high), n=int(members.size)
     )
-
-
-def _by_patient(right: Floats, owners: Owners, *, side: bool) -> Floats:
-    here = owners.is_member == side
-    _, numbers = np.unique(owners.patients[here], return_inverse=True)
-    return np.asarray(np.bincount(numbers.reshape(-1), right[here]) / np.bincount(numbers.reshape(-1)))
 
 
 def _means(values: Floats, rng: np.random.Generator) -> Floats:

@@ -17,7 +17,7 @@ from torch import Tensor
 from reid_audit.network.answers import asked_as, right, taught_answers
 from reid_audit.network.heads import HeadKind
 from reid_audit.score.calibration import ONE_SIDED
-from reid_audit.score.patients import Owners
+from reid_audit.score.patients import Owners, mean_by_patient
 
 TIMES, ALLOWED = 2.0, 0.03
 """Errors per expected error, and errors beyond that, that stay without a word. Training films are answered wrongly less
@@ -40,8 +40,7 @@ def overconfident(kind: HeadKind, outputs: Tensor, labels: NDArray[np.str_], own
     chances = own.softmax(1) if asked == "softmax" else own.sigmoid()
     expected = 1.0 - chances.amax(1) if asked == "softmax" else chances.minimum(1.0 - chances).mean(1)
     excess = (1.0 - right(kind, own, wanted) - TIMES * expected).double().cpu().numpy()
-    _, numbers = np.unique(owners.patients[rows], return_inverse=True)
-    means = np.bincount(numbers.reshape(-1), excess) / np.bincount(numbers.reshape(-1))
+    means = mean_by_patient(excess, owners.at(rows), members=True)
     if means.size < FEWEST:
         return False
     return bool(means.mean() - ONE_SIDED * means.std() / np.sqrt(means.size) > ALLOWED)
