@@ -18,6 +18,7 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import Pace
 from reid_audit.imaging.augmentation import Augmentation, augmented
+from reid_audit.memory import out_of_memory
 from reid_audit.network.geometries import at_side, bare, changed
 from reid_audit.network.joint_fit import values_from
 from reid_audit.network.stem import read_stems
@@ -135,9 +136,9 @@ class Search:
                 with torch.no_grad():
                     self.target.module(torch.zeros(1, channels, side, side, device=device))
                 self.taken[side] = True
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError:
+            except RuntimeError as error:
+                if out_of_memory(error):
+                    raise
                 self.taken[side] = False
         return self.taken[side]
 
