@@ -74,8 +74,8 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
 
 
 def glossary_terms(text: str) -> list[str]:
-    """The headings of the glossary."""
-    return re.findall(r"^## (.+)$", text, re.MULTILINE)
+    """The entries of the glossary: its headings of the third level."""
+    return re.findall(r"^### (.+)$", text, re.MULTILINE)
 
 
 def with_terms(html: str, terms: list[str], place: str) -> str:
