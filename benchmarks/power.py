@@ -8,7 +8,7 @@ A cell is (architecture, side, training, seed, method, budget). Finished cells a
 each, so that a run can be stopped and continued; rows of the page that were not measured again stay. Targets learn
 the sex of NIH ChestX-ray14 patients of the `target` split, the patients of `holdout` are the non-members, the prior
 is fitted on the `prior` split. No patient here was used to choose the attack's settings: those were chosen on
-patients of the `prior` split (docs/power.md). `prior-pggan` is `prior` with samples of the un-tuned generator.
+patients of the `prior` split (docs/tuning.md). `prior-pggan` is `prior` with samples of the un-tuned generator.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Fine-tuning moves the weights by a sum of c_i J_i over the training images i, wh
 answer for image i and c_i is the sum of its residuals over all steps. The attack solves for c, so it needs to know
 neither the number of steps, nor the rates, nor the labels. The gradients of all images have much in common, so only the
 part that gradients of ordinary images, drawn from the prior, do not explain is compared. Gradients change along the way
-from base to network; they are taken a quarter of the way, where those of members explained most (docs/power.md).
+from base to network; they are taken a quarter of the way, where those of members explained most (docs/tuning.md).
 
 Related work: Geiping et al. 2020, who match the one gradient of a known step by its cosine.
 """

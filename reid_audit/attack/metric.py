@@ -6,7 +6,7 @@ measured without a training image, on images of the prior: with covariance S of 
 of a batch of N is measured by r' (S / N)^-1/2 r. The full inverse (Mahalanobis 1936) would count every direction alike
 and drowns in those that nobody can estimate; the square root, as in the space in which films are matched, lies between.
 In units of what one image of the prior deviates, all layers count alike; deep ones, where errors of the layers before
-add up, are then trusted less (docs/power.md).
+add up, are then trusted less (docs/tuning.md).
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class RefineSettings:
 
 
 MEASURED = RefineSettings(rate=0.2, hottest=2.5, coldest=2.5e-6, measured=True)
-"""The recipe for stored statistics, with the rate and temperatures that suit its metric (docs/power.md)."""
+"""The recipe for stored statistics, with the rate and temperatures that suit its metric (docs/tuning.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
