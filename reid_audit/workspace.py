@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import mmap
 
-import numpy as np
-from scipy.linalg import blas
-
 SIDE = 256
 """Rows of a product that no small-matrix shortcut computes."""
 ROOM = 1 << 28
@@ -23,6 +20,9 @@ def take_workspace() -> None:
     Raises OSError (ENOMEM) where there is none.
     """
     mmap.mmap(-1, ROOM).close()
+    import numpy as np  # the libraries ask for memory as soon as they are loaded
+    from scipy.linalg import blas
+
     square = np.zeros((SIDE, SIDE))
     square @ square
     blas.dgemm(1.0, square, square)

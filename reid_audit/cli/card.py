@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reid_audit.checkpoint.folder import PUBLISHED
+from reid_audit.cli.computing import Computing
 from reid_audit.cli.results import load_report, sha256_of
 from reid_audit.errors import PolicyError, RunStateError
 
@@ -27,7 +28,7 @@ def address(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     return value
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("result", type=click.Path(path_type=Path))
 @click.argument("readme", type=click.Path(path_type=Path))
 @click.option("--weights", type=click.Path(path_type=Path), help="The published file; default: one beside README.")

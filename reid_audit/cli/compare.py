@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from reid_audit.atomic import write_atomically
+from reid_audit.cli.computing import Computing
 from reid_audit.cli.results import load_report
 
 FORMATS = ("markdown", "html", "json")
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reid_audit.cli.computing import Computing
 from reid_audit.cli.results import load_report
 from reid_audit.errors import PolicyError, RunStateError
 
@@ -20,7 +21,7 @@ FOLDER = "reid-audit"
 """Where the reports lie among the artifacts of a run, and what names of metrics and tags begin with."""
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("result", type=click.Path(path_type=Path))
 @click.argument("run")
 def log(result: Path, run: str) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from reid_audit.cli.computing import Computing
 from reid_audit.errors import PolicyError
 from reid_audit.policy import load_policy, policy_template
 
@@ -15,7 +16,7 @@ def policy() -> None:
     """Write or check a reid-audit.toml."""
 
 
-@policy.command()
+@policy.command(cls=Computing)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("reid-audit.toml"), show_default=True)
 def init(out: Path) -> int:
     """Write a commented policy with the default thresholds; an existing file is never overwritten."""
@@ -26,7 +27,7 @@ def init(out: Path) -> int:
     return 0
 
 
-@policy.command()
+@policy.command(cls=Computing)
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 def check(path: Path | None) -> int:
     """Validate a policy and say what it asks for."""

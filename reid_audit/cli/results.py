@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reid_audit.atomic import write_atomically
+from reid_audit.cli.computing import Computing
 from reid_audit.cli.options import declared, published_as
 from reid_audit.errors import RunStateError
 from reid_audit.policy import load_policy, load_waivers
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from reid_audit.report import PublicReport
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option(
     "--policy",
@@ -64,7 +65,7 @@ def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | No
     return again.verdict.exit_code
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option(
     "--format",
@@ -99,7 +100,7 @@ def render(result: Path, names: tuple[str, ...], out: Path | None, published_as:
     return 0
 
 
-@click.command()
+@click.command(cls=Computing)
 @click.argument("result", type=click.Path(path_type=Path))
 @click.argument("checkpoint", type=click.Path())
 def verify(result: Path, checkpoint: str) -> int:

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from reid_audit.demo.targets import checkpoint_path
 from reid_audit.store import write_private
 
 PREVIOUS = b"what was there before"
-GOLDEN = Path(__file__).resolve().parents[1] / "report" / "golden"
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "report" / "golden"
 
 
 def struck(*words: str | Path, cwd: Path, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
@@ -111,6 +113,36 @@ def test_too_little_address_space_for_the_libraries(tmp_path: Path) -> None:
     assert "not audited: out of memory" in done.stderr
 
 
+@pytest.mark.parametrize("megabytes", [160, 240])
+def test_judging_again_does_not_wait_for_ever_for_memory_that_libraries_ask_for_when_loaded(
+    megabytes: int, tmp_path: Path
+) -> None:
+    def before() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+
+    done = struck("-m", "reid_audit", "gate", GOLDEN, cwd=tmp_path, before=before)
+    assert (done.returncode, heads(done.stderr)) == (3, ["not audited", "closest", "help"])
+    assert "not audited: out of memory" in done.stderr
+
+
+SCRIPT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]["reid-audit"]
+
+
+@pytest.mark.parametrize(
+    "words", [("-m", "reid_audit"), ("-c", "from {} import {} as f; f()".format(*SCRIPT.split(":")))]
+)
+@pytest.mark.parametrize("broken", ["ImportError('no such symbol')", "MemoryError()", "SystemExit(1)"])
+def test_a_library_that_cannot_be_loaded_is_no_verdict(words: tuple[str, str], broken: str, tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(f"raise {broken}\n", encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, *words, "check", "no.pt"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        timeout=120, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert (done.returncode, heads(done.stderr)) == (3, ["not audited", "closest", "help"])
+    assert len(done.stderr.splitlines()) == 3
+
+
 def test_linear_algebra_neither_hangs_nor_ends_the_process_where_memory_is_short(tmp_path: Path) -> None:
     program = (
         "import resource, numpy, scipy.linalg\n"
@@ -138,10 +170,9 @@ def test_the_exit_of_a_library_is_not_a_verdict(end: str, tmp_path: Path) -> Non
     assert (done.returncode, heads(done.stderr)) == (3, ["not audited", "closest", "help"])
 
 
-def test_every_command_that_computes_takes_its_work_memory_first() -> None:
-    without = {"sweep", "gate", "render", "compare", "verify", "card", "log", "policy"}
+def test_every_command_takes_the_work_memory_first() -> None:
     context = click.Context(cli.main)
-    for name in set(cli.COMMANDS) - without:
+    for name in cli.COMMANDS:
         command = cli.main.get_command(context, name)
         ends = command.commands.values() if isinstance(command, click.Group) else [command]
         assert all(isinstance(end, Computing) for end in ends), name
