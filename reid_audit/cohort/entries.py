@@ -74,7 +74,8 @@ class Entries:
     unread: tuple[Mapping[str, str], ...] = ()
     """Cells of the rows whose films cannot be read: they still say who is meant."""
     sexes: frozenset[str] = frozenset()
-    """What the column of sexes holds, in rows outside the filter too (``column_of``): it says what a letter means."""
+    """What the column of sexes holds, in rows outside the filter too (``column_of``), and what DICOM defines where headers
+    say it: the meaning of a letter follows from it."""
 
 
 Choice = Callable[[Sequence[Mapping[str, str]]], list[bool]]
@@ -134,7 +135,8 @@ def _files(files: Iterable[Path], root: Path, left_out: Counter[str], choice: Ch
     chosen = choice([film.cells for film in described]) if described else []
     kept = tuple(film for film, wanted in zip(described, chosen, strict=True) if wanted)
     left_out = _with(left_out, FILTERED, len(described) - len(kept))
-    return Entries(kept, left_out, tuple(faults), notes, sexes=_sexes([film.cells for film in described]))
+    known = DEFINED if HEADERS_USED in notes else frozenset()
+    return Entries(kept, left_out, tuple(faults), notes, sexes=_sexes([film.cells for film in described]) | known)
 
 
 def _sexes(rows: Sequence[Mapping[str, str]]) -> frozenset[str]:

@@ -34,7 +34,10 @@ _BY_H, _BY_M = frozenset(("h", "hombre", "homem")), frozenset(("mujer", "mulher"
 """Men as only Spanish, Portuguese and French call them; women whose word begins with M."""
 DEFINED = frozenset(("m", "f"))
 """Letters whose meaning DICOM defines: in a header M is never a woman."""
-MEN_ALONE = "the column of sexes holds M and no other: read as men"
+M_ALONE = (
+    "the column of sexes holds M and no other letter, a man in most languages and a woman in Spanish and Portuguese: "
+    "read as unknown; write male or female"
+)
 _REWRITE = "rewrite the column with M and F"
 
 
@@ -43,7 +46,7 @@ def column_of(cells: Iterable[str]) -> frozenset[str]:
     return frozenset(_word(cell) for cell in cells)
 
 
-def only_men(column: frozenset[str]) -> bool:
+def only_m(column: frozenset[str]) -> bool:
     """Whether nothing but the letter M is known of the sexes, so that no other letter says what it means."""
     return column - _NEITHER == {"m"}
 
@@ -51,7 +54,8 @@ def only_men(column: frozenset[str]) -> bool:
 def read_sex(text: str, column: frozenset[str]) -> str:
     """``M``, ``F``, or ``""`` where it is unknown or neither. column: what its column holds, by ``column_of``.
 
-    M and H are men, F and W women; beside H alone M is a woman (hombre, mujer), and D is neither beside M, F or W.
+    M and H are men, F and W women; beside H alone M is a woman (hombre, mujer), M
+    without any other is unknown, and D is neither beside M, F or W.
     Raises CohortError for numbers, for letters that the column leaves open, and for anything else.
     """
     word = _word(text)
@@ -68,7 +72,7 @@ def read_sex(text: str, column: frozenset[str]) -> str:
 
 def _sex_of_m(text: str, column: frozenset[str]) -> str:
     if not column & (_BY_H | _BY_M):
-        return "M"
+        return "" if only_m(column) else "M"
     if column & _BY_H and not column & ((_WOMEN - _BY_M) | {"f"} | (_MEN - _BY_H)):
         return "F"
     beside = ", ".join(sorted(column & (_BY_H | _BY_M))[:3])

@@ -15,7 +15,7 @@ from reid_audit.cohort.faults import Fault, Kind, refusal
 from reid_audit.cohort.findings import BLANK, columns_named, read_mark, word_of
 from reid_audit.cohort.formats import IMAGE_SUFFIXES, Format, promised, sniff
 from reid_audit.cohort.manifest import similar
-from reid_audit.cohort.sexes import MEN_ALONE, only_men, read_sex
+from reid_audit.cohort.sexes import M_ALONE, only_m, read_sex
 from reid_audit.errors import CohortError
 
 V = TypeVar("V")
@@ -132,7 +132,7 @@ def collect(
     rows = [row for entry in found.films if (row := reader.row(entry, faults)) is not None]
     key = reader.names["patient_id"]
     unread = tuple(cells[key].strip() for cells in found.unread) if key is not None else ()
-    notes = (*found.notes, *_turned(rows), *((MEN_ALONE,) if only_men(found.sexes) else ()))
+    notes = (*found.notes, *_turned(rows), *((M_ALONE,) if only_m(found.sexes) else ()))
     return Listing(str(source), tuple(rows), key is not None, found.left_out, tuple(faults), notes, unread)
 
 

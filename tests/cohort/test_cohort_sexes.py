@@ -8,7 +8,7 @@ import pytest
 from film_writers import smooth_film
 from PIL import Image
 
-from reid_audit.cohort.sexes import MEN_ALONE, column_of, read_sex
+from reid_audit.cohort.sexes import M_ALONE, column_of, read_sex
 from reid_audit.cohort.source import collect, list_rows
 from reid_audit.errors import CohortError
 
@@ -36,7 +36,10 @@ def read(*cells: str) -> list[str]:
         (("man", "vrouw"), ["M", "F"]),
         (("MALE", " Woman "), ["M", "F"]),
         (("fe\u0301minin",), ["F"]),
-        (("M", "M"), ["M", "M"]),
+        (("M", "M", "u"), ["", "", ""]),  # all men, or in Spanish all women
+        (("M", "D"), ["M", ""]),
+        (("M", "male"), ["M", "M"]),
+        (("H",), ["M"]),
         (("W",), ["F"]),
     ],
 )
@@ -93,7 +96,8 @@ def test_no_sex_that_cannot_be_read_becomes_unknown_without_a_word(tmp_path: Pat
     assert [fault.kind for fault in found.faults] == ["sex", "sex"]
 
 
-def test_a_letter_that_stands_alone_is_said(tmp_path: Path) -> None:
-    assert MEN_ALONE in list_rows(table(tmp_path, "M", "", "M")).notes
-    assert MEN_ALONE not in list_rows(table(tmp_path, "M", "F", "M")).notes
-    assert MEN_ALONE not in list_rows(table(tmp_path, "", "", "")).notes
+def test_an_m_that_stands_alone_is_unknown_and_said(tmp_path: Path) -> None:
+    assert [row.sex for row in list_rows(table(tmp_path, "M", "", "M")).rows] == ["", "", ""]
+    assert M_ALONE in list_rows(table(tmp_path, "M", "", "M")).notes
+    assert M_ALONE not in list_rows(table(tmp_path, "M", "F", "M")).notes
+    assert M_ALONE not in list_rows(table(tmp_path, "", "", "")).notes

@@ -177,7 +177,9 @@ def test_headers_are_not_held_against_anybody(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sexes", "known"), [("MFO", 2), ("MWD", 2), ("MHH", 2), ("DUU", 0), ("1FM", 2)], ids=lambda value: str(value)
+    ("sexes", "known"),
+    [("MFO", 2), ("MWD", 2), ("MHH", 2), ("DUU", 0), ("1FM", 2), ("MM", 2)],
+    ids=lambda value: str(value),
 )
 def test_sexes_of_headers_are_those_that_dicom_defines(tmp_path: Path, sexes: str, known: int) -> None:
     for i, sex in enumerate(sexes):
@@ -186,6 +188,7 @@ def test_sexes_of_headers_are_those_that_dicom_defines(tmp_path: Path, sexes: st
     assert (found.faults, found.sexes) == ((), known)
     unread = sexes in ("MHH", "1FM")  # M beside H may be a woman, and is not guessed; a number says nothing
     assert any("that cannot be read" in note for note in found.notes) is unread
+    assert not any("M and no other" in note for note in found.notes)
 
 
 class Ticking:

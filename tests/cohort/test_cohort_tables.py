@@ -38,17 +38,17 @@ def rows(folder: Path, text: str | bytes) -> tuple[Row, ...]:
 @pytest.mark.parametrize(
     ("head", "row"),
     [
-        ("Image Index,Finding Labels,Patient ID,Patient Age,Patient Sex", "b.png,Mass|Edema,7,058Y,M"),  # NIH
-        ("Path,Sex,Age,patient_id", "b.png,Male,58,7"),  # CheXpert
-        ("ImageID,PatientID,PatientSex_DICOM,age,Labels", "b.png,7,M,58,\"['mass', 'edema']\""),  # PadChest
-        ("lesion_id,image_id,dx,age,sex,subject", "HAM_1,b,nv,58.0,male,7"),  # HAM10000
-        ("image_name,patient_id,sex,age_approx", "b,7,male,58"),  # ISIC 2020
-        ("subject_id,study_id,img_path,gender,age", "7,1,b.png,M,58"),
+        ("Image Index,Finding Labels,Patient ID,Patient Age,Patient Sex", "b.png,Mass|Edema,7,058Y,F"),  # NIH
+        ("Path,Sex,Age,patient_id", "b.png,Female,58,7"),  # CheXpert
+        ("ImageID,PatientID,PatientSex_DICOM,age,Labels", "b.png,7,F,58,\"['mass', 'edema']\""),  # PadChest
+        ("lesion_id,image_id,dx,age,sex,subject", "HAM_1,b,nv,58.0,female,7"),  # HAM10000
+        ("image_name,patient_id,sex,age_approx", "b,7,female,58"),  # ISIC 2020
+        ("subject_id,study_id,img_path,gender,age", "7,1,b.png,F,58"),
     ],
 )
 def test_columns_of_public_data_sets(films: Path, head: str, row: str) -> None:
     (found,) = rows(films, f"{head}\n{row}\n")
-    assert (found.path, found.patient, found.age, found.sex) == (films / "b.png", "7", 58.0, "M")
+    assert (found.path, found.patient, found.age, found.sex) == (films / "b.png", "7", 58.0, "F")
 
 
 def test_an_image_without_its_ending_is_found_where_one_file_has_that_name(films: Path) -> None:
