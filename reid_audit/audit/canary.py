@@ -43,6 +43,28 @@ ADAM, DESCENT = Course(), Course(rate=3e-2, rule="sgd")
 """How the audited network was taught is not known, so that its copies are taught either way."""
 
 
+@dataclass(frozen=True, slots=True)
+class Planting:
+    """How much planting has to do at most, before it begins."""
+
+    copies: int
+    """Of the network: by either rule where no statistics remember the canaries and references were taught."""
+    shown: int
+    """Images that all copies see, over all steps."""
+
+    @classmethod
+    def of(cls, canaries: int, *, statistics: bool, taught: bool) -> Planting:
+        """The work of ``canaries`` films in a network with or without ``statistics``, beside references that were
+        ``taught`` or without.
+
+        Until canaries are known takes a small transformer 276 further steps by Adam and all 400 by gradient descent.
+        Films are thought to be shown mirrored too, as they are where the references saw them so.
+        """
+        if statistics or not taught:
+            return cls(1, STEPS * canaries)
+        return cls(2, 2 * (STEPS + MOST_STEPS) * (2 * canaries + KEPT))
+
+
 def with_canaries(
     target: Target,
     inputs: Tensor,

@@ -18,7 +18,7 @@ from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.likelihood import recipe
 from reid_audit.attack.methods import METHODS
 from reid_audit.audit.attack_runs import NEGATIVE_SIZE, generator_for
-from reid_audit.audit.canary import STEPS as CANARY_STEPS
+from reid_audit.audit.canary import Planting
 from reid_audit.budget import Meter
 from reid_audit.network.batchnorm import image_moments, statistics_layers
 from reid_audit.network.ordinary import prior_batches
@@ -106,9 +106,9 @@ class Speed:
         """Seconds that so many steps of an attack take at least: forward and backward pass of every image."""
         return 2.0 * steps * sum(task.budget.particles) * self.image
 
-    def planting(self, canaries: int) -> float:
-        """Seconds to fine-tune a copy on the canaries, where a step costs as much as three and a half passes."""
-        return 3.5 * CANARY_STEPS * canaries * self.image
+    def planting(self, work: Planting) -> float:
+        """Seconds to fine-tune copies on the canaries, where a step costs as much as three and a half passes."""
+        return 3.5 * work.shown * self.image
 
     def negative(self, task: AttackTask) -> float:
         """Seconds of the negative control, whose images pass through the network twice."""
@@ -211,6 +211,8 @@ class Work:
     """Seconds for reading the films; 0: not known."""
     encoding: float = 0.0
     """Seconds for passing them through a re-identification encoder; 0 without one."""
+    taught: bool = False
+    """Whether there are to be reference models, as which canaries are taught."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +267,8 @@ def scoring_seconds(task: AttackTask, work: Work, speed: Speed, passes: int, fil
 
 def control_seconds(task: AttackTask, work: Work, speed: Speed, passes: int) -> float:
     """Seconds of the power control without its attack."""
-    asked = speed.membership(min(work.others, ENOUGH), passes)
+    planting = Planting.of(work.canaries, statistics=bool(statistics_layers(task.target.module)), taught=work.taught)
+    asked = planting.copies * speed.membership(min(work.others, ENOUGH), passes)
     return (
-        speed.planting(work.canaries)
-        + speed.metric(task, task.samples)
-        + asked
-        + speed.comparison("linkage", work.others)
+        speed.planting(planting) + speed.metric(task, task.samples) + asked + speed.comparison("linkage", work.others)
     )

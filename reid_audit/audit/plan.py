@@ -149,6 +149,7 @@ def work_of(policy: Policy, setup: Setup, films: Films) -> Work:
         controlled=policy.controls.plants and both,
         reading=films.reading,
         encoding=0.0 if setup.encoder is None else every * setup.encoder.seconds,
+        taught=policy.references.when != "off" and both and setup.task.target.match.head != "features",
     )
 
 

@@ -12,7 +12,7 @@ from small import SPEC, blobs, convnet, memorise, target_of
 
 from reid_audit.arch.target import Target
 from reid_audit.attack.schedules import cosine_ramp, noise_floors, tempering
-from reid_audit.audit.canary import KNOWN, Course, with_canaries
+from reid_audit.audit.canary import ADAM, DESCENT, KEPT, KNOWN, Course, Planting, with_canaries
 from reid_audit.network.answers import log_odds
 from reid_audit.network.batchnorm import image_moments, untouched_layers
 from reid_audit.network.heads import logits_of
@@ -87,6 +87,25 @@ def test_a_copy_with_canaries_keeps_its_answers_to_ordinary_images() -> None:
         return float((copy.module(unseen) - target.module(unseen)).square().mean())
 
     assert moved(ordinary) < 0.5 * moved(None)
+
+
+def test_the_most_that_planting_takes_is_known_beforehand() -> None:
+    """Two equal films that are taught opposite answers are never known."""
+    target, film = target_of(convnet(normalised=False)), to_network(blobs(1, 3), SPEC, 1)
+    seen = list[int]()
+
+    def count(module: torch.nn.Module, images: tuple[torch.Tensor], _: torch.Tensor) -> None:
+        seen.extend([len(images[0])] * module.training)
+
+    target.module.register_forward_hook(count)
+    ordinary = to_network(blobs(2 * KEPT, 5), SPEC, 1)
+    wanted = torch.tensor([0, 1, 0, 1])
+    for course in (ADAM, DESCENT):
+        with_canaries(
+            target, film.repeat(4, 1, 1, 1), torch.Generator(), wanted=wanted, ordinary=ordinary, course=course
+        )
+    assert sum(seen) == Planting.of(2, statistics=False, taught=True).shown
+    assert Planting.of(2, statistics=True, taught=True) == Planting.of(2, statistics=False, taught=False)
 
 
 def test_value_preprocessing_inverts() -> None:

@@ -21,6 +21,7 @@ from reid_audit.audit.pacing import (
     Speed,
     Work,
     attack_cost,
+    control_seconds,
     divide,
     sampled,
     scoring_seconds,
@@ -116,6 +117,13 @@ def test_no_control_is_planned_that_the_policy_does_not_ask_for() -> None:
 def test_the_passes_of_an_encoder_are_kept_for_scoring() -> None:
     with_encoder = replace(WORK, encoding=50.0)
     assert divided(1e4, work=with_encoder).kept == pytest.approx(divided(1e4).kept + 50.0)
+
+
+def test_canaries_of_a_network_without_statistics_take_longer_beside_references() -> None:
+    task, taught = task_of(convnet(normalised=False)), replace(WORK, taught=True)
+    without, beside = (control_seconds(task, work, SPEED, 2) for work in (WORK, taught))
+    assert beside > 10 * without
+    assert control_seconds(task_of(convnet()), taught, SPEED, 2) == control_seconds(task_of(convnet()), WORK, SPEED, 2)
 
 
 def test_many_films_are_asked_about_in_part_before_the_control_is_left_out() -> None:

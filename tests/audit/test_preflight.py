@@ -300,6 +300,13 @@ def test_time_grows_with_what_there_is_to_do() -> None:
     assert usual["reading films"] == pytest.approx(10.0)
     assert seconds(Policy(budget=Budget(steps=200, particles=(8, 8))), load)["attack"] == 2 * usual["attack"]
     assert "power control" not in seconds(POLICY, Load(films=100, patients=0))
+    off, on = (seconds(Policy(references=References(when=when)), load) for when in ("off", "required"))
+    assert on["power control"] > 2 * off["power control"]  # canaries are learned until they are known
+    layer = torch.nn.BatchNorm2d(4)
+    layer.register_buffer("running_mean", torch.full((4,), 0.5))  # statistics of films that it has seen
+    target = small(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), layer, torch.nn.Flatten()))
+    off, on = (seconds(Policy(references=References(when=when)), load) for when in ("off", "required"))
+    assert on["power control"] == off["power control"]
 
 
 def test_a_network_of_another_input_has_no_forecast(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from reid_audit.arch.target import Target
 from reid_audit.attack.interface import SAMPLES
 from reid_audit.audit.attack_runs import NEGATIVE_SIZE
-from reid_audit.audit.canary import STEPS as CANARY_STEPS
+from reid_audit.audit.canary import Planting
 from reid_audit.audit.pacing import MOST_ASKED
 from reid_audit.audit.preflight.machine import free_disk, free_memory
 from reid_audit.audit.preflight.record import Cost
@@ -115,7 +115,12 @@ def stages(target: Target, speed: Speed, policy: Policy, load: Load) -> tuple[tu
     metric = _metric(target, speed)
     attack = policy.budget.steps * particles * speed.gradient
     planted = policy.controls.attack_power or policy.controls.membership_control
-    canaries = CANARY_STEPS * policy.controls.canaries * TRAINING * speed.gradient + metric + attack
+    planting = Planting.of(
+        policy.controls.canaries,
+        statistics=bool(statistics_layers(target.module)),
+        taught=_taught(target, policy, load),
+    )
+    canaries = planting.shown * TRAINING * speed.gradient + metric + attack
     return (
         ("reading films", (load.films + load.prior_images) * load.per_film),
         ("statistics of the prior", metric),
@@ -127,9 +132,12 @@ def stages(target: Target, speed: Speed, policy: Policy, load: Load) -> tuple[tu
     )
 
 
+def _taught(target: Target, policy: Policy, load: Load) -> bool:
+    return policy.references.when != "off" and bool(load.patients) and target.match.head != "features"
+
+
 def _referenced(target: Target, policy: Policy, load: Load) -> bool:
-    asked = policy.references
-    return asked.when != "off" and not asked.given and bool(load.patients) and target.match.head != "features"
+    return _taught(target, policy, load) and not policy.references.given
 
 
 def _references(speed: Speed, policy: Policy, load: Load) -> float:
