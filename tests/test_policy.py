@@ -248,13 +248,17 @@ def test_a_waiver_of_a_gates_earlier_name_is_refused_with_the_present_one(tmp_pa
         WAIVER.format(digest="a" * 64) + "extra = 1\n",
         "[[waiver]]\n",
         "waivers = 1\n",
+        "waivers = [3]\n",
+        "[[waivers]]\ngate = ['linkage_p']\n",
+        "[[waivers\n",
     ],
 )
-def test_incomplete_waivers_are_usage_errors(tmp_path: Path, text: str) -> None:
+def test_incomplete_waivers_are_refused_with_the_keys_of_a_waiver(tmp_path: Path, text: str) -> None:
     path = tmp_path / "w.toml"
     path.write_text(text)
-    with pytest.raises(PolicyError):
+    with pytest.raises(PolicyError) as refusal:
         load_waivers(path)
+    assert "gate, checkpoint_sha256, reason, approved_by, expires" in refusal.value.remedy
 
 
 @pytest.mark.parametrize(

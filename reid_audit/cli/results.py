@@ -153,7 +153,8 @@ def load_report(path: Path) -> PublicReport:
 
 
 def load_result(path: Path) -> AuditResult:
-    """The finished run in a folder (or its restricted/result.json), of this version or version 1.
+    """The finished run in a folder (or its restricted/result.json, which a report.json leads to), of this version or
+    version 1.
 
     Raises RunStateError.
     """
@@ -162,14 +163,14 @@ def load_result(path: Path) -> AuditResult:
     from reid_audit.records.earlier import with_present_names
 
     path = run_of(path)
-    place = path / RESULT if path.is_dir() else path
+    place = path / RESULT if path.is_dir() else path.parent / RESULT if path.name == REPORT else path
     try:
         document = with_present_names(json.loads(place.read_bytes()))
         return with_rows(AuditResult.model_validate_json(json.dumps(document)))
     except (OSError, ValueError) as error:
         raise RunStateError(
             f"{path} holds no finished run",
-            closest="no restricted/result.json" if isinstance(error, OSError) else "restricted/result.json is damaged",
+            closest=f"no {RESULT}" if isinstance(error, OSError) else f"{place.name} is damaged, or no {RESULT.name}",
             remedy="give the --out folder of a finished 'reid-audit check', or a run's folder in it",
         ) from error
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from reid_audit.errors import PolicyError
 from reid_audit.policy.places import searched
 from reid_audit.policy.tables import build, content_of, known_keys, refuse_earlier, table_at, toml_of
 from reid_audit.records import Waiver
+from reid_audit.records.earlier import RENAMED
 
 WAIVER_FILE = "reid-audit-waivers.toml"
+SHAPE = f"write each waiver under [[waivers]] with {', '.join(Waiver.model_fields)} (docs/policy.md)"
 
 
 def find_waivers(cwd: Path) -> Path | None:
@@ -27,15 +30,27 @@ def load_waivers(path: Path | None, cwd: Path | None = None) -> tuple[Waiver, ..
         path = find_waivers(cwd) if cwd is not None else None
         if path is None:
             return ()
-    table = toml_of(content_of(path), path)
+    try:
+        entries = _entries(toml_of(content_of(path), path))
+        known = {where: build(Waiver, entry, where) for where, entry in entries.items() if not _renamed(entry)}
+    except PolicyError as error:
+        raise PolicyError(error.what, closest=error.closest, remedy=SHAPE) from error
+    for where in entries.keys() - known:
+        refuse_earlier(str(entries[where]["gate"]), f"{where}.gate")
+    return tuple(known.values())
+
+
+def _entries(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Where each waiver stands, and what it says."""
     known_keys(table, ("waivers",), "")
-    entries = table.get("waivers", [])
-    if not isinstance(entries, list):
-        raise PolicyError("waivers is not a list", closest="[[waivers]]", remedy="write each waiver under [[waivers]]")
-    waivers = []
-    for index, entry in enumerate(entries):
-        where = f"waivers[{index}]"
+    listed = table.get("waivers", [])
+    if not isinstance(listed, list):
+        raise PolicyError("waivers is not a list", closest="[[waivers]]", remedy=SHAPE)
+    entries = {f"waivers[{index}]": entry for index, entry in enumerate(listed)}
+    for where, entry in entries.items():
         known_keys(table_at(entry, where), tuple(Waiver.model_fields), where)
-        refuse_earlier(str(entry.get("gate")), f"{where}.gate")
-        waivers.append(build(Waiver, entry, where))
-    return tuple(waivers)
+    return entries
+
+
+def _renamed(entry: dict[str, Any]) -> bool:
+    return str(entry.get("gate")) in RENAMED

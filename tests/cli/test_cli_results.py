@@ -252,6 +252,20 @@ def test_gate_judges_the_same_numbers_under_another_policy(tmp_path: Path) -> No
     assert gated(result, tmp_path, "[gates.membership_auc]\nfail = 0.4\n") == 1
 
 
+def test_gate_takes_the_report_of_a_run_for_the_run(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the report says decides nothing: the restricted result beside it does."""
+    report = run / "report.json"
+    report.write_text(render(publish(results.passing()), "json"), encoding="utf-8")
+    assert exit_code(["gate", str(report)]) == 1
+    capsys.readouterr()
+    alone = tmp_path / "report.json"
+    alone.write_bytes(report.read_bytes())
+    assert exit_code(["gate", str(alone)]) == 3
+    assert "closest: no restricted/result.json" in capsys.readouterr().err
+
+
 def test_gate_judges_every_attack_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = results.passing().model_copy(update={"repeats": (LEAK,)})
     assert result.by_seed()[0] == result.measurements
