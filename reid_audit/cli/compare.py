@@ -9,6 +9,7 @@ import click
 
 from reid_audit.atomic import write_atomically
 from reid_audit.cli.computing import Computing
+from reid_audit.cli.machine import writing_below
 from reid_audit.cli.results import load_report
 
 FORMATS = ("markdown", "html", "json")
@@ -37,8 +38,9 @@ def compare(old: Path, new: Path, names: tuple[str, ...], out: Path | None) -> i
     if out is None:
         sys.stdout.buffer.write(RENDERERS[names[0] if names else "markdown"][1](found).encode())
         return 0
-    out.mkdir(parents=True, exist_ok=True)
-    for name in names or FORMATS:
-        file, render = RENDERERS[name]
-        click.echo(f"wrote {write_atomically(out / file, render(found))}")
+    with writing_below(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for name in names or FORMATS:
+            file, render = RENDERERS[name]
+            click.echo(f"wrote {write_atomically(out / file, render(found))}")
     return 0

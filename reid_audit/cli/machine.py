@@ -6,8 +6,10 @@ import errno
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
+from reid_audit.errors import RunStateError
 from reid_audit.memory import out_of_memory
 
 GOES_ON = "--resume goes on from what was finished"
@@ -34,6 +36,20 @@ def shortage(error: Exception) -> Shortage | None:
     if isinstance(error, RuntimeError) and any(words in said for words in NO_DEVICE):
         return Shortage("the GPU failed", f"run again, with --device cpu where it fails again; {GOES_ON}")
     return None
+
+
+@contextmanager
+def writing_below(out: Path) -> Iterator[None]:
+    """A folder in which nothing can be written is refused by its name. Raises RunStateError; what the machine lacks is
+    raised as it is."""
+    try:
+        yield
+    except OSError as error:
+        if shortage(error) is not None:
+            raise
+        raise RunStateError(
+            f"cannot write below {out}", closest=error.strerror or str(error), remedy="give another --out"
+        ) from error
 
 
 @contextmanager

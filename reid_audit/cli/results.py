@@ -13,6 +13,7 @@ import click
 
 from reid_audit.atomic import write_atomically
 from reid_audit.cli.computing import Computing
+from reid_audit.cli.machine import writing_below
 from reid_audit.cli.options import declared, published_as
 from reid_audit.errors import RunStateError
 from reid_audit.policy import load_policy, load_waivers
@@ -60,7 +61,8 @@ def gate(result: Path, policy: Path | None, waivers: Path | None, out: Path | No
 
     again = judged_each(found, judged)
     if out is not None:
-        write_reports(publish(again), out)
+        with writing_below(out):
+            write_reports(publish(again), out)
     show_result(console_for(quiet=False), again)
     return again.verdict.exit_code
 
@@ -92,9 +94,10 @@ def render(result: Path, names: tuple[str, ...], out: Path | None, published_as:
         sys.stdout.buffer.write(printed or rendered(report, names[0] if names else "markdown").encode())
         return 0
     texts = tuple(name for name in names if name != PDF) if names else FORMATS
-    written = list(write_reports(report, out, texts).values())
-    if printed:
-        written.append(write_atomically(out / PDF_FILE, printed))
+    with writing_below(out):
+        written = list(write_reports(report, out, texts).values())
+        if printed:
+            written.append(write_atomically(out / PDF_FILE, printed))
     for path in written:
         click.echo(f"wrote {path}")
     return 0
@@ -136,7 +139,7 @@ def load_report(path: Path) -> PublicReport:
     there is. Raises RunStateError."""
     from reid_audit.report import loads, publish
 
-    path = run_of(path)
+    path = given = run_of(path)
     if path.is_dir():
         path = path / RESULT if (path / RESTRICTED).is_dir() else path / REPORT
     if path.name == RESULT.name:
@@ -145,9 +148,10 @@ def load_report(path: Path) -> PublicReport:
         return loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         missing = isinstance(error, OSError)
+        nothing = "no report.json" if given.exists() else "there is no such file or folder"
         raise RunStateError(
-            f"{path.parent if missing else path} holds no finished run",
-            closest="no report.json" if missing else "report.json is damaged or of another version",
+            f"{given if missing else path} holds no finished run",
+            closest=nothing if missing else "report.json is damaged or of another version",
             remedy="give the --out folder of a finished 'reid-audit check', a run's folder in it, or its report.json",
         ) from error
 

@@ -16,7 +16,7 @@ from reid_audit.cohort.dicom import Header
 from reid_audit.cohort.faults import Fault
 from reid_audit.cohort.folder import FILTERED, NO_IMAGE, UNNAMED, walk
 from reid_audit.cohort.formats import ARRAYS, Format, promised, sniff
-from reid_audit.cohort.manifest import Line, exists, located, read_manifest, similar
+from reid_audit.cohort.manifest import Line, column, exists, located, read_manifest, similar
 from reid_audit.cohort.nifti import read_axes
 from reid_audit.cohort.read import count_films, dicom_header, reading, unreadable
 from reid_audit.cohort.sexes import DEFINED, column_of, read_sex
@@ -100,11 +100,6 @@ def entries_of(source: Path, choice: Choice) -> Entries:
             remedy="give a folder, or a .csv, .npz, .npy or image file",
         )
     return _files([source], source.parent, Counter(), choice)
-
-
-def column(name: str) -> str:
-    """A column's name without the differences that do not matter: case, spaces, hyphens."""
-    return "_".join(name.strip().casefold().replace("-", " ").split())
 
 
 def alias(what: str, columns: Mapping[str, str]) -> str | None:

@@ -6,7 +6,6 @@ import csv
 import difflib
 import io
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,11 +111,21 @@ def _rows(reader: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
         ) from None
 
 
+def column(name: str) -> str:
+    """A column's name without the differences that do not matter: case, spaces, hyphens."""
+    return "_".join(name.strip().casefold().replace("-", " ").split())
+
+
 def _refuse_twins(header: tuple[str, ...], path: Path) -> None:
-    twins = [name for name, count in Counter(header).items() if name and count > 1]
+    """Two columns of one name are refused, also where they differ in what does not matter: one would be read and the
+    other not, without a word."""
+    names: dict[str, list[str]] = {}
+    for name in filter(None, header):
+        names.setdefault(column(name), []).append(name)
+    twins = next((written for written in names.values() if len(written) > 1), [])
     if twins:
         raise CohortError(
-            f"{path} has several columns {twins[0]}",
+            f"{path} has several columns {' and '.join(dict.fromkeys(twins))}",
             closest="columns " + ", ".join(header),
-            remedy="name every column once",
+            remedy="name every column once; case, spaces and hyphens make no difference",
         )

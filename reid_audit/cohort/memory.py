@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reid_audit.cohort.entries import ALIASES, alias, column
+from reid_audit.cohort.entries import ALIASES, alias
 from reid_audit.cohort.findings import read_mark
-from reid_audit.cohort.manifest import read_manifest
+from reid_audit.cohort.manifest import column, read_manifest
 from reid_audit.errors import CohortError
 
 MANIFEST = "manifest.csv"

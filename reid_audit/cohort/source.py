@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from reid_audit.cohort.cells import names_nobody, read_age, spelling, was_rounded
-from reid_audit.cohort.entries import ALIASES, Entry, alias, column, entries_of
+from reid_audit.cohort.entries import ALIASES, Entry, alias, entries_of
 from reid_audit.cohort.faults import Fault, Kind, refusal
 from reid_audit.cohort.findings import BLANK, columns_named, read_mark, word_of
 from reid_audit.cohort.formats import IMAGE_SUFFIXES, Format, promised, sniff
-from reid_audit.cohort.manifest import similar
+from reid_audit.cohort.manifest import column, similar
 from reid_audit.cohort.sexes import M_ALONE, only_m, read_sex
 from reid_audit.errors import CohortError
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from reid_audit import __version__
 from reid_audit.cohort import parse_source
-from reid_audit.cohort.entries import alias, column
-from reid_audit.cohort.manifest import located, read_manifest
+from reid_audit.cohort.entries import alias
+from reid_audit.cohort.manifest import column, located, read_manifest
 from reid_audit.cohort.tabletext import is_table
 from reid_audit.errors import CohortError
 from reid_audit.origins.fetch import is_remote

@@ -252,6 +252,24 @@ def test_gate_judges_the_same_numbers_under_another_policy(tmp_path: Path) -> No
     assert gated(result, tmp_path, "[gates.membership_auc]\nfail = 0.4\n") == 1
 
 
+@pytest.mark.parametrize("command", [["gate"], ["render"], ["compare", "{run}"]])
+def test_a_folder_that_cannot_be_written_is_refused_by_its_name(
+    command: list[str], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "below"
+    words = [word.format(run=run) for word in command]
+    assert exit_code([*words, str(run), "--out", str(out)]) == 3
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"not audited: cannot write below {out}"
+    assert [line.split(":")[0] for line in said] == ["not audited", "closest", "help"]
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["render", str(tmp_path / "nothing")]) == 3
+    assert f"{tmp_path / 'nothing'} holds no finished run\nclosest: there is no such" in capsys.readouterr().err
+
+
 def test_gate_takes_the_report_of_a_run_for_the_run(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

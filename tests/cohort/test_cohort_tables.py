@@ -217,6 +217,8 @@ def test_a_delimiter_inside_a_cell_is_refused_and_not_misread(films: Path) -> No
 def test_two_columns_of_one_name_are_refused(films: Path) -> None:
     with pytest.raises(CohortError, match="several columns age"):
         rows(films, "path,patient_id,age,age\na.png,p,45,54\n")
+    with pytest.raises(CohortError, match="several columns Patient ID and patient_id"):
+        rows(films, "path,Patient ID,patient_id\na.png,p,q\n")
 
 
 def test_composed_and_decomposed_names_are_one(films: Path) -> None:
