@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,9 +62,11 @@ def write_private(path: Path, content: bytes | str) -> None:
 
 
 def write_secret(path: Path, content: bytes | str) -> None:
-    """Write a file of mode 0600 into a folder as it is; it appears whole or not at all."""
-    draft = path.with_suffix(".part")
-    draft.unlink(missing_ok=True)
+    """Write a file of mode 0600 into a folder as it is; it appears whole or not at all.
+
+    Runs that share a folder may write one file at a time, each to a draft of its own.
+    """
+    draft = path.with_suffix(f".{secrets.token_hex(4)}.part")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with gone_unless_whole(draft), os.fdopen(descriptor, "wb") as stream:
         stream.write(content.encode() if isinstance(content, str) else content)

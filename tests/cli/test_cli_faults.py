@@ -208,6 +208,22 @@ def test_a_file_that_does_not_fit_leaves_nothing_of_itself_and_what_was_there(
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("report.html", PREVIOUS)]
 
 
+def test_two_runs_may_write_one_file_of_a_shared_folder_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sync = tmp_path / "power.json", os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        write_private(path, b"of the other run")
+        assert path.read_bytes() == b"of the other run"
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    write_private(path, b"of this run")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("power.json", b"of this run")]
+
+
 def test_reports_are_compared_without_their_times() -> None:
     one, other = ({"budget": {"spent_seconds": s, "steps": 3}, "runs": [{"seconds": s}]} for s in (1.0, 2.0))
     assert without_times(one) == without_times(other) == {"budget": {"steps": 3}, "runs": [{}]}
