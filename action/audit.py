@@ -102,7 +102,7 @@ def base_commit(payload: dict[str, Any]) -> str | None:
 def options(files: dict[str, str], out: Path) -> list[str]:
     """Flags, each as one word, so that no input can be read as another flag. ``--fail-on`` is applied by judge.py."""
     given = dict(files)
-    for name in ("reference", "holdout", "prior", "base", "budget", "profile", "device"):
+    for name in ("reference", "holdout", "label", "prior", "base", "budget", "profile", "device"):
         given[name] = os.environ[f"INPUT_{name.upper()}"]
     wanted = {word.strip() for word in os.environ["INPUT_FORMATS"].split(",")} - {""} | {"json", "markdown"}
     return [

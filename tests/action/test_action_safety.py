@@ -22,9 +22,15 @@ def place(tmp_path: Path) -> Place:
 def test_inputs_are_words_never_flags_or_shell(place: Place) -> None:
     place.write(results.passing())
     bad = "--fail-on=never; touch hacked $(touch hacked)"
-    assert place.run(0, reference=bad, holdout="x?split=holdout", budget="10m", formats="html, sarif").code == 0
+    assert (
+        place.run(
+            0, reference=bad, holdout="x?split=holdout", label="Edema,Mass", budget="10m", formats="html, sarif"
+        ).code
+        == 0
+    )
     arguments, _ = json.loads((place.temp / "arguments.json").read_text(encoding="utf-8"))
     assert f"--reference={bad}" in arguments
+    assert "--label=Edema,Mass" in arguments
     assert arguments[-4:] == ["--fail-on=inconclusive", "--published-as=model.pt", "--", "model.pt"]
     assert [word for word in arguments if word.startswith("--format")] == [
         "--format=html",

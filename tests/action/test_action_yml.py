@@ -22,6 +22,7 @@ INPUTS = [
     "waivers",
     "reference",
     "holdout",
+    "label",
     "prior",
     "base",
     "budget",
