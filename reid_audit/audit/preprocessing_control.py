@@ -143,7 +143,9 @@ def stricter(first: Measurement, second: Measurement) -> Measurement:
     """The larger of both values, where the second says something.
 
     After the statistics the answers are asked, and then membership: they show a wrong frame of a network that learned
-    hundreds of films in minibatches, whose statistics are not exactly those of any films.
+    hundreds of films in minibatches, whose statistics are not exactly those of any films. Answers that do not tell the
+    labels leave the value of the statistics as it is: a PASS is withheld for them all the same, as the generalisation
+    gap is not measured then (``labels_unanswered``).
     """
     if isinstance(first, Measured) and isinstance(second, Measured) and second.value > first.value:
         return second

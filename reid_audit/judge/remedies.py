@@ -16,7 +16,8 @@ REMEDIES: dict[Reason, str] = {
         "give with --reference the films that were in the training, with the labels it learned, and check [preprocess]"
     ),
     Reason.LABELS_UNANSWERED: (
-        "name the column that the network learned with --label, and check that each row holds the label of its own film"
+        "name the column that the network learned with --label, check that each row holds the label of its own film, "
+        "and declare [preprocess] as the training code has it: under a wrong one every label is answered by chance"
     ),
     Reason.NO_ENCODER: "give a re-identification encoder with --encoder",
     Reason.BUDGET: "raise --budget, or resume the run on a machine with more cores or a GPU",
