@@ -91,12 +91,13 @@ MEANING: dict[str, str] = {
     "references.when": "`required`: a PASS needs them; `when-possible`: as many as there is time for; `off`: none",
     "references.count": "reference models; each learns a random part of the pooled patients, at most half of them",
     "references.optimiser": "how they are trained",
-    "references.rate": "learning rate",
+    "references.rate": "learning rate. Not given: 0.001, with self-attention 0.0003",
     "references.decay": "weight decay",
     "references.batch": "films of a training step",
     "references.augmentation": "`moved`: shifts, rotations, zooms, flips, brightness and contrast; `auto`: as the "
     "network seems to have been trained",
-    "references.epochs": "at most; training ends where a reference is as sure of the pooled films as the network is",
+    "references.epochs": "at most; training ends where a reference is as sure of the pooled films as the network is. "
+    "Not given: 40, with self-attention 120",
     "references.stands_in": "on a network without BatchNorm, membership with references, its control met, stands "
     "in for `attack_power` where the generalisation gap is known and small",
     "references.given.checkpoint": "weights of the audited architecture",

@@ -16,7 +16,7 @@ from reid_audit.preprocess import to_network
 
 BATCH = 64
 CAREFUL_EPOCHS = 15
-MOST_EPOCHS, KNOWN = 60, 0.99
+MOST_EPOCHS, KNOWN = 120, 0.99
 
 
 class NotKnownByHeart(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from reid_audit.arch.target import Target
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.likelihood import with_metrics
 from reid_audit.audit.allowance import Allowance
@@ -25,6 +26,7 @@ from reid_audit.audit.setup import Setup
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.observer import Noted, Observer
 from reid_audit.records import Policy, Reduced, References
+from reid_audit.reference.recipe import epochs_of
 from reid_audit.reference.signals import VIEWS
 
 EPOCHS = 0.5
@@ -117,7 +119,7 @@ def divided(setup: Setup, policy: Policy, films: Films, seconds: float, tried: T
     task, speed, cost = setup.task, tried.speed, tried.cost
     work = work_of(policy, replace(setup, task=tried.asked), films)
     left = seconds - setup.preprocessing.seconds
-    asked = references_seconds(policy.references, work, speed)
+    asked = references_seconds(policy.references, task.target, work, speed)
     division = divide(task, work, left - asked, speed, cost)
     if division.steps < work.steps and policy.references.when != "required":
         asked, division = 0.0, divide(task, work, left, speed, cost)
@@ -127,12 +129,12 @@ def divided(setup: Setup, policy: Policy, films: Films, seconds: float, tried: T
     return Plan(replace(setup, task=task), speed, cost, division, reduced, asked)
 
 
-def references_seconds(recipe: References, work: Work, speed: Speed) -> float:
+def references_seconds(recipe: References, target: Target, work: Work, speed: Speed) -> float:
     """Seconds to train and ask the reference models the policy asks for; 0 where they cannot be had."""
     if recipe.when == "off" or recipe.given or not work.others:
         return 0.0
-    passes = TRAINING_PASSES * EPOCHS * recipe.epochs * min(0.5, 1.0 - work.others / work.films) + VIEWS
-    return (1.0 + ASKING) * recipe.count * passes * work.films * speed.image
+    passes = TRAINING_PASSES * EPOCHS * epochs_of(recipe, target.module) * min(0.5, 1.0 - work.others / work.films)
+    return (1.0 + ASKING) * recipe.count * (passes + VIEWS) * work.films * speed.image
 
 
 def work_of(policy: Policy, setup: Setup, films: Films) -> Work:

@@ -26,7 +26,8 @@ UNKNOWN_GAP = (
 )
 NO_REFERENCES = Gap(
     text="membership was scored without reference models, which the policy requires",
-    remedy="raise --budget, name the training labels with --label, or give films of both cohorts",
+    remedy="raise --budget, name the training labels with --label, give films of both cohorts, or where the references "
+    "did not learn the films set rate and epochs in [references]",
 )
 NUMBERS = Gap(
     text="the network answers with a number, and without training labels its error on films is not known",

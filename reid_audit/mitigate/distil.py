@@ -21,8 +21,8 @@ from reid_audit.reference.lesson import Lesson
 from reid_audit.reference.training import Course, trained
 
 NAME = "distil"
-EPOCHS, RATE, DECAY = 20, 1e-3, 0.05
-RECIPE = References(count=1, epochs=EPOCHS, rate=RATE, decay=DECAY, augmentation="moved")
+EPOCHS, DECAY = 20, 0.05
+RECIPE = References(count=1, epochs=EPOCHS, decay=DECAY, augmentation="moved")
 
 
 def distil(found: Copy, given: Given) -> Copy:

@@ -93,8 +93,9 @@ def _reference_lines(references: References) -> list[str]:
         "augmentation": "auto | none | moved",
         "optimiser": "adam | sgd",
     }
-    lines = []
-    for key, value in references.model_dump(exclude={"given"}).items():
+    lines = ["# rate = 0.001  # not given: 0.001, with self-attention 0.0003"]
+    lines += ["# epochs = 40  # not given: 40, with self-attention 120"]
+    for key, value in references.model_dump(exclude={"given"}, exclude_none=True).items():
         line = f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {as_toml(value)}"
         lines.append(f"{line}  # {said[key]}" if key in said else line)
     return [

@@ -36,16 +36,17 @@ class References(Record):
     count: PositiveInt = Field(default=2, le=64)
     """Reference models; each learns a random part of the pooled patients, at most half of them."""
     optimiser: Literal["adam", "sgd"] = "adam"
-    rate: PositiveFloat = 1e-3
-    """Learning rate."""
+    rate: PositiveFloat | None = None
+    """Learning rate. None: by the kind of network."""
     decay: NonNegativeFloat = 0.0
     """Weight decay."""
     batch: PositiveInt = 64
     augmentation: Literal["auto", "none", "moved"] = "auto"
     """``moved``: shifts, rotations, zooms, flips, brightness and contrast. ``auto``: as the network seems to have been
     trained, by how much more often it errs on the pooled films than it expects."""
-    epochs: PositiveInt = Field(default=40, le=1000)
-    """At most; training ends earlier where a reference is as sure of the pooled films as the audited network is."""
+    epochs: PositiveInt | None = Field(default=None, le=1000)
+    """At most, None: by the kind of network; training ends earlier where a reference is as sure of the pooled films as
+    the audited network is."""
     given: tuple[GivenReference, ...] = Field(default=(), max_length=64)
     """Networks that are there already; with any, none is trained."""
     stands_in: bool = True

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace
 from reid_audit.imaging.stack import blocks
-from reid_audit.observer import Noted
+from reid_audit.observer import Noted, Observer
 from reid_audit.records import PreprocessSpec, References
 from reid_audit.reference.fresh import fresh
 from reid_audit.reference.lesson import Lesson
@@ -23,13 +23,17 @@ from reid_audit.reference.parts import parts
 from reid_audit.reference.recipe import Bearing, bearing, settled
 from reid_audit.reference.shelf import Shelf, key_of
 from reid_audit.reference.signals import Floats, over_views, signals
-from reid_audit.reference.training import Course, Goal, trained
+from reid_audit.reference.training import Course, Goal, standing, trained
 from reid_audit.store import kept_or_noted
 
 STEP = 1.25
 """Factor between two levels of sureness that references are trained to."""
 ERRORS = 0.02
 """The same between two shares of errors, as a difference."""
+ALIKE = 0.25
+"""Share of the audited network's sureness below which a reference has not learned as it did, and says nothing of it."""
+SURE = 6.0
+"""Sureness that is enough whatever the audited network has, in nats: the scores cut log odds off there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +130,8 @@ def reference_models(
 ) -> ReferenceModels:
     """As many reference models as the recipe asks for, or as the time reaches; an even number of them.
 
-    ``shown`` is given each of them, in evaluation mode, before it is let go.
+    ``shown`` is given each of them, in evaluation mode, before it is let go. One that has not learned the films as the
+    audited network did is left out: beside it every film would look remembered, or none.
 
     Which patients a model learns is drawn from ``seed`` blind to the cohort, so that tests on its scores stay exact.
     Raises OutOfTime where there is no time to look at the audited network.
@@ -140,6 +145,7 @@ def reference_models(
     every, near = np.arange(len(pool.patients)), recipe.count > 1
     found: list[Floats] = []
     epochs: list[int] = []
+    alike: list[int] = []
     for number in range(recipe.count):
         name = f"reference {number + 1} of {recipe.count}"
         part = (seed, number)
@@ -153,9 +159,27 @@ def reference_models(
             break
         epochs.append(took)
         pace.observer.notice(Noted(f"{name}: {f'{took} epochs' if took else 'kept from an earlier audit'}"))
+        if goal is None or _as_sure(module, pool.lesson, goal, pace.observer, name):
+            alike.append(number)
     kept = len(found) if len(found) == recipe.count else len(found) // 2 * 2
-    values = np.stack(found[:kept]) if kept else np.zeros((0, 1, len(every)))
-    return ReferenceModels(inside[:kept], values, tuple(epochs[:kept]), mirrored)
+    rows = [number for number in alike if number < kept]
+    values = np.stack([found[row] for row in rows]) if rows else np.zeros((0, 1, len(every)))
+    return ReferenceModels(inside[rows], values, tuple(epochs[row] for row in rows), mirrored)
+
+
+def _as_sure(module: nn.Module, lesson: Lesson, goal: Goal, observer: Observer, name: str) -> bool:
+    """Whether a reference has learned as the audited network did: has ``ALIKE`` of its sureness of the pooled films, of
+    which ``SURE`` counts at most."""
+    odds, _ = standing(module, lesson, torch.arange(len(lesson.images)))
+    if odds >= ALIKE * min(goal.odds, SURE):
+        return True
+    observer.notice(
+        Noted(
+            f"{name} is not used: it is not a quarter as sure of the films as the audited network ({odds:.2g} of "
+            f"{goal.odds:.2g} nats); set rate or epochs in [references]"
+        )
+    )
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""How references are trained where the policy leaves it to the audited network's own bearing on the pooled films."""
+"""How references are trained where the policy leaves it open: by the kind of network, and by the audited network's own
+bearing on the pooled films.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,12 @@ from reid_audit.network.answers import log_odds, outputs_of, own_answers, right
 from reid_audit.records import References
 from reid_audit.reference.lesson import Lesson
 
+RATE, EPOCHS = 1e-3, 40
+ATTENDING_RATE, ATTENDING_EPOCHS = 3e-4, 120
+"""Of networks with self-attention: at a rate of 1e-3 a vision transformer learned none of several hundred films
+(docs/log.md), and it needs two to three times the epochs of a convolutional network."""
+ATTENTION = ("Attention", "SABlock")
+"""In the names of layers that attend, in torch, timm, torchvision, transformers and MONAI."""
 OVERCONFIDENT = 2.0
 """How many times more often than it expects a network has to err to count as trained without augmentation."""
 CERTAIN = 4.0
@@ -28,6 +36,21 @@ class Bearing:
     """Errors it expects by them, as a share."""
     errors: float
     """Answers that are not the taught ones, as a share; 0 where those are its own."""
+
+
+def rate_of(recipe: References, module: nn.Module) -> float:
+    """The learning rate of a reference like ``module``."""
+    return recipe.rate or (ATTENDING_RATE if attends(module) else RATE)
+
+
+def epochs_of(recipe: References, module: nn.Module) -> int:
+    """How many epochs a reference like ``module`` is trained for at most."""
+    return recipe.epochs or (ATTENDING_EPOCHS if attends(module) else EPOCHS)
+
+
+def attends(module: nn.Module) -> bool:
+    """Whether a network has layers of self-attention, as a transformer has."""
+    return any(name in type(layer).__name__ for layer in module.modules() for name in ATTENTION)
 
 
 def bearing(module: nn.Module, lesson: Lesson, pace: Pace, stage: str) -> Bearing | None:

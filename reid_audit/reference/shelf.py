@@ -17,7 +17,7 @@ from reid_audit.records import PreprocessSpec, References
 from reid_audit.reference.training import Goal
 from reid_audit.store import write_private
 
-VERSION = 2
+VERSION = 3
 """Raised where training is changed, so that what was kept before is trained again."""
 
 
@@ -79,7 +79,7 @@ def key_of(
     known = {
         "version": VERSION,
         "films": films,
-        "architecture": [target.match.library, target.match.name, target.match.head, shapes],
+        "architecture": [target.match.library, target.match.name, target.match.head, shapes, repr(target.module)],
         "preprocess": spec.model_dump(mode="json"),
         "recipe": recipe.model_dump(mode="json", exclude={"when", "count", "given", "stands_in"}),
         "goal": None if goal is None else [goal.odds, goal.errors],

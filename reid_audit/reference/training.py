@@ -13,6 +13,7 @@ from reid_audit.imaging.augmentation import augmented
 from reid_audit.network.answers import log_odds, mean_loss, outputs_of, own_answers, right
 from reid_audit.records import References
 from reid_audit.reference.lesson import Lesson
+from reid_audit.reference.recipe import epochs_of, rate_of
 
 LEAST = 4
 """Images below which a batch is left out: statistics of one image say nothing."""
@@ -57,8 +58,9 @@ def trained(
     asked = torch.randperm(len(lesson.images), generator=generator)[:CHECKED]
     module.requires_grad_(True)
     optimiser = _optimiser(module, recipe)
-    side, done, latest = lesson.images.shape[-1], 0, recipe.epochs
-    for epoch in pace.over(name, range(recipe.epochs), recipe.epochs):
+    side, done, most = lesson.images.shape[-1], 0, epochs_of(recipe, module)
+    latest = most
+    for epoch in pace.over(name, range(most), most):
         module.train()
         for part in torch.split(rows[torch.randperm(len(rows), generator=generator)], recipe.batch):
             if len(part) < min(LEAST, len(rows)):
@@ -95,6 +97,7 @@ def standing(module: nn.Module, lesson: Lesson, rows: Tensor) -> tuple[float, fl
 
 
 def _optimiser(module: nn.Module, recipe: References) -> torch.optim.Optimizer:
+    rate = rate_of(recipe, module)
     if recipe.optimiser == "sgd":
-        return torch.optim.SGD(module.parameters(), lr=recipe.rate, momentum=0.9, weight_decay=recipe.decay)
-    return torch.optim.AdamW(module.parameters(), lr=recipe.rate, weight_decay=recipe.decay, fused=True)
+        return torch.optim.SGD(module.parameters(), lr=rate, momentum=0.9, weight_decay=recipe.decay)
+    return torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=recipe.decay, fused=True)

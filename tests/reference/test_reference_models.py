@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -19,18 +21,35 @@ from small import SPEC, blobs, convnet, target_of
 from reid_audit.arch.target import Target
 from reid_audit.budget import Meter, Pace, unhurried
 from reid_audit.network.answers import findings_of, log_odds, own_answers, taught_answers
+from reid_audit.observer import Event, Noted
 from reid_audit.preprocess import to_network
 from reid_audit.records import References
 from reid_audit.reference.fresh import fresh
 from reid_audit.reference.lesson import Lesson
 from reid_audit.reference.models import Original, Pool, ReferenceModels, goal_of, level_of, pool_of, reference_models
-from reid_audit.reference.recipe import Bearing, bearing, settled
+from reid_audit.reference.recipe import Bearing, attends, bearing, epochs_of, rate_of, settled
 from reid_audit.reference.shelf import Shelf, key_of
 from reid_audit.reference.signals import signals
 from reid_audit.reference.training import Goal
 from reid_audit.score.calibration import auc
 from reid_audit.score.membership.against_references import against_references
 from reid_audit.score.membership.observed import Near, Observed
+
+
+class Kept:
+    """What was noted."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def notice(self, event: Event) -> None:
+        if isinstance(event, Noted):
+            self.said.append(event.message)
+
+
+def left_out(observer: Kept) -> list[str]:
+    return [line for line in observer.said if "is not used" in line and "[references]" in line]
+
 
 PEOPLE = 60
 FEW = References(when="when-possible", count=2, batch=16, epochs=30, rate=3e-3)
@@ -130,6 +149,15 @@ def test_what_began_with_a_base_is_kept_for_that_base_alone(target: Target) -> N
     assert key(one) == key(one)
 
 
+def test_another_network_of_the_same_name_and_shapes_has_other_references(target: Target) -> None:
+    def key(last: nn.Module) -> str:
+        module = nn.Sequential(convnet(1), last)
+        return key_of(replace(target, module=module), None, SPEC, FEW, films="f" * 64, goal=None, part=(0, 0))
+
+    assert key(nn.ReLU()) == key(nn.ReLU())
+    assert key(nn.ReLU()) != key(nn.Tanh())
+
+
 def test_without_time_there_are_none(target: Target) -> None:
     class Clock:
         now = 0.0
@@ -139,9 +167,37 @@ def test_without_time_there_are_none(target: Target) -> None:
             return self.now
 
     assert made(target, pace=Pace(Meter(2.0, None, Clock()))).count == 0
-    some = made(target, pace=Pace(Meter(900.0, None, Clock())), recipe=FEW.model_copy(update={"count": 64}))
+    observer = Kept()
+    some = made(target, pace=Pace(Meter(900.0, None, Clock()), observer), recipe=FEW.model_copy(update={"count": 64}))
     assert 0 < some.count < 64
-    assert some.count % 2 == 0
+    assert (some.count + len(left_out(observer))) % 2 == 0
+
+
+def test_a_reference_that_learned_nothing_is_left_out_and_named(target: Target) -> None:
+    observer = Kept()
+    idle = FEW.model_copy(update={"rate": 1e-9})
+    assert made(target, recipe=idle, pace=Pace(Meter(None, None), observer)).count == 0
+    assert len(left_out(observer)) == 2
+
+
+def test_networks_with_attention_learn_slowly_unless_a_rate_is_given() -> None:
+    plain, attending = convnet(1), nn.Sequential(nn.Linear(4, 4), nn.TransformerEncoderLayer(4, 2))
+    left_open, given = References(), References(rate=0.5, epochs=7)
+    assert rate_of(left_open, attending) < rate_of(left_open, plain)
+    assert epochs_of(left_open, attending) > epochs_of(left_open, plain)
+    assert {(rate_of(given, each), epochs_of(given, each)) for each in (plain, attending)} == {(0.5, 7)}
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "deit_tiny_patch16_224"])
+def test_transformers_are_known_by_their_layers(name: str) -> None:
+    with torch.device("meta"):
+        assert attends(timm.create_model(name))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "convnext_atto", "densenet121"])
+def test_convolutional_networks_are_known_by_theirs(name: str) -> None:
+    with torch.device("meta"):
+        assert not attends(timm.create_model(name))
 
 
 def test_training_ends_where_a_reference_is_as_sure_as_the_network(target: Target) -> None:

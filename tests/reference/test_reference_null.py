@@ -26,7 +26,7 @@ from reid_audit.score.membership.against_references import against_references
 from reid_audit.score.membership.observed import Near, Observed
 
 DRAWS, PEOPLE = 200, 40
-RECIPE = References(count=2, epochs=3, batch=10, rate=1e-2)
+RECIPE = References(count=2, epochs=10, batch=10, rate=1e-2)
 
 
 def null_p(seed: int) -> float:

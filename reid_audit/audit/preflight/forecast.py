@@ -22,6 +22,7 @@ from reid_audit.budget import Clock
 from reid_audit.imaging.stack import BLOCK_BYTES
 from reid_audit.network.batchnorm import statistics_layers
 from reid_audit.records import Policy
+from reid_audit.reference.recipe import epochs_of
 from reid_audit.reference.signals import VIEWS
 
 TRIAL = {"cpu": 4, "cuda": 16}
@@ -128,7 +129,7 @@ def stages(target: Target, speed: Speed, policy: Policy, load: Load) -> tuple[tu
         ("negative control", 2 * NEGATIVE_SIZE * particles * speed.forward),
         ("scoring", load.patients * SCORING_PER_PATIENT + 3 * min(load.films, MOST_ASKED) * speed.forward),
         *((("power control", canaries),) if planted and load.patients else ()),
-        *((("reference models", _references(speed, policy, load)),) if _referenced(target, policy, load) else ()),
+        *((("reference models", training),) if (training := _references(target, speed, policy, load)) else ()),
     )
 
 
@@ -136,14 +137,13 @@ def _taught(target: Target, policy: Policy, load: Load) -> bool:
     return policy.references.when != "off" and bool(load.patients) and target.match.head != "features"
 
 
-def _referenced(target: Target, policy: Policy, load: Load) -> bool:
-    return _taught(target, policy, load) and not policy.references.given
-
-
-def _references(speed: Speed, policy: Policy, load: Load) -> float:
-    """Training on half of the films for half of the epochs the recipe allows, and a look at all in all views."""
+def _references(target: Target, speed: Speed, policy: Policy, load: Load) -> float:
+    """Training on half of the films for half of the epochs the recipe allows, and a look at all in all views; 0 where
+    no reference is trained."""
     recipe = policy.references
-    training = EPOCHS * recipe.epochs * 0.5 * load.films * TRAINING * speed.gradient
+    if recipe.given or not _taught(target, policy, load):
+        return 0.0
+    training = EPOCHS * epochs_of(recipe, target.module) * 0.5 * load.films * TRAINING * speed.gradient
     return recipe.count * (training + (1 + VIEWS) * load.films * speed.forward)
 
 

@@ -176,7 +176,9 @@ def _stages(request: AuditRequest, plan: Plan, work: Work, metric: float, memory
     yield _stage("reading films", reading, memory.base + DECODED_BYTES)
     if plan.references:
         training = memory.base + memory.batch * memory.activations
-        yield _stage("reference models", references_seconds(request.policy.references, work, speed), training)
+        yield _stage(
+            "reference models", references_seconds(request.policy.references, task.target, work, speed), training
+        )
     if not work.others or work.films == work.others:
         return
     yield from _comparisons(plan, work, speed, memory)
