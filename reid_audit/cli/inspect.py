@@ -206,7 +206,7 @@ def network_lines(found: ArchMatch) -> list[tuple[str, str]]:
 
 
 def capacity_text(statistics: int, pixels: int) -> str:
-    """The rule of thumb of docs/power.md: stored statistics over unknown pixels of one film."""
+    """A rule of thumb: stored statistics over unknown pixels of one film."""
     if statistics == 0:
         return "none stored: nothing to match (the head and the weights may still tell who was in training)"
     return (

@@ -60,7 +60,7 @@ def _may_stand_in(controls: tuple[ControlDecision, ...], case: Case, policy: Pol
 def _generalises(case: Case) -> bool:
     """Whether the gap, its interval included, lies at ``OVERFITTED`` or below.
 
-    On a transformer that knew 388 patients by heart references recognised few of them (docs/membership.md), while
+    On a transformer that knew 388 patients by heart references recognised few of them (docs/log.md), while
     planted ones, which are memorised harder, were all found: that control alone does not show that nothing was
     memorised.
     """

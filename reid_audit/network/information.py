@@ -14,12 +14,14 @@ films; several geometries then explain them alike, and the answers decide betwee
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.special import entr
 
+from reid_audit.budget import OutOfTime
 from reid_audit.network.answers import asked_as
 from reid_audit.network.geometries import FINER, framings, interpolations, neighbours, parts, turns
 from reid_audit.network.heads import HeadKind, independent
@@ -31,10 +33,13 @@ PLAUSIBLE, SMALL = 2.0, 0.01
 whatever that is up to an error of a tenth in the scale: of a network trained with care another side can fit best."""
 MOST = 16
 """Of them, the likeliest."""
-GAIN = 0.05
+GAIN = 0.02
 """Nats that another geometry must add to be preferred to the one that the statistics prefer."""
-FILMS, MORE = 128, 256
-"""Films whose answers tell geometries apart at first, and parts of the films by small steps."""
+FILMS, MORE, EVERY = 128, 256, 512
+"""Films whose answers tell geometries apart at first, parts of the films by small steps, and all that are asked in the
+end: of hundreds of steps some look better on the films that chose them, and only others can tell."""
+FRESH = 64
+"""Films that chose no step below which all of them are asked in the end."""
 DRAWS, LEVEL = 200, 0.05
 """Bootstrap draws of the films, and the share of them in which the other geometry may add nothing."""
 
@@ -79,12 +84,14 @@ class Informed:
     """Whether parts of the films are searched."""
     here: PreprocessSpec = field(init=False)
     """The best so far, whether or not it tells clearly more."""
+    whole: PreprocessSpec = field(init=False)
+    """The best so far of whole films."""
     films: int = FILMS
     """That are asked."""
     known: dict[tuple[PreprocessSpec, int], Tensor | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.here = self.start
+        self.here = self.whole = self.start
 
     def climb(self, tried: Sequence[PreprocessSpec]) -> None:
         """Go to the best of ``tried``, likeliest first, and on from there: in one respect after the other, and once a
@@ -106,20 +113,40 @@ class Informed:
 
     def found(self) -> PreprocessSpec | None:
         """The geometry that was found where its answers tell clearly more than those under ``start``: by ``GAIN``, or
-        by anything where the statistics prefer it too, and in a bootstrap over the films; else None."""
-        ours, theirs = self._outputs(self.start), self._outputs(self.here)
-        least = 0.0 if self.search.misfit(self.here) < self.search.misfit(self.start) else GAIN
-        if ours is None or theirs is None or self.nats(self.here) <= self.nats(self.start) + least:
+        by anything where the statistics prefer it too, and in a bootstrap over the films; else None.
+
+        A part of the films is found only where the statistics prefer it to whole films too, or its answers surely tell
+        more: of the many parts that are tried some always tell more of the films that chose them.
+        """
+        found = self.here
+        if self.search.misfit(found) > self.search.misfit(self.whole) and not self._surely(self.whole, found):
+            found = self.whole
+        least = 0.0 if self.search.misfit(found) < self.search.misfit(self.start) else GAIN
+        if found == self.start or self.nats(found) <= self.nats(self.start) + least:
             return None
-        return self.here if surely_less(self.search.target.match.head, ours, theirs) else None
+        return found if self._surely(self.start, found) else None
+
+    def _surely(self, ours: PreprocessSpec, theirs: PreprocessSpec) -> bool:
+        """Whether answers under ``ours`` surely tell less, asked of films that chose no step where there are enough."""
+        less, more = self._every(ours), self._every(theirs)
+        if less is None or more is None:
+            return False
+        chose = self.films if min(len(less), len(more)) >= self.films + FRESH else 0
+        return surely_less(self.search.target.match.head, less[chose:], more[chose:])
 
     def nats(self, geometry: PreprocessSpec) -> float:
         """What the answers under ``geometry`` tell; 0 where there are none."""
         outputs = self._outputs(geometry)
         return 0.0 if outputs is None else information(self.search.target.match.head, outputs) or 0.0
 
-    def _outputs(self, geometry: PreprocessSpec) -> Tensor | None:
-        key = (geometry, self.films)
+    def _every(self, geometry: PreprocessSpec) -> Tensor | None:
+        """Outputs for all films, or where there is no time for them for those that chose."""
+        with suppress(OutOfTime):
+            return self._outputs(geometry, EVERY)
+        return self._outputs(geometry)
+
+    def _outputs(self, geometry: PreprocessSpec, films: int | None = None) -> Tensor | None:
+        key = (geometry, films or self.films)
         if key not in self.known:
             found = self.asked(*key)
             self.known[key] = None if found is None else found.cpu()
@@ -142,4 +169,5 @@ class Informed:
         for way in ways:
             if self.nats(way) > self.nats(self.here):
                 self.here = way
+                self.whole = way if way.keep is None else self.whole
         return self.here != before

@@ -130,6 +130,28 @@ def test_the_part_of_the_films_that_was_kept_is_climbed_to(truth: Box) -> None:
     assert found.keep == pytest.approx(truth, abs=FINER[-1])
 
 
+@pytest.mark.parametrize(
+    ("fresh", "part", "cut"),
+    [(0.9, 0.03, False), (1.1, 0.03, True), (0.9, 0.01, True)],
+    ids=["by chance", "of all films", "by the statistics too"],
+)
+def test_a_part_has_to_tell_more_of_films_that_did_not_choose_it(fresh: float, part: float, cut: bool) -> None:
+    def asked(geometry: PreprocessSpec, count: int) -> Tensor:
+        sureness = torch.full((count, 1), 0.1)
+        if geometry.keep is not None:
+            sureness[:MORE] *= 1.1
+            sureness[MORE:] *= fresh
+        return sureness * classes(8, 8).repeat(count // 16, 1) if geometry.resize == "squash" else classes(count, 0)
+
+    stated = Stated(lambda way: 0.02 if way.keep is None else part)
+    search = Informed(asked, stated, PreprocessSpec(side=64, resize="shorter", crop="center"), free=False)
+    search.climb([PreprocessSpec(side=64)])
+    assert search.here.keep is not None
+    found = search.found()
+    assert found is not None
+    assert (found.keep is not None) == cut
+
+
 def test_small_steps_ask_more_films_and_whole_films_take_none() -> None:
     films: list[int] = []
     searched_part((0.1, 0.1, 0.9, 0.9), films).climb([PreprocessSpec(side=64)])
@@ -160,7 +182,7 @@ def test_where_the_time_ends_the_climb_what_was_found_stays() -> None:
 
 @pytest.mark.parametrize(("misfit", "side"), [(0.021, None), (0.019, 64)])
 def test_less_is_enough_where_the_statistics_prefer_it_too(misfit: float, side: int | None) -> None:
-    sure, nearly = classes(200, 200), classes(200, 200) * 5.3 / SURE
+    sure, nearly = classes(200, 200), classes(200, 200) * 5.9 / SURE
     more = (information("softmax", sure) or 0.0) - (information("softmax", nearly) or 0.0)
     assert 0.0 < more < GAIN
     search = Informed(
