@@ -60,9 +60,9 @@ def _may_stand_in(controls: tuple[ControlDecision, ...], case: Case, policy: Pol
 def _generalises(case: Case) -> bool:
     """Whether the gap, its interval included, lies at ``OVERFITTED`` or below.
 
-    On a transformer that knew 388 patients by heart references recognised few of them (docs/log.md), while
-    planted ones, which are memorised harder, were all found: that control alone does not show that nothing was
-    memorised.
+    Planted patients are memorised harder than training patients: of a transformer that knew 388 patients by heart all
+    planted ones were found beside references that recognised few of the others (docs/log.md). That the control is met
+    does not show that nothing was memorised.
     """
     gap = case.find(Metric.GENERALISATION_GAP)
     return isinstance(gap, Measured) and gap.high is not None and gap.high <= OVERFITTED
