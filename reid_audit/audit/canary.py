@@ -57,8 +57,8 @@ class Planting:
         """The work of ``canaries`` films in a network with or without ``statistics``, beside references that were
         ``taught`` or without.
 
-        Until canaries are known takes a small transformer 276 further steps by Adam and all 400 by gradient descent.
-        Films are thought to be shown mirrored too, as they are where the references saw them so.
+        All further steps are counted, which gradient descent may take, and films as shown mirrored too, as they are
+        where the references saw them so.
         """
         if statistics or not taught:
             return cls(1, STEPS * canaries)

@@ -26,7 +26,7 @@ from reid_audit.audit.setup import Setup
 from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.observer import Noted, Observer
 from reid_audit.records import Policy, Reduced, References
-from reid_audit.reference.recipe import epochs_of
+from reid_audit.reference.recipe import asked_for, epochs_of
 from reid_audit.reference.signals import VIEWS
 
 EPOCHS = 0.5
@@ -131,7 +131,7 @@ def divided(setup: Setup, policy: Policy, films: Films, seconds: float, tried: T
 
 def references_seconds(recipe: References, target: Target, work: Work, speed: Speed) -> float:
     """Seconds to train and ask the reference models the policy asks for; 0 where they cannot be had."""
-    if recipe.when == "off" or recipe.given or not work.others:
+    if recipe.given or not work.taught:
         return 0.0
     passes = TRAINING_PASSES * EPOCHS * epochs_of(recipe, target.module) * min(0.5, 1.0 - work.others / work.films)
     return (1.0 + ASKING) * recipe.count * (passes + VIEWS) * work.films * speed.image
@@ -151,7 +151,7 @@ def work_of(policy: Policy, setup: Setup, films: Films) -> Work:
         controlled=policy.controls.plants and both,
         reading=films.reading,
         encoding=0.0 if setup.encoder is None else every * setup.encoder.seconds,
-        taught=policy.references.when != "off" and both and setup.task.target.match.head != "features",
+        taught=both and asked_for(policy.references, setup.task.target.match.head),
     )
 
 

@@ -22,6 +22,7 @@ from reid_audit.observer import Noted
 from reid_audit.records import ReferenceSummary, TaughtBy
 from reid_audit.reference.lesson import PASS, Lesson
 from reid_audit.reference.models import Original, ReferenceModels, pool_of, reference_models
+from reid_audit.reference.recipe import asked_for
 from reid_audit.reference.shelf import Shelf
 from reid_audit.reference.signals import over_views, signals
 from reid_audit.score.calibration import Floats
@@ -112,7 +113,7 @@ def references_of(
     network that is trained.
     """
     recipe, reference, holdout = request.policy.references, cohorts.reference, cohorts.holdout
-    if recipe.when == "off" or reference is None or holdout is None or task.target.match.head == "features":
+    if reference is None or holdout is None or not asked_for(recipe, task.target.match.head):
         return None
     images = Joined(reference.images, holdout.images)
     words = np.concatenate([reference.labels, holdout.labels])

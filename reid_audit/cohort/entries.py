@@ -74,8 +74,8 @@ class Entries:
     unread: tuple[Mapping[str, str], ...] = ()
     """Cells of the rows whose films cannot be read: they still say who is meant."""
     sexes: frozenset[str] = frozenset()
-    """What the column of sexes holds, in rows outside the filter too (``column_of``), and the letters of
-    DICOM where headers tell it: the meaning of a letter follows from it."""
+    """What the column of sexes holds, in rows outside the filter too (``column_of``), and the letters of DICOM where
+    headers tell it: the meaning of a letter follows from it."""
 
 
 Choice = Callable[[Sequence[Mapping[str, str]]], list[bool]]

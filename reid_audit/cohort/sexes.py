@@ -54,8 +54,8 @@ def only_m(column: frozenset[str]) -> bool:
 def read_sex(text: str, column: frozenset[str]) -> str:
     """``M``, ``F``, or ``""`` where it is unknown or neither. column: what its column holds, by ``column_of``.
 
-    M and H are men, F and W women; beside H alone M is a woman (hombre, mujer), M
-    without any other is unknown, and D is neither beside M, F or W.
+    M and H are men, F and W women; beside H alone M is a woman (hombre, mujer), M without any other is unknown, and D
+    is neither beside M, F or W.
     Raises CohortError for numbers, for letters that the column leaves open, and for anything else.
     """
     word = _word(text)

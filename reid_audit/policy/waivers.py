@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,6 @@ from reid_audit.errors import PolicyError
 from reid_audit.policy.places import searched
 from reid_audit.policy.tables import build, content_of, known_keys, refuse_earlier, table_at, toml_of
 from reid_audit.records import Waiver
-from reid_audit.records.earlier import RENAMED
 
 WAIVER_FILE = "reid-audit-waivers.toml"
 SHAPE = f"write each waiver under [[waivers]] with {', '.join(Waiver.model_fields)} (docs/policy.md)"
@@ -30,14 +31,22 @@ def load_waivers(path: Path | None, cwd: Path | None = None) -> tuple[Waiver, ..
         path = find_waivers(cwd) if cwd is not None else None
         if path is None:
             return ()
+    content = content_of(path)
+    with _shape_named():
+        entries = _entries(toml_of(content, path))
+    for where, entry in entries.items():
+        refuse_earlier(str(entry.get("gate")), f"{where}.gate")
+    with _shape_named():
+        return tuple(build(Waiver, entry, where) for where, entry in entries.items())
+
+
+@contextmanager
+def _shape_named() -> Iterator[None]:
+    """A refusal in the body says how a waiver is written: no command writes one."""
     try:
-        entries = _entries(toml_of(content_of(path), path))
-        known = {where: build(Waiver, entry, where) for where, entry in entries.items() if not _renamed(entry)}
+        yield
     except PolicyError as error:
         raise PolicyError(error.what, closest=error.closest, remedy=SHAPE) from error
-    for where in entries.keys() - known:
-        refuse_earlier(str(entries[where]["gate"]), f"{where}.gate")
-    return tuple(known.values())
 
 
 def _entries(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -50,7 +59,3 @@ def _entries(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for where, entry in entries.items():
         known_keys(table_at(entry, where), tuple(Waiver.model_fields), where)
     return entries
-
-
-def _renamed(entry: dict[str, Any]) -> bool:
-    return str(entry.get("gate")) in RENAMED

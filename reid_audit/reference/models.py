@@ -23,7 +23,7 @@ from reid_audit.reference.parts import parts
 from reid_audit.reference.recipe import Bearing, bearing, settled
 from reid_audit.reference.shelf import Shelf, key_of
 from reid_audit.reference.signals import Floats, over_views, signals
-from reid_audit.reference.training import Course, Goal, standing, trained
+from reid_audit.reference.training import Course, Goal, checked, standing, trained
 from reid_audit.store import kept_or_noted
 
 STEP = 1.25
@@ -128,7 +128,7 @@ def reference_models(
     shelf: Shelf,
     shown: Callable[[nn.Module], None] | None = None,
 ) -> ReferenceModels:
-    """As many reference models as the recipe asks for, or as the time reaches; an even number of them.
+    """As many reference models as the recipe asks for, or an even number of them where the time reaches no further.
 
     ``shown`` is given each of them, in evaluation mode, before it is let go. One that has not learned the films as the
     audited network did is left out: beside it every film would look remembered, or none.
@@ -170,12 +170,12 @@ def reference_models(
 def _as_sure(module: nn.Module, lesson: Lesson, goal: Goal, observer: Observer, name: str) -> bool:
     """Whether a reference has learned as the audited network did: has ``ALIKE`` of its sureness of the pooled films, of
     which ``SURE`` counts at most."""
-    odds, _ = standing(module, lesson, torch.arange(len(lesson.images)))
+    odds, _ = standing(module, lesson, checked(lesson, torch.Generator().manual_seed(0)))
     if odds >= ALIKE * min(goal.odds, SURE):
         return True
     observer.notice(
         Noted(
-            f"{name} is not used: it is not a quarter as sure of the films as the audited network ({odds:.2g} of "
+            f"{name} is not used: it is much less sure of the films than the audited network ({odds:.2g} and "
             f"{goal.odds:.2g} nats); set rate or epochs in [references]"
         )
     )

@@ -11,6 +11,7 @@ from torch import nn
 
 from reid_audit.budget import Pace
 from reid_audit.network.answers import log_odds, outputs_of, own_answers, right
+from reid_audit.network.heads import HeadKind
 from reid_audit.records import References
 from reid_audit.reference.lesson import Lesson
 
@@ -36,6 +37,11 @@ class Bearing:
     """Errors it expects by them, as a share."""
     errors: float
     """Answers that are not the taught ones, as a share; 0 where those are its own."""
+
+
+def asked_for(recipe: References, head: HeadKind) -> bool:
+    """Whether the policy asks for references and the network has answers that they could be taught."""
+    return recipe.when != "off" and head != "features"
 
 
 def rate_of(recipe: References, module: nn.Module) -> float:

@@ -55,7 +55,7 @@ def trained(
     """
     recipe, goal = course.recipe, course.goal
     generator = torch.Generator().manual_seed(seed)
-    asked = torch.randperm(len(lesson.images), generator=generator)[:CHECKED]
+    asked = checked(lesson, generator)
     module.requires_grad_(True)
     optimiser = _optimiser(module, recipe)
     side, done, most = lesson.images.shape[-1], 0, epochs_of(recipe, module)
@@ -85,6 +85,11 @@ def trained(
             break
     module.eval().requires_grad_(False)
     return done
+
+
+def checked(lesson: Lesson, generator: torch.Generator) -> Tensor:
+    """[``CHECKED``] rows of pooled films by chance, or of all where there are fewer."""
+    return torch.randperm(len(lesson.images), generator=generator)[:CHECKED]
 
 
 def standing(module: nn.Module, lesson: Lesson, rows: Tensor) -> tuple[float, float]:

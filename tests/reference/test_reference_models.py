@@ -22,12 +22,24 @@ from reid_audit.arch.target import Target
 from reid_audit.budget import Meter, Pace, unhurried
 from reid_audit.network.answers import findings_of, log_odds, own_answers, taught_answers
 from reid_audit.observer import Event, Noted
+from reid_audit.policy import policy_template
 from reid_audit.preprocess import to_network
 from reid_audit.records import References
 from reid_audit.reference.fresh import fresh
 from reid_audit.reference.lesson import Lesson
 from reid_audit.reference.models import Original, Pool, ReferenceModels, goal_of, level_of, pool_of, reference_models
-from reid_audit.reference.recipe import Bearing, attends, bearing, epochs_of, rate_of, settled
+from reid_audit.reference.recipe import (
+    ATTENDING_EPOCHS,
+    ATTENDING_RATE,
+    EPOCHS,
+    RATE,
+    Bearing,
+    attends,
+    bearing,
+    epochs_of,
+    rate_of,
+    settled,
+)
 from reid_audit.reference.shelf import Shelf, key_of
 from reid_audit.reference.signals import signals
 from reid_audit.reference.training import Goal
@@ -186,6 +198,12 @@ def test_networks_with_attention_learn_slowly_unless_a_rate_is_given() -> None:
     assert rate_of(left_open, attending) < rate_of(left_open, plain)
     assert epochs_of(left_open, attending) > epochs_of(left_open, plain)
     assert {(rate_of(given, each), epochs_of(given, each)) for each in (plain, attending)} == {(0.5, 7)}
+
+
+def test_the_template_names_the_rates_and_epochs_that_are_taken() -> None:
+    template = policy_template()
+    assert f"# rate = {RATE}  # not given: {RATE}, with self-attention {ATTENDING_RATE}" in template
+    assert f"# epochs = {EPOCHS}  # not given: {EPOCHS}, with self-attention {ATTENDING_EPOCHS}" in template
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "deit_tiny_patch16_224"])

@@ -22,7 +22,7 @@ from reid_audit.budget import Clock
 from reid_audit.imaging.stack import BLOCK_BYTES
 from reid_audit.network.batchnorm import statistics_layers
 from reid_audit.records import Policy
-from reid_audit.reference.recipe import epochs_of
+from reid_audit.reference.recipe import asked_for, epochs_of
 from reid_audit.reference.signals import VIEWS
 
 TRIAL = {"cpu": 4, "cuda": 16}
@@ -134,7 +134,7 @@ def stages(target: Target, speed: Speed, policy: Policy, load: Load) -> tuple[tu
 
 
 def _taught(target: Target, policy: Policy, load: Load) -> bool:
-    return policy.references.when != "off" and bool(load.patients) and target.match.head != "features"
+    return bool(load.patients) and asked_for(policy.references, target.match.head)
 
 
 def _references(target: Target, speed: Speed, policy: Policy, load: Load) -> float:
