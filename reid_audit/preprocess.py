@@ -3,7 +3,7 @@ lives in cohort/render.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -35,8 +35,8 @@ def to_network(images: Tensor, spec: PreprocessSpec, channels: int) -> Tensor:
     images: [N, 1 or channels, H, W]. Differentiable. Returns [N, channels, H, W].
     """
     values = 1.0 - images if spec.invert else images
-    mean = values.new_tensor(spec.mean).view(1, -1, 1, 1)
-    std = values.new_tensor(spec.std).view(1, -1, 1, 1)
+    mean = _by_channel(spec.mean, values)
+    std = _by_channel(spec.std, values)
     if values.shape[1] == 1 and channels > 1:
         values = values.expand(-1, channels, -1, -1)
     return turned((values - mean) / std, spec.turn)
@@ -44,10 +44,15 @@ def to_network(images: Tensor, spec: PreprocessSpec, channels: int) -> Tensor:
 
 def from_network(tensors: Tensor, spec: PreprocessSpec) -> Tensor:
     """Inverse of ``to_network`` for tensors stored exactly as the network saw them: [N, C, H, W] back to [0, 1]."""
-    mean = tensors.new_tensor(spec.mean).view(1, -1, 1, 1)
-    std = tensors.new_tensor(spec.std).view(1, -1, 1, 1)
+    mean = _by_channel(spec.mean, tensors)
+    std = _by_channel(spec.std, tensors)
     values = turned(tensors, _BACK.get(spec.turn, spec.turn)) * std + mean
     return (1.0 - values if spec.invert else values).clamp(0.0, 1.0)
+
+
+def _by_channel(numbers: Sequence[float], like: Tensor) -> Tensor:
+    """[1, C, 1, 1], made where ``like`` lies: a GPU need not wait for a copy."""
+    return torch.cat([like.new_full((1,), number) for number in numbers]).view(1, -1, 1, 1)
 
 
 IMAGENET = PreprocessSpec(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

@@ -13,14 +13,15 @@ from benchmarks.lab.targets import CPU, Bench, Target, base_of, weights_of
 from reid_audit.arch.identify import identify
 from reid_audit.arch.target import Target as Network
 from reid_audit.attack.interface import AttackTask
+from reid_audit.audit.setup import laid_out
 from reid_audit.prior.interface import Prior
 from reid_audit.records import Budget
 
 
 def network_of(path: Path, side: int, device: torch.device) -> Network:
-    """The network in a file, on ``device``."""
+    """The network in a file, on ``device``, laid out as in an audit."""
     found = identify(load_file(path), side=side)
-    return replace(found, module=found.module.to(device))
+    return replace(found, module=laid_out(found.module.to(device)))
 
 
 def task_of(

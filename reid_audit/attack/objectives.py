@@ -25,7 +25,6 @@ from reid_audit.network.heads import (
     meaning,
     rows,
 )
-from reid_audit.network.memory_layout import channels_last
 
 
 class Objective(Protocol):
@@ -75,8 +74,8 @@ class HeadObjective:
     module: nn.Module
     head: HeadLayer
     kind: HeadKind
-    weights: Tensor
-    """[G, N] rows that average within each group."""
+    groups: tuple[Tensor, ...]
+    """For each group the places of its images, int64."""
     labels: Tensor
     """[N] int64 label each particle stands for (heads.py); of no meaning for a regression."""
     precision: float = 1e3
@@ -85,8 +84,7 @@ class HeadObjective:
         """[G] how far each group of images is from holding the last layer where it is."""
         features, logits = features_and_logits(self.module, inputs, self.head)
         terms = []
-        for row in self.weights:
-            mine = row > 0
+        for mine in self.groups:
             h, z, y = features[mine], logits[mine], self.labels[mine]
             term = head_stationarity(self.kind, h, z, y, self.head)
             if self.kind != "regression":
@@ -124,15 +122,15 @@ def objective_for(
         layers = image_moments(target.module, probe)
     if layers:
         measured = isotropic(noise_floors(len(layers)), layers) if metrics is None else trusted(metrics)
-        module = channels_last(target.module)
         batches = torch.bincount(groups)[groups].to(probe)
-        return StatisticsObjective(module, weights, batches, tuple(measured), layers[-1].stored.name)
+        return StatisticsObjective(target.module, weights, batches, tuple(measured), layers[-1].stored.name)
     head = classifier(target)
     if head is None:
         return None
     kind, width = meaning(target.match.head, len(head.weight)), len(head.weight)
     labels = torch.arange(len(groups), device=probe.device) % max(1, labels_of(kind, width))
-    return HeadObjective(target.module, head, kind, weights, labels)
+    places = tuple(torch.nonzero(row).flatten() for row in weights)
+    return HeadObjective(target.module, head, kind, places, labels)
 
 
 def group_weights(groups: Tensor) -> Tensor:

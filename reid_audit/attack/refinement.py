@@ -14,6 +14,7 @@ from torch import Tensor
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.objectives import Objective
 from reid_audit.attack.outcome import freeze
+from reid_audit.attack.replay import replayed
 from reid_audit.attack.schedules import cosine_ramp, tempering
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEnded, StageStarted
@@ -85,12 +86,13 @@ def refine(
         tempering(steps, start=settings.hottest, end=settings.coldest),
         strict=True,
     )
+    energy_of = replayed(lambda points: objective.energy(task.inputs(prior.decode(points))), latents)
     trajectory: list[tuple[int, float]] = []
     stopped = StoppedBy.COMPLETE
     observer.notice(StageStarted(stage, steps))
     for step, (rate, heat) in enumerate(schedule):
         optimiser.param_groups[0]["lr"] = rate
-        energies = objective.energy(task.inputs(prior.decode(shaken(latents, settings.jitter, generator))))
+        energies = energy_of(shaken(latents, settings.jitter, generator))
         loss = energies.sum() / heat + 0.5 * latents.square().sum()
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

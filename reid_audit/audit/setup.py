@@ -127,10 +127,10 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
 
 
 def laid_out(module: nn.Module) -> nn.Module:
-    """``module`` as the attack lays out its kernels, where it will.
+    """``module`` with its kernels as the attack runs them fastest.
 
-    The order of sums depends on it: if the attack were the first to do so, the planted copy would be trained otherwise
-    (from the seventh digit on) in an audit that took its attack over from an earlier run.
+    The order of sums depends on it, so it is done once, before anybody computes: an audit that took its attack over
+    from an earlier run would otherwise train the planted copy differently, from the seventh digit on.
     """
     return channels_last(module) if statistics_layers(module) else module
 

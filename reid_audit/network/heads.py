@@ -117,15 +117,14 @@ def regression_stationarity(features: Tensor, head: HeadLayer, *, ridge: float =
 
 
 def class_mean_alignment(kind: HeadKind, features: Tensor, labels: Tensor, head: HeadLayer) -> Tensor:
-    """Mean over labels of 1 - cos(mean of their features - overall mean, classifier row); scalar."""
-    centre = features.mean(0)
+    """Mean over the labels that occur of 1 - cos(mean of their features - overall mean, classifier row); scalar."""
     goals = rows(kind, head)
-    terms = [
-        1.0 - functional.cosine_similarity(features[labels == k].mean(0) - centre, goals[k], dim=0)
-        for k in torch.unique(labels)
-        if k < len(goals)
-    ]
-    return torch.stack(terms).mean() if terms else features.new_zeros(())
+    members = (labels == torch.arange(len(goals), device=labels.device)[:, None]).to(features)
+    counts = members.sum(1)
+    means = members @ features / counts.clamp_min(1.0)[:, None]
+    apart = 1.0 - functional.cosine_similarity(means - features.mean(0), goals, dim=1)
+    there = (counts > 0).to(features)
+    return (apart * there).sum() / there.sum().clamp_min(1.0)
 
 
 def certainty(kind: HeadKind, logits: Tensor) -> Tensor | None:

@@ -1,0 +1,30 @@
+"""A step that a GPU is told once and then repeats from memory (CUDA graphs).
+
+One step of an attack is thousands of small kernels. A GPU finishes them faster than a processor can order them one by
+one, so that at small images it waits most of the time. The order is the same at every step: it is recorded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor
+
+Differentiable = Callable[[Tensor], Tensor]
+
+
+def replayed(function: Differentiable, example: Tensor) -> Differentiable:
+    """``function`` with its gradient, recorded for arguments of the shape of ``example``; itself on a CPU.
+
+    What it returns is overwritten by the next call. A function is left as it is where it cannot be recorded: a network
+    that looks at values to decide what to compute next, or a recording that does not fit into the memory.
+    """
+    if example.device.type != "cuda":
+        return function
+    try:
+        recorded = torch.cuda.make_graphed_callables(function, (example.detach().clone().requires_grad_(True),))
+    except RuntimeError:
+        return function
+    return cast("Differentiable", recorded)
