@@ -6,6 +6,7 @@ one, so that at small images it waits most of the time. The order is the same at
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import cast
 
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 Differentiable = Callable[[Tensor], Tensor]
+ON_ANOTHER_STREAM = "The AccumulateGrad node's stream"
+"""How torch's remark on its own recording begins: ``example`` is made on another stream than it is recorded on."""
 
 
 def replayed(function: Differentiable, example: Tensor) -> Differentiable:
@@ -23,8 +26,11 @@ def replayed(function: Differentiable, example: Tensor) -> Differentiable:
     """
     if example.device.type != "cuda":
         return function
+    example = example.detach().clone().requires_grad_(True)
     try:
-        recorded = torch.cuda.make_graphed_callables(function, (example.detach().clone().requires_grad_(True),))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=ON_ANOTHER_STREAM)
+            recorded = torch.cuda.make_graphed_callables(function, (example,))
     except RuntimeError:
         return function
     return cast("Differentiable", recorded)
