@@ -204,6 +204,9 @@ class EmbeddingObjective:
         each = PRECISION * self.distances(inputs, self.goals)
         return torch.zeros(int(self.groups.max()) + 1, device=each.device).index_add(0, self.groups, each)
 
+    def halved(self) -> None:
+        """None: its images pass the network together."""
+
     def image_energy(self, inputs: Tensor) -> Tensor:
         """[N] the same of every image, to the goal nearest to it."""
         with torch.no_grad():

@@ -150,6 +150,9 @@ class DifferenceObjective:
         shares = [self.beyond.explained(found[self.groups == g]) for g in range(int(self.groups.max()) + 1)]
         return PRECISION * (1.0 - torch.stack(shares))
 
+    def halved(self) -> None:
+        """None: its images pass the network together."""
+
     def image_energy(self, inputs: Tensor) -> Tensor:
         """[N] energy of every image alone, under the label with which its gradient explains most."""
         best = torch.zeros(len(inputs), device=inputs.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from reid_audit.arch.target import Target
 from reid_audit.attack.metric import LayerMetric, isotropic, trusted
+from reid_audit.attack.parts import half, in_parts
 from reid_audit.attack.schedules import noise_floors
 from reid_audit.network.batchnorm import ImageMoments, image_moments
 from reid_audit.network.heads import (
@@ -36,6 +37,9 @@ class Objective(Protocol):
     def image_energy(self, inputs: Tensor) -> Tensor:
         """[N] energy of single images (lower: more plausible under the parameters), without gradients."""
 
+    def halved(self) -> Objective | None:
+        """The same energy from half as many images at a time, in less memory; None where no less is possible."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StatisticsObjective:
@@ -50,12 +54,22 @@ class StatisticsObjective:
     """In execution order: how the layers' residuals are measured."""
     last: str
     """Layer after which the forward pass stops."""
+    most: int | None = None
+    """Images that pass the network at a time; None: all."""
 
     def energy(self, inputs: Tensor) -> Tensor:
         """[G] energy of the statistics of each group of images under those that the layers store."""
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        layers = image_moments(self.module, inputs, last=self.last, batches=self.batches)
-        return moment_energy(layers, self.weights, self.metrics)
+        parts = in_parts(self._moments, self.most, inputs, self.batches)
+        return moment_energy([joined(layers) for layers in zip(*parts, strict=True)], self.weights, self.metrics)
+
+    def _moments(self, inputs: Tensor, batches: Tensor) -> list[ImageMoments]:
+        return image_moments(self.module, inputs, last=self.last, batches=batches)
+
+    def halved(self) -> StatisticsObjective | None:
+        """The same energy from half as many images at a time; None below one."""
+        most = half(self.most, len(self.batches))
+        return None if most is None else replace(self, most=most)
 
     def image_energy(self, inputs: Tensor) -> Tensor:
         """[N] how typical each image is for the stored statistics; lower is more typical."""
@@ -79,10 +93,13 @@ class HeadObjective:
     labels: Tensor
     """[N] int64 label each particle stands for (heads.py); of no meaning for a regression."""
     precision: float = 1e3
+    most: int | None = None
+    """Images that pass the network at a time; None: all."""
 
     def energy(self, inputs: Tensor) -> Tensor:
         """[G] how far each group of images is from holding the last layer where it is."""
-        features, logits = features_and_logits(self.module, inputs, self.head)
+        parts = in_parts(self._answers, self.most, inputs)
+        features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
         terms = []
         for mine in self.groups:
             h, z, y = features[mine], logits[mine], self.labels[mine]
@@ -92,13 +109,21 @@ class HeadObjective:
             terms.append(term)
         return self.precision * torch.stack(terms)
 
+    def _answers(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return features_and_logits(self.module, inputs, self.head)
+
+    def halved(self) -> HeadObjective | None:
+        """The same energy from half as many images at a time; None below one."""
+        most = half(self.most, len(self.labels))
+        return None if most is None else replace(self, most=most)
+
     def image_energy(self, inputs: Tensor) -> Tensor:
         """[N] one minus the cosine of an image's centred features with the row of its strongest output.
 
         Where several answers may be yes, the output may be strong in either sense.
         """
         with torch.no_grad():
-            parts = [features_and_logits(self.module, part, self.head) for part in torch.split(inputs, 64)]
+            parts = [self._answers(part) for part in torch.split(inputs, 64)]
         features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
         strongest = logits.argmax(1) if self.kind == "softmax" else logits.abs().argmax(1)
         cosine = functional.cosine_similarity(features - features.mean(0), rows(self.kind, self.head)[strongest], dim=1)
@@ -154,6 +179,14 @@ def moment_energy(layers: Sequence[ImageMoments], weights: Tensor, metrics: Sequ
     for layer, metric in zip(layers, metrics, strict=True):
         energy = energy + 0.5 * metric.squared(residuals(layer, weights), sizes)
     return energy
+
+
+def joined(parts: Sequence[ImageMoments]) -> ImageMoments:
+    """Moments of the images of all ``parts`` at one layer, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    first, second = torch.cat([part.first for part in parts]), torch.cat([part.second for part in parts])
+    return replace(parts[0], first=first, second=second)
 
 
 def residuals(layer: ImageMoments, weights: Tensor) -> Tensor:

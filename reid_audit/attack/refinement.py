@@ -14,8 +14,8 @@ from torch import Tensor
 from reid_audit.attack.interface import AttackTask, Reconstruction
 from reid_audit.attack.objectives import Objective
 from reid_audit.attack.outcome import freeze
-from reid_audit.attack.replay import replayed
 from reid_audit.attack.schedules import cosine_ramp, tempering
+from reid_audit.attack.slope import Slope
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer, SilentObserver, StageAdvanced, StageEnded, StageStarted
 from reid_audit.prior.interface import Decoder
@@ -86,16 +86,13 @@ def refine(
         tempering(steps, start=settings.hottest, end=settings.coldest),
         strict=True,
     )
-    energy_of = replayed(lambda points: objective.energy(task.inputs(prior.decode(points))), latents)
+    slope = Slope(task, prior, objective, latents, observer)
     trajectory: list[tuple[int, float]] = []
     stopped = StoppedBy.COMPLETE
     observer.notice(StageStarted(stage, steps))
     for step, (rate, heat) in enumerate(schedule):
         optimiser.param_groups[0]["lr"] = rate
-        energies = energy_of(shaken(latents, settings.jitter, generator))
-        loss = energies.sum() / heat + 0.5 * latents.square().sum()
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        energies = slope.descend(shaken(latents, settings.jitter, generator), heat)
         optimiser.step()
         if step % max(1, steps // 100) == 0 or step == steps - 1:
             trajectory.append((step, float(energies.detach().mean())))
