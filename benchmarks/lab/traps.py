@@ -169,8 +169,9 @@ class FilmSet:
         most = {"target": MEMBERS[trap.recipe], "holdout": 400}
         return cls(*(_cut(data, split, count, trap) for split, count in most.items()))
 
-    def draw(self, sides: tuple[str, ...], count: int) -> Sample:
-        """As ``Films.raw``: pooled, blind to the cohort."""
+    def draw(self, sides: tuple[str, ...], count: int, edge: Callable[[int], int] | None = None) -> Sample:
+        """As ``Films.raw``: pooled, blind to the cohort. These films are as small as any ``edge`` asks for."""
+        del edge
         given = [sample for side, sample in (("reference", self.members), ("holdout", self.others)) if side in sides]
         films = [film for sample in given for film in sample.films]
         labels = np.concatenate([sample.labels for sample in given])

@@ -6,7 +6,7 @@ nothing the permutation tests rest on depends on who is a member. Without them, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +24,7 @@ from reid_audit.imaging.stack import Joined, Stack
 from reid_audit.network.answer_fit import fit_by_answers
 from reid_audit.network.geometries import OF_PICTURES, OF_SLICES
 from reid_audit.network.preprocessing import fit_preprocess
-from reid_audit.network.search import ALL, FEW, MANY, STAGE, Candidate, Fitted, Ways, best_values, count_at
+from reid_audit.network.search import ALL, FEW, MANY, STAGE, Candidate, Fitted, Ways, best_values, count_at, edge_needed
 from reid_audit.records import (
     CohortName,
     PreprocessCandidate,
@@ -113,13 +113,25 @@ def specimens(target: Target, films: Films, cohorts: tuple[CohortName, ...], fra
     if not given:
         return None
     if films.raw is not None:
-        drawn = films.raw(given, ALL)
+        drawn = films.raw(given, ALL, edge_for(frame))
         return Specimens(raw=drawn.films, labels=drawn.labels, channels=channels_of(drawn.films, target))
     opened = [_opened(films, name, frame) for name in given]
     images = opened[0].images if len(opened) == 1 else Joined(opened[0].images, opened[1].images)
     labels = np.concatenate([cohort.labels for cohort in opened])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:ALL]
     return Specimens(fixed=images[order], labels=labels[order.numpy()])
+
+
+def edge_for(frame: Frame) -> Callable[[int], int] | None:
+    """From a film's place in the draw to the pixels of its shorter edge that are needed; None: its full size is.
+
+    Without resizing, a network saw single pixels of the full film. Where a part is cut out afterwards, the film is
+    resized to more than the side.
+    """
+    if frame.spec.resize == "none":
+        return None
+    more = max(1.0, (frame.spec.resize_to or frame.side) / frame.side)
+    return lambda place: round(more * edge_needed(place))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,8 +289,7 @@ def _opened(films: Films, name: CohortName, frame: Frame) -> Cohort[Stack]:
 
 def _whole_range(films: Sequence[RawFilm]) -> Scaling:
     """0 to the largest number of as many bits as the films' values use: 12 of 16, say; or what the bits can hold."""
-    highest = max(float(film.pixels.max()) for film in films)
-    lowest = min(float(film.pixels.min()) for film in films)
+    lowest, highest = min(film.extremes()[0] for film in films), max(film.extremes()[1] for film in films)
     used = 2.0 ** np.ceil(np.log2(max(highest, 1.0) + 1.0)) - 1.0
     if any(film.kind != "integer" for film in films) or lowest < 0 or used >= max(film.high for film in films):
         return Scaling(by="bits")

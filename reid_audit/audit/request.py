@@ -14,6 +14,9 @@ from reid_audit.cohort import Cohort, Frame, Sample
 from reid_audit.imaging.stack import Stack
 from reid_audit.records import CohortName, Policy, Record, Waiver
 
+Draw = Callable[[tuple[CohortName, ...], int, Callable[[int], int] | None], Sample]
+"""Draws films of cohorts: from their names, how many at most, and what edge each needs (``Films.raw``)."""
+
 
 def _known(name: str) -> str:
     if name not in METHODS:
@@ -128,6 +131,7 @@ class Films:
     """Films of training and hold-out, where they were counted before."""
     reading: float = 0.0
     """Seconds that reading both cohorts was found to take; 0: not known."""
-    raw: Callable[[tuple[CohortName, ...], int], Sample] | None = None
-    """At most so many films at full size of those of the named cohorts that are given, drawn from all of them pooled,
-    blind to the cohort. None: films come in one frame only, and how they were framed cannot be asked of the network."""
+    raw: Draw | None = None
+    """At most so many films as they are stored of those of the named cohorts that are given, drawn from all of them
+    pooled, blind to the cohort, and made smaller where the last argument says how much of their edge is needed
+    (``sample_pooled``). None: films come in one frame only, and how they were framed cannot be asked of the network."""

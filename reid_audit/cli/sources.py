@@ -14,6 +14,7 @@ from reid_audit.records import CohortName, Role
 
 if TYPE_CHECKING:
     from reid_audit.audit import Films
+    from reid_audit.audit.request import Draw
     from reid_audit.cohort import Cohort, Frame, Sample, Source
     from reid_audit.imaging.stack import Stack
 
@@ -44,14 +45,15 @@ def sources(options: CheckOptions) -> tuple[Films, Path | None]:
     return films, prior_file
 
 
-def drawer(options: CheckOptions, given: Mapping[str, str | None]) -> Callable[[tuple[CohortName, ...], int], Sample]:
+def drawer(options: CheckOptions, given: Mapping[str, str | None]) -> Draw:
     """What draws raw films of the given cohorts pooled, with their training labels where both cohorts name them."""
     from reid_audit.cohort import Source, parse_source, sample_pooled
 
-    def draw(cohorts: tuple[CohortName, ...], count: int) -> Sample:
+    def draw(cohorts: tuple[CohortName, ...], count: int, edge: Callable[[int], int] | None) -> Sample:
         texts = [text for cohort in cohorts if (text := given[cohort]) is not None]
         label = options.label if "prior" not in cohorts else None
-        return sample_pooled([Source(*parse_source(text), label=label) for text in texts], count=count, seed=DRAW)
+        sources = [Source(*parse_source(text), label=label) for text in texts]
+        return sample_pooled(sources, count=count, seed=DRAW, edge=edge)
 
     return draw
 

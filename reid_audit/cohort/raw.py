@@ -75,6 +75,15 @@ class RawFilm:
     """True where the file's affine says how its pixels lie, and they were turned by it."""
     source: str = ""
     """The file's format in a few words. Nothing about a patient, no name of a file."""
+    picked: NDArray[Any] | None = None
+    """Single pixels of the full film where ``pixels`` are means of squares of it (reduced.py)."""
+    quantiles: NDArray[np.float64] | None = None
+    """Grey values of the full film at equal steps from its smallest to its largest, where ``pixels`` are means."""
+
+    def extremes(self) -> tuple[float, float]:
+        """The smallest and the largest grey value of the full film."""
+        values = self.pixels if self.quantiles is None else self.quantiles
+        return float(values.min()), float(values.max())
 
     def in_colour(self) -> bool:
         """Whether it shows colours: its channels differ by more than compression makes grey ones differ."""

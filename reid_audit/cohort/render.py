@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ def render(film: RawFilm, spec: PreprocessSpec, side: int, channels: int) -> Ten
     channels: 1 (grey) or 3. Raises CohortError where the scaling does not fit the film's values or the result is not
     square.
     """
+    if spec.interpolation == "nearest" and film.picked is not None:
+        film = replace(film, pixels=film.picked)
     values = _to_values(tuple(_spatial(plane, spec, side) for plane in _planes(film, spec, channels)))
     if values.shape != (channels, side, side):
         raise CohortError(
@@ -76,13 +79,13 @@ def scaled(film: RawFilm, declared: Scaling | None) -> Values:
 def _ends(film: RawFilm, scaling: Scaling) -> tuple[float, float]:
     """The values that become 0 and 1."""
     if scaling.by == "minmax":
-        return float(film.pixels.min()), float(film.pixels.max())
+        return film.extremes()
     if scaling.limits is not None:
         if scaling.by == "range":
             return scaling.limits
-        low, high = np.percentile(film.pixels, scaling.limits)
+        low, high = np.percentile(film.pixels if film.quantiles is None else film.quantiles, scaling.limits)
         return float(low), float(high)
-    low, high = float(film.pixels.min()), float(film.pixels.max())
+    low, high = film.extremes()
     if low < film.low or high > film.high:
         raise CohortError(
             f"a film holds {'float ' if film.kind == 'float' else ''}values outside {film.low:g} to {film.high:g}",

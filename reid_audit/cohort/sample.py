@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +15,7 @@ from reid_audit.cohort.arrays import read_array
 from reid_audit.cohort.formats import ARRAYS, sniff
 from reid_audit.cohort.raw import RawFilm
 from reid_audit.cohort.read import reading
+from reid_audit.cohort.reduced import reduced
 from reid_audit.cohort.source import Row, Source, list_rows
 from reid_audit.cohort.stream import raw_films, stored_as_seen
 
@@ -31,8 +32,12 @@ class Sample:
     """[N] "" where no column was named."""
 
 
-def sample_pooled(sources: Sequence[Source], *, count: int, seed: int) -> Sample:
-    """At most ``count`` films of all sources at full size: one of each patient, then second ones where these are few.
+def sample_pooled(
+    sources: Sequence[Source], *, count: int, seed: int, edge: Callable[[int], int] | None = None
+) -> Sample:
+    """At most ``count`` films of all sources: one of each patient, then second ones where these are few.
+
+    edge: from a film's place in the draw to the pixels that its shorter edge keeps at least; None: films at full size.
 
     The draw depends on the seed and on the films' contents; renaming files or patients, or listing them in another
     order, changes neither the films nor their order. It does not depend on which source a film is in either, so that
@@ -50,11 +55,14 @@ def sample_pooled(sources: Sequence[Source], *, count: int, seed: int) -> Sample
             drawn.append((seen.setdefault(row.patient, 0), lots[row], number, row))
             seen[row.patient] += 1
     chosen = [(number, row) for _, _, number, row in sorted(drawn, key=lambda lot: lot[:2])[:count]]
+    places = {row: place for place, row in enumerate(chosen)}
     films: dict[tuple[int, Row], RawFilm] = {}
     for number, rows in enumerate(listings):
         order = sorted((row for source, row in chosen if source == number), key=lambda row: (row.path, row.film))
         read = raw_films(order, as_seen=stored_as_seen(rows))
-        films |= {(number, row): film for row, film in zip(order, read, strict=True)}
+        for row, film in zip(order, read, strict=True):
+            key = (number, row)
+            films[key] = film if edge is None else reduced(film, edge(places[key]))
     return Sample(tuple(films[key] for key in chosen), np.array([row.label for _, row in chosen], dtype=np.str_))
 
 

@@ -38,6 +38,9 @@ PIXELS = 2**22
 """Pixels of all films of one estimate."""
 ALL = 512
 """Films that are drawn at most: the fits that tell which films are remembered need those among them."""
+LARGEST, ROOM = 1024, 2.5
+"""The largest side of all, and how many times the side a film's edge has to be: a filter that reduces by so much hardly
+shows whether what it is given was reduced before."""
 CLEARLY = 0.8
 """Another geometry is preferred where it leaves less than this share of the misfit."""
 SEED = 0
@@ -196,3 +199,12 @@ def count_at(geometry: PreprocessSpec, most: int) -> int:
     """Films that are rendered at this side."""
     pixels = PIXELS * most // MANY
     return max(FEWEST, min(most, pixels // (geometry.side or 224) ** 2))
+
+
+def edge_needed(place: int) -> int:
+    """Pixels that the shorter edge of the film at this place of the draw needs, to be rendered as the full film is.
+
+    The later a film comes, the smaller the largest side that it is rendered at (``count_at``).
+    """
+    largest = LARGEST if place < FEWEST else min(LARGEST, math.isqrt(PIXELS * ALL // MANY // (place + 1)))
+    return math.ceil(ROOM * largest)

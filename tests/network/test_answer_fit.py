@@ -70,7 +70,7 @@ def cohorts(others: int, labels: NDArray[np.str_] | None = None) -> Films:
     members, strangers = raw_films(MEMBERS, 0), raw_films(others, 9)
     shown = words(MEMBERS) if labels is None else labels
 
-    def raw(sides: tuple[str, ...], count: int) -> Sample:
+    def raw(sides: tuple[str, ...], count: int, _: object) -> Sample:
         films = (*(members if "reference" in sides else ()), *(strangers if "holdout" in sides else ()))
         said = np.concatenate(
             [shown if "reference" in sides else shown[:0], words(others if "holdout" in sides else 0)]

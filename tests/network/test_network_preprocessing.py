@@ -369,6 +369,6 @@ def test_a_control_without_time_for_its_search_is_not_measured(chest: tuple[RawF
     target = resnet(chest[:12], at(QUARTER, 32))
     chosen = Chosen(at(QUARTER, 32), "policy", None)
     drawn = Sample(chest[:16], np.array(["0"] * 16))
-    films = Films(raw=lambda _sides, _count: drawn, reference=lambda _frame: pytest.fail("the raw films are enough"))
+    films = Films(raw=lambda *_: drawn, reference=lambda _: pytest.fail("the raw films are enough"))
     found = preprocessing_control(target, chosen, films, np.random.default_rng(0), paced(seconds))
     assert found.measurement == Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.BUDGET)
