@@ -198,7 +198,7 @@ def counted(rows: Sequence[Row]) -> str:
     careful = [row for row in rows if row[0].endswith("careful")]
     by_heart = [row for row in rows if row not in careful]
     with_statistics = [row for row in by_heart if not row[0].startswith(WITHOUT_STATISTICS)]
-    near = [row for row in with_statistics if abs(float(row[2]) - float(row[3])) <= NEAR]
+    near = [row for row in with_statistics if round(abs(float(row[2]) - float(row[3])), 3) <= NEAR]
     passing = [row for row in by_heart if row[5] == "yes" or row[6] != "none"]
     kept = [row for row in careful if row[5] == "yes"]
     return "\n".join(
