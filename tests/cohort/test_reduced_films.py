@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from reid_audit.cohort import RawFilm, Source, render, sample_pooled
+from reid_audit.audit.preprocessing import edge_for
+from reid_audit.cohort import Frame, RawFilm, Source, render, sample_pooled
 from reid_audit.cohort.reduced import reduced
 from reid_audit.network.search import ALL, FEWEST, ROOM, count_at, edge_needed
 from reid_audit.records import PreprocessSpec, Scaling
@@ -89,6 +90,15 @@ def test_no_film_is_rendered_at_a_side_for_which_it_is_too_small() -> None:
     edges = [edge_needed(place) for place in range(ALL)]
     assert edges == sorted(edges, reverse=True)
     assert edges[ALL - 1] < 0.5 * edges[FEWEST]
+
+
+def test_what_was_not_resized_or_to_more_than_the_side_is_given_films_that_large() -> None:
+    assert edge_for(Frame(PreprocessSpec(resize="none", crop="center", side=64), 64)) is None
+    cut = PreprocessSpec(resize="shorter", crop="center", resize_to=96, side=64)
+    plain, larger = edge_for(Frame(PreprocessSpec(side=64), 64)), edge_for(Frame(cut, 64))
+    assert plain is not None
+    assert larger is not None
+    assert larger(200) == pytest.approx(1.5 * plain(200), abs=1)
 
 
 def test_the_draw_is_the_same_and_its_films_are_smaller(tmp_path: Path) -> None:
