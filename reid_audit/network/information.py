@@ -32,7 +32,7 @@ PLAUSIBLE, SMALL = 2.0, 0.01
 """Geometries are asked up to this many times the misfit that the statistics have under the one they prefer, and
 whatever that is up to an error of a tenth in the scale: of a network trained with care another side can fit best."""
 MOST = 16
-"""Of them, the likeliest."""
+"""Of them, the likeliest; and the likeliest of every other side."""
 GAIN = 0.02
 """Nats that another geometry must add to be preferred to the one that the statistics prefer."""
 FILMS, MORE, EVERY = 128, 256, 512
@@ -97,7 +97,7 @@ class Informed:
         """Go to the best of ``tried``, likeliest first, and on from there: in one respect after the other, and once a
         part of the films is preferred to the whole of them, in smaller steps and with more films. Raises whatever ends
         ``asked``; what was found until then stays."""
-        self._move(self._allowed(tried)[:MOST])
+        self._move(_of_all_sides(self._allowed(tried)))
         side, part = (neighbours,) if self.free else (), (parts,) if self.cut else ()
         respects = (*side, self._turned, *part, framings, interpolations)
         before = None
@@ -171,3 +171,14 @@ class Informed:
                 self.here = way
                 self.whole = way if way.keep is None else self.whole
         return self.here != before
+
+
+def _of_all_sides(ways: Sequence[PreprocessSpec]) -> list[PreprocessSpec]:
+    """The first ``MOST`` of ``ways``, likeliest first, and the first of every side that is not among them: the
+    statistics of a network trained with care on few films may fit all sides alike."""
+    found, sides = list(ways[:MOST]), {way.side for way in ways[:MOST]}
+    for way in ways[MOST:]:
+        if way.side not in sides:
+            sides.add(way.side)
+            found.append(way)
+    return found

@@ -14,7 +14,7 @@ from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.imaging.augmentation import Augmentation
 from reid_audit.network.geometries import FINER, WHOLE
 from reid_audit.network.heads import HeadKind
-from reid_audit.network.information import FILMS, GAIN, MORE, PLAUSIBLE, SMALL, Informed, information, surely_less
+from reid_audit.network.information import FILMS, GAIN, MORE, MOST, PLAUSIBLE, SMALL, Informed, information, surely_less
 from reid_audit.network.search import Search
 from reid_audit.observer import SilentObserver
 from reid_audit.records import ArchMatch, Box, PreprocessSpec
@@ -81,6 +81,20 @@ NEAR = {40: 0.020, 64: 0.021, 128: 0.022}
 
 def test_among_geometries_that_fit_alike_the_answers_decide() -> None:
     assert searched({40: 0.0, 64: 1.0}, NEAR, 40) == 64
+
+
+def test_every_side_is_asked_where_the_statistics_fit_all_alike() -> None:
+    """More ways that fit a little better than there are places: the true side is not crowded out."""
+
+    def asked(geometry: PreprocessSpec, _: int) -> Tensor:
+        return classes(8, 8) if geometry.side == 96 else classes(16, 0)
+
+    crowd = [PreprocessSpec(side=160, keep=(0.0, edge / 64, 1.0, 1.0)) for edge in range(1, 2 * MOST)]
+    search = Informed(asked, Stated(lambda way: 0.004 if way.side == 96 else 0.003), PreprocessSpec(side=160), True)
+    search.climb([*crowd, PreprocessSpec(side=96)])
+    found = search.found()
+    assert found is not None
+    assert found.side == 96
 
 
 def test_a_geometry_beside_the_best_is_found_though_it_was_not_tried() -> None:
