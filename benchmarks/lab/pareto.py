@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 460, 60, 150, 20, 50
+LETTER, LINE = 6.8, 14
+"""Width of a letter and height of a line, in pixels."""
 Scale = Callable[[float], float]
 TONES = ("#1f4e79", "#9c1c1c", "#17603a", "#7a4a00")
 
@@ -46,7 +49,8 @@ def pareto(points: list[Point]) -> str:
         lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{tone}" stroke-width="2"/>')
     for x, y, label, group in _labels(places):
         tone = TONES[groups.index(group) % len(TONES)]
-        lines.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{tone}">{escape(label)}</text>')
+        for number, part in enumerate(wrap(label, max(12, int((WIDTH - x - 8) / LETTER)))):
+            lines.append(f'<text x="{x + 8:.1f}" y="{y + 4 + LINE * number:.1f}" fill="{tone}">{escape(part)}</text>')
     for number, group in enumerate(groups):
         y = TOP + 14 + 18 * number
         lines.append(
