@@ -23,7 +23,7 @@ from torch.special import entr
 
 from reid_audit.budget import OutOfTime
 from reid_audit.network.answers import asked_as
-from reid_audit.network.geometries import FINER, framings, interpolations, neighbours, parts, turns
+from reid_audit.network.geometries import FINER, SIDES, at_side, framings, interpolations, neighbours, parts, turns
 from reid_audit.network.heads import HeadKind, independent
 from reid_audit.network.search import Search
 from reid_audit.records import PreprocessSpec
@@ -32,7 +32,7 @@ PLAUSIBLE, SMALL = 2.0, 0.01
 """Geometries are asked up to this many times the misfit that the statistics have under the one they prefer, and
 whatever that is up to an error of a tenth in the scale: of a network trained with care another side can fit best."""
 MOST = 16
-"""Of them, the likeliest; and the likeliest of every other side."""
+"""Of them, the likeliest; and then every usual side, which the statistics may fit alike."""
 GAIN = 0.02
 """Nats that another geometry must add to be preferred to the one that the statistics prefer."""
 FILMS, MORE, EVERY = 128, 256, 512
@@ -97,7 +97,9 @@ class Informed:
         """Go to the best of ``tried``, likeliest first, and on from there: in one respect after the other, and once a
         part of the films is preferred to the whole of them, in smaller steps and with more films. Raises whatever ends
         ``asked``; what was found until then stays."""
-        self._move(_of_all_sides(self._allowed(tried)))
+        self._move(self._allowed(tried)[:MOST])
+        if self.free:
+            self._move(self._allowed(at_side(self.start, side) for side in SIDES))
         side, part = (neighbours,) if self.free else (), (parts,) if self.cut else ()
         respects = (*side, self._turned, *part, framings, interpolations)
         before = None
@@ -171,14 +173,3 @@ class Informed:
                 self.here = way
                 self.whole = way if way.keep is None else self.whole
         return self.here != before
-
-
-def _of_all_sides(ways: Sequence[PreprocessSpec]) -> list[PreprocessSpec]:
-    """The first ``MOST`` of ``ways``, likeliest first, and the first of every side that is not among them: the
-    statistics of a network trained with care on few films may fit all sides alike."""
-    found, sides = list(ways[:MOST]), {way.side for way in ways[:MOST]}
-    for way in ways[MOST:]:
-        if way.side not in sides:
-            sides.add(way.side)
-            found.append(way)
-    return found
