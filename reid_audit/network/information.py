@@ -32,7 +32,9 @@ PLAUSIBLE, SMALL = 2.0, 0.01
 """Geometries are asked up to this many times the misfit that the statistics have under the one they prefer, and
 whatever that is up to an error of a tenth in the scale: of a network trained with care another side can fit best."""
 MOST = 16
-"""Of them, the likeliest; and then every usual side, which the statistics may fit alike."""
+"""Of them, the likeliest."""
+ALIKE = 1.25
+"""Up to this many times the misfit, every usual side is asked as well: statistics may fit all sides alike."""
 GAIN = 0.02
 """Nats that another geometry must add to be preferred to the one that the statistics prefer."""
 FILMS, MORE, EVERY = 128, 256, 512
@@ -99,7 +101,7 @@ class Informed:
         ``asked``; what was found until then stays."""
         self._move(self._allowed(tried)[:MOST])
         if self.free:
-            self._move(self._allowed(at_side(self.start, side) for side in SIDES))
+            self._move(self._allowed(self._alike()))
         side, part = (neighbours,) if self.free else (), (parts,) if self.cut else ()
         respects = (*side, self._turned, *part, framings, interpolations)
         before = None
@@ -112,6 +114,11 @@ class Informed:
             for step in FINER:
                 while any(self._move([way]) for way in self._allowed(parts(self.here, step))):
                     pass
+
+    def _alike(self) -> list[PreprocessSpec]:
+        """The start at every usual side that the statistics fit nearly as well."""
+        limit = ALIKE * self.search.misfit(self.start)
+        return [way for side in SIDES if self.search.misfit(way := at_side(self.start, side)) <= limit]
 
     def found(self) -> PreprocessSpec | None:
         """The geometry that was found where its answers tell clearly more than those under ``start``: by ``GAIN``, or

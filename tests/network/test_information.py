@@ -90,7 +90,7 @@ def test_every_side_is_asked_where_the_statistics_fit_all_alike() -> None:
         return classes(8, 8) if geometry.side == 96 else classes(16, 0)
 
     crowd = [PreprocessSpec(side=160, keep=(0.0, edge / 64, 1.0, 1.0)) for edge in range(1, 2 * MOST)]
-    search = Informed(asked, Stated(lambda way: 0.004 if way.side == 96 else 0.003), PreprocessSpec(side=160), True)
+    search = Informed(asked, Stated(lambda way: 0.0035 if way.side == 96 else 0.003), PreprocessSpec(side=160), True)
     search.climb([*crowd, PreprocessSpec(side=96)])
     found = search.found()
     assert found is not None
