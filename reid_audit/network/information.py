@@ -23,7 +23,7 @@ from torch.special import entr
 
 from reid_audit.budget import OutOfTime
 from reid_audit.network.answers import asked_as
-from reid_audit.network.geometries import FINER, SIDES, at_side, framings, interpolations, neighbours, parts, turns
+from reid_audit.network.geometries import FINER, USUAL, at_side, framings, interpolations, neighbours, parts, turns
 from reid_audit.network.heads import HeadKind, independent
 from reid_audit.network.search import Search
 from reid_audit.records import PreprocessSpec
@@ -118,7 +118,7 @@ class Informed:
     def _alike(self) -> list[PreprocessSpec]:
         """The start at every usual side that the statistics fit nearly as well."""
         limit = ALIKE * self.search.misfit(self.start)
-        return [way for side in SIDES if self.search.misfit(way := at_side(self.start, side)) <= limit]
+        return [way for side in USUAL if self.search.misfit(way := at_side(self.start, side)) <= limit]
 
     def found(self) -> PreprocessSpec | None:
         """The geometry that was found where its answers tell clearly more than those under ``start``: by ``GAIN``, or
