@@ -36,6 +36,8 @@ from reid_audit.policy import policy_sha256
 
 STEP = 300
 """Steps of the reference loop that `step` compares with."""
+SHORT = "120s"
+"""Budget of the whole audits where every part is shortened."""
 
 
 def measured(script: str, *line: str) -> None:
@@ -98,8 +100,8 @@ def checked(options: argparse.Namespace, folder: Path, weights: Path, films: Pat
     """One command as a user gives it: its seconds, its exit code, and what it held of the card at most."""
     if options.device == "cuda":
         torch.cuda.empty_cache()
-    out, steps = folder / f"audit-{weights.stem}", options.steps
-    shortened = ["--budget", "120s"] if steps is not None else []
+    out = folder / f"audit-{weights.stem}"
+    shortened = ["--budget", SHORT] if options.steps is not None else []
     command = [sys.executable, "-m", "reid_audit", "check", str(weights), "--label", "sex", *more, *shortened]
     command += ["--reference", f"{films}?split=target", "--holdout", f"{films}?split=holdout"]
     command += ["--device", options.device, "--out", str(out)]

@@ -6,6 +6,7 @@ nothing the permutation tests rest on depends on who is a member. Without them, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,9 +23,21 @@ from reid_audit.budget import OutOfTime, Pace
 from reid_audit.cohort import Cohort, Frame, RawFilm, render
 from reid_audit.imaging.stack import Joined, Stack
 from reid_audit.network.answer_fit import fit_by_answers
-from reid_audit.network.geometries import OF_PICTURES, OF_SLICES
+from reid_audit.network.geometries import OF_PICTURES, OF_SLICES, WHOLE
 from reid_audit.network.preprocessing import fit_preprocess
-from reid_audit.network.search import ALL, FEW, MANY, STAGE, Candidate, Fitted, Ways, best_values, count_at, edge_needed
+from reid_audit.network.search import (
+    ALL,
+    FEW,
+    MANY,
+    ROOM,
+    STAGE,
+    Candidate,
+    Fitted,
+    Ways,
+    best_values,
+    count_at,
+    edge_needed,
+)
 from reid_audit.records import (
     CohortName,
     PreprocessCandidate,
@@ -125,13 +138,16 @@ def specimens(target: Target, films: Films, cohorts: tuple[CohortName, ...], fra
 def edge_for(frame: Frame) -> Callable[[int], int] | None:
     """From a film's place in the draw to the pixels of its shorter edge that are needed; None: its full size is.
 
-    Without resizing, a network saw single pixels of the full film. Where a part is cut out afterwards, the film is
-    resized to more than the side.
+    Without resizing, a network saw single pixels of the full film. Where a part is kept, or cut out after resizing, the
+    whole film is larger than the side; where the side is known, every film may be rendered at it.
     """
-    if frame.spec.resize == "none":
+    spec = frame.spec
+    if spec.resize == "none":
         return None
-    more = max(1.0, (frame.spec.resize_to or frame.side) / frame.side)
-    return lambda place: round(more * edge_needed(place))
+    left, top, right, bottom = spec.keep or WHOLE
+    more = max(1.0, (spec.resize_to or frame.side) / frame.side) / min(right - left, bottom - top)
+    known = ROOM * (spec.side or 0)
+    return lambda place: math.ceil(more * max(known, edge_needed(place)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

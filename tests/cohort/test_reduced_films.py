@@ -99,6 +99,16 @@ def test_what_was_not_resized_or_to_more_than_the_side_is_given_films_that_large
     assert plain is not None
     assert larger is not None
     assert larger(200) == pytest.approx(1.5 * plain(200), abs=1)
+    part = edge_for(Frame(PreprocessSpec(side=64, keep=(0.25, 0.0, 0.75, 1.0)), 64))
+    assert part is not None
+    assert part(200) == pytest.approx(2 * plain(200), abs=1)
+
+
+def test_a_known_side_is_one_that_every_film_may_be_rendered_at() -> None:
+    known, unknown = (edge_for(Frame(PreprocessSpec(side=side), 512)) for side in (512, None))
+    assert known is not None
+    assert unknown is not None
+    assert known(ALL - 1) >= ROOM * 512 > unknown(ALL - 1)
 
 
 def test_the_draw_is_the_same_and_its_films_are_smaller(tmp_path: Path) -> None:
