@@ -23,12 +23,11 @@ from torch.nn import functional
 
 from reid_audit.arch.target import Target
 from reid_audit.cohort.findings import signs_of
+from reid_audit.network.blocks import blocks
 from reid_audit.network.heads import HeadKind, logits_of, meaning
 from reid_audit.preprocess import to_network
 from reid_audit.records import PreprocessSpec
 
-PART = 32
-"""Images in one forward pass of ``outputs_under``."""
 REWEIGHTED = 30
 """Rounds in which the weights of a line through numbers settle."""
 LEAST_SQUARE = 1e-6
@@ -55,7 +54,7 @@ def outputs_under(target: Target, images: Tensor, spec: PreprocessSpec) -> Tenso
         return None
     device, channels = next(target.module.parameters()).device, target.match.channels
     with torch.no_grad():
-        parts = [logits_of(target.module(to_network(b.to(device), spec, channels))) for b in torch.split(images, PART)]
+        parts = [logits_of(target.module(to_network(few, spec, channels))) for few in blocks(images, device)]
     return torch.cat(parts)
 
 

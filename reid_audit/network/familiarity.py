@@ -10,11 +10,11 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import Pace, unhurried
 from reid_audit.network.batchnorm import ImageMoments, execution_order, image_moments
+from reid_audit.network.blocks import blocks
 from reid_audit.network.gathering import GatheredMoments
 
 LAYERS = 3
 """Statistics layers asked: errors of the input grow in them, and what deeper ones hold is learned and not given."""
-PART = 64
 STAGE = "first statistics layers"
 
 
@@ -64,7 +64,7 @@ def first_layers(target: Target, inputs: Tensor, *, count: int = LAYERS, pace: P
         raise ValueError("the network stores no statistics")
     last = order[:count][-1]
     with torch.no_grad():
-        for few in torch.split(inputs, PART):
+        for few in blocks(inputs, inputs.device):
             (pace or unhurried()).check(STAGE)
             gathered.add(image_moments(target.module, few, last=last))
     return FirstLayers(tuple(gathered.found()))

@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from reid_audit.arch.target import Target
 from reid_audit.budget import Pace, unhurried
 from reid_audit.network.batchnorm import execution_order, statistics_layers
+from reid_audit.network.patches import is_plain, response_moments
 
 Floats = NDArray[np.float64]
 STAGE = "stem"
@@ -101,9 +102,13 @@ def read_stems(target: Target, images: Tensor, pace: Pace | None = None) -> Stem
     if layer is None or layer.running_mean is None or layer.running_var is None:
         return None
     basis = _Basis(module, layer, target.match.channels, images.shape[-2:], device)
-    if not basis.is_affine():
+    convolution = basis.convolution()
+    if convolution is None and not basis.is_affine():
         return None
-    linear, quadratic = basis.moments(images, pace or unhurried())
+    if convolution is not None:
+        linear, quadratic = (each.numpy() for each in response_moments(convolution, images, pace or unhurried(), STAGE))
+    else:
+        linear, quadratic = basis.moments(images, pace or unhurried())
     mean, variance = (stored.double().cpu().numpy() for stored in (layer.running_mean, layer.running_var))
     return Stems(linear, quadratic, mean, variance, layer.eps)
 
@@ -125,6 +130,23 @@ class _Basis:
     ) -> None:
         self.module, self.layer, self.channels, self.size, self.device = module, layer, channels, size, device
         self.zero = self._reach(torch.zeros(1, channels, *size, device=device))
+
+    def convolution(self) -> nn.Conv2d | None:
+        """The one that the layer follows at once and that meets the input as it is, where there is such a one."""
+        inputs = torch.zeros(1, self.channels, *self.size, device=self.device)
+        met: list[tuple[nn.Conv2d, Tensor]] = []
+
+        def note(layer: nn.Conv2d, args: tuple[Tensor, ...], output: Tensor) -> None:
+            if args[0] is inputs:
+                met.append((layer, output))
+
+        handles = [each.register_forward_hook(note) for each in self.module.modules() if is_plain(each)]
+        try:
+            arrived = self._reach(inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return next((layer for layer, output in met if output is arrived), None)
 
     def is_affine(self) -> bool:
         """Whether responses add up, on two images of noise."""
