@@ -7,6 +7,7 @@ learned hundreds of films in minibatches the stored statistics hardly show a cro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import Specimens, known_side
 from reid_audit.budget import Pace, unhurried
 from reid_audit.network.answers import outputs_under
-from reid_audit.network.geometries import SIDES, at_side, framings, neighbours, parts, turns, whole
+from reid_audit.network.geometries import SIDES, USUAL, at_side, framings, neighbours, parts, turns, whole
 from reid_audit.network.heads import certainty
 from reid_audit.network.search import ALL, count_at
 from reid_audit.preprocess import turned
@@ -97,7 +98,7 @@ def hidden_membership(
     if first < FEWEST:
         return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
     found = {spec: cohorts.certainties(spec, min(first, count_at(spec, FIRST))) for spec in (used, *rivals)}
-    areas = {spec: auc(*scores) for spec, scores in found.items() if scores is not None}
+    areas = {spec: surely_shown(*scores) for spec, scores in found.items() if scores is not None}
     if not areas:
         return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.NO_DATA_STATISTICS))
     best = max(areas, key=areas.__getitem__)
@@ -106,14 +107,21 @@ def hidden_membership(
     return Hidden(_judged(cohorts, used, best), best)
 
 
+def surely_shown(members: Floats, strangers: Floats) -> float:
+    """The area under the ROC curve less the deviation that chance would give it (Mann and Whitney 1947): of a few films
+    at a large side some rival always shows much."""
+    return auc(members, strangers) - math.sqrt((1 / len(members) + 1 / len(strangers)) / 12)
+
+
 def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
     """Other framings and parts of the films at the side of ``used`` and, where the weights do not tell the side, its
-    own and whole films at those beside it, half and twice of it."""
+    own and whole films at those beside it, half and twice of it, and at the usual ones: of statistics that every side
+    explains alike the search may have ended far away."""
     ways = [*framings(used), *parts(used)]
     if known_side(target) is not None or used.side is None:
         return ways
-    far = (side for side in (used.side // 2, 2 * used.side) if SIDES[0] <= side <= SIDES[-1])
-    moved = [*neighbours(used), *(at_side(used, side) for side in far)]
+    far = {side for side in (used.side // 2, 2 * used.side, *USUAL) if SIDES[0] <= side <= SIDES[-1]} - {used.side}
+    moved = [*neighbours(used), *(at_side(used, side) for side in sorted(far))]
     return [*ways, *(way for place in moved for way in (place, whole(place)))]
 
 

@@ -80,7 +80,7 @@ def test_without_time_nothing_is_asked() -> None:
         asked(CROPPED, pace=Pace(Meter(seconds=0, steps=None, clock=lambda: 0.0), SilentObserver()))
 
 
-@pytest.mark.parametrize("side", [28, 40, 64])
+@pytest.mark.parametrize("side", [28, 40, 64, 112, 160])
 def test_a_side_that_hides_members_is_noticed(side: int) -> None:
     found = asked(at(TRUTH, side))
     assert isinstance(found.measurement, Measured)
