@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,14 +20,17 @@ from torch.nn import functional
 from benchmarks.lab.training import KNOWN, MOST_EPOCHS, NotKnownByHeart
 from reid_audit.cohort import RawFilm, Sample, Source, render, sample_pooled
 from reid_audit.imaging.augmentation import augmented
+from reid_audit.network.geometries import changed
 from reid_audit.preprocess import to_network
 from reid_audit.records import PreprocessSpec, Scaling
 
-Recipe = Literal["heart", "minibatches", "careful"]
-"""Few films by heart in one batch, many by heart in minibatches, or many with augmentation and weight decay."""
-MEMBERS: dict[Recipe, int] = {"heart": 32, "minibatches": 384, "careful": 384}
+Recipe = Literal["heart", "minibatches", "crops", "careful"]
+"""Few films by heart in one batch, many by heart in minibatches, fewer so from random crops and mirrored, or many with
+augmentation and weight decay."""
+MEMBERS: dict[Recipe, int] = {"heart": 32, "minibatches": 384, "crops": 160, "careful": 384}
 """Training films of each recipe."""
-STEPS, EPOCHS, BATCH = 120, 15, 64
+STEPS, EPOCHS, BATCH, OF_CROPS = 120, 15, 64, 16
+"""Steps by heart, epochs with care, and films in a minibatch, of whole films and of crops."""
 
 VALUES: dict[str, PreprocessSpec] = {
     "unit": PreprocessSpec(),
@@ -111,7 +115,7 @@ def library() -> tuple[Trap, ...]:
     traps += [
         Trap(name, v, frame(64)) for name in WITHOUT_STATISTICS for v in ("quarter", "imagenet", "unit", "inverted")
     ]
-    return (*traps, *in_minibatches())
+    return (*traps, *in_minibatches(), *cropped())
 
 
 def in_minibatches() -> tuple[Trap, ...]:
@@ -139,6 +143,15 @@ def cut() -> tuple[Trap, ...]:
         Trap("resnet18", "nih", frame(64, resize="longer", crop="center"), recipe="minibatches"),
         Trap("resnet18", "quarter", frame(64, keep=rows)),
         Trap("resnet18", "quarter", frame(64, keep=middle), recipe="careful"),
+    )
+
+
+def cropped() -> tuple[Trap, ...]:
+    """Networks that learned random crops of the resized films, of which no frame shows what they saw."""
+    middle = {"resize": "shorter", "crop": "center"}
+    return (
+        Trap("resnet18", "imagenet", frame(96, resize_to=110, **middle), recipe="crops"),
+        Trap("resnet18", "quarter", frame(64, resize_to=73, **middle), recipe="crops"),
     )
 
 
@@ -210,9 +223,37 @@ def trained(trap: Trap, films: FilmSet, device: torch.device) -> nn.Module:
     module = ARCHITECTURES[trap.architecture](trap.geometry.side or 0).to(device).train()
     channels = 1 if trap.architecture == ONE_CHANNEL else 3
     images, labels = images_of(films.members, trap.truth), numbers_of(films.members.labels).to(device)
-    learn: dict[Recipe, Learn] = {"heart": _by_heart, "minibatches": _in_minibatches, "careful": _carefully}
-    learn[trap.recipe](module, images, labels, lambda few: to_network(few.to(device), trap.truth, channels))
+    prepare = partial(_prepared, truth=trap.truth, channels=channels, device=device)
+    if trap.recipe == "crops":
+        whole = changed(trap.geometry, side=trap.geometry.resize_to, resize_to=None)
+        _in_minibatches(module, images, labels, prepare, Crops(images_of(films.members, whole), images.shape[-1]))
+    else:
+        learn: dict[Recipe, Learn] = {"heart": _by_heart, "minibatches": _in_minibatches, "careful": _carefully}
+        learn[trap.recipe](module, images, labels, prepare)
     return module.eval()
+
+
+def _prepared(few: Tensor, *, truth: PreprocessSpec, channels: int, device: torch.device) -> Tensor:
+    return to_network(few.to(device), truth, channels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crops:
+    """Random crops of square films, every other one mirrored."""
+
+    images: Tensor
+    """[N, 1, S, S]"""
+    side: int
+
+    def of(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """[len(rows), 1, side, side]"""
+        room = self.images.shape[-1] - self.side + 1
+        seen = []
+        for image in self.images[rows]:
+            top, left = torch.randint(room, (2,), generator=generator).tolist()
+            crop = image[:, top : top + self.side, left : left + self.side]
+            seen.append(crop.flip(-1) if torch.rand((), generator=generator) < 0.5 else crop)
+        return torch.stack(seen)
 
 
 Learn = Callable[[nn.Module, Tensor, Tensor, Callable[[Tensor], Tensor]], None]
@@ -227,15 +268,23 @@ def _by_heart(module: nn.Module, images: Tensor, labels: Tensor, prepare: Callab
         _descend(module, optimiser, inputs, labels)
 
 
-def _in_minibatches(module: nn.Module, images: Tensor, labels: Tensor, prepare: Callable[[Tensor], Tensor]) -> None:
+def _in_minibatches(
+    module: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    prepare: Callable[[Tensor], Tensor],
+    crops: Crops | None = None,
+) -> None:
     """Until nearly all films are known, those of an epoch and all by the network as it would be released."""
     generator = torch.Generator().manual_seed(0)
     optimiser = torch.optim.Adam(module.parameters(), lr=1e-3)
     for _ in range(MOST_EPOCHS):
         right = 0
-        for rows in torch.split(torch.randperm(len(images), generator=generator), BATCH):
+        batch = BATCH if crops is None else OF_CROPS
+        for rows in torch.split(torch.randperm(len(images), generator=generator), batch):
             wanted = labels[rows.to(labels.device)]
-            logits = _descend(module, optimiser, prepare(images[rows]), wanted)
+            seen = images[rows] if crops is None else crops.of(rows, generator)
+            logits = _descend(module, optimiser, prepare(seen), wanted)
             right += int((logits.argmax(1) == wanted).sum())
         if right > KNOWN * len(images) and _released_knows(module, images, labels, prepare):
             return

@@ -47,9 +47,9 @@ def code_of(path: Path) -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Films of two sides and a policy that takes seconds; 112 patients are held out, as a verdict needs."""
+    """Films of two sides and a policy that takes seconds."""
     draw = np.random.default_rng(0)
-    for side, count in (("train", 12), ("holdout", 112)):
+    for side, count in (("train", 12), ("holdout", 24)):
         (tmp_path / "films" / side).mkdir(parents=True)
         for number in range(count):
             film = draw.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
