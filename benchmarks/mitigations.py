@@ -288,7 +288,7 @@ def points(rows: list[dict[str, Any]]) -> list[Point]:
     return [
         Point(
             label=row["network"] if row["mitigation"] == NOTHING else row["mitigation"],
-            group=row["network"] if row["network"] in AFTER else "in training",
+            group=row["network"] if row["network"].startswith("heart") else "in training",
             utility=row["utility"]["accuracy"][0],
             risk=row["auc"][0],
             linked=row["linkage_p"] <= 0.01,

@@ -10,6 +10,8 @@ from textwrap import wrap
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 460, 60, 150, 20, 50
 LETTER, LINE = 6.8, 14
 """Width of a letter and height of a line, in pixels."""
+DOWN = (0, 10, -10, 18, -18, 26, -26)
+"""How far below its mark a label may lie."""
 Scale = Callable[[float], float]
 TONES = ("#1f4e79", "#9c1c1c", "#17603a", "#7a4a00")
 
@@ -47,10 +49,14 @@ def pareto(points: list[Point]) -> str:
         tone = TONES[groups.index(point.group) % len(TONES)]
         fill = tone if point.linked else "none"
         lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{tone}" stroke-width="2"/>')
-    for x, y, label, group in _labels(places):
-        tone = TONES[groups.index(group) % len(TONES)]
-        for number, part in enumerate(wrap(label, max(12, int((WIDTH - x - 8) / LETTER)))):
-            lines.append(f'<text x="{x + 8:.1f}" y="{y + 4 + LINE * number:.1f}" fill="{tone}">{escape(part)}</text>')
+    for label in _labels(places):
+        tone = TONES[groups.index(label.group) % len(TONES)]
+        anchor = "start" if label.right else "end"
+        for number, part in enumerate(label.lines):
+            y = label.y + 4 + LINE * number
+            lines.append(
+                f'<text x="{label.x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{tone}">{escape(part)}</text>'
+            )
     for number, group in enumerate(groups):
         y = TOP + 14 + 18 * number
         lines.append(
@@ -64,8 +70,27 @@ def pareto(points: list[Point]) -> str:
     )
 
 
-def _labels(places: list[tuple[float, float, Point]]) -> list[tuple[float, float, str, str]]:
-    """(x, y, text, group): one for points on one spot, and no two on top of each other."""
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Lines of text beside a mark."""
+
+    x: float
+    y: float
+    right: bool
+    """Whether it begins at x; else it ends there."""
+    lines: tuple[str, ...]
+    group: str
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        width = LETTER * max(map(len, self.lines))
+        left = self.x if self.right else self.x - width
+        return left, self.y - LINE / 2, left + width, self.y + LINE * (len(self.lines) - 0.5)
+
+
+def _labels(places: list[tuple[float, float, Point]]) -> list[Label]:
+    """One for points on one spot, and where there is room none over another, or over a mark."""
     spots: list[tuple[float, float, str, str]] = []
     for x, y, point in sorted(places, key=lambda place: (place[2].group, place[0])):
         last = spots[-1] if spots else None
@@ -73,13 +98,23 @@ def _labels(places: list[tuple[float, float, Point]]) -> list[tuple[float, float
             spots[-1] = (x, last[1], f"{last[2]}, {point.label}", point.group)
         else:
             spots.append((x, y, point.label, point.group))
-    placed: list[tuple[float, float, str, str]] = []
+    marks = [(x - 6, y - 6, x + 6, y + 6) for x, y, _ in places]
+    placed: list[Label] = []
     for x, y, text, group in sorted(spots, key=lambda spot: spot[1]):
-        free = y
-        while any(abs(free - other[1]) < 12 and abs(x - other[0]) < 80 for other in placed):
-            free += 4
-        placed.append((x, free, text, group))
+        ways = [_label(x, y + down, text, group, right) for down in DOWN for right in (True, False)]
+        taken = [*marks, *(label.box for label in placed)]
+        placed.append(next((way for way in ways if not any(_meet(way.box, box) for box in taken)), ways[0]))
     return placed
+
+
+def _label(x: float, y: float, text: str, group: str, right: bool) -> Label:
+    room = WIDTH - x - 8 if right else x - LEFT - 8
+    lines = tuple(wrap(text, max(12, int(room / LETTER))))
+    return Label(x + 8 if right else x - 8, y, right, lines, group)
+
+
+def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _axes(across: Scale, up: Scale, low: float, high: float) -> list[str]:
