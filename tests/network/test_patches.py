@@ -26,7 +26,8 @@ def computed(layer: nn.Conv2d, images: Tensor) -> tuple[Tensor, Tensor]:
     planes = images.expand(-1, channels, -1, -1)
 
     def response(given: Tensor) -> Tensor:
-        return layer(given) - layer(torch.zeros_like(given))
+        found: Tensor = layer(given) - layer(torch.zeros_like(given))
+        return found
 
     def alone(given: Tensor, channel: int) -> Tensor:
         return torch.stack([given[:, c] if c == channel else torch.zeros_like(given[:, c]) for c in range(channels)], 1)
