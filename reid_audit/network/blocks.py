@@ -10,7 +10,7 @@ from torch import Tensor
 PIXELS = 2**19
 """Of a channel in one block on a CPU: few enough that its feature maps lie in memory that was used before. To ask for
 new memory takes a third of the time of a pass at 224 px."""
-MOST = 64
+MOST = 32
 
 
 def blocks(images: Tensor, device: torch.device) -> Iterator[Tensor]:

@@ -19,9 +19,10 @@ PATCHES = 2**21
 
 
 def is_plain(layer: nn.Module) -> bool:
-    """Whether ``layer`` is a two-dimensional convolution of all channels with zeros around them."""
+    """Whether ``layer`` is a two-dimensional convolution of all channels with zeros around them, and nothing derived
+    from one, which may pad the input or change the kernels as it runs."""
     return (
-        isinstance(layer, nn.Conv2d)
+        type(layer) is nn.Conv2d
         and layer.groups == 1
         and layer.padding_mode == "zeros"
         and not isinstance(layer.padding, str)

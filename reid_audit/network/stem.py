@@ -103,12 +103,12 @@ def read_stems(target: Target, images: Tensor, pace: Pace | None = None) -> Stem
         return None
     basis = _Basis(module, layer, target.match.channels, images.shape[-2:], device)
     convolution = basis.convolution()
-    if convolution is None and not basis.is_affine():
-        return None
     if convolution is not None:
         linear, quadratic = (each.numpy() for each in response_moments(convolution, images, pace or unhurried(), STAGE))
-    else:
+    elif basis.is_affine():
         linear, quadratic = basis.moments(images, pace or unhurried())
+    else:
+        return None
     mean, variance = (stored.double().cpu().numpy() for stored in (layer.running_mean, layer.running_var))
     return Stems(linear, quadratic, mean, variance, layer.eps)
 

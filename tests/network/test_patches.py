@@ -71,6 +71,13 @@ class Stem(nn.Module):
         return found
 
 
+class PaddedAsItRuns(nn.Conv2d):
+    """As timm's ``Conv2dSame``, whose own ``padding`` is nought."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(nn.functional.pad(inputs, (0, 1, 0, 1)))
+
+
 @pytest.mark.parametrize(
     ("before", "convolution"),
     [
@@ -79,8 +86,9 @@ class Stem(nn.Module):
         (nn.Identity(), nn.Conv2d(3, 6, 3, padding=1, groups=3)),
         (nn.Identity(), nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")),
         (nn.Identity(), nn.Conv2d(3, 4, 3, padding="same")),
+        (nn.Identity(), PaddedAsItRuns(3, 4, 3, stride=2)),
     ],
-    ids=["plain", "behind another", "in groups", "mirrored edges", "padding by a word"],
+    ids=["plain", "behind another", "in groups", "mirrored edges", "padding by a word", "padding as it runs"],
 )
 def test_every_affine_stem_is_read(before: nn.Module, convolution: nn.Conv2d) -> None:
     target = Target(Stem(before, convolution).eval(), ArchMatch.model_construct(channels=3))
