@@ -15,6 +15,7 @@ from reid_audit import __version__
 from reid_audit.cli.computing import NOT_AUDITED, outlive_exits
 from reid_audit.cli.machine import ended_by_sigterm, shortage
 from reid_audit.cli.pipes import leave, outlive_readers
+from reid_audit.cli.processors import wait_asleep
 from reid_audit.errors import AuditError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -79,6 +80,7 @@ def run() -> None:
     began = time.monotonic() - time.process_time()  # nothing but this process had begun: all it did so far was to start
     outlive_readers()
     outlive_exits()
+    wait_asleep()
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", category=FutureWarning)  # what libraries tell each other
     with ended_by_sigterm():

@@ -18,7 +18,7 @@ from reid_audit import __version__
 from reid_audit.attack.methods import DEFAULT, METHODS
 from reid_audit.checkpoint import screen
 from reid_audit.cli.ahead import ahead, counted
-from reid_audit.cli.computing import Announced
+from reid_audit.cli.computing import Announced, make_ready
 from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, columns, duration, override, published_as
@@ -246,11 +246,10 @@ def details(options: CheckOptions) -> Iterator[str]:
 
 def plan(options: CheckOptions, policy: Policy, digest: str, files: Files) -> tuple[AuditRequest, Films]:
     """Options and policy file as a request. Precedence: flag, environment, file, default."""
+    make_ready()  # before what follows loads the libraries that it settles
     from reid_audit.audit import AuditRequest
     from reid_audit.cli.sources import sources
-    from reid_audit.workspace import take_workspace
 
-    take_workspace()
     waivers = load_waivers(options.waivers)
     films, prior_file = sources(options)
     read = options.demographics

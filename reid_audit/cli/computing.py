@@ -1,4 +1,5 @@
-"""Commands that compute: linear algebra has its work memory before they begin, and no library's exit is a verdict."""
+"""Commands that compute: threads and work memory of linear algebra are settled before they begin, and no library's exit
+is a verdict."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import ctypes
 from contextlib import suppress
 
 import click
+
+from reid_audit.cli.processors import keep_to_quota
 
 NOT_AUDITED = 3
 LAST_WORDS = (
@@ -17,22 +20,40 @@ LAST_WORDS = (
 
 
 class Computing(click.Command):
-    """A command that takes the work memory of linear algebra once its options are read: --help does without."""
+    """A command that is made ready to compute once its options are read: --help does without."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command. Raises OSError (ENOMEM) where there is no work memory."""
+        make_ready()
+        return super().invoke(ctx)
+
+
+class Announced(Computing):
+    """A command that says its first line before anything heavy is imported, and makes itself ready."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        return click.Command.invoke(self, ctx)
+
+
+class Conducting(Computing):
+    """A command whose work is done by other processes, each of which counts its own threads."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. Raises OSError (ENOMEM) where there is no work memory."""
         from reid_audit.workspace import take_workspace
 
         take_workspace()
-        return super().invoke(ctx)
-
-
-class Announced(Computing):
-    """A command that says its first line before anything heavy is imported, and takes the work memory itself."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command."""
         return click.Command.invoke(self, ctx)
+
+
+def make_ready() -> None:
+    """Settle the number of threads, and take the work memory of linear algebra. Raises OSError (ENOMEM) where there is
+    none."""
+    from reid_audit.workspace import take_workspace
+
+    keep_to_quota()
+    take_workspace()
 
 
 def outlive_exits() -> None:

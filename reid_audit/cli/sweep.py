@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from reid_audit import __version__
 from reid_audit.cli.check import check
-from reid_audit.cli.computing import Computing
+from reid_audit.cli.computing import Conducting
 from reid_audit.cli.given import given_as
 from reid_audit.cli.options import CheckOptions, Named
 from reid_audit.console import COLOURS, ConsoleObserver, console_for
@@ -65,7 +65,7 @@ class SweepOptions(CheckOptions):
         )
 
 
-@click.command(cls=Computing)
+@click.command(cls=Conducting)
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option(
     "--seed", "seeds", multiple=True, type=click.IntRange(0), help="Repeatable: every row without a seed has them all."
