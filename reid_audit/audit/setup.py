@@ -50,6 +50,8 @@ FINDINGS = (
 )
 SEARCH = 0.2
 """Share of the time left that the search for the preprocessing may take."""
+UNFINISHED = 2.0
+"""How many times its share a search that was cut off is taken to need."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,9 +143,18 @@ def _preprocessing(target: Target, policy: PreprocessPolicy, seen: Specimens | N
     pace.observer.notice(StageStarted(STAGE, expected=share.meter.seconds))
     asked = ask_network(target, policy.declared, seen, share)
     chosen = choose_preprocessing(target, policy, asked, share)
-    kept = control_to_search(chosen.spec.side or target.match.side) * share.meter.elapsed()
+    kept = kept_for_control(chosen, chosen.spec.side or target.match.side, share.meter.elapsed())
     pace.observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
     return replace(chosen, seconds=kept)
+
+
+def kept_for_control(chosen: Chosen, side: int, searched: float) -> float:
+    """Seconds that the control of the preprocessing keeps after a search of ``searched`` seconds.
+
+    Its own search has to end, or there is no PASS: where the audit's was cut off, it is given more.
+    """
+    cut = chosen.fit is None or not chosen.fit.complete
+    return control_to_search(side) * searched * (UNFINISHED if cut else 1.0)
 
 
 def control_to_search(side: int) -> float:

@@ -27,15 +27,22 @@ from reid_audit.audit.pacing import (
     scoring_seconds,
     speed_of,
 )
+from reid_audit.audit.preprocessing import Chosen
+from reid_audit.audit.setup import UNFINISHED, control_to_search, kept_for_control
 from reid_audit.budget import Meter
 from reid_audit.observer import Observer, StageEnded, StageStarted
-from reid_audit.records import Spend, StoppedBy
+from reid_audit.records import PreprocessFit, PreprocessSpec, Spend, StoppedBy
 
 SETUP, TUNING, STEP = 40.0, 60.0, 2.0
 """Seconds of an attack before its stages, in a stage of 150 steps that no budget shortens, and a step of its loop."""
 WORK = Work(films=1200, others=600, canaries=8, attacks=1, steps=500, controlled=True)
 SPEED = Speed(image=0.02, cubic=CORE)
 COST = AttackCost(1.0, 0.5)
+
+
+def fit_that_is(*, complete: bool) -> PreprocessFit:
+    """What a search found that ended, or was cut off."""
+    return PreprocessFit(best=PreprocessSpec(side=64), by="statistics", films=32, complete=complete)
 
 
 @pytest.fixture
@@ -53,6 +60,18 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setitem(METHODS, "moments", attack)
     return time
+
+
+@pytest.mark.parametrize(
+    ("fit", "times"),
+    [(fit_that_is(complete=True), 1.0), (fit_that_is(complete=False), UNFINISHED), (None, UNFINISHED)],
+)
+def test_a_search_that_was_cut_off_leaves_its_control_the_time_that_it_lacked(
+    fit: PreprocessFit | None, times: float
+) -> None:
+    chosen = Chosen(PreprocessSpec(side=64), "default" if fit is None else "statistics", fit)
+    whole = control_to_search(64) * 100.0
+    assert kept_for_control(chosen, 64, 100.0) == times * whole
 
 
 def test_fixed_costs_are_paid_once_and_not_by_every_step(now: list[float]) -> None:
