@@ -286,7 +286,7 @@ TABLES = {
     "sizes": Table(("hold-out patients", "pixel entropy", "PCA kurtosis"), 1, sizes),
     "frechet": Table(
         (*WHICH, "study: original to tuned, tuned to target", "ours: the same two",
-         "two halves of the training films", *NEAR, "twin, tuned, to the training films"), 2, frechets,
+         "the floor", *NEAR, "twin, tuned, to the training films"), 2, frechets,
     ),
     "likely": Table(
         (*WHICH, "study: count; SSIM, NN", "ours: count", "twin: count",

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from reid_audit.records import Direction, Metric
 from reid_audit.report.wire import GateRow, PublicAttackRun, PublicCurve, PublicHistogram, PublicMeasured
 from reid_audit.report.wording import decision, limit_of
-from reid_audit.report.words import ATTACK_RUNS, METRICS, STOPPED, Unit, duration, interval, number
+from reid_audit.report.words import ATTACK_RUNS, METRICS, STOPPED, Unit, digits, duration, interval, number
 
 Scale = Callable[[float], float]
 """A value to a horizontal percentage."""
@@ -62,7 +62,12 @@ def change_plot(change: float | None, low: float | None, high: float | None, lab
     parts = [_line(0, 20, 100, 20, "axis"), _line(50, 10, 50, 30, "control")]
     parts += [_line(scale(low), 20, scale(high), 20, "interval"), _dot(scale(change), 20, 5, "value")]
     return _svg(
-        f"change-{key}", 40, label, f"difference {change:.3g}, {low:.3g} to {high:.3g}", parts, "plot gate-plot"
+        f"change-{key}",
+        40,
+        label,
+        f"difference {digits(change)}, {digits(low)} to {digits(high)}",
+        parts,
+        "plot gate-plot",
     )
 
 
@@ -86,12 +91,12 @@ def null_histogram(histogram: PublicHistogram, key: str) -> Markup:
             parts.append(_rect(scale(left), base - height, scale(right) - scale(left), height, "null"))
     at = scale(histogram.observed)
     parts += [_line(0, base, 100, base, "axis"), _line(at, 22, at, base, "observed"), _dot(at, 22, 4, "value")]
-    parts.append(_text(at, 12, f"this model {histogram.observed:.3g}", "mark", _anchor(at)))
-    parts += [_text(scale(v), 134, f"{v:.3g}", "tick", _anchor(scale(v))) for v in _ticks(low, high)]
+    parts.append(_text(at, 12, f"this model {digits(histogram.observed)}", "mark", _anchor(at)))
+    parts += [_text(scale(v), 134, digits(v), "tick", _anchor(scale(v))) for v in _ticks(low, high)]
     beyond = sum(c for e, c in zip(histogram.edges[:-1], histogram.counts, strict=True) if e >= histogram.observed)
     desc = (
-        f"{sum(histogram.counts):,} draws without a leak lie between {histogram.edges[0]:.3g} and "
-        f"{histogram.edges[-1]:.3g}; this model has {histogram.observed:.3g}; {beyond:,} draws are higher."
+        f"{sum(histogram.counts):,} draws without a leak lie between {digits(histogram.edges[0])} and "
+        f"{digits(histogram.edges[-1])}; this model has {digits(histogram.observed)}; {beyond:,} draws are higher."
     )
     return _svg(key, 140, f"{label}: chance and this model", desc, parts, "plot")
 
@@ -135,7 +140,7 @@ def slope(
 ) -> Markup:
     """Columns joined by lines: original, tuned, reference. A missing value leaves a gap.
 
-    floor: what the figure is between two halves of one set, a dashed line with a name; below it nothing can be told.
+    floor: what the figure is between two sets of one kind, a dashed line with a name; below it nothing can be told.
     """
     known = [v for v in (*(v for _, v in points), floor) if v is not None]
     if all(v is None for _, v in points):
@@ -153,8 +158,8 @@ def slope(
     if floor is not None:
         parts.append(_line(3, down(floor), 97, down(floor), "guide"))
         at = down(floor) + (-6 if floor == high else 15)
-        parts.append(_text(50, at, f"halves of one set: {floor:.3g}", "tick", "middle"))
-        desc += f"; two halves of one set {number(floor, unit)}"
+        parts.append(_text(50, at, f"two sets of one kind: {digits(floor)}", "tick", "middle"))
+        desc += f"; two sets of one kind {number(floor, unit)}"
     parts += _path(((x, down(v)) for x, v in placed), "curve")
     parts += [_dot(x, down(v), 4, "value") for x, v in placed]
     parts += [_beside(i, placed, down) for i in range(len(placed))]
@@ -174,7 +179,7 @@ def _beside(index: int, placed: list[tuple[float, float]], down: Scale) -> Marku
     if before is not None and after is not None:
         rising, falling = before < value < after, before > value > after
         anchor = "end" if rising else "start" if falling else "middle"
-    return _text(x, down(value) + (18 if below else -9), f"{value:.3g}", "mark", anchor)
+    return _text(x, down(value) + (18 if below else -9), digits(value), "mark", anchor)
 
 
 def time_used(runs: tuple[PublicAttackRun, ...], ceiling: float | None, spent: float, key: str) -> Markup:

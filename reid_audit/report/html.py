@@ -12,26 +12,6 @@ from reid_audit.report.command import command, repeatability
 from reid_audit.report.templating import page
 from reid_audit.report.wire import PublicMeasured, PublicReport
 
-_SHIFTS: tuple[tuple[str, Unit, tuple[tuple[str, Metric], ...]], ...] = (
-    (
-        "Pixel entropy (bits)",
-        "bits",
-        (
-            ("original", Metric.PIXEL_ENTROPY_PRIOR),
-            ("tuned", Metric.PIXEL_ENTROPY_TUNED),
-            ("reference", Metric.PIXEL_ENTROPY_REFERENCE),
-        ),
-    ),
-    (
-        "PCA kurtosis",
-        "score",
-        (
-            ("original", Metric.PCA_KURTOSIS_PRIOR),
-            ("tuned", Metric.PCA_KURTOSIS_TUNED),
-            ("reference", Metric.PCA_KURTOSIS_REFERENCE),
-        ),
-    ),
-)
 _DEMOGRAPHICS: tuple[tuple[str, Metric, Metric], ...] = (
     ("Reconstruction", Metric.AGE_MAE_RECONSTRUCTION, Metric.SEX_ACCURACY_RECONSTRUCTION),
     ("Nearest neighbour", Metric.AGE_MAE_NEAREST, Metric.SEX_ACCURACY_NEAREST),
@@ -45,6 +25,8 @@ class Shift(NamedTuple):
     name: str
     plot: Markup
     cells: tuple[str, ...]
+    missing: str
+    """Why a figure of the row has no number; empty where all have."""
 
 
 class Guess(NamedTuple):
@@ -97,19 +79,15 @@ def _over_references(report: PublicReport) -> Markup:
 
 
 def _shifts(report: PublicReport) -> tuple[Shift, ...]:
-    rows = []
-    for name, unit, points in _SHIFTS:
-        values = tuple((word, _value(report, metric)) for word, metric in points)
-        rows.append(_shift(name, unit, values))
-    fid = tuple((word, _value(report, metric)) for word, metric in zip(("original", "tuned"), plain.FIDS, strict=True))
-    rows.append(_shift("FID to the reference", "score", fid, floor=plain.fid_floor(report)))
-    return tuple(rows)
+    return tuple(_shift(report, name, unit, points) for name, unit, points in plain.SHIFTS)
 
 
-def _shift(name: str, unit: Unit, values: tuple[tuple[str, float | None], ...], *, floor: float | None = None) -> Shift:
+def _shift(report: PublicReport, name: str, unit: Unit, points: plain.Points) -> Shift:
     key = "shift-" + name.split()[0].lower() + "-" + name.split()[1].lower()
+    values = tuple((word, _value(report, metric)) for word, metric in points)
     cells = tuple(words.digits(v) for _, v in values) + (() if len(values) == 3 else ("–",))
-    return Shift(name, charts.slope(name, values, unit, key, floor=floor), cells)
+    floor = plain.fid_floor(report) if points == plain.FIDS else None
+    return Shift(name, charts.slope(name, values, unit, key, floor=floor), cells, plain.missing(report, points))
 
 
 def _value(report: PublicReport, metric: Metric) -> float | None:

@@ -133,15 +133,11 @@ def _groups(report: PublicReport) -> str:
 
 
 def _shift(report: PublicReport) -> str:
-    table = (
-        ("Pixel entropy", Metric.PIXEL_ENTROPY_PRIOR, Metric.PIXEL_ENTROPY_TUNED, Metric.PIXEL_ENTROPY_REFERENCE),
-        ("PCA kurtosis", Metric.PCA_KURTOSIS_PRIOR, Metric.PCA_KURTOSIS_TUNED, Metric.PCA_KURTOSIS_REFERENCE),
-        ("FID to the reference", Metric.FID_PRIOR_REFERENCE, Metric.FID_TUNED_REFERENCE, None),
-    )
     rows = ["| Figure | Original | Tuned | Reference |", "|---|---:|---:|---:|"]
-    for name, *metrics in table:
-        cells = [_value(report, metric) for metric in metrics]
-        rows.append("| " + " | ".join((name, *cells)) + " |")
+    for name, _, points in plain.SHIFTS:
+        why = plain.missing(report, points)
+        cells = [_value(report, metric) for metric in (*dict(points).values(), None)[:3]]
+        rows.append("| " + " | ".join((f"{name}<br>{inert(why)}" if why else name, *cells)) + " |")
     note = plain.fid_note(report)
     return "### Distribution shift\n\n" + "\n".join(rows) + (f"\n\n{note}" if note else "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reid_audit.records import COHORTS, METRICS, Family, Metric, Outcome
+from reid_audit.records import COHORTS, METRICS, Family, Metric, Outcome, Unit
 from reid_audit.report import wording, words
 from reid_audit.report.advice import Kind, advice, vain
 from reid_audit.report.wire import Finding, PublicNetwork, PublicReport
@@ -136,26 +136,65 @@ def share(report: PublicReport) -> str:
     return " ".join((*said, bracket_doubt(report))).rstrip()
 
 
-FIDS = (Metric.FID_PRIOR_REFERENCE, Metric.FID_TUNED_REFERENCE)
+Points = tuple[tuple[str, Metric], ...]
+"""Figures of one row of the distribution shift, each under its column."""
+FIDS: Points = (("original", Metric.FID_PRIOR_REFERENCE), ("tuned", Metric.FID_TUNED_REFERENCE))
+SHIFTS: tuple[tuple[str, Unit, Points], ...] = (
+    (
+        "Pixel entropy (bits)",
+        "bits",
+        (
+            ("original", Metric.PIXEL_ENTROPY_PRIOR),
+            ("tuned", Metric.PIXEL_ENTROPY_TUNED),
+            ("reference", Metric.PIXEL_ENTROPY_REFERENCE),
+        ),
+    ),
+    (
+        "PCA kurtosis",
+        "score",
+        (
+            ("original", Metric.PCA_KURTOSIS_PRIOR),
+            ("tuned", Metric.PCA_KURTOSIS_TUNED),
+            ("reference", Metric.PCA_KURTOSIS_REFERENCE),
+        ),
+    ),
+    ("FID to the reference", "score", FIDS),
+)
+"""Rows of the distribution shift."""
 
 
 def fid_floor(report: PublicReport) -> float | None:
-    """What the FID is between two halves of one set of films; None where it was not measured."""
-    measured = (report.measured(metric) for metric in FIDS)
-    return next((m.control for m in measured if m is not None and m.control is not None), None)
+    """What the FID is between two sets of as many images of one kind; None where it was not measured."""
+    return max((floor for _, floor in _fids(report)), default=None)
 
 
 def fid_note(report: PublicReport) -> str:
     """What the FIDs can tell beside their floor, in one or two sentences; empty without a floor."""
-    floor = fid_floor(report)
+    found, floor = _fids(report), fid_floor(report)
     if floor is None:
         return ""
-    text = f"Two halves of one set of films have an FID of {floor:.1f} here: distances below it cannot be told apart."
-    found = [m.value for m in (report.measured(metric) for metric in FIDS) if m is not None]
-    below = sum(value <= floor for value in found)
-    if found and below == len(found):
+    text = (
+        f"Two sets of as many images of one kind have an FID of {floor:.1f}: distances below it cannot be told apart."
+    )
+    below = sum(value <= own for value, own in found)
+    if below == len(found):
         return f"{text} All FIDs of this run are below it, so they say nothing about the move."
     return f"{text} {below} of {len(found)} FIDs of this run is below it." if below else text
+
+
+def _fids(report: PublicReport) -> list[tuple[float, float]]:
+    """(FID, its floor) of those that have one."""
+    measured = (report.measured(metric) for _, metric in FIDS)
+    return [(m.value, m.control) for m in measured if m is not None and m.control is not None]
+
+
+def missing(report: PublicReport, points: Points) -> str:
+    """Why some of the named figures have no number: ``tuned, reference: reason``; empty where all have one."""
+    why: dict[str, list[str]] = {}
+    for word, metric in points:
+        if report.measured(metric) is None:
+            why.setdefault(words.absent(report, metric) or "not computed in this run", []).append(word)
+    return "; ".join(f"{', '.join(named)}: {reason}" for reason, named in why.items())
 
 
 def bracket_doubt(report: PublicReport) -> str:
@@ -215,7 +254,8 @@ def predictor(report: PublicReport) -> str:
     used = report.predictor
     if used is None:
         return ""
-    sets = "; ".join(used.declared_training_sets) or "undeclared films"
+    sets = "; ".join(used.declared_training_sets)
+    sets = sets or ("films of the prior" if used.source == "fitted" else "undeclared films")
     text = f"Read by {_SOURCES[used.source]}, fitted on {used.images:,} films of {used.patients:,} patients ({sets})."
     figures = []
     if used.age_mae is not None and used.age_mae_base is not None:

@@ -121,9 +121,9 @@ def scope(report: PublicReport) -> tuple[str, ...]:
         f"The file holds {report.architecture.name}, {report.checkpoint.parameters:,} parameters.",
     ]
     for cohort in report.cohorts:
-        called = f" of the data set {declared[cohort.role]}, as declared" if declared[cohort.role] else ""
+        called = f" of the data set {declared[cohort.role]}, as declared," if declared[cohort.role] else ""
         lines.append(
-            f"{cohort.images:,} {COHORTS[cohort.role]} films of {cohort.patients:,} patients{called}, were used."
+            f"{cohort.images:,} {COHORTS[cohort.role]} films of {cohort.patients:,} patients{called} were used."
         )
     if not report.cohorts:
         lines.append("No films were given, so nothing was compared with patients.")
@@ -161,7 +161,7 @@ def residual(report: PublicReport) -> tuple[str, ...]:
         lines.append("How many training patients can be recognised is not bounded by this audit.")
     missed = [wording.of_control(row) for row in report.controls if row.status in ("missed", "unmeasured")]
     if missed:
-        named = "; ".join(one.label.lower() for one in missed)
+        named = ", ".join(f"“{one.label}”" for one in missed)
         lines.append(f"These controls do not stand behind the result, so silence is weaker evidence: {named}.")
     lines += [wording.stopped(wording.named(f.text)) for f in report.findings if f.kind == "warning"]
     lines.append("A leak spread thinly over hundreds of patients may stay unseen: the controls plant a handful.")

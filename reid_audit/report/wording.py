@@ -183,7 +183,7 @@ def found(row: GateRow, report: PublicReport) -> str:
     if row.metric is Metric.LINKAGE_P:
         people = words.recovered(report)
         if people and people[0]:
-            return f"{people[0]} of {people[1]} training patients were re-identified"
+            return f"{people[0]} of {people[1]} training patients {'was' if people[0] == 1 else 'were'} re-identified"
         close = row.limit == "fail" and row.beyond
         return f"Reconstructions match training patients {'too closely for chance' if close else 'as chance would'}"
     if row.metric is Metric.MEMBERSHIP_TPR:
@@ -191,7 +191,8 @@ def found(row: GateRow, report: PublicReport) -> str:
     if row.metric is Metric.LINKAGE_TPR:
         return f"This attack finds {value} of the training patients at 1 % false alarms{about}"
     if row.metric is Metric.SINGLE_HIT:
-        return f"{value} reconstructions name one training patient on their own"
+        name = "reconstruction names one training patient on its own"
+        return f"{value} {name if row.value == 1 else 'reconstructions name one training patient on their own'}"
     if row.metric is Metric.LIKELY_SAMPLES:
         return _likely(row, report, about)
     before, control = _SPOKEN.get(row.metric, ("", "")) if len(report.cohorts) == 2 else ("", "")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from scipy import stats
+from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 from reid_audit.imaging.stack import Stack, blocks
@@ -30,6 +31,8 @@ DISTRIBUTION = (
 """The metrics ``distribution`` produces, in its order."""
 FEWEST = 20
 """Images a set needs; the Frechet distance of fewer is mostly bias."""
+DRAWS = 5
+"""Pairs of sets behind a floor, which is their mean."""
 
 
 def pixel_entropy(images: Stack) -> float:
@@ -98,6 +101,18 @@ def kernel_distance(a: Floats, b: Floats) -> float:
     return float(within - 2 * ab.mean())
 
 
+def expected(real: Floats, count: int, rng: np.random.Generator, measure: Callable[[Floats, Floats], float]) -> float:
+    """The distance to be expected between two sets of ``count`` images of the kind of ``real`` [N, K].
+
+    Few images are further apart than many, so two halves of ``real`` would be too far. The sets are drawn from a
+    Gaussian with its covariance, shrunk because N may be below K (Ledoit and Wolf 2004).
+    """
+    values, vectors = np.linalg.eigh(ledoit_wolf(real)[0])
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    drawn = (rng.standard_normal((2, count, len(values))) @ root.T for _ in range(DRAWS))
+    return max(0.0, float(np.mean([measure(one, other) for one, other in drawn])))
+
+
 def distribution(
     prior_images: Tensor,
     prior_samples: Tensor,
@@ -110,8 +125,8 @@ def distribution(
     """Entropy, kurtosis and distances of the untuned samples, the tuned ones and the reference films.
 
     Each tensor is [n, C, H, W] in [0, 1]. ``prior_images`` define the feature space. Distances use equal numbers on
-    both cohorts. Their control is the smallest distance that can be expected: that between two halves of one set (the
-    reference films where they are given, else the untuned samples), at the number of images a half has.
+    both cohorts. Their control is the smallest distance that can be expected: that between two sets of as many images
+    of one kind (the reference films where they are given, else the untuned samples).
     """
     sets: dict[str, Stack | None] = {"prior": prior_samples, "tuned": tuned, "reference": reference}
     given = {name: images for name, images in sets.items() if images is not None and images.shape[0] >= FEWEST}
@@ -140,10 +155,6 @@ def _distances(
     measure = frechet if distance == "frechet" else kernel_distance
     rows = {name: features(images, prior) for name, images in given.items()}
     real = rows.get("reference", rows.get("prior"))
-    floor = None
-    if real is not None and real.shape[0] >= 2 * FEWEST:
-        mixed = rng.permutation(real)
-        floor = max(0.0, measure(mixed[: len(mixed) // 2], mixed[len(mixed) // 2 : 2 * (len(mixed) // 2)]))
     result: list[Measurement] = []
     for first, second in (("prior", "tuned"), ("tuned", "reference"), ("prior", "reference")):
         metric = Metric(f"fid_{first}_{second}")
@@ -153,6 +164,7 @@ def _distances(
             continue
         count = min(rows[first].shape[0], rows[second].shape[0])
         a, b = (rng.permutation(rows[name])[:count] for name in (first, second))
+        floor = None if real is None else expected(real, count, rng, measure)
         result.append(Measured(metric=metric, value=max(0.0, measure(a, b)), control=floor, n=count))
     return result
 

@@ -17,6 +17,7 @@ from run_parts import sha
 
 from reid_audit.judge import judge_again
 from reid_audit.records import (
+    REASON_TEXT,
     ArchMatch,
     AuditResult,
     Measured,
@@ -24,6 +25,8 @@ from reid_audit.records import (
     Outcome,
     PreprocessCandidate,
     PreprocessFit,
+    Reason,
+    Unmeasured,
     Waiver,
     replaced,
 )
@@ -201,6 +204,38 @@ def test_headline_is_about_people() -> None:
     assert plain.headline(publish(results.screening())).startswith("No gate was breached, but 2 pieces of evidence")
     for example in EXAMPLES:
         assert not set(plain.headline(publish(example())).split()) & {m.value for m in Metric}
+
+
+def test_one_patient_is_one_patient() -> None:
+    result = results.failing()
+    one = Measured(metric=Metric.REIDENTIFIED_PATIENTS, value=1.0, control=0.0, n=16)
+    report = publish(results.again(result, measurements=replaced(result.measurements, (one,))))
+    assert plain.headline(report).startswith("1 of 16 training patients was re-identified: ")
+
+
+@pytest.mark.parametrize("format", ["html", "markdown"])
+def test_the_distribution_says_why_a_figure_is_missing(format: Format) -> None:
+    result, reason = results.failing(), Reason.TOO_FEW_RECONSTRUCTIONS
+    absent = tuple(
+        Unmeasured(metric=metric, reason=reason)
+        for metric in (Metric.PIXEL_ENTROPY_TUNED, Metric.PCA_KURTOSIS_TUNED, Metric.FID_TUNED_REFERENCE)
+    )
+    text = render(publish(results.again(result, measurements=replaced(result.measurements, absent))), format)
+    assert text.count(f"tuned: {REASON_TEXT[reason]}") == 3
+    assert f"tuned: {REASON_TEXT[reason]}" not in render(publish(result), format)
+
+
+def test_the_floor_of_the_fid_stands_beside_each_figure() -> None:
+    """Each FID is held against its own floor, that of as many images."""
+    result = results.passing()
+    fids = (
+        Measured(metric=Metric.FID_PRIOR_REFERENCE, value=60.0, control=20.0, n=200),
+        Measured(metric=Metric.FID_TUNED_REFERENCE, value=66.0, control=80.0, n=30),
+    )
+    report = publish(results.again(result, measurements=replaced(result.measurements, fids)))
+    assert plain.fid_note(report).endswith(
+        "80.0: distances below it cannot be told apart. 1 of 2 FIDs of this run is below it."
+    )
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))

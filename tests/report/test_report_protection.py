@@ -21,7 +21,7 @@ from reid_audit.policy import parse_policy
 from reid_audit.records import Measured, Metric, Outcome, ReportFields, replaced
 from reid_audit.report import plain, publish, render, wording
 from reid_audit.report.pdf import to_pdf
-from reid_audit.report.protection import ANSWER, answers, residual
+from reid_audit.report.protection import ANSWER, answers, residual, scope
 from reid_audit.report.protection_words import FILL, QUESTIONS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -95,6 +95,13 @@ def test_the_policy_declares_it() -> None:
     page = render(hostile, "data-protection")
     assert "ward7" not in page
     assert "<script" not in page
+
+
+def test_films_are_counted_with_and_without_a_declared_name() -> None:
+    bare = publish(results.passing())
+    assert any(line.endswith("patients were used.") for line in scope(bare))
+    named = bare.model_copy(update={"declared": bare.declared.model_copy(update={"training_data": "NIH"})})
+    assert any(line.endswith("of the data set NIH, as declared, were used.") for line in scope(named))
 
 
 def test_the_residual_risk_is_the_upper_end() -> None:

@@ -67,6 +67,20 @@ def test_every_metric_is_there_with_its_floor() -> None:
     assert near.n == 150
 
 
+def test_the_floor_is_that_of_as_many_images() -> None:
+    rng = np.random.default_rng(5)
+    prior, films = smooth_images(300, rng), smooth_images(60, rng)
+    space = Components.of(prior)
+    pairs = [[features(smooth_images(60, rng), space) for _ in range(2)] for _ in range(10)]
+    true = np.mean([frechet(one, other) for one, other in pairs])
+    found = find(distribution(prior, prior, None, films, rng), Metric.FID_PRIOR_REFERENCE)
+    assert isinstance(found, Measured)
+    assert found.n == 60
+    assert found.control == pytest.approx(true, rel=0.25)
+    rows = features(films, space)
+    assert frechet(rows[:30], rows[30:]) > 1.4 * true, "halves of the films are further apart"
+
+
 def test_missing_sets_say_why() -> None:
     rng = np.random.default_rng(4)
     prior = smooth_images(100, rng)
