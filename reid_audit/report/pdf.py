@@ -28,7 +28,7 @@ def to_pdf(html: str) -> bytes:
 
 
 def _by_chromium(html: str, browser: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # the browser may still write its profile
         source, target = Path(folder, "report.html"), Path(folder, "report.pdf")
         source.write_text(html, encoding="utf-8")
         flags = ["--headless=new", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
