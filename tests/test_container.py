@@ -35,6 +35,20 @@ def test_hadolint_finds_what_is_there(tmp_path: Path) -> None:
     assert hadolint(tmp_path / "Dockerfile").returncode != 0
 
 
+def test_the_base_is_named_by_digest_and_kept_up_to_date() -> None:
+    (base,) = (line for line in LINES if line.startswith("ARG BASE="))
+    assert re.fullmatch(r"ARG BASE=python:3\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base)
+    assert {line for line in LINES if line.startswith("FROM")} == {"FROM ${BASE} AS build", "FROM ${BASE}"}
+    assert "package-ecosystem: docker" in (ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8")
+
+
+def test_what_torch_needs_to_share_memory_stays() -> None:
+    """``import torch`` looks for it; the rest of that folder is left out of the image."""
+    torch = pytest.importorskip("torch")
+    assert (Path(torch.__file__).parent / "bin" / "torch_shm_manager").is_file()
+    assert "! -name torch_shm_manager" in TEXT
+
+
 def test_the_image_runs_as_nobody_without_a_shell_and_offline() -> None:
     last = LINES[max(n for n, line in enumerate(LINES) if line.startswith("FROM")) :]
     (user,) = (line for line in last if line.startswith("USER"))

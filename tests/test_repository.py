@@ -53,10 +53,9 @@ def test_only_the_release_may_write_and_only_what_it_needs() -> None:
     assert read(".github/workflows/self-test.yml")["permissions"] == {"contents": "read"}
 
 
-def test_dependabot_looks_after_actions_and_packages() -> None:
-    assert {each["package-ecosystem"] for each in read(".github/dependabot.yml")["updates"]} == {
-        "github-actions", "pip",
-    }  # fmt: skip
+def test_dependabot_looks_after_actions_packages_and_the_base_image() -> None:
+    looked_after = {each["package-ecosystem"] for each in read(".github/dependabot.yml")["updates"]}
+    assert looked_after == {"github-actions", "pip", "docker"}
 
 
 def test_types_are_checked_in_package_benchmarks_and_tests() -> None:
