@@ -107,6 +107,14 @@ def test_labels_or_films_that_the_network_never_learned_withhold_a_pass(case: Ca
     assert "[preprocess]" in missing.remedy  # under a wrong one both look alike
 
 
+@pytest.mark.parametrize("case", [BARE, replace(BARE, stores_statistics=True), ONE_OUTPUT])
+def test_a_hold_out_that_the_network_knows_better_withholds_a_pass(case: Case) -> None:
+    known = Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.HOLDOUT_KNOWN)
+    verdict = judged(case, known, policy=Policy(head="sigmoid"))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any("exchanged" in missing.remedy for missing in verdict.gaps)
+
+
 def test_references_that_the_policy_requires_are_missed() -> None:
     policy = Policy(references=References(when="required"))
     verdict = judged(replace(BARE, stores_statistics=True, references=0), policy=policy)

@@ -173,6 +173,8 @@ def recognition(
     if rows.size < len(comparison.images):
         outcome = replace(outcome, measurements=tuple(too_few_in_time(m) for m in outcome.measurements))
     gap = gap_of(task, known, comparison, rows, seed)
+    if outcome.knows_others:
+        gap = Unmeasured(metric=Metric.GENERALISATION_GAP, reason=Reason.HOLDOUT_KNOWN)
     groups, over = by_group(outcome, comparison, seed), None
     if beside is not None:
         models = beside.models.at(beside.rows)

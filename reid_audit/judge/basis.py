@@ -37,7 +37,7 @@ YES_OR_NUMBER = Gap(
     text="the network's one output may be a yes/no answer or a number, and the file does not tell",
     remedy="name the training labels with --label, or say with --head which it is: sigmoid or regression",
 )
-NOT_LEARNED = (Reason.LABELS_UNANSWERED, Reason.FILMS_UNKNOWN)
+NOT_LEARNED = (Reason.LABELS_UNANSWERED, Reason.FILMS_UNKNOWN, Reason.HOLDOUT_KNOWN)
 WEAK = "Membership was scored without reference models, which is weak evidence."
 """Single patients that stand out only beside networks that never saw them stay unseen."""
 

@@ -15,6 +15,9 @@ REMEDIES: dict[Reason, str] = {
     Reason.FILMS_UNKNOWN: (
         "give with --reference the films that were in the training, with the labels it learned, and check [preprocess]"
     ),
+    Reason.HOLDOUT_KNOWN: (
+        "check that --reference and --holdout are not exchanged, and that no film of the training is in the hold-out"
+    ),
     Reason.LABELS_UNANSWERED: (
         "name the column that the network learned with --label, check that each row holds the label of its own film, "
         "and declare [preprocess] as the training code has it: under a wrong one every label is answered by chance"

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     NO_LABELS = "no_labels"
     LABELS_UNANSWERED = "labels_unanswered"
     FILMS_UNKNOWN = "films_unknown"
+    HOLDOUT_KNOWN = "holdout_known"
     NO_GROUPS = "no_groups"
     NO_SEXES = "no_sexes"
     SMALL_CELL = "small_cell"
@@ -103,6 +104,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.FILMS_UNKNOWN: (
         "the network errs on its training films many times more often than it expects, as on films it never saw"
     ),
+    Reason.HOLDOUT_KNOWN: "the network knows the hold-out films better than the films it is said to have learned",
     Reason.LABELS_UNANSWERED: (
         "the network answers its training films no better than by chance under the training labels that were given"
     ),

@@ -38,7 +38,10 @@ def main(out: Path, pictures: Path, full: bool) -> int:
     for folder in (out, pictures):
         folder.mkdir(parents=True, exist_ok=True)
     pages = write_pages(out)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, chromium.Browser(binary, Path(profile)) as browser:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        chromium.Browser(binary, Path(profile)) as browser,
+    ):
         for name, page in pages.items():
             for (width, scheme), height in SCREENS.items():
                 browser.open(page, width, scheme)

@@ -23,6 +23,7 @@ from reid_audit.score.calibration import (
     tpr_at,
     tpr_estimate,
 )
+from reid_audit.score.membership.reversed import knows_the_others
 from reid_audit.score.membership.subgroups import recognised, recognised_patients
 from reid_audit.score.patients import Owners, Pool, evidence_by_patient, pool
 
@@ -55,6 +56,8 @@ class MembershipOutcome:
     like a member. NaN for hold-out patients."""
     recognised: Bools | None = None
     """[P] training patients who stand out one by one, over all families."""
+    knows_others: bool = False
+    """Whether hold-out patients look more like training patients than these do."""
 
 
 def membership(
@@ -107,6 +110,7 @@ def membership(
         levelled=table[most],
         patient_p=_each(table[most], people),
         recognised=named,
+        knows_others=knows_the_others(table, people.is_member),
     )
 
 
