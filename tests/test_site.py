@@ -202,6 +202,22 @@ def test_what_is_and_what_was_have_pages_of_their_own() -> None:
     assert any(HISTORY.search(page.read_text(encoding="utf-8")) for page in log), "the check sees history"
 
 
+def figures_in(text: str) -> float:
+    """Figures per 100 words of the sentences; tables, code and links' addresses do not count."""
+    text = re.sub(r"^(```.*?^```|\|.*?)$", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"\]\([^)]*\)|`[^`]*`", "", text)
+    figures = re.findall(r"(?<![\w.])\d[\d,.]*", text)
+    return 100 * len(figures) / len(re.findall(r"[A-Za-z][\w'-]*", text))
+
+
+def test_pages_that_are_read_are_not_lists_of_figures() -> None:
+    """A figure stands where a decision needs it; what was measured stands in tables and in the log."""
+    pages = [*pages_in("Tutorial"), *pages_in("Reference"), ROOT / "docs" / "power.md"]
+    assert len(pages) > 12
+    assert {page.name: round(found, 1) for page in pages if (found := figures_in(page.read_text())) > 5} == {}
+    assert figures_in((ROOT / "docs" / "validity.md").read_text()) > 10, "the check sees figures"
+
+
 def commands_of(page: Path) -> list[str]:
     """Every call of reid-audit in the page's blocks of commands."""
     found: list[str] = []
