@@ -207,6 +207,7 @@ def audited_and_written(
     with stage(terminal.observer, "reading the checkpoint", brief=True):
         seen = screen(files.model.file, pickled_code=policy.pickled_code)
     with stage(terminal.observer, "loading libraries", brief=True):  # torch among them: not before the file has passed
+        make_ready()
         request, films = plan(options, policy, digest, files)
     films = counted(films, ahead(request, options, seen.sha256, terminal.console, terminal.observer, terminal.began))
     if options.dry_run:
@@ -246,7 +247,6 @@ def details(options: CheckOptions) -> Iterator[str]:
 
 def plan(options: CheckOptions, policy: Policy, digest: str, files: Files) -> tuple[AuditRequest, Films]:
     """Options and policy file as a request. Precedence: flag, environment, file, default."""
-    make_ready()  # before what follows loads the libraries that it settles
     from reid_audit.audit import AuditRequest
     from reid_audit.cli.sources import sources
 
