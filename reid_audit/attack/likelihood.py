@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reid_audit.arch.target import Target
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.metric import LayerMetric, prior_metrics
 from reid_audit.attack.objectives import Objective, objective_for
@@ -11,6 +12,7 @@ from reid_audit.attack.refinement import MEASURED, RefineSettings, hypothesis_gr
 from reid_audit.budget import Pace, unhurried
 from reid_audit.errors import ArchitectureError
 from reid_audit.network.batchnorm import statistics_layers
+from reid_audit.network.heads import classifier
 from reid_audit.network.ordinary import prior_batches
 from reid_audit.records import ArchMatch
 
@@ -37,14 +39,13 @@ def likelihood(task: AttackTask, settings: RefineSettings) -> Objective:
     return objective
 
 
+def holds_images(target: Target) -> bool:
+    """Whether there is anything in the weights to rebuild images from: statistics of films, or a classifier."""
+    return bool(statistics_layers(target.module)) or classifier(target) is not None
+
+
 def nothing_to_ask(match: ArchMatch) -> ArchitectureError:
-    """The refusal of a network without statistics of its training films and without answers about a film."""
-    if match.head == "segmentation":
-        return ArchitectureError(
-            f"{match.name} draws masks and stores no statistics of its training films: nothing here measures it",
-            closest="InstanceNorm, GroupNorm and LayerNorm compute theirs anew for every film; masks are not compared",
-            remedy="no verdict is possible on these weights; with BatchNorm in training the statistics are compared",
-        )
+    """The refusal to rebuild images from a network without statistics of its films and without a classifier."""
     return ArchitectureError(
         f"{match.name} holds neither data statistics nor a classifier to reconstruct from",
         closest="BatchNorm running statistics, or a linear classification head",

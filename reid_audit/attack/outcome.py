@@ -13,7 +13,8 @@ from reid_audit.records import Spend
 
 
 def untried(shape: Sequence[int], spend: Spend) -> Reconstruction:
-    """A reconstruction without any image of ``shape`` [C, H, W], for where there was no time for an attack."""
+    """A reconstruction without any image of ``shape`` [C, H, W], for where there was no time for an attack, or nothing
+    to attack."""
     nothing = torch.zeros(0)
     return freeze(torch.zeros(0, *shape), nothing, nothing.to(torch.int64), trajectory=(), spend=spend)
 

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from reid_audit.attack.interface import Attack, AttackTask, Reconstruction
+from reid_audit.attack.likelihood import holds_images
 from reid_audit.attack.methods import METHODS
+from reid_audit.attack.outcome import untried
 from reid_audit.attack.uninformed import uninformed
 from reid_audit.audit.request import AttackChoice
 from reid_audit.budget import Meter
 from reid_audit.observer import Event, Noted, Observer
-from reid_audit.records import AttackRun
+from reid_audit.records import AttackRun, StoppedBy
 from reid_audit.store import RunStore, kept_or_noted
 
 NEGATIVE_SIZE = 4
@@ -57,13 +59,27 @@ def numpy_for(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng(list(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()))
 
 
+OTHERWISE = frozenset({"gradient", "embeddings"})
+"""Methods that rebuild from something else than statistics and classifiers, and say themselves where there is none."""
+
+
+def can_rebuild(task: AttackTask, method: str) -> bool:
+    """Whether an attack has anything to go by; where it has not, films can still be recognised by the answers."""
+    return method in OTHERWISE or holds_images(task.target)
+
+
 def attack_target(task: AttackTask, meter: Meter, context: RunContext, *, name: str = "target") -> Reconstruction:
-    """Run (or resume) an attack. The start is the same in every run, only the weights differ."""
+    """Run (or resume) an attack; no image where there is nothing to go by. The start is the same in every run, only the
+    weights differ."""
+    if not can_rebuild(task, context.attack.method):
+        return untried(tuple(task.space.mean.shape), meter.spend(StoppedBy.COMPLETE))
     return _stored(METHODS[context.attack.method], task, meter, context, name, purpose="attack")
 
 
 def attack_nothing(task: AttackTask, meter: Meter, context: RunContext) -> Reconstruction:
-    """The negative control: samples of the prior, scored under the target's weights."""
+    """The negative control: samples of the prior, scored under the target's weights; none beside no attack."""
+    if not can_rebuild(task, context.attack.method):
+        return untried(tuple(task.space.mean.shape), meter.spend(StoppedBy.COMPLETE))
     larger = tuple(count * NEGATIVE_SIZE for count in task.budget.particles)
     wide = replace(task, budget=task.budget.model_copy(update={"particles": larger}))
     return _stored(uninformed, wide, meter, context, "negative_control", purpose="negative")

@@ -21,8 +21,8 @@ from reid_audit.imaging.stack import Chosen, Stack
 from reid_audit.records import Curve, Histogram, Measurement, Metric, Reason, Unmeasured
 from reid_audit.score.alone import ALONE, Entry, Images
 from reid_audit.score.comparison import Comparison
-from reid_audit.score.demographics import DemographicOutcome, demographics, without_demographics
-from reid_audit.score.distribution import distribution
+from reid_audit.score.demographics import DEMOGRAPHICS, DemographicOutcome, demographics, without_demographics
+from reid_audit.score.distribution import DISTRIBUTION, distribution
 from reid_audit.score.encoder import (
     ENCODER,
     Encoded,
@@ -55,6 +55,20 @@ COMPARED = (
     *(test.metric for test in ALONE),
 )
 """What needs films of both cohorts, beside the likely samples and the demographics."""
+
+
+OF_IMAGES = frozenset(
+    (*LINKAGE, *ENCODER, *LIKELY, *DEMOGRAPHICS, *DISTRIBUTION, Metric.NEGATIVE_CONTROL_P, Metric.ATTACK_POWER)
+)
+"""What is said of reconstructions."""
+
+
+def nothing_rebuilt(measurement: Measurement) -> Measurement:
+    """``measurement``, which for want of images is missing as if for want of time, beside a network that stores nothing
+    to rebuild any from."""
+    if measurement.metric in OF_IMAGES and isinstance(measurement, Unmeasured) and measurement.reason is Reason.BUDGET:
+        return Unmeasured(metric=measurement.metric, reason=Reason.NO_DATA_STATISTICS)
+    return measurement
 
 
 def linked(comparison: Comparison, images: Tensor, *, seed: int, level: float) -> LinkageOutcome:

@@ -17,7 +17,7 @@ import torch
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.likelihood import recipe
 from reid_audit.attack.methods import METHODS
-from reid_audit.audit.attack_runs import NEGATIVE_SIZE, generator_for
+from reid_audit.audit.attack_runs import NEGATIVE_SIZE, can_rebuild, generator_for
 from reid_audit.audit.canary import Planting
 from reid_audit.budget import Meter
 from reid_audit.network.batchnorm import image_moments, statistics_layers
@@ -178,6 +178,8 @@ class AttackCost:
 
 def attack_cost(task: AttackTask, method: str, meter: Meter, seed: int) -> AttackCost | None:
     """What an attack takes, from one of ``PROBE_STEPS``; None where even that takes too much of the time left."""
+    if not can_rebuild(task, method):
+        return AttackCost(0.0, 0.0)
     probe = replace(task, budget=task.budget.model_copy(update={"steps": PROBE_STEPS}))
     generator = generator_for(seed, "probe", task.space.mean.device)
     began, loops = meter.elapsed(), LoopTimer(meter)

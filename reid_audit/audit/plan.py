@@ -8,6 +8,7 @@ from reid_audit.arch.target import Target
 from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.likelihood import with_metrics
 from reid_audit.audit.allowance import Allowance
+from reid_audit.audit.attack_runs import can_rebuild
 from reid_audit.audit.pacing import (
     CLOSING,
     FEWEST_STEPS,
@@ -159,7 +160,8 @@ def measured(task: AttackTask, attack: AttackChoice, pace: Pace, speed: Speed) -
     """The task with its metric, and what an attack costs; None where there is no time for one, which is not tried where
     the passes alone of its fewest steps take too long."""
     meter = pace.meter
-    if speed.attack(task, min(FEWEST_STEPS, task.budget.steps)) > meter.left():
+    least = min(FEWEST_STEPS, task.budget.steps)
+    if can_rebuild(task, attack.method) and speed.attack(task, least) > meter.left():
         return task, None
     afforded = sampled(task, meter, speed)
     if afforded is None:

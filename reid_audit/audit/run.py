@@ -13,10 +13,10 @@ from reid_audit import __version__
 from reid_audit.attack.interface import Reconstruction
 from reid_audit.attack.outcome import untried
 from reid_audit.audit.allowance import late
-from reid_audit.audit.attack_runs import RunContext, attack_nothing, attack_target, numpy_for, summarise
+from reid_audit.audit.attack_runs import RunContext, attack_nothing, attack_target, can_rebuild, numpy_for, summarise
 from reid_audit.audit.cohorts import OpenedCohorts, open_cohorts
 from reid_audit.audit.environment import Environment
-from reid_audit.audit.evidence import COMPARED, Found, Terms, compare, linked_again, shifts
+from reid_audit.audit.evidence import COMPARED, Found, Terms, compare, linked_again, nothing_rebuilt, shifts
 from reid_audit.audit.inputs import inputs_digest
 from reid_audit.audit.plan import Plan, planned
 from reid_audit.audit.power_control import Clocked, power_control
@@ -119,14 +119,20 @@ def run_audit(
         extra, more = power_control(
             scored.measurements, scored.space, state, frozen.runs, context, clocked, environment.cache
         )
-    measurements = scored.measurements + extra
-    if cohorts.reduced():
-        measurements = tuple(map(too_few_in_time, measurements))
-    judged = judged_on(state, measurements, relinked(frozen.repeats, scored, terms), (*frozen.runs, *more))
+    every = (scored.measurements + extra, *relinked(frozen.repeats, scored, terms))
+    measurements, *repeats = (with_reasons(found, state, attack.method) for found in every)
+    judged = judged_on(state, measurements, tuple(repeats), (*frozen.runs, *more))
     result = recorded(request, state, scored, frozen, judged, context, clocked)
     if scored.found is None:
         return Audited(result, None)
     return Audited(result, evidence_of(setup, scored.found, frozen.first, judged.verdict, scored.space))
+
+
+def with_reasons(found: tuple[Measurement, ...], state: AuditState, method: str) -> tuple[Measurement, ...]:
+    """``found`` with why something is missing: few patients in the time, or nothing to rebuild images from."""
+    if state.cohorts.reduced():
+        found = tuple(map(too_few_in_time, found))
+    return found if can_rebuild(state.setup.task, method) else tuple(map(nothing_rebuilt, found))
 
 
 def with_preprocess_fit(scored: Scored, setup: Setup, films: Films, seed: int, pace: Pace) -> Scored:

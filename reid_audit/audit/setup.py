@@ -16,6 +16,7 @@ from reid_audit.arch.outputs import output_of
 from reid_audit.arch.target import Target
 from reid_audit.artefacts.provenance import Declaration, Origin, origin_of
 from reid_audit.attack.interface import AttackTask
+from reid_audit.attack.likelihood import holds_images, nothing_to_ask
 from reid_audit.audit.encoder import encoder_of
 from reid_audit.audit.predictors import loaded_predictors
 from reid_audit.audit.preprocessing import Chosen, Specimens, ask_network, choose_preprocessing, drawn
@@ -114,6 +115,7 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
         budget=request.policy.budget,
         base=None if base is None else _base(base, replace(request.naming, side=side), request.base, target),
     )
+    require_something(task)
     return Setup(
         checkpoint=checkpoint,
         task=task,
@@ -126,6 +128,18 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
         base=base,
         encoder=encoder_of(request, images, chosen.spec.model_copy(update={"side": side}), device, pace),
     )
+
+
+def require_something(task: AttackTask) -> None:
+    """Raise ArchitectureError where neither images can be rebuilt from the weights nor films recognised by what the
+    network says of them: masks, or embeddings."""
+    target = task.target
+    if holds_images(target) or target.match.head == "segmentation":
+        return
+    with torch.no_grad():
+        said = target.module(task.inputs(task.space.mean[None]))
+    if target.match.head != "features" or not isinstance(said, Tensor) or said.dim() != 2:
+        raise nothing_to_ask(target.match)
 
 
 def laid_out(module: nn.Module) -> nn.Module:

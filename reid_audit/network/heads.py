@@ -130,14 +130,22 @@ def class_mean_alignment(kind: HeadKind, features: Tensor, labels: Tensor, head:
 def certainty(kind: HeadKind, logits: Tensor) -> Tensor | None:
     """[N] how firmly each image is decided: best minus second-best logit, or the mean |logit| of yes/no answers.
 
-    None for a regression: a large number is no certainty.
+    None for a regression: a large number is no certainty; and for masks, of which the mean over positions says how
+    large they are, and not how sure (``mask_certainty``).
     """
-    if kind == "regression":
+    if kind in ("regression", "segmentation"):
         return None
     if kind == "sigmoid" or logits.shape[1] == 1:
         return logits.abs().mean(1)
     best = logits.topk(2, dim=1).values
     return best[:, 0] - best[:, 1]
+
+
+def mask_certainty(outputs: Tensor) -> Tensor:
+    """[N] how sure a network is of its own masks: the mean, over the positions of dense outputs [N, K, *], of the log
+    probability of what it answers there."""
+    sure = functional.logsigmoid(outputs.abs()) if outputs.shape[1] == 1 else outputs.log_softmax(1)
+    return sure.amax(1).flatten(1).mean(1)
 
 
 def classifier(target: Target) -> HeadLayer | None:

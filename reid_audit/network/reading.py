@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from reid_audit.arch.target import Target
 from reid_audit.budget import Pace
 from reid_audit.imaging.stack import Stack, blocks
+from reid_audit.network.answers import outputs_of
 from reid_audit.network.batchnorm import ImageMoments, image_moments, moments_and_output, statistics_layers
 from reid_audit.network.gathering import GatheredMoments, Rows
-from reid_audit.network.heads import classifier, embedded, logits_of
+from reid_audit.network.heads import classifier, embedded, logits_of, mask_certainty
 
 MOST, FEWEST = 64, 8
 """Images in one forward pass."""
@@ -78,6 +79,8 @@ class Reading:
     features: Tensor | None
     """[N, D] the input of the linear head, or what a network without a head gives; None where it was not asked for, or
     the network has another head."""
+    certain: Tensor | None = None
+    """[N] how sure the network is of its masks; None where it draws none."""
 
 
 def read(
@@ -94,8 +97,9 @@ def read(
     Raises OutOfTime.
     """
     head = classifier(target) if features else None
-    answers = target.match.head != "features"
-    seen, logits, moments, count = Rows(len(inputs)), Rows(len(inputs)), GatheredMoments(len(inputs)), 0
+    kind = target.match.head
+    seen, logits, sure = (Rows(len(inputs)) for _ in range(3))
+    moments, count = GatheredMoments(len(inputs)), 0
     handle = (
         None if head is None else head.register_forward_pre_hook(lambda own, args: seen.add(embedded(own, args[0])))
     )
@@ -105,14 +109,16 @@ def read(
                 layers, output = moments_and_output(target.module, batch)
                 count += len(batch)
                 moments.add(layers)
-                if answers:
+                if kind == "segmentation":
+                    sure.add(mask_certainty(outputs_of(output)))
+                if kind != "features":
                     logits.add(logits_of(output))
                 elif features:
                     seen.add(logits_of(output))
     finally:
         if handle is not None:
             handle.remove()
-    return Reading(count, moments.found(), logits.found(), seen.found())
+    return Reading(count, moments.found(), logits.found(), seen.found(), sure.found())
 
 
 def read_moments(

@@ -25,6 +25,7 @@ from reid_audit.network.heads import (
     head_stationarity,
     independent,
     labels_of,
+    mask_certainty,
     residual,
     summed_loss,
 )
@@ -96,6 +97,16 @@ def test_answers_and_certainty_of_each_kind() -> None:
     assert certainty("softmax", logits).tolist() == [2.0]  # type: ignore[union-attr]
     assert certainty("sigmoid", logits).tolist() == [2.0]  # type: ignore[union-attr]
     assert certainty("regression", logits) is None
+    assert certainty("segmentation", logits) is None
+
+
+def test_masks_are_as_certain_as_their_positions_and_not_as_large_as_they_are() -> None:
+    half = torch.tensor([9.0, 9.0, -9.0, -9.0]).reshape(1, 1, 2, 2)
+    classes = torch.cat([half, -half], dim=1)
+    wide = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2)
+    assert mask_certainty(classes) > mask_certainty(wide)
+    assert torch.allclose(mask_certainty(half), mask_certainty(torch.full((1, 1, 2, 2), 9.0)))
+    assert mask_certainty(half) > mask_certainty(half / 9)
 
 
 def test_findings_that_are_mostly_absent_do_not_look_like_exclusive_classes() -> None:

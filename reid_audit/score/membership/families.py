@@ -111,6 +111,8 @@ def membership_scores(
         scores |= of_embeddings(target, inputs, found.features, pace)
     if found.logits is not None:
         scores |= of_answers(target, found.logits, labels[: found.count])
+    if found.certain is not None:
+        scores["margin"] = found.certain.double().cpu().numpy()
     known = None if found.logits is None else answered_right(target, found.logits, labels[: found.count])
     return MembershipScores(scores, explaining, found.count, corrected, known, found.logits)
 

@@ -2,6 +2,7 @@
 
     score(x) = z_(1)(x) - z_(2)(x)        softmax: largest minus second-largest logit
     score(x) = mean_k |z_k(x)|            independent yes/no answers
+    score(x) = mean_i log max_k p_ki(x)   masks, over positions i
 
 Label-free membership inference by confidence (Salem et al., ML-Leaks, NDSS 2019): a network is more certain of the
 images it was trained on.
