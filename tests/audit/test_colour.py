@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import timm
 import torch
 from audits import DEVICE
 from numpy.typing import NDArray
+from skimage import data
 from torch.nn import functional
 
 import reid_audit
@@ -19,7 +21,7 @@ from reid_audit.cohort import RawFilm
 from reid_audit.errors import PriorError
 from reid_audit.network.search import STAGE
 from reid_audit.observer import Event, StageStarted
-from reid_audit.records import Budget, Controls, Measured, Metric, Policy, References, find
+from reid_audit.records import Budget, Controls, Measured, Metric, Outcome, Policy, References, find
 
 SIDE, MEMBERS, OTHERS = 48, 12, 108
 MEAN, STD = (0.7, 0.5, 0.45), (0.16, 0.14, 0.15)
@@ -43,9 +45,8 @@ def pictures(count: int, seed: int) -> NDArray[np.uint8]:
     return np.asarray((255 * images.clamp(0, 1)).round().to(torch.uint8).numpy())
 
 
-@pytest.fixture(scope="module")
-def network() -> torch.nn.Module:
-    """A ResNet-18 whose statistics are those of the members."""
+def remembering(images: NDArray[np.uint8]) -> torch.nn.Module:
+    """A small network whose statistics are those of ``images``."""
     torch.manual_seed(1)
     module: torch.nn.Module = timm.create_model("test_efficientnet", num_classes=2).train()
     for layer in module.modules():
@@ -53,8 +54,14 @@ def network() -> torch.nn.Module:
             layer.momentum = 1.0
     mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in (MEAN, STD))
     with torch.no_grad():
-        module((torch.from_numpy(pictures(MEMBERS, 1)) / 255 - mean) / std)
+        module((torch.from_numpy(images) / 255 - mean) / std)
     return module.eval()
+
+
+@pytest.fixture(scope="module")
+def network() -> torch.nn.Module:
+    """A network whose statistics are those of the members."""
+    return remembering(pictures(MEMBERS, 1))
 
 
 @pytest.fixture
@@ -80,6 +87,29 @@ def test_a_network_of_colours_is_asked_in_colour(network: torch.nn.Module, prior
     assert isinstance(fit, Measured)
     assert fit.control is not None
     assert fit.control < 0.001
+
+
+TILE = 32
+"""Pixels of the edge of a tile."""
+
+
+@pytest.mark.parametrize("picture", [data.immunohistochemistry, data.retina], ids=["histology", "fundus"])
+def test_real_tissue_is_recognised_with_nothing_declared(picture: Callable[[], NDArray[np.uint8]]) -> None:
+    """Tiles of a picture that scikit-image ships, each a patient of its own: 32 known, 112 others, 112 public."""
+    whole = picture()
+    top, left = (edge // 2 - 256 for edge in whole.shape[:2])
+    middle = whole[top : top + 512, left : left + 512]
+    tiles = middle.reshape(16, TILE, 16, TILE, 3).transpose(0, 2, 4, 1, 3).reshape(256, 3, TILE, TILE)
+    tiles = tiles[np.random.default_rng(0).permutation(len(tiles))]
+    known, others, public = np.split(tiles, [32, 144])
+    options = Options(prior=public, indicators_only=True, device=DEVICE, side=TILE)
+    result = reid_audit.check(remembering(known), known, others, policy=POLICY, **options)
+    assert result.prior.channels == 3
+    assert np.allclose(result.preprocess.mean, MEAN, atol=0.07)
+    area = find(result.measurements, Metric.MEMBERSHIP_AUC)
+    assert isinstance(area, Measured)
+    assert area.value > 0.8
+    assert result.verdict.outcome is Outcome.FAIL
 
 
 def test_the_shipped_prior_of_grey_films_is_refused_beside_colours(network: torch.nn.Module) -> None:
