@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ import reid_audit
 from benchmarks.lab.command import carry_out, run_and_table
 from benchmarks.lab.data import SPEC, few, sex_labels
 from benchmarks.lab.hardened import RECIPES, NotInstalled
-from benchmarks.lab.pages import publish
+from benchmarks.lab.pages import marked, publish, rows_of_table
 from benchmarks.lab.pareto import Point, pareto
 from benchmarks.lab.rows import measured, rows_of
 from benchmarks.lab.targets import Bench, kept
@@ -57,9 +58,7 @@ NOTHING = "none"
 ADVICE = Path(reid_audit.__file__).parent / "report" / "data" / "mitigations.json"
 """What reports advise by."""
 AFTER = ("heart-16", "heart-388")
-"""Networks that mitigations after training are tried on: all of them on the first, ``REMOVING`` on the second."""
-REMOVING = ("recompute-bn", "fold-bn", "fine-tune", "distil", "noise-bn")
-"""Those that are also tried on the second network: the others changed nothing on the first."""
+"""Networks that mitigations after training are tried on."""
 ORDER = (NOTHING, *MITIGATIONS)
 
 
@@ -160,11 +159,10 @@ def ends(found: Measured) -> list[float]:
 def pending(options: argparse.Namespace) -> Iterator[tuple[Network, str]]:
     """Rows that are still to be measured: each network as it is, and mitigations after training on some."""
     done = {(row["network"], row["mitigation"]) for row in rows_of(options.out)}
-    first, *others = (network for network in NETWORKS if network.name.startswith(tuple(options.only)))
-    copies = [(network, name) for network in others if network.name in AFTER for name in REMOVING]
-    for network, name in [*((first, name) for name in ORDER), *((network, NOTHING) for network in others), *copies]:
-        wanted = name in (options.mitigations or ORDER) and (name == NOTHING or network.name in AFTER)
-        if wanted and (network.name, name) not in done:
+    networks = [network for network in NETWORKS if network.name.startswith(tuple(options.only))]
+    copies = [(network, name) for network in networks if network.name in AFTER for name in MITIGATIONS]
+    for network, name in [*((network, NOTHING) for network in networks), *copies]:
+        if name in (options.mitigations or ORDER) and (network.name, name) not in done:
             yield network, name
 
 
@@ -222,7 +220,8 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("budget", lambda r: r["budget"]),
     ("CPU s", lambda r: f"{r['cpu_seconds']:.0f}"),
 )
-KEYS = 2
+HEAD, KEYS = tuple(name for name, _ in COLUMNS), 2
+NUMBER = re.compile(r"[\d.]+")
 BY_HEART = "heart-388"
 """What networks that were trained otherwise are compared with."""
 IN_TRAINING = {
@@ -237,15 +236,30 @@ IN_TRAINING = {
 
 
 def write(options: argparse.Namespace) -> None:
-    """The table, and beside the page the picture of all rows with a utility."""
-    rows = rows_of(options.out)
-    table = [tuple(text(row) for _, text in COLUMNS) for row in rows]
-    publish([name for name, _ in COLUMNS], table, options.doc, keys=KEYS)
+    """The table, and beside the page the picture of all its rows with a utility, and what reports advise by."""
+    table = [tuple(text(row) for _, text in COLUMNS) for row in rows_of(options.out)]
+    publish(HEAD, table, options.doc, keys=KEYS)
     if options.doc is not None:
-        picture = options.doc.with_suffix(".svg")
-        picture.write_text(pareto(points(rows)), encoding="utf-8")
-        known = [row.model_dump(mode="json") for row in advised(rows)]
-        ADVICE.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        rows = of_page(options.doc)
+        options.doc.with_suffix(".svg").write_text(pareto(points(rows)), encoding="utf-8")
+        ADVICE.write_text(advice_of(rows), encoding="utf-8")
+
+
+def of_page(page: Path) -> list[dict[str, Any]]:
+    """Every row of the page's table, as far as the picture and the advice need it."""
+    found = []
+    for cells in rows_of_table(marked(page, "table")[1], HEAD):
+        cell = dict(zip(HEAD, cells, strict=True))
+        auc, accuracy = ([float(n) for n in NUMBER.findall(cell[name])] for name in ("membership AUC", "accuracy"))
+        row = {"network": cell["network"], "mitigation": cell["mitigation"], "auc": auc}
+        useful = {"accuracy": accuracy} if accuracy else {}
+        found.append(row | {"linkage_p": float(cell["linkage p"]), "utility": useful})
+    return found
+
+
+def advice_of(rows: list[dict[str, Any]]) -> str:
+    """The file that reports advise by."""
+    return json.dumps([row.model_dump(mode="json") for row in advised(rows)], indent=1) + "\n"
 
 
 def advised(rows: list[dict[str, Any]]) -> list[MeasuredMitigation]:

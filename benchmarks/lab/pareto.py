@@ -35,7 +35,7 @@ def pareto(points: list[Point]) -> str:
     """An SVG: accuracy to the right, membership AUC upwards; the lower right corner is where one wants to be."""
     groups = sorted({point.group for point in points})
     low = min((point.utility for point in points), default=0.5)
-    low, high = int(low * 20) / 20, max([0.9, *(point.utility for point in points)])
+    low, high = int(low * 20 - 1) / 20, max([0.9, *(point.utility for point in points)])
 
     def across(value: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (value - low) / (high - low)

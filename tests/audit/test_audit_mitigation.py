@@ -69,6 +69,17 @@ def test_replaced_statistics_end_the_breach_and_are_never_called_safe(case: Demo
     assert found.public_films == len(case.prior.images)
 
 
+def test_fine_tuning_on_other_films_ends_the_breach(case: DemoCase, tmp_path: Path) -> None:
+    """And is called INCONCLUSIVE: nothing shows on 16 patients that nothing is left."""
+    public = replace(case.prior, labels=case.prior.sexes)
+    found = run(case, tmp_path, "fine-tune", public=public).result
+    assert Metric.MEMBERSHIP_AUC in {breach.metric for breach in found.before.verdict.breaches}
+    assert found.after.verdict.breaches == ()
+    assert found.after.verdict.outcome is Outcome.INCONCLUSIVE
+    accuracy = next(row for row in found.utility if row.name == "accuracy")
+    assert accuracy.high > -0.02
+
+
 def test_public_films_must_be_of_other_people(case: DemoCase, tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="share"):
         run(case, tmp_path, "recompute-bn", public=case.holdout)
