@@ -124,11 +124,12 @@ class Informed:
         """The geometry that was found where its answers tell clearly more than those under ``start``: by ``GAIN``, or
         by anything where the statistics prefer it too, and in a bootstrap over the films; else None.
 
-        A part of the films is found only where the statistics prefer it to whole films too, or its answers surely tell
-        more: of the many parts that are tried some always tell more of the films that chose them.
+        A part of the films is found only where its answers surely tell more than those for whole films, or tell more
+        and the statistics prefer it too: of the many parts that are tried some always tell more of the films that chose
+        them.
         """
         found = self.here
-        if self.search.misfit(found) > self.search.misfit(self.whole) and not self._surely(self.whole, found):
+        if found.keep is not None and not self._surely(self.whole, found) and not self._rather(self.whole, found):
             found = self.whole
         least = 0.0 if self.search.misfit(found) < self.search.misfit(self.start) else GAIN
         if found == self.start or self.nats(found) <= self.nats(self.start) + least:
@@ -137,16 +138,32 @@ class Informed:
 
     def _surely(self, ours: PreprocessSpec, theirs: PreprocessSpec) -> bool:
         """Whether answers under ``ours`` surely tell less, asked of films that chose no step where there are enough."""
+        less, more = self._fresh(ours, theirs)
+        return less is not None and more is not None and surely_less(self.search.target.match.head, less, more)
+
+    def _rather(self, ours: PreprocessSpec, theirs: PreprocessSpec) -> bool:
+        """Whether the first layer fits ``theirs`` better, and their answers tell more of the same films."""
+        if self.search.misfit(theirs) >= self.search.misfit(ours):
+            return False
+        less, more = (None if found is None else self._told(found) for found in self._fresh(ours, theirs))
+        return less is not None and more is not None and more > less
+
+    def _fresh(self, ours: PreprocessSpec, theirs: PreprocessSpec) -> tuple[Tensor | None, Tensor | None]:
+        """Outputs under both for the films that chose no step, of all where those are few."""
         less, more = self._every(ours), self._every(theirs)
         if less is None or more is None:
-            return False
-        chose = self.films if min(len(less), len(more)) >= self.films + FRESH else 0
-        return surely_less(self.search.target.match.head, less[chose:], more[chose:])
+            return None, None
+        count = min(len(less), len(more))
+        chose = self.films if count >= self.films + FRESH else 0
+        return less[chose:count], more[chose:count]
 
     def nats(self, geometry: PreprocessSpec) -> float:
         """What the answers under ``geometry`` tell; 0 where there are none."""
         outputs = self._outputs(geometry)
-        return 0.0 if outputs is None else information(self.search.target.match.head, outputs) or 0.0
+        return 0.0 if outputs is None else self._told(outputs) or 0.0
+
+    def _told(self, outputs: Tensor) -> float | None:
+        return information(self.search.target.match.head, outputs)
 
     def _every(self, geometry: PreprocessSpec) -> Tensor | None:
         """Outputs for all films, or where there is no time for them for those that chose."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -28,9 +28,10 @@ from reid_audit.network.geometries import (
     neighbours,
     turns,
 )
-from reid_audit.network.information import FILMS, Informed
+from reid_audit.network.information import FILMS, Informed, surely_less
 from reid_audit.network.remembered import REMEMBERED, WORSE, Remembered
 from reid_audit.network.search import (
+    ALL,
     CLEARLY,
     FEW,
     MANY,
@@ -104,6 +105,8 @@ class _Course:
         if answered is not None and self.joint.nearly_explains(answered):
             self.joint.settle(answered)
             self.geometry = answered
+        if self.informed is not None and self.joint.best is not None and self.joint.share > REMEMBERED:
+            self.joint.best = replace(self.joint.best, spec=_told_values(self.search, self.joint.best.spec))
         if self.joint.share > REMEMBERED:
             sides = (self.geometry.side,) if side or self.geometry == answered else USUAL
             self.geometry, self.augmentation = _augmented(self.search, self.geometry, sides)
@@ -168,6 +171,18 @@ def _informed(search: Search, joint: Remembered) -> Informed:
         return outputs_under(search.target, images, values)
 
     return Informed(asked, search, joint.here or joint.start, joint.free, cut=joint.here is None)
+
+
+def _told_values(search: Search, joint: PreprocessSpec) -> PreprocessSpec:
+    """The values of the ``joint`` fit, or those that fit all films, where the answers under these surely tell more.
+
+    Of statistics that no set of films explains, a few films explain as much under the values of their inversion.
+    """
+    images = search.films_at(joint, count_at(joint, ALL))
+    plain = best_values(search.target, bare(joint), images[:FILMS], search.pace)
+    ours, theirs = (outputs_under(search.target, images, spec) for spec in (joint, plain))
+    surely = ours is not None and theirs is not None and surely_less(search.target.match.head, ours, theirs)
+    return plain if surely else joint
 
 
 def _plain(search: Search) -> list[PreprocessSpec]:

@@ -14,7 +14,18 @@ from reid_audit.budget import Meter, OutOfTime, Pace
 from reid_audit.imaging.augmentation import Augmentation
 from reid_audit.network.geometries import FINER, WHOLE
 from reid_audit.network.heads import HeadKind
-from reid_audit.network.information import FILMS, GAIN, MORE, MOST, PLAUSIBLE, SMALL, Informed, information, surely_less
+from reid_audit.network.information import (
+    EVERY,
+    FILMS,
+    GAIN,
+    MORE,
+    MOST,
+    PLAUSIBLE,
+    SMALL,
+    Informed,
+    information,
+    surely_less,
+)
 from reid_audit.network.search import Search
 from reid_audit.observer import SilentObserver
 from reid_audit.records import ArchMatch, Box, PreprocessSpec
@@ -146,8 +157,8 @@ def test_the_part_of_the_films_that_was_kept_is_climbed_to(truth: Box) -> None:
 
 @pytest.mark.parametrize(
     ("fresh", "part", "cut"),
-    [(0.9, 0.03, False), (1.1, 0.03, True), (0.9, 0.01, True)],
-    ids=["by chance", "of all films", "by the statistics too"],
+    [(0.9, 0.03, False), (0.9, 0.01, False), (1.1, 0.03, True)],
+    ids=["by chance", "by the statistics alone", "of all films"],
 )
 def test_a_part_has_to_tell_more_of_films_that_did_not_choose_it(fresh: float, part: float, cut: bool) -> None:
     def asked(geometry: PreprocessSpec, count: int) -> Tensor:
@@ -161,6 +172,27 @@ def test_a_part_has_to_tell_more_of_films_that_did_not_choose_it(fresh: float, p
     search = Informed(asked, stated, PreprocessSpec(side=64, resize="shorter", crop="center"), free=False)
     search.climb([PreprocessSpec(side=64)])
     assert search.here.keep is not None
+    found = search.found()
+    assert found is not None
+    assert (found.keep is not None) == cut
+
+
+@pytest.mark.parametrize(("part", "cut"), [(0.03, False), (0.01, True)])
+def test_a_part_whose_answers_may_tell_more_has_to_fit_better_too(part: float, cut: bool) -> None:
+    def asked(geometry: PreprocessSpec, count: int) -> Tensor:
+        sureness = torch.full((count, 1), 0.1)
+        if geometry.keep is not None:
+            sureness[:MORE] *= 1.1
+            sureness[MORE::2] *= 1.25
+            sureness[MORE + 1 :: 2] *= 0.84
+        return sureness * classes(8, 8).repeat(count // 16, 1) if geometry.resize == "squash" else classes(count, 0)
+
+    stated = Stated(lambda way: 0.02 if way.keep is None else part)
+    search = Informed(asked, stated, PreprocessSpec(side=64, resize="shorter", crop="center"), free=False)
+    search.climb([PreprocessSpec(side=64)])
+    whole, kept = (asked(way, EVERY)[MORE:] for way in (PreprocessSpec(side=64), search.here))
+    assert (information("softmax", kept) or 0.0) > (information("softmax", whole) or 0.0)
+    assert not surely_less("softmax", whole, kept)
     found = search.found()
     assert found is not None
     assert (found.keep is not None) == cut
