@@ -145,7 +145,7 @@ class Informed:
         """Whether the first layer fits ``theirs`` better, and their answers tell more of the same films."""
         if self.search.misfit(theirs) >= self.search.misfit(ours):
             return False
-        less, more = (None if found is None else self._told(found) for found in self._fresh(ours, theirs))
+        less, more = (None if found is None else self._nats_of(found) for found in self._fresh(ours, theirs))
         return less is not None and more is not None and more > less
 
     def _fresh(self, ours: PreprocessSpec, theirs: PreprocessSpec) -> tuple[Tensor | None, Tensor | None]:
@@ -160,9 +160,9 @@ class Informed:
     def nats(self, geometry: PreprocessSpec) -> float:
         """What the answers under ``geometry`` tell; 0 where there are none."""
         outputs = self._outputs(geometry)
-        return 0.0 if outputs is None else self._told(outputs) or 0.0
+        return 0.0 if outputs is None else self._nats_of(outputs) or 0.0
 
-    def _told(self, outputs: Tensor) -> float | None:
+    def _nats_of(self, outputs: Tensor) -> float | None:
         return information(self.search.target.match.head, outputs)
 
     def _every(self, geometry: PreprocessSpec) -> Tensor | None:

@@ -106,7 +106,7 @@ class _Course:
             self.joint.settle(answered)
             self.geometry = answered
         if self.informed is not None and self.joint.best is not None and self.joint.share > REMEMBERED:
-            self.joint.best = replace(self.joint.best, spec=_told_values(self.search, self.joint.best.spec))
+            self.joint.best = replace(self.joint.best, spec=_answered_values(self.search, self.joint.best.spec))
         if self.joint.share > REMEMBERED:
             sides = (self.geometry.side,) if side or self.geometry == answered else USUAL
             self.geometry, self.augmentation = _augmented(self.search, self.geometry, sides)
@@ -173,7 +173,7 @@ def _informed(search: Search, joint: Remembered) -> Informed:
     return Informed(asked, search, joint.here or joint.start, joint.free, cut=joint.here is None)
 
 
-def _told_values(search: Search, joint: PreprocessSpec) -> PreprocessSpec:
+def _answered_values(search: Search, joint: PreprocessSpec) -> PreprocessSpec:
     """The values of the ``joint`` fit, or those that fit all films, where the answers under these surely tell more.
 
     Of statistics that no set of films explains, a few films explain as much under the values of their inversion.

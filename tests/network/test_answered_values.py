@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reid_audit.network import preprocessing
-from reid_audit.network.preprocessing import _told_values
+from reid_audit.network.preprocessing import _answered_values
 from reid_audit.network.search import Search
 from reid_audit.records import PreprocessSpec
 
@@ -40,4 +40,4 @@ def test_values_of_a_few_films_give_way_to_answers_that_surely_tell_more(
         target=SimpleNamespace(match=SimpleNamespace(head="softmax")),
         pace=None,
     )
-    assert _told_values(cast("Search", search), JOINT) == kept
+    assert _answered_values(cast("Search", search), JOINT) == kept
