@@ -1,4 +1,4 @@
-"""What a constructor of the user's own returns: answers about a film, a mask, or neither."""
+"""What a constructor of the user's own returns: answers about a film, a mask (of a volume too), or neither."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from reid_audit.memory import out_of_memory
 
 SIDES = (224, 512, 384, 320, 299, 256, 192, 160, 128, 112, 96, 64, 48, 32, 28)
 """Pixels that are tried in turn where nobody says which side the network takes."""
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 UNREAD = "no answer about a film can be read off its output (several scales, boxes, features): statistics are compared"
 
 
@@ -72,7 +73,7 @@ def _last(module: nn.Module) -> Iterator[nn.Module | None]:
     """
     weighted = [layer for layer in module.modules() if next(layer.parameters(recurse=False), None) is not None]
     yield next((layer for layer in reversed(weighted) if isinstance(layer, nn.Linear)), None)
-    if weighted and isinstance(weighted[-1], nn.Conv2d) and weighted[-1].kernel_size == (1, 1):
+    if weighted and isinstance(weighted[-1], CONVOLUTIONS) and set(weighted[-1].kernel_size) == {1}:
         yield weighted[-1]
 
 
@@ -84,7 +85,7 @@ def _run(module: nn.Module, layer: nn.Module | None, inputs: Tensor) -> tuple[An
     widths: list[int] = []
 
     def alike(layer: nn.Module, _given: tuple[Tensor, ...], made: Tensor) -> Tensor:
-        axis = 1 if isinstance(layer, nn.Conv2d) else made.dim() - 1
+        axis = 1 if isinstance(layer, CONVOLUTIONS) else made.dim() - 1
         widths.append(int(made.shape[axis]))
         shape = [1] * made.dim()
         shape[axis] = widths[-1]
@@ -106,8 +107,8 @@ def _read(returned: Any, width: int, side: int) -> Output:
     first = parts[0] if parts else None
     if not isinstance(first, Tensor):
         return Output("features", 0, side, (UNREAD,))
-    if first.dim() == 4 and not several:
-        return Output("segmentation", int(first.shape[1]), side, squashed=_squashed(first[0, :, 0, 0]))
+    if first.dim() in (4, 5) and not several:
+        return Output("segmentation", int(first.shape[1]), side, squashed=_squashed(first[0].flatten(1)[:, 0]))
     if first.shape == (2, width) and torch.equal(first[0], first[1]):  # nothing but that layer decides them
         return Output("sigmoid" if width == 1 else "softmax", width, side, squashed=_squashed(first[0]))
     return Output("features", 0, side, (UNREAD,))

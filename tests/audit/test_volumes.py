@@ -58,6 +58,17 @@ def test_a_sheet_holds_the_slices_in_order(example: ModuleType) -> None:
         example.to_sheets(torch.rand(1, 8, 5, 5))
 
 
+def test_a_folder_of_nifti_files_gives_the_sheets_of_the_same_volumes_in_an_npz(example: ModuleType) -> None:
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not here")
+    sheets(example, "train", 3, 0)
+    folder = Path("nifti")
+    folder.mkdir()
+    for number, volume in enumerate(volumes(3, 0)):
+        nibabel.save(nibabel.Nifti1Image(volume.T, np.eye(4)), folder / f"volume_{number}.nii.gz")
+    example.write(folder, Path("of_nifti.npz"))
+    assert np.array_equal(np.load("of_nifti.npz")["images"], np.load("train.npz")["images"])
+
+
 def test_training_volumes_are_recognised(example: ModuleType) -> None:
     reference, holdout, prior = (
         sheets(example, name, count, seed)
