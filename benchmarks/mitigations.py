@@ -108,7 +108,8 @@ def prepare(images: torch.Tensor) -> torch.Tensor:
 
 def copied(original: Target, name: str, members: Cohort, bench: Bench, folder: Path) -> Target:
     """The mitigated network as its file holds it. Raises AuditError where the mitigation does not fit."""
-    given = Given(prepare, 0, unhurried(), public_films(bench), len(members.images))
+    each = int(np.unique(members.patients, return_counts=True)[1].max())
+    given = Given(prepare, 0, unhurried(), public_films(bench), len(members.images), each)
     made, _ = mitigated(original, [name], given)
     path = folder / f"{name}.safetensors"
     write_copy(made, path)

@@ -92,8 +92,8 @@ def audit_mitigated(request: MitigationRequest, films: Films, environment: Envir
     frame = original.frame
     public = _public_films(request, films, frame)
     pace = Pace(meter.share((1.0 - 2.0 * FIRST) / (1.0 - FIRST)), environment.observer)
-    members = None if films.reference is None else len(films.reference(frame).images)
-    given = Given(original.inputs, asked.seed, pace, public, members)
+    members, each = _trained_on(films, frame)
+    given = Given(original.inputs, asked.seed, pace, public, members, each)
     copy, applied = _made(request, original, given)
     planted = _carried(request, original, films, given)
     environment.observer.notice(Noted("audit of the copy"))
@@ -145,6 +145,14 @@ class Original:
     def inputs(self, images: Tensor) -> Tensor:
         """Network input, on the network's device, from images in [0, 1]."""
         return to_network(images.to(self.device), self.spec, self.target.match.channels)
+
+
+def _trained_on(films: Films, frame: Frame) -> tuple[int | None, int]:
+    """How many training films there are, None where nobody says, and how many of them one patient has at most."""
+    if films.reference is None:
+        return None, 1
+    patients = films.reference(frame).patients
+    return len(patients), int(np.unique(patients, return_counts=True)[1].max())
 
 
 LOOK = Frame(PreprocessSpec(), 64, 1)

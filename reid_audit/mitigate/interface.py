@@ -39,6 +39,8 @@ class Given:
     public: Public | None = None
     members: int | None = None
     """Training films, where they are known."""
+    each: int = 1
+    """Films of the patient who has most of them."""
 
     def films(self, name: str) -> Public:
         """The public films that the mitigation ``name`` needs. Raises MitigationError without any."""

@@ -1,11 +1,11 @@
 """``noise-bn``: Gaussian noise on the stored statistics, as much as hides one patient's part in them.
 
-    s' = s + sigma N(0, 1),    sigma = w D / mu,    mu = z(0.05) - z(0.01) = 0.68
+    s' = s + sigma N(0, 1),    sigma = k w D / mu,    mu = z(0.05) - z(0.01) = 0.68
 
 The Gaussian mechanism in terms of a test (Dong, Roth, Su, Gaussian Differential Privacy, JRSS B 2022): who has to tell
-whether a patient's film is part of the statistics then has at most 5 % true positives at 1 % false ones. s are all
-means and variances in units of the stored deviations, w is the largest weight one film has in them, D the largest
-distance between two films' own moments, measured on public films.
+whether a patient's films are part of the statistics then has at most 5 % true positives at 1 % false ones. s are all
+means and variances in units of the stored deviations, k is how many films a patient has at most, w the largest weight
+one film has in them, D the largest distance between two films' own moments, measured on public films.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def noise_statistics(found: Copy, given: Given) -> Copy:
     seen = read_moments(target.module, Inputs(public.images, given.prepare), given.pace, stage=f"{NAME}: moments")
     momentum = max(0.1 if layer.momentum is None else float(layer.momentum) for _, layer in layers)
     weight, apart = weight_of_a_film(given.members, momentum), widest(seen)
-    sigma = weight * apart / separation(RECOGNISED, ALARMS)
+    sigma = given.each * weight * apart / separation(RECOGNISED, ALARMS)
     generator = given.generator()
     with torch.no_grad():
         for _, layer in layers:
@@ -61,7 +61,8 @@ def noise_statistics(found: Copy, given: Given) -> Copy:
     count = 2 * sum(layer.first.shape[1] for layer in seen)
     said = (
         f"noise of {sigma:.2g} stored deviations on each of {count:,} statistics: a film weighs at most "
-        f"1/{1 / weight:.0f} in them, two films lie at most {apart:.0f} deviations apart"
+        f"1/{1 / weight:.0f} in them, two films lie at most {apart:.0f} deviations apart, a patient has at most "
+        f"{given.each}"
     )
     return replace(found, target=target, done=(*found.done, said))
 
@@ -98,7 +99,7 @@ MITIGATION = Mitigation(
         "It is not differential privacy of the network: the weights carry no noise, and what they remember stays.",
         "The distance between films is measured on public films and not proved: a film unlike all of them moves the "
         "statistics further than the noise allows for.",
-        "It hides one film in the statistics, not several films of the same patient together.",
+        "It hides one patient in the statistics, not several patients together.",
     ),
     effect="blunts",
     apply=noise_statistics,

@@ -161,6 +161,9 @@ def test_noise_is_as_large_as_it_says_and_larger_for_fewer_patients() -> None:
         return float(torch.cat([(a - b).abs() for a, b in pairs]).mean())
 
     assert moved(few) > 2.0 * moved(many) > 0.0
+    several, _ = mitigated(target, ["noise-bn"], replace(given(members=4000), each=3))
+    means = zip(*(statistics(each.target.module) for each in (several, many)), statistics(target.module), strict=True)
+    assert all(torch.allclose(a - own, 3.0 * (b - own), atol=1e-5) for a, b, own in means)
     assert all(bool((v > 0).all()) for k, v in few.target.module.state_dict().items() if k.endswith("running_var"))
 
 
