@@ -1,10 +1,14 @@
 """Whole audits of what is no classifier of films: masks, boxes, ages, findings and embeddings.
 
-Each row of docs/how-to/other-networks.md that ``reid-audit check`` takes without a step before it has one here.
+Each row of docs/how-to/other-networks.md has one here, but for volumes and for several networks in a file, whose tests
+are tests/audit/test_volumes.py and tests/audit/test_audit_file.py.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ import timm
 import torch
 from audits import DEVICE
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,6 +40,7 @@ from reid_audit.records import (
     find,
 )
 
+LAY_OVER = Path(__file__).resolve().parents[2] / "examples" / "lay_over.py"
 SIDE, MEMBERS, OTHERS = 32, 24, 108
 POLICY = Policy(
     budget=Budget(steps=4, particles=(4,)),
@@ -109,10 +115,12 @@ def taught(
     return remembering(module, images)
 
 
-def audited(network: nn.Module | Path, sides: tuple[Any, Any] | None = None, **more: Any) -> AuditResult:
+def audited(
+    network: nn.Module | Path, sides: tuple[Any, Any] | None = None, policy: Policy = POLICY, **more: Any
+) -> AuditResult:
     options = Options(prior=films(96, 3), side=SIDE, preprocess="unit", indicators_only=True, device=DEVICE)
     reference, holdout = sides or (films(MEMBERS, 1), films(OTHERS, 2))
-    return reid_audit.check(network, reference, holdout, policy=POLICY, **{**options, **more})
+    return reid_audit.check(network, reference, holdout, policy=policy, **{**options, **more})
 
 
 def value(result: AuditResult, metric: Metric) -> float:
@@ -243,3 +251,69 @@ def test_an_encoder_without_statistics_is_asked_for_its_embeddings_and_does_not_
     assert (found.architecture.head, found.architecture.data_statistics) == ("features", 0)
     assert 0.3 < value(found, Metric.MEMBERSHIP_AUC) < 0.7
     assert found.verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def laid_over(parts: dict[str, Tensor], name: str, *more: str) -> Path:
+    """``parts``, saved as a file of that name, over public.safetensors, by the example."""
+    save_file({key: value.detach().contiguous() for key, value in parts.items()}, name)
+    command = [sys.executable, str(LAY_OVER), "public.safetensors", name, "joined.safetensors", *more]
+    subprocess.run(command, check=True)
+    return Path("joined.safetensors")
+
+
+def public(module: nn.Module) -> nn.Module:
+    """``module``, saved as the weights that everybody has."""
+    save_file({key: value.contiguous() for key, value in module.state_dict().items()}, "public.safetensors")
+    return module
+
+
+def test_an_adapter_is_audited_beside_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = seeded(lambda: timm.create_model("test_resnet", num_classes=2, in_chans=1))
+    base = public(taught(module, torch.arange(64) % 2, functional.cross_entropy, 60, films(64, 7)))
+    place, rank, alpha = "layer2.0.conv1", 4, 8
+    weight = base.requires_grad_(False).get_parameter(f"{place}.weight")
+    down = (0.05 * torch.randn(rank, *weight.shape[1:])).requires_grad_()
+    up = torch.zeros(weight.shape[0], rank, 1, 1, requires_grad=True)
+    optimiser = torch.optim.Adam([down, up], 1e-2)
+    for _ in range(100):
+        merged = weight + alpha / rank * (up.flatten(1) @ down.flatten(1)).reshape(weight.shape)
+        said = torch.func.functional_call(base, {f"{place}.weight": merged}, (inputs(films(MEMBERS, 1)),))
+        optimiser.zero_grad()
+        torch.autograd.backward(functional.cross_entropy(said, torch.arange(MEMBERS) % 2))
+        optimiser.step()
+    Path("adapter_config.json").write_text(json.dumps({"lora_alpha": alpha, "r": rank}))
+    parts = {f"base_model.model.{place}.lora_A.weight": down, f"base_model.model.{place}.lora_B.weight": up}
+    found = audited(laid_over(parts, "adapter_model.safetensors"), base=Path("public.safetensors"))
+    assert any("those of --base" in line for line in found.architecture.evidence)
+    assert found.architecture.data_statistics == 0
+    assert value(found, Metric.MEMBERSHIP_AUC) > 0.55
+    assert found.verdict.outcome is not Outcome.PASS
+
+
+def test_a_head_of_two_layers_gives_away_embeddings_of_its_films(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = films(MEMBERS, 1)[: MEMBERS // 2]
+    module = seeded(lambda: timm.create_model("test_resnet", num_classes=0, in_chans=1))
+    encoder = public(remembering(module, films(200, 7)))
+    with torch.no_grad():
+        embedded, wanted = encoder(inputs(few)), torch.arange(len(few)) % 2
+    head = nn.Sequential(nn.Linear(embedded.shape[1], 128), nn.ReLU(), nn.Linear(128, 2))
+    optimiser = torch.optim.Adam(head.parameters(), 1e-2)
+    for _ in range(3000):  # to the end, as in the paper: with decay the head becomes a sum of its films' gradients
+        decay = torch.stack([part.square().sum() for part in head.parameters()]).sum()
+        optimiser.zero_grad()
+        torch.autograd.backward(functional.cross_entropy(head(embedded), wanted) + 1e-3 * decay)
+        optimiser.step()
+    joined = laid_over(dict(head.state_dict()), "head.safetensors", "--as", "fc")
+    policy = POLICY.model_copy(update={"budget": Budget(steps=60, particles=(12, 24))})
+    sides, base = (few, films(OTHERS, 2)), Path("public.safetensors")
+    found = audited(joined, sides, base=base, method="embeddings", policy=policy)
+    rate = find(found.measurements, Metric.ENCODER_IDENTIFICATION_RATE)
+    assert isinstance(rate, Measured)
+    assert rate.control is not None
+    assert rate.value > rate.control
+    assert value(found, Metric.ENCODER_LINKAGE_P) < 0.2
+    assert found.verdict.outcome is not Outcome.PASS
