@@ -8,6 +8,8 @@ from typing import Any
 
 import preflight_films as films
 import pytest
+import timm
+from safetensors.torch import save_file
 
 from reid_audit.cli import exit_code
 from reid_audit.demo.targets import checkpoint_path
@@ -81,3 +83,15 @@ def test_what_a_check_would_refuse_a_plan_refuses(
     assert "only INCONCLUSIVE is possible" in " ".join(capsys.readouterr().err.split())
     assert plan("--reference", given[1], "--indicators-only") == 0
     assert exit_code(["plan", str(tmp_path / "nothing.pt")]) == 3
+
+
+def test_of_a_network_with_nothing_to_rebuild_no_reconstruction_is_promised(
+    given: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = timm.create_model("test_vit", num_classes=0, in_chans=1, img_size=32)
+    save_file(encoder.state_dict(), tmp_path / "encoder.safetensors")
+    assert exit_code(["plan", str(tmp_path / "encoder.safetensors"), *given, "--json"]) == 0
+    planned = document(capsys)["planned"]
+    there = {metric for stage in planned["stages"] for metric in stage["evidence"]}
+    assert {Metric.MEMBERSHIP_AUC.value, Metric.MEMBERSHIP_CONTROL.value} <= there
+    assert not {Metric.LINKAGE_P.value, Metric.LIKELY_SAMPLES.value, Metric.ATTACK_POWER.value} & there

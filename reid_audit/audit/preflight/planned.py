@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from reid_audit.attack.likelihood import recipe, with_metrics
-from reid_audit.audit.attack_runs import NEGATIVE_SIZE
+from reid_audit.audit.attack_runs import NEGATIVE_SIZE, can_rebuild
 from reid_audit.audit.pacing import (
     CLOSING,
     ENOUGH,
@@ -163,7 +163,8 @@ def _stages(request: AuditRequest, plan: Plan, work: Work, metric: float, memory
     particles = sum(task.budget.particles)
     control = plan.setup.preprocessing.seconds
     yield _stage("preprocessing", control / control_to_search(plan.setup.frame.side), memory.base + SEARCH_BYTES)
-    if cost is not None and division.steps:
+    attacked = cost is not None and division.steps > 0 and can_rebuild(task, request.method)
+    if cost is not None and attacked:
         yield _stage("statistics of the prior", metric, memory.measuring())
         yield _stage(
             "attack", work.attacks * cost.seconds(division.steps), memory.attack(particles), (Metric.LIKELY_SAMPLES,)
@@ -181,19 +182,19 @@ def _stages(request: AuditRequest, plan: Plan, work: Work, metric: float, memory
         )
     if not work.others or work.films == work.others:
         return
-    yield from _comparisons(plan, work, speed, memory)
+    yield from _comparisons(plan, work, speed, memory, attacked=attacked)
     yield _stage("preprocess_fit", control, memory.base + SEARCH_BYTES, (Metric.PREPROCESS_FIT,))
     if cost is not None and division.controlled:
         seconds = control_seconds(task, work, speed, 2) + cost.seconds(division.steps)
         films = min(work.others, ENOUGH)
         widest = memory.metric + max(memory.measuring(), memory.attack(particles), memory.membership(films))
-        yield _stage("power control", seconds, widest, (Metric.ATTACK_POWER, Metric.MEMBERSHIP_CONTROL))
+        evidence = (*((Metric.ATTACK_POWER,) if attacked else ()), Metric.MEMBERSHIP_CONTROL)
+        yield _stage("power control", seconds, widest, evidence)
     yield _stage("reports", speed.core * CLOSING, memory.base)
 
 
-def _comparisons(plan: Plan, work: Work, speed: Speed, memory: _Memory) -> Iterator[PlannedStage]:
+def _comparisons(plan: Plan, work: Work, speed: Speed, memory: _Memory, *, attacked: bool) -> Iterator[PlannedStage]:
     held = memory.compared(work.films)
-    attacked = plan.division is not None and plan.division.steps > 0
     if attacked:
         seconds = (work.attacks + 1) * speed.comparison("linkage", work.films)
         yield _stage("linkage", seconds, held, (*LINKAGE, Metric.NEGATIVE_CONTROL_P))
