@@ -105,7 +105,7 @@ class _Course:
         if answered is not None and self.joint.nearly_explains(answered):
             self.joint.settle(answered)
             self.geometry = answered
-        if self.informed is not None and self.joint.best is not None and self.joint.share > REMEMBERED:
+        if self.informed is not None and self.joint.best is not None and self.joint.here is None:
             self.joint.best = replace(self.joint.best, spec=_answered_values(self.search, self.joint.best.spec))
         if self.joint.share > REMEMBERED:
             sides = (self.geometry.side,) if side or self.geometry == answered else USUAL
