@@ -38,6 +38,7 @@ from reid_audit.network.search import (
     count_at,
     edge_needed,
 )
+from reid_audit.network.values import EITHER, Inverts
 from reid_audit.records import (
     CohortName,
     PreprocessCandidate,
@@ -99,9 +100,9 @@ class Specimens:
             return self.fixed[:count]
         return torch.stack([render(film, spec, spec.side or 224, self.channels) for film in self.raw[:count]])
 
-    def ways(self) -> Ways:
+    def ways(self, inverts: Inverts = EITHER) -> Ways:
         """What is worth trying."""
-        return Ways(self._scalings(), self.turns())
+        return Ways(self._scalings(), self.turns(), inverts)
 
     def turns(self) -> tuple[Turn, ...]:
         """Ways that the films may have been turned."""
@@ -185,7 +186,7 @@ def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked,
     default. pace: where it ends, values for a declared geometry come from few films."""
     fit, side = asked.fit, known_side(target)
     channels: Channels = 1 if asked.seen is None else asked.seen.channels
-    start = GUESS if fit is None else fit.best
+    start = _where_to_start(target, policy, asked, pace)
     geometry = start.model_copy(update=_stated(policy.declared) | ({"side": side} if side else {}))
     geometry = _framed_alike(start, geometry, geometry.side or _frame(target, policy.declared).side)
     if policy.declared is not None and policy.values == "declared":
@@ -196,6 +197,24 @@ def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked,
     if fit.by == "statistics" and geometry != fit.best:
         geometry = _values_in_time(target, geometry, asked.seen, fit, pace)
     return Chosen(geometry, fit.by, fit, channels)
+
+
+def _where_to_start(target: Target, policy: PreprocessPolicy, asked: Asked, pace: Pace | None) -> PreprocessSpec:
+    """What the search found, for the parts that are not declared.
+
+    A turn or a part that was found for inverted films may be another one for films that are not. So where the search
+    contradicts the declared inversion, it is made once more under that; where no time is left, films are taken whole
+    and as they lie.
+    """
+    fit, seen, declared = asked.fit, asked.seen, policy.declared
+    if fit is None:
+        return GUESS
+    if declared is None or policy.values != "declared" or seen is None or seen.fixed is not None:
+        return fit.best
+    if fit.best.invert == declared.invert:
+        return fit.best
+    again = _fit(target, seen, known_side(target), pace, (declared.invert,))
+    return fit.best.model_copy(update={"turn": "none", "keep": None}) if again is None else again.best
 
 
 def _framed_alike(found: PreprocessSpec, geometry: PreprocessSpec, side: int) -> PreprocessSpec:
@@ -226,19 +245,22 @@ def _frame(target: Target, declared: PreprocessSpec | None) -> Frame:
     return Frame(spec, known_side(target) or spec.side or target.match.side, 1)
 
 
-def _fit(target: Target, seen: Specimens, side: int | None, pace: Pace | None) -> PreprocessFit | None:
+def _fit(
+    target: Target, seen: Specimens, side: int | None, pace: Pace | None, inverts: Inverts = EITHER
+) -> PreprocessFit | None:
     """By the statistics; by the answers under the training labels where there are no statistics to ask. None where
     neither can be asked or there is no time."""
+    ways = seen.ways(inverts) if seen.fixed is None else None
     try:
-        if seen.fixed is not None:
+        if ways is None:
             found = None
             by_values = _fit_values(target, seen, side or 0)
             if by_values is not None:
                 return by_values
         else:
-            found = fit_preprocess(target, seen.at, side=side, ways=seen.ways(), pace=pace)
+            found = fit_preprocess(target, seen.at, side=side, ways=ways, pace=pace)
         by: Literal["statistics", "answers"] = "answers" if found is None else "statistics"
-        found = answers_fit(target, seen, side, pace) if found is None else found
+        found = answers_fit(target, seen, side, pace, ways=ways) if found is None else found
     except OutOfTime:
         return None
     if found is None:
@@ -254,16 +276,21 @@ def _fit(target: Target, seen: Specimens, side: int | None, pace: Pace | None) -
 
 
 def answers_fit(
-    target: Target, seen: Specimens, side: int | None, pace: Pace | None, stage: str = STAGE
+    target: Target,
+    seen: Specimens,
+    side: int | None,
+    pace: Pace | None,
+    stage: str = STAGE,
+    *,
+    ways: Ways | None,
 ) -> Fitted | None:
-    """What the answers of the network say under the labels of ``seen``; None where they say nothing. Films that come
-    in one frame only are asked in it. Raises OutOfTime where there was no time to ask anything."""
+    """What the answers of the network say under the labels of ``seen``; None where they say nothing. ways: None of
+    films that come in one frame only, which are asked in it. Raises OutOfTime where there was no time to ask anything.
+    """
     if seen.labels is None:
         return None
-    if seen.fixed is not None:
-        frame = side or target.match.side
-        return fit_by_answers(target, seen.at, seen.labels, side=frame, ways=None, pace=pace, stage=stage)
-    return fit_by_answers(target, seen.at, seen.labels, side=side, ways=seen.ways(), pace=pace, stage=stage)
+    frame = side or target.match.side if ways is None else side
+    return fit_by_answers(target, seen.at, seen.labels, side=frame, ways=ways, pace=pace, stage=stage)
 
 
 def _fit_values(target: Target, seen: Specimens, side: int) -> PreprocessFit | None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reid_audit.arch.target import Target
 from reid_audit.audit.hidden_membership import hidden_membership
+from reid_audit.audit.hidden_statistics import hidden_in_statistics
 from reid_audit.audit.preprocessing import SHOWN, Chosen, Specimens, answers_fit, known_side, specimens
 from reid_audit.audit.request import Films
 from reid_audit.budget import OutOfTime, Pace
@@ -94,9 +95,13 @@ def control_of(
     if strangers is None or not isinstance(measured, Measured):
         return FitControl(measured, best)
     others = (*_ways(chosen, again)[1:], *_likely(chosen.fit), *_likely(again)) if seen.fixed is None else ()
-    hidden = hidden_membership(target, chosen.spec, others, seen, strangers, pace)
-    worse = stricter(measured, hidden.measurement) is hidden.measurement
-    return FitControl(hidden.measurement, hidden.best) if worse else FitControl(measured, best)
+    found = [hidden_membership(target, chosen.spec, others, seen, strangers, pace)]
+    if not chosen.fitted_by_answers:
+        found.append(hidden_in_statistics(target, chosen.spec, _ways(chosen, again)[1:], seen, strangers, pace))
+    for hidden in found:
+        if stricter(measured, hidden.measurement) is hidden.measurement:
+            measured, best = hidden.measurement, hidden.best
+    return FitControl(measured, best)
 
 
 def searched_again(target: Target, seen: Specimens, pace: Pace | None = None) -> Fitted | None:
@@ -133,7 +138,8 @@ def answered_again(target: Target, seen: Specimens, pace: Pace | None = None) ->
     """The whole search by answers with ``seen``, training films alone; None where they have no labels. Raises OutOfTime
     where it does not end."""
     name = Metric.PREPROCESS_FIT.value
-    again = answers_fit(target, seen, known_side(target), pace, name)
+    ways = seen.ways() if seen.fixed is None else None
+    again = answers_fit(target, seen, known_side(target), pace, name, ways=ways)
     if again is not None and not again.complete:
         raise OutOfTime(name)
     return again

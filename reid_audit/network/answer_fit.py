@@ -157,7 +157,7 @@ def _valued(search: _Search, side: int | None, among: Ways) -> PreprocessSpec:
         for scaling in among.scalings
         for turn in (among.turns if len(among.turns) <= TURNS else among.turns[:1])
         for values in known
-        for invert in (False, True)
+        for invert in among.inverts
     ]
     likeliest = sorted(ways, key=lambda spec: search.mean(spec, FEW))[:FINALISTS]
     return min(likeliest, key=lambda spec: search.mean(spec, MANY))

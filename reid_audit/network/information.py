@@ -179,7 +179,7 @@ class Informed:
         return self.known[key]
 
     def _turned(self, geometry: PreprocessSpec) -> list[PreprocessSpec]:
-        return turns(geometry, self.search.turns)
+        return turns(geometry, self.search.ways.turns)
 
     def _allowed(self, ways: Iterable[PreprocessSpec]) -> list[PreprocessSpec]:
         limit = max(SMALL, PLAUSIBLE * self.search.misfit(self.start))

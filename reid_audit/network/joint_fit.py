@@ -17,7 +17,7 @@ from reid_audit.budget import Pace
 from reid_audit.network.explanation import Explanation, explain, statistics_equations
 from reid_audit.network.familiarity import first_layers
 from reid_audit.network.stem import Stem, Stems, read_stems
-from reid_audit.network.values import fit_values, with_values
+from reid_audit.network.values import EITHER, Inverts, fit_values, with_values
 from reid_audit.preprocess import to_network, turned
 from reid_audit.records import PreprocessSpec
 
@@ -30,6 +30,18 @@ BATCH = 32
 STEPS = 400
 SHOWN = 64
 """Films that tell whether they were inverted."""
+ALIKE = 2.0
+"""Inverted and not, films are fitted up to this many times the smaller misfit: of pictures that are as often dark as
+bright only those that are remembered tell it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Values fitted to all films alike."""
+
+    spec: PreprocessSpec
+    misfit: float
+    """Of the first layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,13 @@ class JointFit:
     far, and the films that look least wrong explain much of it."""
 
 
-def joint_fit(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pace | None = None) -> JointFit | None:
+def joint_fit(
+    target: Target,
+    geometry: PreprocessSpec,
+    images: Tensor,
+    pace: Pace | None = None,
+    inverts: Inverts = EITHER,
+) -> JointFit | None:
     """``geometry`` with the values under which some of the images [N, C, side, side] explain the first layers best.
 
     None where the first statistics layer cannot be asked. Raises OutOfTime where the pace ends first.
@@ -53,7 +71,19 @@ def joint_fit(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pa
     stems = read_stems(target, turned(images, geometry.turn), pace)
     if stems is None:
         return None
-    spec = values_from(target, geometry, images, stems, pace)
+    starts = _likeliest_first(target, geometry, images, stems, pace, inverts)
+    likely = [start for start in starts if start.misfit <= ALIKE * starts[0].misfit]
+    fits = [_in_turn(target, geometry, images, stems, start.spec, pace) for start in likely]
+    return min(fits, key=lambda fit: fit.unexplained)
+
+
+def _in_turn(
+    target: Target, geometry: PreprocessSpec, images: Tensor, stems: Stems, spec: PreprocessSpec, pace: Pace | None
+) -> JointFit:
+    """From the values ``spec`` on: which films are remembered, and values for those films, until no more is explained.
+
+    Raises OutOfTime.
+    """
     best: JointFit | None = None
     for _ in range(ROUNDS):
         found, layers = _explained(target, images, spec, pace)
@@ -64,21 +94,35 @@ def joint_fit(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pa
             break
         stem = stems.averaged(found.weights)
         spec = with_values(geometry, fit_values(stem, invert=spec.invert, noise=0.0).spec)
+    assert best is not None
     return best
 
 
 def values_from(
-    target: Target, geometry: PreprocessSpec, images: Tensor, stems: Stems, pace: Pace | None = None
+    target: Target,
+    geometry: PreprocessSpec,
+    images: Tensor,
+    stems: Stems,
+    pace: Pace | None = None,
+    inverts: Inverts = EITHER,
 ) -> PreprocessSpec:
     """The values fitted to all films alike. Raises OutOfTime.
 
-    The first layer hardly tells a film from its inversion; the layers behind it decide.
+    The first layer hardly tells a film from its inversion; the layers behind it decide, among ``inverts``.
     """
+    return _likeliest_first(target, geometry, images, stems, pace, inverts)[0].spec
+
+
+def _likeliest_first(
+    target: Target, geometry: PreprocessSpec, images: Tensor, stems: Stems, pace: Pace | None, inverts: Inverts
+) -> list[_Start]:
+    """The values fitted to all films alike, for each of ``inverts``. Raises OutOfTime."""
     whole = stems.averaged()
     noise = _draw_noise(stems, whole)
-    fits = [with_values(geometry, fit_values(whole, invert=invert, noise=noise).spec) for invert in (False, True)]
+    fits = [with_values(geometry, fit_values(whole, invert=invert, noise=noise).spec) for invert in inverts]
     few = images[:SHOWN]
-    return min(fits, key=lambda spec: first_layers(target, _inputs(target, few, spec), pace=pace).misfit())
+    found = [_Start(spec, first_layers(target, _inputs(target, few, spec), pace=pace).misfit()) for spec in fits]
+    return sorted(found, key=lambda start: start.misfit)
 
 
 def _draw_noise(stems: Stems, whole: Stem) -> float:
@@ -86,6 +130,11 @@ def _draw_noise(stems: Stems, whole: Stem) -> float:
     values = fit_values(whole, invert=False).values
     one, two = (half.deviations(values) for half in stems.halves())
     return float(((one - two) ** 2).mean()) / 4.0
+
+
+def explained_by(target: Target, images: Tensor, spec: PreprocessSpec, pace: Pace | None = None) -> Explanation:
+    """Which of the images [N, C, side, side] in [0, 1] explain the first layers under ``spec``. Raises OutOfTime."""
+    return _explained(target, images, spec, pace)[0]
 
 
 def _explained(target: Target, images: Tensor, spec: PreprocessSpec, pace: Pace | None) -> tuple[Explanation, int]:

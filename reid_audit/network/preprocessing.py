@@ -47,7 +47,7 @@ from reid_audit.network.search import (
     count_at,
     distinct,
 )
-from reid_audit.records import PreprocessSpec, Scaling
+from reid_audit.records import PreprocessSpec
 
 
 def fit_preprocess(
@@ -64,10 +64,10 @@ def fit_preprocess(
     side: pixels where they are known, None: searched over ``SIDES``. Where the pace ends the search, the best so far is
     returned as not complete. Deterministic but for that. Raises OutOfTime where there was no time to try anything.
     """
-    course = _Course(Search(target, films_at, pace or unhurried(), stage, ways.turns), free=side is None)
+    course = _Course(Search(target, films_at, pace or unhurried(), stage, ways), free=side is None)
     complete = True
     try:
-        course.run(side, ways.scalings)
+        course.run(side)
     except NoStem:
         return None
     except OutOfTime:
@@ -89,10 +89,10 @@ class _Course:
     joint: Remembered | None = None
     informed: Informed | None = None
 
-    def run(self, side: int | None, scalings: Sequence[Scaling | None]) -> None:
+    def run(self, side: int | None) -> None:
         """All of it: the statistics of all films alike, then of those that are remembered, the answers where those do
         not decide, and augmentation at last. Raises NoStem, OutOfTime; what was found until then stays."""
-        self.geometry = _geometry(self.search, side, scalings)
+        self.geometry = _geometry(self.search, side)
         if not self.search.tried:
             return
         self.joint = Remembered(self.search, self.geometry, self.free)
@@ -131,15 +131,16 @@ class _Course:
         return None
 
 
-def _geometry(search: Search, side: int | None, scalings: Sequence[Scaling | None]) -> PreprocessSpec:
+def _geometry(search: Search, side: int | None) -> PreprocessSpec:
     """Turn, side, framing and interpolation for each scaling, one after the other: under a wrong scaling a wrong side
     fits best, and under a wrong turn a wrong side and frame."""
-    found = [_of_scaling(search, PreprocessSpec(side=side or 224, scaling=scaling), side) for scaling in scalings]
+    starts = (PreprocessSpec(side=side or 224, scaling=scaling) for scaling in search.ways.scalings)
+    found = [_of_scaling(search, start, side) for start in starts]
     return search.better(found[0], found[1:])
 
 
 def _of_scaling(search: Search, start: PreprocessSpec, side: int | None) -> PreprocessSpec:
-    lying = [start, *turns(start, search.turns)]
+    lying = [start, *turns(start, search.ways.turns)]
     lying = lying if side is not None else [_best_side(search, each) for each in lying]
     geometry = search.better(lying[0], lying[1:])
     geometry = search.better(geometry, framings(geometry, free=side is None))
@@ -153,7 +154,7 @@ def _valued(
     """The geometry with values from at most so many films, and of how many. Where the time is over there are few of
     them: without any values the audit could not go on."""
     images = as_trained(search.films_at, geometry, augmentation, count_at(geometry, most))
-    return best_values(search.target, geometry, images), len(images)
+    return best_values(search.target, geometry, images, None, search.ways.inverts), len(images)
 
 
 def _informed(search: Search, joint: Remembered) -> Informed:
@@ -167,7 +168,7 @@ def _informed(search: Search, joint: Remembered) -> Informed:
         search.pace.check(search.stage)
         images = search.films_at(geometry, count_at(geometry, films))
         search.advanced()
-        values = best_values(search.target, geometry, images[:FILMS], search.pace)
+        values = search.values(geometry, images[:FILMS])
         return outputs_under(search.target, images, values)
 
     return Informed(asked, search, joint.here or joint.start, joint.free, cut=joint.here is None)
@@ -179,7 +180,7 @@ def _answered_values(search: Search, joint: PreprocessSpec) -> PreprocessSpec:
     Of statistics that no set of films explains, a few films explain as much under the values of their inversion.
     """
     images = search.films_at(joint, count_at(joint, ALL))
-    plain = best_values(search.target, bare(joint), images[:FILMS], search.pace)
+    plain = search.values(bare(joint), images[:FILMS])
     ours, theirs = (outputs_under(search.target, images, spec) for spec in (joint, plain))
     surely = ours is not None and theirs is not None and surely_less(search.target.match.head, ours, theirs)
     return plain if surely else joint

@@ -95,7 +95,7 @@ class Remembered:
 
     def _moved(self, here: PreprocessSpec) -> bool:
         """Whether a neighbouring geometry that fits nearly as well explains more. Raises OutOfTime."""
-        ways = [*framings(here, free=self.free), *interpolations(here), *turns(here, self.search.turns)]
+        ways = [*framings(here, free=self.free), *interpolations(here), *turns(here, self.search.ways.turns)]
         ways += neighbours(here) if self.free else ()
         return self._any(here, ways) or (self.share <= REMEMBERED and self._cut(here))
 
@@ -129,7 +129,9 @@ class Remembered:
         if (geometry, count) not in self.known:
             self.search.pace.check(self.search.stage)
             images = self.search.films_at(geometry, count)
-            self.known[geometry, count] = joint_fit(self.search.target, geometry, images, self.search.pace)
+            self.known[geometry, count] = joint_fit(
+                self.search.target, geometry, images, self.search.pace, self.search.ways.inverts
+            )
             self.search.advanced()
         return self.known[geometry, count]
 

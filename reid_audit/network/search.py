@@ -22,7 +22,7 @@ from reid_audit.memory import out_of_memory
 from reid_audit.network.geometries import at_side, bare, changed
 from reid_audit.network.joint_fit import values_from
 from reid_audit.network.stem import read_stems
-from reid_audit.network.values import FittedValues, fit_values, with_values
+from reid_audit.network.values import EITHER, FittedValues, Inverts, fit_values, with_values
 from reid_audit.observer import StageAdvanced
 from reid_audit.preprocess import turned
 from reid_audit.records import PreprocessSpec, Scaling, Turn
@@ -79,6 +79,7 @@ class Ways:
     scalings: tuple[Scaling | None, ...] = (None,)
     """From stored values to [0, 1]. Of ways that differ by one factor and summand for all films, one."""
     turns: tuple[Turn, ...] = ("none",)
+    inverts: Inverts = EITHER
 
 
 PLAIN = Ways()
@@ -96,8 +97,7 @@ class Search:
     films_at: FilmsAt
     pace: Pace
     stage: str
-    turns: tuple[Turn, ...] = ("none",)
-    """That films may have been given."""
+    ways: Ways = PLAIN
     tried: dict[tuple[PreprocessSpec, Augmentation], FittedValues] = field(default_factory=dict)
     taken: dict[int, bool] = field(default_factory=dict)
     """Whether the network takes pictures of a side: not every one takes all."""
@@ -119,9 +119,13 @@ class Search:
             if stems is None:
                 raise NoStem
             stem = stems.averaged()
-            self.tried[key] = min((fit_values(stem, invert=i) for i in (False, True)), key=lambda fit: fit.misfit)
+            self.tried[key] = min((fit_values(stem, invert=i) for i in self.ways.inverts), key=lambda fit: fit.misfit)
             self.advanced()
         return self.tried[key].misfit
+
+    def values(self, geometry: PreprocessSpec, images: Tensor) -> PreprocessSpec:
+        """``geometry`` with the values that explain the statistics best (``best_values``). Raises OutOfTime."""
+        return best_values(self.target, geometry, images, self.pace, self.ways.inverts)
 
     def unlike(self, here: PreprocessSpec, ways: Iterable[PreprocessSpec], limit: float) -> list[PreprocessSpec]:
         """Those of ``ways`` with a misfit up to ``limit`` that show the films otherwise than ``here``, and than each
@@ -183,16 +187,22 @@ def as_trained(films_at: FilmsAt, geometry: PreprocessSpec, augmentation: Augmen
     return augmented(films_at(at_side(geometry, 2 * side), count), augmentation, side, generator)
 
 
-def best_values(target: Target, geometry: PreprocessSpec, images: Tensor, pace: Pace | None = None) -> PreprocessSpec:
+def best_values(
+    target: Target,
+    geometry: PreprocessSpec,
+    images: Tensor,
+    pace: Pace | None = None,
+    inverts: Inverts = EITHER,
+) -> PreprocessSpec:
     """``geometry`` with the values that explain the first statistics layer best for images [N, C, S, S] in [0, 1].
 
-    The first layer hardly tells a film from its inversion; the layers behind it decide. Raises ValueError where the
-    first layer cannot be asked, OutOfTime where the pace ends first.
+    The first layer hardly tells a film from its inversion; the layers behind it decide, among ``inverts``. Raises
+    ValueError where the first layer cannot be asked, OutOfTime where the pace ends first.
     """
     stems = read_stems(target, turned(images, geometry.turn), pace)
     if stems is None:
         raise ValueError("the first statistics layer is not an affine function of the input")
-    return values_from(target, geometry, images, stems, pace)
+    return values_from(target, geometry, images, stems, pace, inverts)
 
 
 def count_at(geometry: PreprocessSpec, most: int) -> int:

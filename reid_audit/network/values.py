@@ -19,6 +19,9 @@ CONVENTION_GAIN = 0.5
 HARMLESS = 2e-5
 """Misfit of half a percent in the scale: nothing that membership would notice."""
 LARGEST = 1e6
+Inverts = tuple[bool, ...]
+"""Whether films may have been inverted in training: the possibilities."""
+EITHER: Inverts = (False, True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

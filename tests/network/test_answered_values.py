@@ -34,10 +34,9 @@ def test_values_of_a_few_films_give_way_to_answers_that_surely_tell_more(
         return ALL_FILMS
 
     monkeypatch.setattr(preprocessing, "outputs_under", answers)
-    monkeypatch.setattr(preprocessing, "best_values", of_all)
     search = SimpleNamespace(
         films_at=lambda _, count: torch.zeros(count, 1, 8, 8),
         target=SimpleNamespace(match=SimpleNamespace(head="softmax")),
-        pace=None,
+        values=of_all,
     )
     assert _answered_values(cast("Search", search), JOINT) == kept

@@ -19,22 +19,23 @@ from reid_audit.score.calibration import ONE_SIDED, Bools, Floats
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """A difference of areas, -1 to 1, and the lower end of its one-sided 95 % interval."""
+    """A difference of areas, -1 to 1, and the lower end of its interval."""
 
     value: float
     low: float
 
 
-def auc_gain(other: Floats, used: Floats, is_member: Bools) -> Gain:
+def auc_gain(other: Floats, used: Floats, is_member: Bools, *, deviations: float = ONE_SIDED) -> Gain:
     """The AUC of ``other`` less that of ``used``, scores [N] of the same images; larger is more member-like.
 
-    Both sides need two images at least, or the interval is not a number.
+    deviations: how far down the interval goes, in standard errors; by default it is the one-sided 95 % interval. Both
+    sides need two images at least, or the interval is not a number.
     """
     before, after = _placements(used, is_member), _placements(other, is_member)
     members, others = after[0] - before[0], after[1] - before[1]
     error = np.sqrt(members.var(ddof=1) / members.size + others.var(ddof=1) / others.size)
     value = float(members.mean())
-    return Gain(value, value - ONE_SIDED * float(error))
+    return Gain(value, value - deviations * float(error))
 
 
 def _placements(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
