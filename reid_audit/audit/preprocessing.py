@@ -52,6 +52,8 @@ from reid_audit.records import (
 Channels = Literal[1, 3]
 PreprocessBy = Literal["policy", "statistics", "answers", "default"]
 GEOMETRY = ("side", "keep", "resize", "crop", "resize_to", "interpolation", "turn", "scaling")
+UNSTATED = {"keep", "resize_to", "scaling"}
+"""Parts of the geometry that are as they are by default where the others are stated."""
 SHOWN = 8
 """Candidates a report lists."""
 GUESS = PreprocessSpec(mean=(0.5,), std=(0.5,))
@@ -179,6 +181,12 @@ def ask_network(
         return Asked()
     side = known_side(target) if seen.fixed is None else _frame(target, declared).side
     return Asked(seen, _fit(target, seen, side, pace))
+
+
+def left_open(policy: PreprocessPolicy) -> bool:
+    """Whether anything that becomes of a film before the network sees it is left to the search."""
+    stated = set() if policy.declared is None else policy.declared.model_fields_set
+    return policy.values == "inferred" or not set(GEOMETRY) - UNSTATED <= stated
 
 
 def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked, pace: Pace | None = None) -> Chosen:

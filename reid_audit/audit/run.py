@@ -110,7 +110,7 @@ def run_audit(
         setup.encoder,
     )
     scored = score(setup, frozen.first, frozen.control, cohorts, terms)
-    scored = with_preprocess_fit(scored, setup, films, seed, until_control.pace)
+    scored = with_preprocess_fit(scored, setup, films, request, until_control.pace)
     summary = None if referenced is None else referenced.summary
     state = AuditState(policy, request.waivers, seed, setup, cohorts, environment.now, summary)
     observer.notice(Noted(f"so far: {state.verdict([scored.measurements], frozen.runs).outcome.value}"))
@@ -135,11 +135,14 @@ def with_reasons(found: tuple[Measurement, ...], state: AuditState, method: str)
     return found if can_rebuild(state.setup.task, method) else tuple(map(nothing_rebuilt, found))
 
 
-def with_preprocess_fit(scored: Scored, setup: Setup, films: Films, seed: int, pace: Pace) -> Scored:
+def with_preprocess_fit(scored: Scored, setup: Setup, films: Films, request: AuditRequest, pace: Pace) -> Scored:
     """``scored`` with the control of the preprocessing, and what the training films say of it."""
+    if not request.policy.controls.preprocess_fit:
+        left_out = Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.CONTROL_NOT_RUN)
+        return replace(scored, measurements=(*scored.measurements, left_out))
     name, expected = Metric.PREPROCESS_FIT.value, setup.preprocessing.seconds
     pace.observer.notice(StageStarted(name, expected=expected))
-    rng = numpy_for(seed, "preprocessing")
+    rng = numpy_for(request.seed, "preprocessing")
     fitted = preprocessing_control(setup.task.target, setup.preprocessing, films, rng, pace)
     pace.observer.notice(StageEnded(name))
     measurements = (*scored.measurements, fitted.measurement)

@@ -19,7 +19,15 @@ from reid_audit.attack.interface import AttackTask
 from reid_audit.attack.likelihood import holds_images, nothing_to_ask
 from reid_audit.audit.encoder import encoder_of
 from reid_audit.audit.predictors import loaded_predictors
-from reid_audit.audit.preprocessing import Chosen, Specimens, ask_network, choose_preprocessing, drawn
+from reid_audit.audit.preprocessing import (
+    Asked,
+    Chosen,
+    Specimens,
+    ask_network,
+    choose_preprocessing,
+    drawn,
+    left_open,
+)
 from reid_audit.audit.request import AuditRequest, Films, Naming, PriorChoice
 from reid_audit.budget import Pace
 from reid_audit.checkpoint import Checkpoint, load_checkpoint
@@ -39,7 +47,7 @@ from reid_audit.prior.loading import load_prior, shipped_prior
 from reid_audit.prior.patient_file import beside, read_patient_file
 from reid_audit.prior.pggan import PgganPrior
 from reid_audit.prior.resampling import prior_at
-from reid_audit.records import ArchMatch, PreprocessPolicy, PriorCard
+from reid_audit.records import ArchMatch, Policy, PriorCard
 from reid_audit.score.encoder import Encoder
 from reid_audit.score.predictors import Predictors
 
@@ -99,7 +107,7 @@ def prepare(request: AuditRequest, films: Films, pace: Pace, checkpoint: Checkpo
     stored = stored_prior(choice, films)
     if stored is not None:
         require_colours(stored.card, 1 if seen is None else seen.channels)
-    chosen = _preprocessing(target, request.policy.preprocess, seen, pace)
+    chosen = _preprocessing(target, request.policy, seen, pace)
     target = replace(target, match=with_side(target.match, chosen))
     if request.policy.head is None:
         target = replace(target, match=answered_head(target, chosen, seen))
@@ -151,15 +159,22 @@ def laid_out(module: nn.Module) -> nn.Module:
     return channels_last(module) if statistics_layers(module) else module
 
 
-def _preprocessing(target: Target, policy: PreprocessPolicy, seen: Specimens | None, pace: Pace) -> Chosen:
-    """The preprocessing, searched in its share of the time with the films ``seen``."""
+def _preprocessing(target: Target, policy: Policy, seen: Specimens | None, pace: Pace) -> Chosen:
+    """The preprocessing, searched in its share of the time with the films ``seen``.
+
+    Where all of it is declared, and the policy leaves the control out that would hold it against the search, there is
+    none.
+    """
+    stated = policy.preprocess
+    if not policy.controls.preprocess_fit and not left_open(stated):
+        return choose_preprocessing(target, stated, Asked(seen))
     share = replace(pace, meter=pace.meter.share(SEARCH))
     pace.observer.notice(StageStarted(STAGE, expected=share.meter.seconds))
-    asked = ask_network(target, policy.declared, seen, share)
-    chosen = choose_preprocessing(target, policy, asked, share)
+    asked = ask_network(target, stated.declared, seen, share)
+    chosen = choose_preprocessing(target, stated, asked, share)
     kept = kept_for_control(chosen, chosen.spec.side or target.match.side, share.meter.elapsed())
     pace.observer.notice(StageEnded(STAGE, f"{chosen.spec.side} px, by {chosen.by}"))
-    return replace(chosen, seconds=kept)
+    return replace(chosen, seconds=kept if policy.controls.preprocess_fit else 0.0)
 
 
 def kept_for_control(chosen: Chosen, side: int, searched: float) -> float:

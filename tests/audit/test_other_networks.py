@@ -34,6 +34,8 @@ from reid_audit.records import (
     Metric,
     Outcome,
     Policy,
+    PreprocessPolicy,
+    PreprocessSpec,
     Reason,
     References,
     Unmeasured,
@@ -47,7 +49,13 @@ POLICY = Policy(
     demographics="off",
     controls=Controls(canaries=4, preprocess_fit=False),
     references=References(when="off"),
+    preprocess=PreprocessPolicy(
+        declared=PreprocessSpec(
+            side=SIDE, resize="squash", crop="none", interpolation="bilinear", turn="none", mean=(0.0,), std=(1.0,)
+        )
+    ),
 )
+"""All of the preprocessing is declared and its control left out, so that nothing is searched."""
 DETECTOR = """
 from torch import nn
 
@@ -118,7 +126,7 @@ def taught(
 def audited(
     network: nn.Module | Path, sides: tuple[Any, Any] | None = None, policy: Policy = POLICY, **more: Any
 ) -> AuditResult:
-    options = Options(prior=films(96, 3), side=SIDE, preprocess="unit", indicators_only=True, device=DEVICE)
+    options = Options(prior=films(96, 3), indicators_only=True, device=DEVICE)
     reference, holdout = sides or (films(MEMBERS, 1), films(OTHERS, 2))
     return reid_audit.check(network, reference, holdout, policy=policy, **{**options, **more})
 
@@ -139,6 +147,10 @@ def test_a_segmentation_network_is_recognised_by_its_statistics() -> None:
     module = seeded(lambda: library.UNet(2, 1, 2, (8, 16, 32), (2, 2), norm="batch"))
     found = audited(remembering(module))
     assert (found.architecture.name, found.architecture.head) == ("UNet", "segmentation")
+    assert found.preprocess_fit is None
+    assert find(found.measurements, Metric.PREPROCESS_FIT) == Unmeasured(
+        metric=Metric.PREPROCESS_FIT, reason=Reason.CONTROL_NOT_RUN
+    )
     assert value(found, Metric.MEMBERSHIP_AUC) > 0.95
     assert found.verdict.outcome is Outcome.FAIL
 

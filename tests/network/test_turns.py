@@ -13,7 +13,7 @@ from test_answer_fit import MEMBERS, TRUTH, by_heart, words
 from test_network_preprocessing import at, films_at, raw_films, remembering
 
 from reid_audit.audit.hidden_membership import hidden_membership
-from reid_audit.audit.preprocessing import Specimens, ask_network, choose_preprocessing
+from reid_audit.audit.preprocessing import Specimens, ask_network, choose_preprocessing, left_open
 from reid_audit.cohort import RawFilm
 from reid_audit.network.answer_fit import fit_by_answers
 from reid_audit.network.geometries import OF_PICTURES, OF_SLICES
@@ -76,6 +76,15 @@ def test_a_declared_turn_stands_and_one_that_is_not_declared_is_found() -> None:
     ):
         chosen = choose_preprocessing(target, PreprocessPolicy(declared=declared), asked)
         assert (chosen.spec.turn, chosen.spec.mean) == (turn, (0.5,))
+
+
+def test_a_turn_that_is_not_declared_is_left_open_as_are_values_that_are_to_be_inferred() -> None:
+    framed = PreprocessSpec(side=32, resize="squash", crop="none", interpolation="bilinear")
+    stated = framed.model_copy(update={"turn": "none"})
+    assert left_open(PreprocessPolicy())
+    assert left_open(PreprocessPolicy(declared=framed))
+    assert left_open(PreprocessPolicy(declared=stated, values="inferred"))
+    assert not left_open(PreprocessPolicy(declared=stated))
 
 
 @pytest.mark.parametrize(
