@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from declared import PREPROCESS, SIDE
 from safetensors.torch import save_file
 from torch.utils.data import TensorDataset
 
@@ -22,14 +23,13 @@ from reid_audit.cohort import Frame, Source, load_cohort
 from reid_audit.cohort.memory import Images, write_source
 from reid_audit.errors import AuditError, CheckpointError, CohortError, PolicyError
 from reid_audit.observer import Event, StageStarted
-from reid_audit.records import Budget, Controls, Metric, Policy, PreprocessPolicy, PreprocessSpec, References
+from reid_audit.records import Budget, Controls, Metric, Policy, PreprocessSpec, References
 
-SIDE = 32
 POLICY = Policy(
     budget=Budget(steps=4, particles=(4,)),
-    preprocess=PreprocessPolicy(declared=PreprocessSpec(side=SIDE)),
+    preprocess=PREPROCESS,
     demographics="off",
-    controls=Controls(canaries=4),
+    controls=Controls(canaries=4, preprocess_fit=False),
     references=References(when="off"),
 )
 

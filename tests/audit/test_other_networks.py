@@ -18,6 +18,7 @@ import pytest
 import timm
 import torch
 from audits import DEVICE
+from declared import PREPROCESS, SIDE
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -34,8 +35,6 @@ from reid_audit.records import (
     Metric,
     Outcome,
     Policy,
-    PreprocessPolicy,
-    PreprocessSpec,
     Reason,
     References,
     Unmeasured,
@@ -43,19 +42,14 @@ from reid_audit.records import (
 )
 
 LAY_OVER = Path(__file__).resolve().parents[2] / "examples" / "lay_over.py"
-SIDE, MEMBERS, OTHERS = 32, 24, 108
+MEMBERS, OTHERS = 24, 108
 POLICY = Policy(
     budget=Budget(steps=4, particles=(4,)),
     demographics="off",
     controls=Controls(canaries=4, preprocess_fit=False),
     references=References(when="off"),
-    preprocess=PreprocessPolicy(
-        declared=PreprocessSpec(
-            side=SIDE, resize="squash", crop="none", interpolation="bilinear", turn="none", mean=(0.0,), std=(1.0,)
-        )
-    ),
+    preprocess=PREPROCESS,
 )
-"""All of the preprocessing is declared and its control left out, so that nothing is searched."""
 DETECTOR = """
 from torch import nn
 

@@ -14,6 +14,7 @@ import needles
 import numpy as np
 import pytest
 import torch
+from declared import NOT_SEARCHED
 from phantom_files import write_phantom
 from PIL import Image
 from safetensors.torch import save_file
@@ -161,7 +162,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(films: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("run")
     (folder / "reid-audit.toml").write_text(
-        "[preprocess]\nside = 32\nmean = [0.0]\nstd = [1.0]\n[budget]\nsteps = 3\nparticles = [4]\n"
+        "[references]\nwhen = 'off'\n[budget]\nsteps = 3\nparticles = [4]\n" + NOT_SEARCHED
     )
     done = cli(
         "check",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import preflight_films as films
 import pytest
+from declared import NOT_SEARCHED
 
 from reid_audit.cli import exit_code
 from reid_audit.cli.mitigate import SHARED, MitigateOptions, mitigate
@@ -16,16 +17,13 @@ from reid_audit.report.mitigation import MitigationDocument
 
 POLICY = """
 demographics = "off"
-[preprocess]
-side = 32
-mean = [0.0]
-std = [1.0]
 [budget]
 steps = 2
 particles = [4]
 [references]
 when = "off"
 """
+POLICY += NOT_SEARCHED
 
 
 @pytest.fixture(autouse=True)

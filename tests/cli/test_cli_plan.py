@@ -9,13 +9,14 @@ from typing import Any
 import preflight_films as films
 import pytest
 import timm
+from declared import NOT_SEARCHED, SIDE
 from safetensors.torch import save_file
 
 from reid_audit.cli import exit_code
 from reid_audit.demo.targets import checkpoint_path
 from reid_audit.records import Metric
 
-POLICY = "[preprocess]\nside = 32\nmean = [0.0]\nstd = [1.0]\n[references]\nwhen = 'off'\n"
+POLICY = f"[references]\nwhen = 'off'\n{NOT_SEARCHED}"
 
 
 @pytest.fixture
@@ -41,11 +42,13 @@ def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_every_stage_has_seconds_memory_and_what_it_measures(
     given: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "reid-audit.toml").write_text(f"[preprocess]\nside = {SIDE}\n[references]\nwhen = 'off'\n")
     assert plan(*given, "--json") == 0
     found = document(capsys)
     assert found["schema"] == "reid-audit/preflight/1"
     stages = {one["stage"]: one for one in found["planned"]["stages"]}
-    assert {"attack", "reading films", "linkage", "membership", "power control", "reports"} <= set(stages)
+    named = {"attack", "reading films", "preprocess_fit", "linkage", "membership", "power control", "reports"}
+    assert named <= set(stages)
     assert all(one["seconds"] >= 0 and one["memory_bytes"] > 100 * 2**20 for one in stages.values())
     assert stages["attack"]["seconds"] > 0
     assert Metric.MEMBERSHIP_TPR.value in stages["membership"]["evidence"]
@@ -58,6 +61,7 @@ def test_a_budget_says_what_would_be_made_smaller_and_what_would_be_missing(
 ) -> None:
     assert plan(*given, "--json") == 0
     free = document(capsys)["planned"]
+    assert "preprocess_fit" not in {one["stage"] for one in free["stages"]}
     whole = sum(one["seconds"] for one in free["stages"])
     attack = next(one["seconds"] for one in free["stages"] if one["stage"] == "attack")
     assert plan(*given, "--json", "--budget", f"{max(45.0, whole - attack):.0f}s", "--profile", "deep") == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from declared import NOT_SEARCHED
 from phantom_files import write_phantom
 from PIL import Image
 from safetensors.torch import save_file
@@ -98,7 +99,7 @@ def test_check_caps_at_inconclusive_and_names_the_overlap(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reid-audit.toml").write_text(
-        "[preprocess]\nside = 32\nmean = [0.0]\nstd = [1.0]\n[budget]\nsteps = 1\nparticles = [2]\n"
+        "[references]\nwhen = 'off'\n[budget]\nsteps = 1\nparticles = [2]\n" + NOT_SEARCHED
     )
     if not known:
         private.with_name("prior.safetensors.patients.json").unlink()

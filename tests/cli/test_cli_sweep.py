@@ -18,6 +18,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from declared import NOT_SEARCHED
 from phantom_files import write_phantom
 from PIL import Image
 from ray_machines import two_machines
@@ -40,20 +41,16 @@ clear = 0.3
 clear = 0.8
 [gates.linkage_p]
 clear = 0.02
-[preprocess]
-side = 32
-mean = [0.0]
-std = [1.0]
 [budget]
 steps = 2
 particles = [4]
 [references]
 when = "off"
-[controls]
+"""
+POLICY += f"""{NOT_SEARCHED}
 attack_power = false
 membership_control = false
 scorer_sensitivity = false
-preprocess_fit = false
 """
 TIMES = {"seconds", "spent_seconds", "started"}
 """Keys of a report that differ from run to run."""

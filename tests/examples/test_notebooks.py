@@ -15,24 +15,22 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from declared import NOT_SEARCHED, SIDE
 from PIL import Image
 from safetensors.torch import save
 from stub_hub import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
-SIDE = 32
 POLICY = f"""
 demographics = "off"
 [budget]
 steps = 4
 particles = [4]
-[controls]
-canaries = 4
 [references]
 when = "off"
-[preprocess]
-side = {SIDE}
+{NOT_SEARCHED}
+canaries = 4
 """
 RUN = "import json,sys\nspace={}\nfor c in json.load(open(sys.argv[1]))['cells']:\n" + (
     "    if c['cell_type'] == 'code': exec(compile(''.join(c['source']), c['id'], 'exec'), space)"

@@ -183,7 +183,8 @@ def _stages(request: AuditRequest, plan: Plan, work: Work, metric: float, memory
     if not work.others or work.films == work.others:
         return
     yield from _comparisons(plan, work, speed, memory, attacked=attacked)
-    yield _stage("preprocess_fit", control, memory.base + SEARCH_BYTES, (Metric.PREPROCESS_FIT,))
+    if request.policy.controls.preprocess_fit:
+        yield _stage("preprocess_fit", control, memory.base + SEARCH_BYTES, (Metric.PREPROCESS_FIT,))
     if cost is not None and division.controlled:
         seconds = control_seconds(task, work, speed, 2) + cost.seconds(division.steps)
         films = min(work.others, ENOUGH)
