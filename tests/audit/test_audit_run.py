@@ -35,7 +35,7 @@ def baseline(leaking: DemoCase) -> Audited:
 
 
 def test_the_clean_network_passes_with_every_control_met(clean: DemoCase) -> None:
-    found = audit(clean, policy(steps=500))
+    found = audit(clean, policy(steps=300))
     assert found.result.verdict.outcome is Outcome.PASS, found.result.verdict
     assert value(found, Metric.ATTACK_POWER).value <= 0.01
     assert value(found, Metric.MEMBERSHIP_CONTROL).value >= 0.5

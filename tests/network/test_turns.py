@@ -49,11 +49,13 @@ def test_monai_reads_pictures_with_rows_and_columns_swapped(tmp_path: Path) -> N
     assert np.array_equal(loaded, turned(torch.from_numpy(film.pixels), "transpose").numpy())
 
 
-@pytest.mark.parametrize(("turn", "among"), [("none", OF_SLICES), ("transpose", OF_PICTURES), ("rotate_90", OF_SLICES)])
-def test_statistics_tell_the_turn(turn: Turn, among: tuple[Turn, ...]) -> None:
+@pytest.mark.parametrize(
+    ("turn", "among", "side"), [("none", OF_SLICES, 32), ("transpose", OF_PICTURES, None), ("rotate_90", OF_SLICES, 32)]
+)
+def test_statistics_tell_the_turn(turn: Turn, among: tuple[Turn, ...], side: int | None) -> None:
     films = raw_films(24, 0)
     target = remembering(films[:8], at(QUARTER, 32, turn=turn))
-    found = fit_preprocess(target, films_at(films), side=None, ways=Ways(turns=among))
+    found = fit_preprocess(target, films_at(films), side=side, ways=Ways(turns=among))
     assert found is not None
     assert (found.best.turn, found.best.side) == (turn, 32)
 
