@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from reid_audit.records import PreprocessSpec, Turn
+from reid_audit.records import PerFilm, PreprocessSpec, Turn
 
 _TURNED: dict[Turn, Callable[[Tensor], Tensor]] = {
     "none": lambda images: images,
@@ -24,17 +24,37 @@ _BACK: dict[Turn, Turn] = {"rotate_90": "rotate_270", "rotate_270": "rotate_90"}
 """Every other turn undoes itself."""
 
 
+FLAT = 1e-6
+"""Deviation far below that of any film, so that a flat one is not divided by zero."""
+
+
+def standardised(images: Tensor, per_film: PerFilm) -> Tensor:
+    """Images [..., C, H, W] after what is done to each of them by itself. A flat one becomes 0."""
+    if per_film == "none":
+        return images
+    dims = (-3, -2, -1)
+    centred = images - images.mean(dims, keepdim=True)
+    return centred / (centred.square().mean(dims, keepdim=True) + FLAT**2).sqrt()
+
+
+def prepared(images: Tensor, spec: PreprocessSpec) -> Tensor:
+    """Images [..., C, H, W] as the network saw them but for ``mean``, ``std`` and ``invert``, which are linear."""
+    return turned(standardised(images, spec.per_film), spec.turn)
+
+
 def turned(images: Tensor, turn: Turn) -> Tensor:
     """Upright images [..., H, W] as the network saw them."""
     return _TURNED[turn](images)
 
 
 def to_network(images: Tensor, spec: PreprocessSpec, channels: int) -> Tensor:
-    """Map images in [0, 1] to network input: invert, repeat grey to ``channels``, subtract mean, divide by std, turn.
+    """Map images in [0, 1] to network input: standardise each where ``per_film`` says so, invert, repeat grey to
+    ``channels``, subtract mean, divide by std, turn.
 
     images: [N, 1 or channels, H, W]. Differentiable. Returns [N, channels, H, W].
     """
-    values = 1.0 - images if spec.invert else images
+    values = standardised(images, spec.per_film)
+    values = 1.0 - values if spec.invert else values
     mean = _by_channel(spec.mean, values)
     std = _by_channel(spec.std, values)
     if values.shape[1] == 1 and channels > 1:
@@ -43,7 +63,12 @@ def to_network(images: Tensor, spec: PreprocessSpec, channels: int) -> Tensor:
 
 
 def from_network(tensors: Tensor, spec: PreprocessSpec) -> Tensor:
-    """Inverse of ``to_network`` for tensors stored exactly as the network saw them: [N, C, H, W] back to [0, 1]."""
+    """Inverse of ``to_network`` for tensors stored exactly as the network saw them: [N, C, H, W] back to [0, 1].
+
+    Raises ValueError where each image was standardised by itself: its own mean and deviation are gone.
+    """
+    if spec.per_film != "none":
+        raise ValueError("images that were standardised one by one cannot be mapped back")
     mean = _by_channel(spec.mean, tensors)
     std = _by_channel(spec.std, tensors)
     values = turned(tensors, _BACK.get(spec.turn, spec.turn)) * std + mean

@@ -81,6 +81,8 @@ MEANING: dict[str, str] = {
     "preprocess.interpolation": "of the resizing",
     "preprocess.turn": "how the network saw films that are upright here, in Pillow's words, such as `transpose` "
     "(MONAI's readers swap rows and columns) or `rotate_90` (counter-clockwise); not given: inferred",
+    "preprocess.per_film": "`zscore`: every film's own mean becomes 0 and its own deviation 1 after resizing "
+    "(nnU-Net, MONAI's `NormalizeIntensity`); not given: inferred, and `none` beside `mean`, `std` or `invert`",
     "preprocess.mean": "subtracted after scaling to [0, 1]; one value, or one per channel",
     "preprocess.std": "divided by",
     "preprocess.invert": "`true` where the network saw 1 - x (MONOCHROME1)",

@@ -18,10 +18,20 @@ from reid_audit.arch.target import Target
 from reid_audit.audit.preprocessing import Specimens, known_side
 from reid_audit.budget import Pace, unhurried
 from reid_audit.network.answers import outputs_under
-from reid_audit.network.geometries import SIDES, USUAL, at_side, framings, neighbours, parts, turns, whole
+from reid_audit.network.geometries import (
+    SIDES,
+    USUAL,
+    at_side,
+    framings,
+    neighbours,
+    parts,
+    standardised_otherwise,
+    turns,
+    whole,
+)
 from reid_audit.network.heads import certainty
 from reid_audit.network.search import ALL, count_at
-from reid_audit.preprocess import turned
+from reid_audit.preprocess import prepared
 from reid_audit.records import Measured, Measurement, Metric, PreprocessSpec, Reason, Unmeasured
 from reid_audit.score.calibration import Floats, auc
 from reid_audit.score.membership.gain import auc_gain
@@ -93,7 +103,7 @@ def hidden_membership(
     cohorts = Cohorts(target, members, strangers, pace or unhurried())
     ways, frames = (reframed(target, used), framings(used)) if members.fixed is None else ((), ())
     lying = (way for frame in (used, *frames) for way in turns(frame, members.turns()))
-    rivals = distinct(used, (*others, *lying, *ways), members)
+    rivals = distinct(used, (*others, *lying, *ways, *standardised_otherwise(used)), members)
     first = cohorts.first(used)
     if first < FEWEST:
         return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
@@ -130,7 +140,7 @@ def distinct(used: PreprocessSpec, ways: Iterable[PreprocessSpec], images: Speci
     framings are one."""
     found: dict[object, PreprocessSpec] = {}
     for way in (used, *ways):
-        pixels = turned(images.at(way, LOOKED_AT), way.turn).numpy().tobytes()
+        pixels = prepared(images.at(way, LOOKED_AT), way).numpy().tobytes()
         found.setdefault((pixels, way.mean, way.std, way.invert), way)
     return [way for way in found.values() if way != used]
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -38,9 +38,9 @@ from reid_audit.network.search import (
     count_at,
     edge_needed,
 )
-from reid_audit.network.values import EITHER, Inverts
 from reid_audit.records import (
     CohortName,
+    PerFilm,
     PreprocessCandidate,
     PreprocessFit,
     PreprocessPolicy,
@@ -51,8 +51,10 @@ from reid_audit.records import (
 
 Channels = Literal[1, 3]
 PreprocessBy = Literal["policy", "statistics", "answers", "default"]
-GEOMETRY = ("side", "keep", "resize", "crop", "resize_to", "interpolation", "turn", "scaling")
-UNSTATED = {"keep", "resize_to", "scaling"}
+GEOMETRY = ("side", "keep", "resize", "crop", "resize_to", "interpolation", "turn", "per_film", "scaling")
+VALUES = ("mean", "std", "invert", "per_film")
+"""What is declared together: where a policy gives values, films are standardised one by one only if it says so."""
+UNSTATED = {"keep", "resize_to", "per_film", "scaling"}
 """Parts of the geometry that are as they are by default where the others are stated."""
 SHOWN = 8
 """Candidates a report lists."""
@@ -102,9 +104,11 @@ class Specimens:
             return self.fixed[:count]
         return torch.stack([render(film, spec, spec.side or 224, self.channels) for film in self.raw[:count]])
 
-    def ways(self, inverts: Inverts = EITHER) -> Ways:
-        """What is worth trying."""
-        return Ways(self._scalings(), self.turns(), inverts)
+    def ways(self, values: PreprocessSpec | None = None) -> Ways:
+        """What is worth trying; ``values``: under their inversion, and what they say is done to every film alone."""
+        if values is None:
+            return Ways(self._scalings(), self.turns(), per_film=get_args(PerFilm))
+        return Ways(self._scalings(), self.turns(), (values.invert,), (values.per_film,))
 
     def turns(self) -> tuple[Turn, ...]:
         """Ways that the films may have been turned."""
@@ -198,7 +202,7 @@ def choose_preprocessing(target: Target, policy: PreprocessPolicy, asked: Asked,
     geometry = start.model_copy(update=_stated(policy.declared) | ({"side": side} if side else {}))
     geometry = _framed_alike(start, geometry, geometry.side or _frame(target, policy.declared).side)
     if policy.declared is not None and policy.values == "declared":
-        values = {name: getattr(policy.declared, name) for name in ("mean", "std", "invert")}
+        values = {name: getattr(policy.declared, name) for name in VALUES}
         return Chosen(geometry.model_copy(update=values), "policy", fit, channels)
     if fit is None or asked.seen is None:
         return Chosen(geometry, "default", None, channels)
@@ -211,17 +215,17 @@ def _where_to_start(target: Target, policy: PreprocessPolicy, asked: Asked, pace
     """What the search found, for the parts that are not declared.
 
     A turn or a part that was found for inverted films may be another one for films that are not. So where the search
-    contradicts the declared inversion, it is made once more under that; where no time is left, films are taken whole
-    and as they lie.
+    contradicts the declared inversion, or what is declared to be done to every film by itself, it is made once more
+    under that; where no time is left, films are taken whole and as they lie.
     """
     fit, seen, declared = asked.fit, asked.seen, policy.declared
     if fit is None:
         return GUESS
     if declared is None or policy.values != "declared" or seen is None or seen.fixed is not None:
         return fit.best
-    if fit.best.invert == declared.invert:
+    if (fit.best.invert, fit.best.per_film) == (declared.invert, declared.per_film):
         return fit.best
-    again = _fit(target, seen, known_side(target), pace, (declared.invert,))
+    again = _fit(target, seen, known_side(target), pace, declared)
     return fit.best.model_copy(update={"turn": "none", "keep": None}) if again is None else again.best
 
 
@@ -254,11 +258,11 @@ def _frame(target: Target, declared: PreprocessSpec | None) -> Frame:
 
 
 def _fit(
-    target: Target, seen: Specimens, side: int | None, pace: Pace | None, inverts: Inverts = EITHER
+    target: Target, seen: Specimens, side: int | None, pace: Pace | None, values: PreprocessSpec | None = None
 ) -> PreprocessFit | None:
     """By the statistics; by the answers under the training labels where there are no statistics to ask. None where
     neither can be asked or there is no time."""
-    ways = seen.ways(inverts) if seen.fixed is None else None
+    ways = seen.ways(values) if seen.fixed is None else None
     try:
         if ways is None:
             found = None

@@ -110,6 +110,12 @@ def _planes(film: RawFilm, spec: PreprocessSpec, channels: int) -> _Planes:
 
 def _restored(film: RawFilm, spec: PreprocessSpec) -> Values:
     """Grey values in [0, 1] from pixels that were stored as the network saw them, after mean and std."""
+    if spec.per_film != "none":
+        raise CohortError(
+            "a film holds values that its own mean and deviation were taken from",
+            closest=f'per_film = "{spec.per_film}" cannot be undone',
+            remedy="give the films as they were before it",
+        )
     if not any(spec.mean) and all(value == 1.0 for value in spec.std):
         raise CohortError(
             "a film holds float values outside 0 to 1",

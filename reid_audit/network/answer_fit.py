@@ -23,12 +23,12 @@ from torch import Tensor
 from reid_audit.arch.target import Target
 from reid_audit.budget import OutOfTime, Pace, unhurried
 from reid_audit.network.answers import asked_as, log_odds, outputs_under, taught_answers
-from reid_audit.network.geometries import COARSE, framings, interpolations, neighbours, parts, turns
+from reid_audit.network.geometries import COARSE, framings, interpolations, neighbours, parts, per_film, turns
 from reid_audit.network.heads import HeadKind, logits_of
 from reid_audit.network.search import FEW, MANY, PLAIN, STAGE, Candidate, FilmsAt, Fitted, Ways, count_at
 from reid_audit.network.values import as_spec, scale_and_shift, with_values
 from reid_audit.observer import StageAdvanced
-from reid_audit.preprocess import KNOWN_VALUES, to_network
+from reid_audit.preprocess import KNOWN_VALUES, UNIT, to_network
 from reid_audit.records import PreprocessSpec, Turn
 
 BATCH = 32
@@ -99,6 +99,11 @@ class _Search:
         gain = (ours - theirs).double() if len(ours) == len(theirs) else (ours.mean() - theirs).double()
         return best if float(gain.mean()) > float(gain.std()) / len(gain) ** 0.5 else current
 
+    def refined(self, spec: PreprocessSpec) -> PreprocessSpec:
+        """``spec`` with its values fitted to a part of the films."""
+        films = self.films_at(spec, count_at(spec, 2 * FEW))
+        return refined(self.target, spec, films, self.labels, self.pace)
+
     def candidates(self) -> tuple[Candidate, ...]:
         """Everything tried, by the films most were asked with, best first."""
         most: dict[PreprocessSpec, float] = {}
@@ -133,9 +138,7 @@ def fit_by_answers(
         best = _valued(search, side, ways or PLAIN)
         if ways is not None:
             best = _framed(search, best, side, ways.turns)
-        best = search.better(
-            best, [refined(target, best, films_at(best, count_at(best, 2 * FEW)), labels, search.pace)]
-        )
+        best = search.better(best, [search.refined(best)])
     except _NoAnswers:
         return None
     except OutOfTime:
@@ -151,6 +154,7 @@ def _valued(search: _Search, side: int | None, among: Ways) -> PreprocessSpec:
     than ``TURNS`` turns they are too many for that, and wait until a side is found."""
     channels = search.target.match.channels
     known = [values for values in KNOWN_VALUES if len(values.mean) in (1, channels)]
+    known += per_film(UNIT, among.per_film)
     ways = [
         values.model_copy(update={"side": pixels, "scaling": scaling, "turn": turn, "invert": invert})
         for pixels in ((side,) if side else COARSE)
@@ -159,8 +163,22 @@ def _valued(search: _Search, side: int | None, among: Ways) -> PreprocessSpec:
         for values in known
         for invert in among.inverts
     ]
-    likeliest = sorted(ways, key=lambda spec: search.mean(spec, FEW))[:FINALISTS]
-    return min(likeliest, key=lambda spec: search.mean(spec, MANY))
+    found = []
+    for kind in among.per_film:
+        own = (spec for spec in ways if spec.per_film == kind)
+        likeliest = sorted(own, key=lambda spec: search.mean(spec, FEW))[:FINALISTS]
+        found.append(min(likeliest, key=lambda spec: search.mean(spec, MANY)))
+    return _standardised_or_not(search, found)
+
+
+def _standardised_or_not(search: _Search, found: Sequence[PreprocessSpec]) -> PreprocessSpec:
+    """The first of ``found``, or another, each with its values fitted: films that are each standardised by itself come
+    nearer to values that nobody uses than known values of films as they are."""
+    if len(found) == 1:
+        return found[0]
+    fits = {search.refined(spec): spec for spec in found}
+    first, *others = fits
+    return fits[search.better(first, others)]
 
 
 def _framed(search: _Search, best: PreprocessSpec, side: int | None, among: Sequence[Turn]) -> PreprocessSpec:

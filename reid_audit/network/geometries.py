@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from reid_audit.records import Box, PreprocessSpec, Turn
+from reid_audit.records import Box, PerFilm, PreprocessSpec, Turn
 
 SIDES = (
     32, 40, 48, 56, 64, 72, 80, 96, 100, 112, 128, 144, 150, 160, 176, 192, 200, 208, 224, 240, 256, 260, 288, 299,
@@ -91,6 +91,18 @@ def interpolations(geometry: PreprocessSpec) -> list[PreprocessSpec]:
 def turns(geometry: PreprocessSpec, among: Sequence[Turn]) -> list[PreprocessSpec]:
     """The same turned otherwise."""
     return [changed(geometry, turn=turn) for turn in among if turn != geometry.turn]
+
+
+def per_film(geometry: PreprocessSpec, among: Sequence[PerFilm]) -> list[PreprocessSpec]:
+    """The same with something else done to every film by itself."""
+    return [changed(geometry, per_film=way) for way in among if way != geometry.per_film]
+
+
+def standardised_otherwise(used: PreprocessSpec) -> list[PreprocessSpec]:
+    """Films that are each standardised by itself and nothing more, where those of ``used`` are not."""
+    if used.per_film != "none":
+        return []
+    return [changed(bare(used), per_film="zscore")]
 
 
 def parts(geometry: PreprocessSpec, step: float = STEP) -> list[PreprocessSpec]:

@@ -23,7 +23,17 @@ from torch.special import entr
 
 from reid_audit.budget import OutOfTime
 from reid_audit.network.answers import asked_as
-from reid_audit.network.geometries import FINER, USUAL, at_side, framings, interpolations, neighbours, parts, turns
+from reid_audit.network.geometries import (
+    FINER,
+    USUAL,
+    at_side,
+    framings,
+    interpolations,
+    neighbours,
+    parts,
+    per_film,
+    turns,
+)
 from reid_audit.network.heads import HeadKind, independent
 from reid_audit.network.search import Search
 from reid_audit.records import PreprocessSpec
@@ -103,7 +113,7 @@ class Informed:
         if self.free:
             self._move(self._allowed(self._alike()))
         side, part = (neighbours,) if self.free else (), (parts,) if self.cut else ()
-        respects = (*side, self._turned, *part, framings, interpolations)
+        respects = (*side, self._turned, self._standardised, *part, framings, interpolations)
         before = None
         while before != self.here:
             before = self.here
@@ -180,6 +190,9 @@ class Informed:
 
     def _turned(self, geometry: PreprocessSpec) -> list[PreprocessSpec]:
         return turns(geometry, self.search.ways.turns)
+
+    def _standardised(self, geometry: PreprocessSpec) -> list[PreprocessSpec]:
+        return per_film(geometry, self.search.ways.per_film)
 
     def _allowed(self, ways: Iterable[PreprocessSpec]) -> list[PreprocessSpec]:
         limit = max(SMALL, PLAUSIBLE * self.search.misfit(self.start))

@@ -18,7 +18,7 @@ from reid_audit.network.explanation import Explanation, explain, statistics_equa
 from reid_audit.network.familiarity import first_layers
 from reid_audit.network.stem import Stem, Stems, read_stems
 from reid_audit.network.values import EITHER, Inverts, fit_values, with_values
-from reid_audit.preprocess import to_network, turned
+from reid_audit.preprocess import prepared, to_network
 from reid_audit.records import PreprocessSpec
 
 ROUNDS, LESS = 6, 0.98
@@ -68,7 +68,7 @@ def joint_fit(
 
     None where the first statistics layer cannot be asked. Raises OutOfTime where the pace ends first.
     """
-    stems = read_stems(target, turned(images, geometry.turn), pace)
+    stems = read_stems(target, prepared(images, geometry), pace)
     if stems is None:
         return None
     starts = _likeliest_first(target, geometry, images, stems, pace, inverts)

@@ -26,10 +26,11 @@ from reid_audit.network.geometries import (
     framings,
     interpolations,
     neighbours,
+    per_film,
     turns,
 )
 from reid_audit.network.information import FILMS, Informed, surely_less
-from reid_audit.network.remembered import REMEMBERED, WORSE, Remembered
+from reid_audit.network.remembered import CERTAIN, REMEMBERED, WORSE, Remembered
 from reid_audit.network.search import (
     ALL,
     CLEARLY,
@@ -97,6 +98,10 @@ class _Course:
             return
         self.joint = Remembered(self.search, self.geometry, self.free)
         self.joint.climb()
+        if self.joint.share > CERTAIN and self.search.ways.per_film != PLAIN.per_film:
+            self.geometry = self.search.better(self.geometry, _standardised(self.search, side))
+            self.joint.start = self.geometry
+            self.joint.climb()
         answered = None
         if self.joint.share > REMEMBERED:
             self.informed = _informed(self.search, self.joint)
@@ -137,6 +142,12 @@ def _geometry(search: Search, side: int | None) -> PreprocessSpec:
     starts = (PreprocessSpec(side=side or 224, scaling=scaling) for scaling in search.ways.scalings)
     found = [_of_scaling(search, start, side) for start in starts]
     return search.better(found[0], found[1:])
+
+
+def _standardised(search: Search, side: int | None) -> list[PreprocessSpec]:
+    """The same for films that are each standardised by itself: for them all scalings are one."""
+    start = PreprocessSpec(side=side or 224, scaling=search.ways.scalings[0])
+    return [_of_scaling(search, way, side) for way in per_film(start, search.ways.per_film)]
 
 
 def _of_scaling(search: Search, start: PreprocessSpec, side: int | None) -> PreprocessSpec:

@@ -10,15 +10,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from reid_audit.network.geometries import FINER, STEP, bare, framings, interpolations, neighbours, parts, turns
+from reid_audit.network.geometries import (
+    FINER,
+    STEP,
+    bare,
+    framings,
+    interpolations,
+    neighbours,
+    parts,
+    per_film,
+    turns,
+)
 from reid_audit.network.joint_fit import JointFit, joint_fit
 from reid_audit.network.search import ALL, Candidate, Search, count_at, distinct
-from reid_audit.records import PreprocessSpec
+from reid_audit.records import PerFilm, PreprocessSpec, Scaling
 
 LIKELY = 6
 """Geometries that are fitted once more."""
 LIKELY_EACH = 3
-"""Geometries of the joint fit for each scaling, where there are several."""
+"""Geometries of the joint fit for each scaling, and for films standardised one by one, where there are several."""
 WORSE = 8.0
 """A coarse search over growing sides ends where the misfit is this many times the best so far."""
 NEAR = 3.0
@@ -96,6 +106,7 @@ class Remembered:
     def _moved(self, here: PreprocessSpec) -> bool:
         """Whether a neighbouring geometry that fits nearly as well explains more. Raises OutOfTime."""
         ways = [*framings(here, free=self.free), *interpolations(here), *turns(here, self.search.ways.turns)]
+        ways += per_film(here, self.search.ways.per_film)
         ways += neighbours(here) if self.free else ()
         return self._any(here, ways) or (self.share <= REMEMBERED and self._cut(here))
 
@@ -137,9 +148,10 @@ class Remembered:
 
 
 def _likeliest(likely: Sequence[Candidate]) -> list[Candidate]:
-    """The first that are distinct, some of every scaling, best first."""
-    ways = distinct(likely)
-    scalings = {found.spec.scaling for found in ways}
-    most = LIKELY if len(scalings) == 1 else LIKELY_EACH
-    own = [[found for found in ways if found.spec.scaling == scaling][:most] for scaling in scalings]
+    """The first that are distinct, some of every scaling and of what is done to every film by itself, best first."""
+    kinds: dict[tuple[Scaling | None, PerFilm], list[Candidate]] = {}
+    for found in distinct(likely):
+        kinds.setdefault((found.spec.scaling, found.spec.per_film), []).append(found)
+    most = LIKELY if len(kinds) == 1 else LIKELY_EACH
+    own = [found[:most] for found in kinds.values()]
     return sorted((found for each in own for found in each), key=lambda found: found.misfit)

@@ -24,8 +24,8 @@ from reid_audit.network.joint_fit import values_from
 from reid_audit.network.stem import read_stems
 from reid_audit.network.values import EITHER, FittedValues, Inverts, fit_values, with_values
 from reid_audit.observer import StageAdvanced
-from reid_audit.preprocess import turned
-from reid_audit.records import PreprocessSpec, Scaling, Turn
+from reid_audit.preprocess import prepared
+from reid_audit.records import PerFilm, PreprocessSpec, Scaling, Turn
 
 STAGE = "preprocessing"
 """Name of the search, for whoever watches."""
@@ -80,6 +80,7 @@ class Ways:
     """From stored values to [0, 1]. Of ways that differ by one factor and summand for all films, one."""
     turns: tuple[Turn, ...] = ("none",)
     inverts: Inverts = EITHER
+    per_film: tuple[PerFilm, ...] = ("none",)
 
 
 PLAIN = Ways()
@@ -115,7 +116,7 @@ class Search:
         if key not in self.tried:
             self.pace.check(self.stage)
             films = as_trained(self.films_at, geometry, augmentation, count_at(geometry, FEW))
-            stems = read_stems(self.target, turned(films, geometry.turn), self.pace)
+            stems = read_stems(self.target, prepared(films, geometry), self.pace)
             if stems is None:
                 raise NoStem
             stem = stems.averaged()
@@ -199,7 +200,7 @@ def best_values(
     The first layer hardly tells a film from its inversion; the layers behind it decide, among ``inverts``. Raises
     ValueError where the first layer cannot be asked, OutOfTime where the pace ends first.
     """
-    stems = read_stems(target, turned(images, geometry.turn), pace)
+    stems = read_stems(target, prepared(images, geometry), pace)
     if stems is None:
         raise ValueError("the first statistics layer is not an affine function of the input")
     return values_from(target, geometry, images, stems, pace, inverts)

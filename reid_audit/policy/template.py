@@ -14,6 +14,7 @@ PREPROCESS_LINES = (
     '# crop = "center"             # center | none',
     '# interpolation = "bilinear"  # nearest | bilinear | bicubic | lanczos | box',
     '# turn = "transpose"          # as MONAI hands pictures to training, in words of Pillow',
+    '# per_film = "zscore"         # each film by itself to mean 0 and deviation 1, as nnU-Net does; else "none"',
     "# mean = [0.485, 0.456, 0.406]",
     "# std = [0.229, 0.224, 0.225]",
     "# invert = false",

@@ -34,6 +34,7 @@ from reid_audit.records.policy import (
 )
 from reid_audit.records.preprocess import (
     Box,
+    PerFilm,
     PreprocessCandidate,
     PreprocessFit,
     PreprocessPolicy,
@@ -120,6 +121,7 @@ __all__ = [
     "Outcome",
     "OverReferences",
     "Overlap",
+    "PerFilm",
     "Policy",
     "PredictorCard",
     "PreprocessCandidate",

@@ -70,8 +70,13 @@ Turn = Literal[
 """Of a picture, in Pillow's words: rotations are counter-clockwise, ``transpose`` swaps rows and columns."""
 
 
+PerFilm = Literal["none", "zscore"]
+"""What is done to every film by itself: nothing, or its own mean becomes 0 and its own deviation 1 (nnU-Net's
+ZScoreNormalization, MONAI's NormalizeIntensity)."""
+
+
 class PreprocessSpec(Record):
-    """How films became network input in training. Images are in [0, 1] before ``mean`` and ``std``."""
+    """How films became network input in training. Images are in [0, 1] before ``per_film``, ``mean`` and ``std``."""
 
     side: PositiveInt | None = None
     """Pixels of the square network input; None: inferred."""
@@ -87,6 +92,8 @@ class PreprocessSpec(Record):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
     turn: Turn = "none"
     """How the network saw films that are upright here; everything before it is said of upright films."""
+    per_film: PerFilm = "none"
+    """Applied to the resized film, before ``invert``, ``mean`` and ``std``."""
     mean: tuple[float, ...] = (0.0,)
     """Subtracted after scaling to [0, 1]; one value, or one per channel."""
     std: tuple[PositiveFloat, ...] = (1.0,)
@@ -103,6 +110,7 @@ class PreprocessSpec(Record):
         lines += [] if self.resize_to is None else [f"resize_to = {self.resize_to}"]
         lines += [f'interpolation = "{self.interpolation}"']
         lines += [] if self.turn == "none" else [f'turn = "{self.turn}"']
+        lines += [] if self.per_film == "none" else [f'per_film = "{self.per_film}"']
         lines += [f"{name} = [{', '.join(f'{v:.6g}' for v in getattr(self, name))}]" for name in ("mean", "std")]
         lines += [f"invert = {'true' if self.invert else 'false'}"]
         lines += [] if self.scaling is None else [f"scaling = {self.scaling.toml()}"]

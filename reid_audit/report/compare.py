@@ -198,7 +198,7 @@ def _conditions(report: PublicReport) -> tuple[tuple[str, str], ...]:
     shape, used, predictor = report.preprocess, report.budget, report.predictor
     part = "the whole film" if shape.keep is None else f"keep {shape.keep}"
     frame = (part, shape.resize, shape.crop, shape.interpolation, shape.turn)
-    seen = (*frame, shape.mean, shape.std, shape.invert, shape.scaling)
+    seen = (*frame, shape.per_film, shape.mean, shape.std, shape.invert, shape.scaling)
     return (
         ("reid-audit", report.tool.version),
         ("policy (SHA-256)", report.policy_sha256[:16]),

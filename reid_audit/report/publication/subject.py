@@ -78,6 +78,7 @@ def public_preprocess(result: AuditResult) -> PublicPreprocess:
         crop=p.crop,
         interpolation=p.interpolation,
         turn=p.turn,
+        per_film=p.per_film,
         mean=p.mean,
         std=p.std,
         invert=p.invert,

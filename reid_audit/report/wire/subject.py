@@ -88,6 +88,8 @@ class PublicPreprocess(Wire):
     interpolation: Label
     turn: Label = "none"
     """How the network saw films that are upright in the report."""
+    per_film: Label = "none"
+    """What was done to every film by itself before ``invert``, ``mean`` and ``std``."""
     mean: Annotated[tuple[FiniteFloat, ...], Field(max_length=4)]
     std: Annotated[tuple[FiniteFloat, ...], Field(max_length=4)]
     invert: bool
