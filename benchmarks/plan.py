@@ -121,10 +121,11 @@ def one(case: Case, out: Path) -> dict[str, Any]:
 
     import reid_audit
     from benchmarks.lab.generated import CALIBRATION, write_films, write_network
-    from reid_audit.cli.options import CheckOptions
+    from reid_audit.checking.caller import Caller
+    from reid_audit.checking.options import CheckOptions
+    from reid_audit.checking.rules import rules_of
     from reid_audit.cli.plan import forecast
     from reid_audit.observer import SilentObserver
-    from reid_audit.policy import load_policy
 
     torch.set_num_threads(1)
     make = partial(timm.create_model, case.network, num_classes=2)
@@ -137,12 +138,11 @@ def one(case: Case, out: Path) -> dict[str, Any]:
     )
     manifest = write_films(out / "films", case.films).resolve()
     reference, holdout = f"{manifest}?split=target", f"{manifest}?split=holdout"
-    rules, source, digest = load_policy(policy, Path.cwd())
-    options = CheckOptions(
-        checkpoint=str(network), policy=source, out=out / "runs", reference=reference, holdout=holdout
+    options, rules = rules_of(
+        CheckOptions(checkpoint=str(network), policy=policy, out=out / "runs", reference=reference, holdout=holdout)
     )
     began = time.monotonic()
-    planned = forecast(options, rules, digest, SilentObserver(), began).planned
+    planned = forecast(options, rules, Caller(SilentObserver(), began)).planned
     tried, spans = time.monotonic() - began, Spans()
     reid_audit.check(network, reference, holdout, policy=policy, observer=spans, indicators_only=True)
     spans.enter("")

@@ -20,7 +20,7 @@ from benchmarks.lab.data import SPEC, accuracy, few, sex_labels, splits
 from benchmarks.lab.pages import Row, publish
 from benchmarks.lab.training import overfit, regular
 from reid_audit.audit import AuditedFile, AuditRequest, Environment, Films, PriorFilms, audit_file
-from reid_audit.cli.check import deliver
+from reid_audit.checking.reports import deliver
 from reid_audit.cohort import Cohort
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.policy import policy_sha256

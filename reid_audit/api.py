@@ -17,7 +17,6 @@ import os
 import tempfile
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -28,36 +27,29 @@ from torch import nn
 
 from reid_audit.arch.beside import config_beside
 from reid_audit.arch.networks import Network, find_networks
-from reid_audit.audit import AuditRequest, ControlCache, Environment, audit_file
-from reid_audit.audit.preflight import Preflight, look_ahead
+from reid_audit.checking.caller import Caller
+from reid_audit.checking.options import CheckOptions, seconds
+from reid_audit.checking.rules import rules_of
+from reid_audit.checking.steps import carry_out
 from reid_audit.checkpoint import load_checkpoint, screen
-from reid_audit.cli.ahead import counted, no_verdict, refusal
-from reid_audit.cli.check import deliver, plan, refuse_late
-from reid_audit.cli.files import at_hand, with_declared_side
-from reid_audit.cli.options import CheckOptions, seconds
-from reid_audit.cli.sources import surveyed
 from reid_audit.cohort import parse_source
 from reid_audit.cohort.memory import Images, label_in, write_source
 from reid_audit.errors import CheckpointError, PolicyError
-from reid_audit.observer import Observer, SilentObserver
+from reid_audit.observer import Noted, Observer, SilentObserver
 from reid_audit.origins import fetched
-from reid_audit.policy import find_waivers, load_policy, policy_sha256
 from reid_audit.records import AuditResult, CheckpointSummary, Policy
 from reid_audit.report import FORMATS, Format, publish
 from reid_audit.report import render as rendered
-from reid_audit.runs import ATTACK_RUNS, begun, finish
-from reid_audit.store import RunStore
 
 __all__ = ["Images", "Inspection", "Options", "check", "inspect", "render"]
 SIDES = ("reference", "holdout", "prior")
-IN_MEMORY = "(in memory)"
-"""What the command that reproduces a report shows in place of a temporary file."""
 
 
 class Options(TypedDict, total=False):
     """The options of ``reid-audit check`` under their own names; what they mean stands in docs/policy.md and --help."""
 
     prior: str | Path | Images | Any
+    prior_patients: Path
     strata: tuple[str, ...]
     label: str | tuple[str, ...]
     """A column, or several columns of findings."""
@@ -80,6 +72,20 @@ class Options(TypedDict, total=False):
     demographics: str
     waivers: Path
     indicators_only: bool
+    formats: tuple[str, ...]
+    """Reports to write below ``out``; default: all."""
+    published_as: str
+    resume: bool
+
+
+class Called(CheckOptions):
+    """The options of the command that a call is. What was in memory is written below ``place``, for its time."""
+
+    place: Path
+
+    def temporary(self, place: str | Path) -> bool:
+        """Whether what lies there is removed with the end of the call."""
+        return Path(place).is_relative_to(self.place)
 
 
 class Inspection(TypedDict):
@@ -109,31 +115,13 @@ def check(
     Raises AuditError subclasses (their ``exit_code`` is that of the command) where no verdict can exist.
     """
     began, observer = time.monotonic(), observer or SilentObserver()
-    with ExitStack() as stack:
-        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="reid-audit-"))
-        asked = _asked(checkpoint, {"reference": reference, "holdout": holdout, **options}, Path(place))
-        rules, digest = _rules(policy)
-        files = stack.enter_context(at_hand(asked))
-        asked = with_declared_side(asked, rules, files)
-        seen = screen(files.model.file, pickled_code=rules.pickled_code)
-        request, films = plan(_unkept(asked, place), rules, digest, files)
-        request = request.model_copy(update={"options": _shown(request.options, place)})
-        runs = Path(place) / "runs" if out is None else Path(out)
-        films = counted(films, _ahead(request, asked, seen.sha256, runs, observer))
-        refuse_late(request, began)
-        with begun(runs, datetime.now(UTC), seen.sha256) as folder:
-            environment = Environment(
-                now=datetime.now(UTC),
-                clock=time.monotonic,
-                began=began,
-                observer=observer,
-                store=RunStore(folder / ATTACK_RUNS),
-                cache=ControlCache(asked.cache),
-            )
-            audited = audit_file(request, films, environment)
-            deliver(audited, folder)
-            finish(folder)
-    return audited.result
+    with tempfile.TemporaryDirectory(prefix="reid-audit-") as made:
+        place = Path(made)
+        given = {"reference": reference, "holdout": holdout, "out": place / "runs" if out is None else out, **options}
+        file, own = (None, policy) if isinstance(policy, Policy) else (policy, None)
+        asked, rules = rules_of(_asked(checkpoint, {**given, "policy": file}, place), own)
+        caller = Caller(observer, began, note=lambda line: observer.notice(Noted(line)))
+        return carry_out(asked, rules, caller).audited.result
 
 
 def inspect(checkpoint: str | os.PathLike[str] | nn.Module, *, side: int | None = None) -> Inspection:
@@ -157,7 +145,7 @@ def render(result: AuditResult, format: Format = "html") -> str:
     return rendered(publish(result), format)
 
 
-def _asked(checkpoint: str | os.PathLike[str] | nn.Module, given: dict[str, Any], place: Path) -> CheckOptions:
+def _asked(checkpoint: str | os.PathLike[str] | nn.Module, given: dict[str, Any], place: Path) -> Called:
     """The options of the command that this call is, what is in memory written below ``place``.
 
     Raises PolicyError for options that the command refuses too.
@@ -174,28 +162,15 @@ def _asked(checkpoint: str | os.PathLike[str] | nn.Module, given: dict[str, Any]
     labels = {_label_of(text) for text in sides}
     if any(text.startswith(str(place)) for text in sides) and len(labels) == 1 and None not in labels:
         given.setdefault("label", labels.pop())
-    given.setdefault("waivers", find_waivers(Path.cwd()))
+    own = {"budget": budget, "checkpoint": _file_of(checkpoint, place), "place": place}
     try:
-        return CheckOptions.model_validate(
-            {**given, **texts, "budget": budget, "checkpoint": _file_of(checkpoint, place)}
-        )
+        return Called.model_validate({**given, **texts, **own})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise PolicyError(
             f"the option {name}: {first['msg']}", closest=name, remedy="see reid-audit check --help"
         ) from error
-
-
-def _shown(options: tuple[tuple[str, str], ...], place: str) -> tuple[tuple[str, str], ...]:
-    """Options as a record keeps them: what was in memory has no path."""
-    return tuple((name, IN_MEMORY if text.startswith(place) else text) for name, text in options)
-
-
-def _unkept(asked: CheckOptions, place: str) -> CheckOptions:
-    """``asked`` without a cache where a cohort was in memory: its files are gone with this call."""
-    in_memory = any(side is not None and side.startswith(place) for side in (asked.reference, asked.holdout))
-    return asked.model_copy(update={"cache": None}) if in_memory else asked
 
 
 def _source(given: Any, folder: Path) -> str | None:
@@ -224,28 +199,3 @@ def _file_of(checkpoint: str | os.PathLike[str] | nn.Module, place: Path) -> str
     path = place / f"{type(checkpoint).__name__}.safetensors"
     save_file({key: value.detach().cpu().clone() for key, value in checkpoint.state_dict().items()}, path)
     return str(path)
-
-
-def _rules(policy: Policy | str | os.PathLike[str] | None) -> tuple[Policy, str]:
-    """The policy and its SHA-256. Raises PolicyError."""
-    if isinstance(policy, Policy):
-        return policy, policy_sha256(policy)
-    found, _, digest = load_policy(None if policy is None else Path(policy), Path.cwd())
-    return found, digest
-
-
-def _ahead(request: AuditRequest, asked: CheckOptions, sha256: str, runs: Path, observer: Observer) -> Preflight:
-    """The preflight; raises what the command would end with."""
-    looked = look_ahead(
-        request,
-        surveyed(asked),
-        checkpoint_sha256=sha256,
-        out=runs,
-        today=datetime.now(UTC).date(),
-        observer=observer,
-    )
-    if looked.report.faults:
-        raise refusal(looked, None)
-    if not looked.report.verdict_possible and not asked.indicators_only:
-        raise no_verdict([finding for finding in looked.report.findings if finding.topic == "policy"])
-    return looked.report

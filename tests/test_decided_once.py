@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 THRESHOLDS = {"fail", "clear", "limit", "required"}
 """Fields of a gate, of a control and of their rows that hold what a number has to stay below or reach."""
 ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
-PLACES = ("report", "cli", "sweep", "audit", "mitigate", "../action")
+PLACES = ("report", "checking", "cli", "sweep", "audit", "mitigate", "../action")
 SHOWING = [
     *sorted(path for place in PLACES for path in (ROOT / "reid_audit" / place).resolve().rglob("*.py")),
     ROOT / "reid_audit" / "console.py",

@@ -56,7 +56,7 @@ def test_an_attack_is_one_file_and_one_line(copy: Path) -> None:
         "from click.testing import CliRunner\n"
         "from reid_audit.cli.check import check\n"
         "print(CliRunner().invoke(check, ['--help']).output)\n"
-        "from reid_audit.cli.options import CheckOptions\n"
+        "from reid_audit.checking.options import CheckOptions\n"
         "CheckOptions(checkpoint='model.pt', method='dummy')\n"
         "from reid_audit.audit.request import AuditRequest\n"
         "asked = AuditRequest(checkpoint='model.pt', policy_sha256='0' * 64, method='dummy')\n"

@@ -40,11 +40,14 @@ LAYERS: dict[str, int] = {
     "report": 8,
     "audit": 9,
     "sweep": 9,
-    "cli": 10,
+    "checking": 10,
     "console": 10,
     "demo": 10,
-    "api": 10,
+    "cli": 11,
+    "api": 11,
 }
+SPEAKING = ("cli", "console")
+"""The only ones that read a command line or write to a terminal."""
 TORCH_FREE = ("records", "errors", "severity", "figures", "observer", "judge", "report")
 
 
@@ -74,8 +77,7 @@ def test_imports_point_downward(path: Path) -> None:
         parts = name.split(".")
         if parts[0] != "reid_audit" or len(parts) < 2 or parts[1] == folder or parts[1] not in LAYERS:
             continue
-        same_top = LAYERS[folder] == LAYERS[parts[1]] == max(LAYERS.values())
-        assert LAYERS[parts[1]] < LAYERS[folder] or same_top, f"{folder} imports {name}"
+        assert LAYERS[parts[1]] < LAYERS[folder], f"{folder} imports {name}"
 
 
 PLAIN = [path for path in MODULES if _folder(path) in TORCH_FREE]
@@ -84,6 +86,25 @@ PLAIN = [path for path in MODULES if _folder(path) in TORCH_FREE]
 @pytest.mark.parametrize("path", PLAIN, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_what_judges_and_reports_needs_no_torch(path: Path) -> None:
     assert not any(name.split(".")[0] == "torch" for name in _imports(path))
+
+
+MUTE = [path for path in MODULES if _folder(path) not in SPEAKING]
+
+
+@pytest.mark.parametrize("path", MUTE, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_what_is_called_does_not_speak(path: Path) -> None:
+    assert not {name.split(".")[0] for name in _imports(path)} & {"click", "rich"}
+
+
+STEPS = {"at_hand", "with_declared_side", "look_ahead", "audit_file", "begun", "finish", "ControlCache"}
+"""What a check is made of, in the order that ``checking/steps.py`` alone knows."""
+CALLERS = [path for path in MODULES if LAYERS[_folder(path)] == max(LAYERS.values()) and path.stem != "demo"]
+"""The demo is no check: its films and networks are none that an option names."""
+
+
+@pytest.mark.parametrize("path", CALLERS, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nobody_carries_out_a_check_in_a_way_of_their_own(path: Path) -> None:
+    assert not {name.rpartition(".")[2] for name in _imports(path)} & STEPS
 
 
 def test_contributing_shows_this_plan() -> None:

@@ -73,9 +73,9 @@ class Jumping(datetime):
 
 def jumping_clock() -> None:
     """Every look at the calendar is two days before the one before."""
-    from reid_audit.cli import ahead, check
+    from reid_audit.checking import ahead, steps
 
-    for module in (ahead, check):
+    for module in (ahead, steps):
         vars(module)["datetime"] = Jumping
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator
 
 if TYPE_CHECKING:
     import torch
@@ -44,3 +46,13 @@ _ENTRIES = (
 METHODS: dict[str, Attack] = {method.name: method for method in _ENTRIES}
 WITH_GENERATOR = frozenset(method.name for method in _ENTRIES if method.generator)
 DEFAULT = "moments"
+
+
+def _known(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(f"no method is called {name}: {', '.join(METHODS)}")
+    return name
+
+
+MethodName = Annotated[str, AfterValidator(_known)]
+"""A name of ``METHODS``."""

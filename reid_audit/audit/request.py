@@ -5,27 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator
-
-from reid_audit.attack.methods import DEFAULT, METHODS, WITH_GENERATOR
+from reid_audit.attack.methods import DEFAULT, WITH_GENERATOR, MethodName
 from reid_audit.cohort import Cohort, Frame, Sample
 from reid_audit.imaging.stack import Stack
 from reid_audit.records import CohortName, Policy, Record, Waiver
 
 Draw = Callable[[tuple[CohortName, ...], int, Callable[[int], int] | None], Sample]
 """Draws films of cohorts: from their names, how many at most, and what edge each needs (``Films.raw``)."""
-
-
-def _known(name: str) -> str:
-    if name not in METHODS:
-        raise ValueError(f"no method is called {name}: {', '.join(METHODS)}")
-    return name
-
-
-MethodName = Annotated[str, AfterValidator(_known)]
-"""A name of ``METHODS``."""
 
 
 @dataclass(frozen=True, slots=True)

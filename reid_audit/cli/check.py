@@ -5,9 +5,8 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,26 +15,23 @@ import click
 
 from reid_audit import __version__
 from reid_audit.attack.methods import DEFAULT, METHODS
-from reid_audit.checkpoint import screen
-from reid_audit.cli.ahead import ahead, counted
+from reid_audit.checking.caller import Caller
+from reid_audit.checking.options import CheckOptions, FailOn
+from reid_audit.checking.rules import PROFILES, Rules, rules_of
+from reid_audit.checking.steps import carry_out, previewed
+from reid_audit.cli.ahead import show
 from reid_audit.cli.computing import Announced, make_ready
-from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
-from reid_audit.cli.options import PROFILES, READERS, CheckOptions, FailOn, columns, duration, override, published_as
+from reid_audit.cli.options import columns, duration, published_as
 from reid_audit.console import ConsoleObserver, console_for, show_result
-from reid_audit.errors import AuditError, one_line
-from reid_audit.observer import stage
-from reid_audit.policy import find_waivers, load_policy, load_waivers
-from reid_audit.records import Outcome, Policy
-from reid_audit.report import FORMATS, publish, render, words
-from reid_audit.runs import ATTACK_RUNS, LATEST, RESTRICTED, RESULT, begun, chosen, finish, runs_below
+from reid_audit.errors import one_line
+from reid_audit.records import Outcome
+from reid_audit.report import FORMATS, publish, render
+from reid_audit.runs import LATEST, chosen
 from reid_audit.severity import FORGIVEN
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from reid_audit.audit import AuditedFile, AuditRequest, Films
-
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy")
 """Libraries whose versions can change a figure."""
@@ -149,17 +145,23 @@ def check(options: CheckOptions, began: float | None) -> int:
     if options.quiet and options.verbose:
         raise click.UsageError("--quiet and --verbose exclude each other")
     console = console_for(quiet=options.quiet)
-    policy, source, digest = load_policy(options.policy, Path.cwd())
-    options = options.model_copy(update={"policy": source, "waivers": options.waivers or find_waivers(Path.cwd())})
-    console.print(first_line(options, digest), highlight=False, markup=False)
+    options, rules = rules_of(options)
+    console.print(first_line(options, rules), highlight=False, markup=False)
     for line in details(options) if options.verbose else ():
         console.print(line, highlight=False, markup=False)
-    ceiling = policy.budget.seconds if options.budget is None else options.budget
-    watching = ConsoleObserver(console, ceiling=ceiling, began=began, verbose=options.verbose)
+    watching = ConsoleObserver(console, ceiling=rules.ceiling(options), began=began, verbose=options.verbose)
     with earlier_run_named(options.out, console), watching as observer:
-        finished = carried_out(options, policy, digest, Terminal(console, observer, began))
-    if finished is None:
-        return 0
+        caller = Caller(
+            observer,
+            began,
+            note=partial(console.print, highlight=False, markup=False),
+            get_ready=make_ready,
+            show=partial(show, options, console),
+        )
+        if options.dry_run:
+            with previewed(options, rules, caller):
+                return 0
+        finished = carry_out(options, rules, caller)
     verdict = finished.audited.result.verdict
     if options.as_json:
         click.echo(render(publish(finished.audited.result), "json"), nl=False)
@@ -168,56 +170,6 @@ def check(options: CheckOptions, began: float | None) -> int:
     if not finished.newest:
         console.print(f"{options.out / LATEST} is a folder, not a link, and still shows an earlier run")
     return process_code(verdict.outcome, verdict.exit_code, options.fail_on)
-
-
-@dataclass(frozen=True, slots=True)
-class Terminal:
-    """Where a check shows its progress, and since when it runs."""
-
-    console: Console
-    observer: ConsoleObserver
-    began: float
-    """Reading of ``time.monotonic`` from which on the budget counts."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Finished:
-    """An audit whose reports are written."""
-
-    audited: AuditedFile
-    folder: Path
-    newest: bool
-    """Whether ``latest`` leads to it."""
-
-
-def carried_out(options: CheckOptions, policy: Policy, digest: str, terminal: Terminal) -> Finished | None:
-    """Everything from the file to the reports; None where it ends with the preflight."""
-    with ExitStack() as stack:
-        with stage(terminal.observer, "fetching the checkpoint", brief=True):
-            files = stack.enter_context(at_hand(options))
-        for line in files.notes():
-            terminal.console.print(one_line(line), highlight=False, markup=False)
-        return audited_and_written(with_declared_side(options, policy, files), policy, digest, files, terminal)
-
-
-def audited_and_written(
-    options: CheckOptions, policy: Policy, digest: str, files: Files, terminal: Terminal
-) -> Finished | None:
-    """``carried_out`` once the files are on this machine."""
-    with stage(terminal.observer, "reading the checkpoint", brief=True):
-        seen = screen(files.model.file, pickled_code=policy.pickled_code)
-    with stage(terminal.observer, "loading libraries", brief=True):  # torch among them: not before the file has passed
-        make_ready()
-        request, films = plan(options, policy, digest, files)
-    films = counted(films, ahead(request, options, seen.sha256, terminal.console, terminal.observer, terminal.began))
-    if options.dry_run:
-        return None
-    refuse_late(request, terminal.began)
-    with begun(options.out, datetime.now(UTC), seen.sha256) as folder:
-        audited = audited_file(request, films, options, folder, terminal)
-        with stage(terminal.observer, "writing reports", brief=True):
-            deliver(audited, folder, options.formats)
-        return Finished(audited, folder, finish(folder))
 
 
 @contextmanager
@@ -232,10 +184,10 @@ def earlier_run_named(out: Path, console: Console) -> Iterator[None]:
         raise
 
 
-def first_line(options: CheckOptions, digest: str) -> str:
+def first_line(options: CheckOptions, rules: Rules) -> str:
     """What is audited under what; said before anything that takes time."""
-    rules = f"{options.policy or 'the default policy'} (sha256 {digest[:16]})"
-    return one_line(f"reid-audit {__version__}: {options.checkpoint} under {rules}")
+    policy = f"{options.policy or 'the default policy'} (sha256 {rules.digest[:16]})"
+    return one_line(f"reid-audit {__version__}: {options.checkpoint} under {policy}")
 
 
 def details(options: CheckOptions) -> Iterator[str]:
@@ -243,85 +195,6 @@ def details(options: CheckOptions) -> Iterator[str]:
     for name, value in options.given():
         yield one_line(f"option --{name} {value}")
     yield f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in LIBRARIES)}"
-
-
-def plan(options: CheckOptions, policy: Policy, digest: str, files: Files) -> tuple[AuditRequest, Films]:
-    """Options and policy file as a request. Precedence: flag, environment, file, default."""
-    from reid_audit.audit import AuditRequest
-    from reid_audit.cli.sources import sources
-
-    waivers = load_waivers(options.waivers)
-    films, prior_file = sources(options)
-    read = options.demographics
-    request = AuditRequest(
-        checkpoint=files.model.file,
-        policy=override(policy, options),
-        policy_sha256=digest,
-        waivers=waivers,
-        method=options.method,
-        seed=options.seed,
-        device=options.device,
-        deterministic=options.deterministic,
-        architecture=options.arch,
-        factory=options.arch_factory,
-        prior=prior_file,
-        prior_patients=options.prior_patients,
-        predictor=None if read is None or read in READERS else Path(read),
-        base=files.base,
-        encoder=files.encoder,
-        options=(*options.given(), *files.origin()),
-    )
-    return request, films
-
-
-def refuse_late(request: AuditRequest, began: float) -> None:
-    """Raise AuditError where nothing of the budget is left for the audit itself: a report would hold nothing.
-
-    began: reading of the monotonic clock from which on the budget counts.
-    """
-    from reid_audit.budget import start
-
-    meter = start(request.policy.budget, began=began)
-    if meter.exhausted() is not None:
-        raise AuditError(
-            f"the budget was over when the preflight ended, after {words.duration(meter.elapsed())}",
-            closest="nothing was attacked, nothing was measured",
-            remedy="raise --budget, or use a machine that does less beside this",
-        )
-
-
-def audited_file(
-    request: AuditRequest, films: Films, options: CheckOptions, folder: Path, terminal: Terminal
-) -> AuditedFile:
-    """The audit itself; finished attack runs are kept in ``folder``."""
-    from reid_audit.audit import ControlCache, Environment, audit_file
-    from reid_audit.store import RunStore
-
-    earlier = tuple(run / ATTACK_RUNS for run in runs_below(options.out) if run != folder) if options.resume else ()
-    environment = Environment(
-        now=datetime.now(UTC),
-        clock=time.monotonic,
-        began=terminal.began,
-        observer=terminal.observer,
-        store=RunStore(folder / ATTACK_RUNS, earlier=earlier),
-        cache=ControlCache(options.cache),
-    )
-    return audit_file(request, films, environment)
-
-
-def deliver(audited: AuditedFile, folder: Path, formats: tuple[str, ...] = ()) -> None:
-    """Write what is restricted (mode 0700): evidence of each network, then the result; then the public reports (none
-    named: all), which can be written again from it."""
-    from reid_audit.report import publish, write_reports
-    from reid_audit.report.evidence_pages import write_evidence
-    from reid_audit.store import write_private
-
-    if audited.evidence is not None:
-        write_evidence(audited.evidence, folder / RESTRICTED)
-    for number, evidence in audited.further:
-        write_evidence(evidence, folder / RESTRICTED / f"network_{number + 1}")
-    write_private(folder / RESULT, audited.result.model_dump_json(indent=1))
-    write_reports(publish(audited.result), folder, tuple(name for name in FORMATS if name in formats) or FORMATS)
 
 
 def process_code(outcome: Outcome, code: int, fail_on: FailOn) -> int:

@@ -47,7 +47,7 @@ def films_of(case: DemoCase) -> Films:
 def demo(targets: tuple[TargetName, ...], out: Path, seed: int, quiet: bool) -> int:
     """Audit TARGETS (default: overfit_cnn, which leaks, and cnn, which does not) on procedural chest films."""
     from reid_audit.audit import AuditRequest, Environment, audit_file
-    from reid_audit.cli.check import deliver
+    from reid_audit.checking.reports import deliver
     from reid_audit.demo.targets import demo_case
     from reid_audit.policy import policy_sha256
 

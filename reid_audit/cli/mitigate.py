@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,23 +11,27 @@ import click
 
 from reid_audit import __version__
 from reid_audit.atomic import write_atomically
-from reid_audit.checkpoint import screen
-from reid_audit.cli.ahead import ahead, counted
-from reid_audit.cli.check import Terminal, check, deliver, plan, refuse_late
+from reid_audit.checking.caller import Caller
+from reid_audit.checking.options import CheckOptions, Named
+from reid_audit.checking.reports import deliver
+from reid_audit.checking.request import Asked
+from reid_audit.checking.rules import Rules, rules_of
+from reid_audit.checking.steps import environment_of, ready
+from reid_audit.cli.ahead import show
+from reid_audit.cli.check import check
 from reid_audit.cli.computing import Computing
-from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
-from reid_audit.cli.options import CheckOptions, Named, duration
+from reid_audit.cli.options import duration
 from reid_audit.console import ConsoleObserver, console_for, show_result
 from reid_audit.errors import RunStateError, one_line
 from reid_audit.mitigate.registry import MITIGATIONS
 from reid_audit.observer import stage
-from reid_audit.policy import find_waivers, load_policy
-from reid_audit.records import Policy
 from reid_audit.runs import ATTACK_RUNS
 
 if TYPE_CHECKING:
-    from reid_audit.audit import AuditRequest, Films
+    from rich.console import Console
+
+    from reid_audit.audit import AuditRequest
     from reid_audit.audit.mitigation import Mitigated, MitigationRequest
 
 COPY = "mitigated.safetensors"
@@ -97,17 +99,12 @@ def mitigate(options: MitigateOptions, began: float | None) -> int:
     began = time.monotonic() if began is None else began
     require_new(options.out)
     console = console_for(quiet=options.quiet)
-    checked = options.checked()
-    policy, source, digest = load_policy(checked.policy, Path.cwd())
-    checked = checked.model_copy(update={"policy": source, "waivers": checked.waivers or find_waivers(Path.cwd())})
+    checked, rules = rules_of(options.checked())
     said = one_line(f"reid-audit {__version__}: {options.checkpoint}, {', '.join(options.names)}")
     console.print(said, highlight=False, markup=False)
-    ceiling = policy.budget.seconds if options.budget is None else options.budget
-    with ConsoleObserver(console, ceiling=ceiling, began=began) as observer, ExitStack() as stack:
-        with stage(observer, "fetching the checkpoint", brief=True):
-            files = stack.enter_context(at_hand(checked))
-        checked = with_declared_side(checked, policy, files)
-        found = audited_and_written(options, checked, (policy, digest), files, Terminal(console, observer, began))
+    with ConsoleObserver(console, ceiling=rules.ceiling(options), began=began) as observer:
+        caller = Caller(observer, began, show=partial(show, checked, console))
+        found = audited_and_written(options, checked, rules, caller, console)
     show_result(console, found.result.after)
     console.print(f"copy: {options.out / COPY}; page: {options.out / 'mitigation.html'}", highlight=False)
     return found.result.after.verdict.exit_code
@@ -117,21 +114,15 @@ mitigate.params += [given for given in check.params if given.name in SHARED]
 
 
 def audited_and_written(
-    options: MitigateOptions, checked: CheckOptions, rules: tuple[Policy, str], files: Files, terminal: Terminal
+    options: MitigateOptions, checked: CheckOptions, rules: Rules, caller: Caller, console: Console
 ) -> Mitigated:
-    """Everything once the file is on this machine. rules: the policy and its digest."""
-    policy, digest = rules
-    with stage(terminal.observer, "reading the checkpoint", brief=True):
-        seen = screen(files.model.file, pickled_code=policy.pickled_code)
-    with stage(terminal.observer, "loading libraries", brief=True):
-        request, films = plan(checked, policy, digest, files)
-    films = counted(films, ahead(request, checked, seen.sha256, terminal.console, terminal.observer, terminal.began))
-    refuse_late(request, terminal.began)
-    terminal.console.print(TWICE, highlight=False)
-    found = carried_out(asked(options, request), films, options.cache, terminal)
-    with stage(terminal.observer, "writing reports", brief=True):
-        written(found, options.out)
-    return found
+    """Everything from the file to the page on both audits. checked: the options of the audit of the original."""
+    with ready(checked, rules, caller) as wanted:
+        console.print(TWICE, highlight=False)
+        found = carried_out(options, wanted)
+        with stage(caller.observer, "writing reports", brief=True):
+            written(found, options.out)
+        return found
 
 
 def list_mitigations() -> int:
@@ -147,7 +138,7 @@ def require_new(out: Path) -> None:
         raise RunStateError(f"{out} is not empty", closest="it may hold an earlier copy", remedy="give another --out")
 
 
-def asked(options: MitigateOptions, request: AuditRequest) -> MitigationRequest:
+def both(options: MitigateOptions, request: AuditRequest) -> MitigationRequest:
     """The request for both audits and the copy."""
     from reid_audit.audit.mitigation import MitigationRequest
     from reid_audit.cohort import Source, load_cohort, parse_source
@@ -168,19 +159,11 @@ def asked(options: MitigateOptions, request: AuditRequest) -> MitigationRequest:
     )
 
 
-def carried_out(request: MitigationRequest, films: Films, cache: Path | None, terminal: Terminal) -> Mitigated:
+def carried_out(options: MitigateOptions, wanted: Asked) -> Mitigated:
     """Both audits and the copy."""
-    from reid_audit.audit import ControlCache, Environment
     from reid_audit.audit.mitigation import audit_mitigated
 
-    environment = Environment(
-        now=datetime.now(UTC),
-        clock=time.monotonic,
-        began=terminal.began,
-        observer=terminal.observer,
-        cache=ControlCache(cache),
-    )
-    return audit_mitigated(request, films, environment)
+    return audit_mitigated(both(options, wanted.request), wanted.films, environment_of(wanted))
 
 
 def written(found: Mitigated, out: Path) -> None:

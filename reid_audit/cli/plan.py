@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,18 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reid_audit.checkpoint import screen
-from reid_audit.cli.ahead import counted, document, lines, listed, no_verdict, refusal, size
+from reid_audit.budget import Pace
+from reid_audit.checking.ahead import counted, look, refuse_faults, refuse_hopeless
+from reid_audit.checking.caller import Caller
+from reid_audit.checking.options import CheckOptions
+from reid_audit.checking.request import asked
+from reid_audit.checking.rules import Rules, rules_of
+from reid_audit.cli.ahead import document, lines, size
 from reid_audit.cli.check import check, first_line
-from reid_audit.cli.check import plan as asked_by
 from reid_audit.cli.computing import Computing
-from reid_audit.cli.files import Files, at_hand, with_declared_side
 from reid_audit.cli.given import given_as
-from reid_audit.cli.options import CheckOptions
 from reid_audit.console import ConsoleObserver, console_for
-from reid_audit.observer import Observer, stage
-from reid_audit.policy import find_waivers, load_policy
-from reid_audit.records import Policy
 from reid_audit.report.words import REDUCED, duration
 
 if TYPE_CHECKING:
@@ -47,55 +43,29 @@ def plan(options: CheckOptions, began: float | None) -> int:
     """
     began = time.monotonic() if began is None else began
     console = console_for(quiet=options.quiet)
-    policy, source, digest = load_policy(options.policy, Path.cwd())
-    options = options.model_copy(update={"policy": source, "waivers": options.waivers or find_waivers(Path.cwd())})
-    console.print(first_line(options, digest), highlight=False, markup=False)
-    ceiling = policy.budget.seconds if options.budget is None else options.budget
+    options, rules = rules_of(options)
+    console.print(first_line(options, rules), highlight=False, markup=False)
+    ceiling = rules.ceiling(options)
     with ConsoleObserver(console, ceiling=ceiling, began=began, verbose=options.verbose) as observer:
-        report = forecast(options, policy, digest, observer, began)
+        report = forecast(options, rules, Caller(observer, began))
     if options.as_json:
         click.echo(json.dumps(document(report), indent=1))
     else:
         show(report, Console(highlight=False))
-    limits = [finding for finding in report.findings if finding.topic == "policy"]
-    if not report.verdict_possible and not options.indicators_only:
-        raise no_verdict(limits)
+    refuse_hopeless(report, options)
     return 0
 
 
-def forecast(options: CheckOptions, policy: Policy, digest: str, observer: Observer, began: float) -> Preflight:
+def forecast(options: CheckOptions, rules: Rules, caller: Caller) -> Preflight:
     """The preflight of the check, with its cost as a trial foresees it. Raises AuditError where it would not start."""
-    with ExitStack() as stack:
-        with stage(observer, "fetching the checkpoint", brief=True):
-            files = stack.enter_context(at_hand(options))
-        return _forecast(with_declared_side(options, policy, files), policy, digest, files, observer, began)
+    with asked(options, rules, caller) as wanted:
+        from reid_audit.audit.preflight import foreseen
 
-
-def _forecast(
-    options: CheckOptions, policy: Policy, digest: str, files: Files, observer: Observer, began: float
-) -> Preflight:
-    """``forecast`` once the files are on this machine."""
-    with stage(observer, "reading the checkpoint", brief=True):
-        seen = screen(files.model.file, pickled_code=policy.pickled_code)
-    with stage(observer, "loading libraries", brief=True):
-        request, films = asked_by(options, policy, digest, files)
-        from reid_audit.audit.preflight import foreseen, look_ahead
-        from reid_audit.budget import Pace, start
-        from reid_audit.cli.sources import surveyed
-    now, meter = datetime.now(UTC), start(request.policy.budget, began=began)
-    looked = look_ahead(
-        request,
-        surveyed(options),
-        checkpoint_sha256=seen.sha256,
-        out=options.out,
-        today=now.date(),
-        meter=meter,
-        observer=observer,
-    )
-    if looked.report.faults:
-        raise refusal(looked, listed(looked, options.out, now, seen.sha256))
-    planned = foreseen(request, counted(films, looked.report), Pace(meter, observer))
-    return looked.report.model_copy(update={"planned": planned})
+        looked = look(wanted)
+        refuse_faults(looked, wanted)
+        pace = Pace(wanted.meter(), caller.observer)
+        planned = foreseen(wanted.request, counted(wanted.films, looked.report), pace)
+        return looked.report.model_copy(update={"planned": planned})
 
 
 def show(report: Preflight, console: Console) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from reid_audit.atomic import write_atomically
+from reid_audit.checking.rules import declared
 from reid_audit.cli.computing import Computing
 from reid_audit.cli.machine import writing_below
-from reid_audit.cli.options import declared, published_as
+from reid_audit.cli.options import published_as
 from reid_audit.errors import RunStateError
 from reid_audit.policy import load_policy, load_waivers
 from reid_audit.report import FORMATS

@@ -15,10 +15,10 @@ import click
 from rich.markup import escape
 
 from reid_audit import __version__
+from reid_audit.checking.options import CheckOptions, Named
 from reid_audit.cli.check import check
 from reid_audit.cli.computing import Conducting
 from reid_audit.cli.given import given_as
-from reid_audit.cli.options import CheckOptions, Named
 from reid_audit.console import COLOURS, ConsoleObserver, console_for
 from reid_audit.errors import CohortError, PolicyError, one_line
 from reid_audit.observer import stage

@@ -8,8 +8,10 @@ import click
 import pytest
 
 from reid_audit.audit.setup import stated_head
+from reid_audit.checking.options import NO_MATTER, CheckOptions
+from reid_audit.checking.rules import PROFILES, override, preprocessing
 from reid_audit.cli.check import check
-from reid_audit.cli.options import NO_MATTER, PROFILES, CheckOptions, duration, override, preprocessing
+from reid_audit.cli.options import duration
 from reid_audit.errors import ArchitectureError
 from reid_audit.preprocess import HALF, NAMED
 from reid_audit.records import ArchMatch, Policy, PreprocessPolicy, PreprocessSpec

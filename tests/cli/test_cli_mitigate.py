@@ -8,9 +8,9 @@ import preflight_films as films
 import pytest
 from declared import NOT_SEARCHED
 
+from reid_audit.checking.options import CheckOptions
 from reid_audit.cli import exit_code
 from reid_audit.cli.mitigate import SHARED, MitigateOptions, mitigate
-from reid_audit.cli.options import CheckOptions
 from reid_audit.demo.targets import checkpoint_path
 from reid_audit.mitigate.registry import MITIGATIONS
 from reid_audit.report.mitigation import MitigationDocument

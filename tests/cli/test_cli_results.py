@@ -15,9 +15,10 @@ import pytest
 import results
 
 from reid_audit.audit import AuditedFile
+from reid_audit.checking.options import CheckOptions
+from reid_audit.checking.reports import deliver
+from reid_audit.checking.rules import override
 from reid_audit.cli import exit_code
-from reid_audit.cli.check import deliver
-from reid_audit.cli.options import CheckOptions, override
 from reid_audit.records import (
     AuditResult,
     EncoderCard,

@@ -23,9 +23,9 @@ from phantom_files import write_phantom
 from PIL import Image
 from ray_machines import two_machines
 
+from reid_audit.checking.options import CheckOptions
 from reid_audit.cli import exit_code
 from reid_audit.cli.check import check
-from reid_audit.cli.options import CheckOptions
 from reid_audit.cli.sweep import OWN, SHARED, SweepOptions, sweep, words
 from reid_audit.cohort import Cohort
 from reid_audit.demo.targets import checkpoint_path, reference_films

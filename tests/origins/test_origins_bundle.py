@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from reid_audit.checking.files import Files, with_declared_side
+from reid_audit.checking.options import CheckOptions
 from reid_audit.cli import exit_code
-from reid_audit.cli.files import Files, with_declared_side
-from reid_audit.cli.options import CheckOptions
 from reid_audit.errors import CheckpointError
 from reid_audit.origins import Declared, Fetched, fetched
 from reid_audit.origins.bundle import declared

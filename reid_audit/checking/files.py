@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_audit.cli.options import CheckOptions
+from reid_audit.checking.options import CheckOptions
 from reid_audit.origins import Fetched, fetched
 from reid_audit.records import Policy
 from reid_audit.report.command import ORIGIN

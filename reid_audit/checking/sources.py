@@ -1,4 +1,4 @@
-"""Where a ``check`` takes its films from: opened only when the audit asks for them."""
+"""Where a check takes its films from: opened only when the audit asks for them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from reid_audit.cli.options import CheckOptions
+from reid_audit.checking.options import CheckOptions
+from reid_audit.errors import PolicyError
 from reid_audit.records import CohortName, Role
 
 if TYPE_CHECKING:
@@ -27,7 +26,8 @@ DRAW = 0
 
 
 def sources(options: CheckOptions) -> tuple[Films, Path | None]:
-    """The films of the audit, and the prior's file if it is one. Nothing is opened yet. Raises CohortError."""
+    """The films of the audit, and the prior's file if it is one. Nothing is opened yet. Raises CohortError, and
+    PolicyError for options at odds."""
     from reid_audit.audit import Films, PriorFilms
     from reid_audit.cohort import Source, load_cohort, parse_source
 
@@ -59,11 +59,15 @@ def drawer(options: CheckOptions, given: Mapping[str, str | None]) -> Draw:
 
 
 def named_prior(options: CheckOptions) -> Path | None:
-    """The prior's file, None where there is none. Raises UsageError on a patient file without it."""
+    """The prior's file, None where there is none. Raises PolicyError on a patient file without it."""
     file = None if options.prior is None else Path(options.prior)
     named = file if file is not None and file.suffix.lower() in PRIOR_FILES else None
     if options.prior_patients is not None and named is None:
-        raise click.UsageError("--prior-patients goes with a --prior file")
+        raise PolicyError(
+            "--prior-patients goes with a --prior file",
+            closest="--prior is not given" if file is None else f"--prior {file} names films",
+            remedy=f"give the file of the prior ({PRIOR_FILES[0]}), or leave out --prior-patients",
+        )
     return named
 
 
@@ -72,14 +76,15 @@ def opener(options: CheckOptions, text: str, role: Role) -> Callable[[Frame], Co
     from reid_audit.cohort import FilmStore, Source, parse_source, stored_cohort
 
     source = Source(*parse_source(text), options.strata, options.label)
-    return partial(stored_cohort, source, role=role, store=FilmStore(kept_in(options)))
+    return partial(stored_cohort, source, role=role, store=FilmStore(kept_in(options, text)))
 
 
-def kept_in(options: CheckOptions) -> Path | None:
-    """Where rendered films are kept: in the cache, but never below the folder of reports, which is given away."""
+def kept_in(options: CheckOptions, text: str) -> Path | None:
+    """Where the rendered films of ``text`` are kept: in the cache, but never below the folder of reports, which is
+    given away, and not where the films themselves are temporary."""
     if options.cache is None or options.cache.resolve().is_relative_to(options.out.resolve()):
         return None
-    return options.cache
+    return None if options.temporary(text) else options.cache
 
 
 def surveyed(options: CheckOptions) -> dict[CohortName, Source]:
