@@ -80,7 +80,7 @@ def preprocessing(stated: PreprocessPolicy, values: str | None, side: int | None
     if values == "infer":
         stated = PreprocessPolicy(declared=stated.declared, values="inferred")
     elif values is not None:
-        named = NAMED[values].model_dump(include={"mean", "std", "invert"})
+        named = NAMED[values].model_dump(include={"mean", "std", "invert", "per_film"})
         stated = PreprocessPolicy(declared=(stated.declared or PreprocessSpec()).model_copy(update=named))
     if side is None:
         return stated

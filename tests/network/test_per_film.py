@@ -15,7 +15,7 @@ from torch import nn
 
 from reid_audit.arch.target import Target
 from reid_audit.audit.hidden_membership import hidden_membership
-from reid_audit.audit.preprocessing import Asked, Specimens, ask_network, choose_preprocessing
+from reid_audit.audit.preprocessing import Asked, Specimens, choose_preprocessing
 from reid_audit.cohort import RawFilm, render
 from reid_audit.errors import CohortError
 from reid_audit.network.answer_fit import fit_by_answers
@@ -71,7 +71,8 @@ def test_it_comes_before_the_other_values_and_cannot_be_undone() -> None:
 @pytest.mark.parametrize("truth", [ALONE, at(QUARTER, 32)], ids=["each by itself", "all alike"])
 def test_statistics_tell_whether_each_film_was_standardised(truth: PreprocessSpec) -> None:
     films = exposed(raw_films(24, 0))
-    found = fit_preprocess(remembering(films[:8], truth), films_at(films), side=None, ways=Ways(per_film=EITHER))
+    side = 32 if truth.per_film == "none" else None
+    found = fit_preprocess(remembering(films[:8], truth), films_at(films), side=side, ways=Ways(per_film=EITHER))
     assert found is not None
     assert (found.best.per_film, found.best.side) == (truth.per_film, 32)
 
@@ -122,10 +123,8 @@ def test_declared_values_are_those_of_films_as_they_are_unless_they_say_otherwis
     fit = PreprocessFit(best=ALONE, by="statistics", films=24)
     stated = choose_preprocessing(target, PreprocessPolicy(declared=at(UNIT, 32)), Asked(Specimens(films), fit)).spec
     assert (stated.per_film, stated.mean, stated.std) == ("none", (0.0,), (1.0,))
-    chosen = choose_preprocessing(
-        target, PreprocessPolicy(declared=ALONE), ask_network(target, ALONE, Specimens(films))
-    )
-    assert chosen.spec.per_film == "zscore"
+    asked = Asked(Specimens(films), fit)
+    assert choose_preprocessing(target, PreprocessPolicy(declared=ALONE), asked).spec.per_film == "zscore"
 
 
 def test_a_policy_says_it_in_a_word_and_a_report_in_the_same() -> None:
