@@ -16,11 +16,13 @@ from torch import nn
 from reid_audit.arch.target import Target
 from reid_audit.audit.hidden_membership import hidden_membership
 from reid_audit.audit.preprocessing import Asked, Specimens, choose_preprocessing
+from reid_audit.budget import Meter, Pace
 from reid_audit.cohort import RawFilm, render
 from reid_audit.errors import CohortError
 from reid_audit.network.answer_fit import fit_by_answers
 from reid_audit.network.preprocessing import fit_preprocess
 from reid_audit.network.search import Ways
+from reid_audit.observer import SilentObserver
 from reid_audit.policy.parse import parse_policy
 from reid_audit.preprocess import UNIT, from_network, to_network
 from reid_audit.records import ArchMatch, Measured, PerFilm, PreprocessFit, PreprocessPolicy, PreprocessSpec
@@ -121,9 +123,9 @@ def test_declared_values_are_those_of_films_as_they_are_unless_they_say_otherwis
     films = exposed(raw_films(24, 0))
     target = remembering(films[:8], ALONE)
     fit = PreprocessFit(best=ALONE, by="statistics", films=24)
-    stated = choose_preprocessing(target, PreprocessPolicy(declared=at(UNIT, 32)), Asked(Specimens(films), fit)).spec
+    asked, ended = Asked(Specimens(films), fit), Pace(Meter(0.0, None), SilentObserver())
+    stated = choose_preprocessing(target, PreprocessPolicy(declared=at(UNIT, 32)), asked, ended).spec
     assert (stated.per_film, stated.mean, stated.std) == ("none", (0.0,), (1.0,))
-    asked = Asked(Specimens(films), fit)
     assert choose_preprocessing(target, PreprocessPolicy(declared=ALONE), asked).spec.per_film == "zscore"
 
 
