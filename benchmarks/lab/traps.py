@@ -82,6 +82,7 @@ class Trap:
         g = self.geometry
         cut = [] if g.keep is None else ["keep" + "x".join(f"{round(100 * edge)}" for edge in g.keep)]
         cut += [] if g.turn == "none" else [g.turn]
+        cut += [] if g.per_film == "none" else [g.per_film]
         frame = [str(g.side), *cut, g.resize, *([f"from{g.resize_to}"] if g.resize_to else []), g.interpolation]
         scale = [self.films, *([g.scaling.by] if g.scaling else [])] if self.films != "8-bit" else []
         return "-".join([self.architecture, self.values, *frame, *scale, self.recipe])
@@ -115,7 +116,7 @@ def library() -> tuple[Trap, ...]:
     traps += [
         Trap(name, v, frame(64)) for name in WITHOUT_STATISTICS for v in ("quarter", "imagenet", "unit", "inverted")
     ]
-    return (*traps, *in_minibatches(), *cropped())
+    return (*traps, *in_minibatches(), *cropped(), *standardised())
 
 
 def in_minibatches() -> tuple[Trap, ...]:
@@ -153,6 +154,13 @@ def cropped() -> tuple[Trap, ...]:
         Trap("resnet18", "imagenet", frame(96, resize_to=110, **middle), recipe="crops"),
         Trap("resnet18", "quarter", frame(64, resize_to=73, **middle), recipe="crops"),
     )
+
+
+def standardised() -> tuple[Trap, ...]:
+    """Networks that saw every film at mean 0 and deviation 1, as nnU-Net and MONAI's NormalizeIntensity make it."""
+    alone = frame(64, per_film="zscore")
+    recipes: tuple[Recipe, ...] = ("heart", "minibatches", "careful")
+    return (*(Trap("resnet18", "unit", alone, recipe=recipe) for recipe in recipes), Trap("vit_tiny", "unit", alone))
 
 
 def swapped() -> tuple[Trap, ...]:
