@@ -13,6 +13,7 @@ it. Both folders are removed at the end, whatever happens.
 
 from __future__ import annotations
 
+import difflib
 import os
 import tempfile
 import time
@@ -42,7 +43,7 @@ from reid_audit.report import FORMATS, Format, publish
 from reid_audit.report import render as rendered
 
 __all__ = ["Images", "Inspection", "Options", "check", "inspect", "render"]
-SIDES = ("reference", "holdout", "prior")
+COHORTS = ("reference", "holdout", "prior")
 
 
 class Options(TypedDict, total=False):
@@ -76,6 +77,10 @@ class Options(TypedDict, total=False):
     """Reports to write below ``out``; default: all."""
     published_as: str
     resume: bool
+
+
+KNOWN = ("reference", "holdout", "policy", "out", *Options.__annotations__)
+"""Names of what ``check`` takes beside the checkpoint and an observer."""
 
 
 class Called(CheckOptions):
@@ -150,7 +155,11 @@ def _asked(checkpoint: str | os.PathLike[str] | nn.Module, given: dict[str, Any]
 
     Raises PolicyError for options that the command refuses too.
     """
-    texts = {side: _source(given.pop(side, None), place / side) for side in SIDES}
+    for name in given:
+        if name not in KNOWN:
+            (near,) = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.0)
+            raise PolicyError(f"unknown option {name!r}", closest=near, remedy="docs/python.md lists them")
+    texts = {side: _source(given.pop(side, None), place / side) for side in COHORTS}
     if isinstance(budget := given.pop("budget", None), str):
         try:
             budget = seconds(budget)

@@ -105,8 +105,18 @@ def test_what_the_command_refuses_is_raised_before_the_attack(here: Path, networ
         reid_audit.check(network, shared, np.concatenate([shared[:2], films(20, 2)]), policy=POLICY)
     with pytest.raises(PolicyError, match="unit"):
         reid_audit.check(network, shared, films(20, 2), budget="3")
-    with pytest.raises(PolicyError, match="sied"):
-        reid_audit.check(network, shared, films(20, 2), sied=64)  # type: ignore[call-arg]
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"sied": 64}, "sied"),
+        ({"dry_run": True}, "dry_run"),
+        ({"side": 5000}, "side"),
+        ({"repeats": 0}, "repeats"),
+        ({"seed": -1}, "seed"),
+        ({"budget": 0.0}, "budget"),
+        ({"formats": ("word",)}, "word"),
+    ]
+    for given, said in wrong:
+        with pytest.raises(PolicyError, match=said):
+            reid_audit.check(network, shared, films(20, 2), **given)
     with pytest.raises(CheckpointError, match="OrderedDict"):
         reid_audit.check(network.state_dict(), shared, films(20, 2))  # type: ignore[arg-type]
     with pytest.raises(PolicyError):

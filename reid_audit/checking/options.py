@@ -7,16 +7,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat
 
 from reid_audit.attack.methods import DEFAULT, MethodName
 from reid_audit.records import Record
+from reid_audit.report import FORMATS
 
 FailOn = Literal["fail", "inconclusive", "never"]
 IN_MEMORY = "(in memory)"
 """What the command that reproduces a report shows in place of a temporary file."""
 LONGEST_NAME = 120
 """Characters of what a report shows of a declared name."""
+SIDES, REPEATS = (8, 1024), (1, 20)
+"""The least and the most that can be asked for: pixels of the network input, and attack seeds."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -47,6 +50,14 @@ def repository_path(text: str) -> str:
     return text
 
 
+def known_formats(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of ``FORMATS``. Raises ValueError for any other."""
+    for name in names:
+        if name not in FORMATS:
+            raise ValueError(f"no format is called {name}: {', '.join(FORMATS)}")
+    return names
+
+
 class CheckOptions(Record):
     """Everything given to one ``check``; None or empty: not given."""
 
@@ -62,24 +73,24 @@ class CheckOptions(Record):
     strata: tuple[str, ...] = ()
     label: str | None = None
     """A column, or columns of findings joined by commas."""
-    budget: float | None = None
+    budget: PositiveFloat | None = None
     """Seconds."""
     profile: Literal["ci", "standard", "deep"] | None = None
     method: MethodName = DEFAULT
     base: Named | None = None
     encoder: Named | None = None
-    repeats: int | None = None
+    repeats: Annotated[int, Field(ge=REPEATS[0], le=REPEATS[1])] | None = None
     cache: Path | None = None
-    side: int | None = None
+    side: Annotated[int, Field(ge=SIDES[0], le=SIDES[1])] | None = None
     preprocess: Literal["infer", "unit", "half", "imagenet", "xrv"] | None = None
     head: Literal["softmax", "sigmoid", "regression"] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     deterministic: bool = False
     arch: str | None = None
     arch_factory: str | None = None
-    seed: int = 0
+    seed: NonNegativeInt = 0
     out: Path = Path("reid-audit-report")
-    formats: tuple[str, ...] = ()
+    formats: Annotated[tuple[str, ...], AfterValidator(known_formats)] = ()
     resume: bool = False
     indicators_only: bool = False
     dry_run: bool = False

@@ -16,7 +16,7 @@ import click
 from reid_audit import __version__
 from reid_audit.attack.methods import DEFAULT, METHODS
 from reid_audit.checking.caller import Caller
-from reid_audit.checking.options import CheckOptions, FailOn
+from reid_audit.checking.options import REPEATS, SIDES, CheckOptions, FailOn
 from reid_audit.checking.rules import PROFILES, Rules, rules_of
 from reid_audit.checking.steps import carry_out, previewed
 from reid_audit.cli.ahead import show
@@ -83,9 +83,9 @@ LIBRARIES = ("torch", "torchvision", "numpy", "scipy")
 @click.option(
     "--encoder", type=click.Path(), help="Re-identification encoder that compares films once more: a file or a URI."
 )
-@click.option("--repeats", type=click.IntRange(1, 20), help="Attack seeds that must agree, overriding the policy.")
+@click.option("--repeats", type=click.IntRange(*REPEATS), help="Attack seeds that must agree, overriding the policy.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps control results between audits.")
-@click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input, overriding the policy.")
+@click.option("--side", type=click.IntRange(*SIDES), help="Pixels of the square network input, overriding the policy.")
 @click.option(
     "--preprocess",
     type=click.Choice(["infer", "unit", "half", "imagenet", "xrv"]),

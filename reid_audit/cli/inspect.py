@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reid_audit.checking.options import SIDES
 from reid_audit.cli.computing import Computing
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ CARRIED = {
 
 @click.command(cls=Computing)
 @click.argument("checkpoint", type=click.Path())
-@click.option("--side", type=click.IntRange(8, 1024), help="Pixels of the square network input.")
+@click.option("--side", type=click.IntRange(*SIDES), help="Pixels of the square network input.")
 @click.option("--arch", help="Architecture by name (NAME+groupnorm16 where BatchNorm was replaced).")
 @click.option("--arch-factory", "factory", help="package.module:function that builds the network. Runs that code.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
