@@ -103,7 +103,8 @@ def hidden_membership(
     cohorts = Cohorts(target, members, strangers, pace or unhurried())
     ways, frames = (reframed(target, used), framings(used)) if members.fixed is None else ((), ())
     lying = (way for frame in (used, *frames) for way in turns(frame, members.turns()))
-    rivals = distinct(used, (*others, *lying, *ways, *standardised_otherwise(used)), members)
+    alone = (*standardised_otherwise(used), *_stretched(used, members))
+    rivals = distinct(used, (*others, *lying, *ways, *alone), members)
     first = cohorts.first(used)
     if first < FEWEST:
         return Hidden(Unmeasured(metric=Metric.PREPROCESS_FIT, reason=Reason.TOO_FEW_REFERENCE))
@@ -133,6 +134,13 @@ def reframed(target: Target, used: PreprocessSpec) -> list[PreprocessSpec]:
     far = {side for side in (used.side // 2, 2 * used.side, *USUAL) if SIDES[0] <= side <= SIDES[-1]} - {used.side}
     moved = [*neighbours(used), *(at_side(used, side) for side in sorted(far))]
     return [*ways, *(way for place in moved for way in (place, whole(place)))]
+
+
+def _stretched(used: PreprocessSpec, members: Specimens) -> list[PreprocessSpec]:
+    """8-bit films stretched one by one, or not."""
+    if used.scaling is None:
+        return [used.model_copy(update={"scaling": scaling}) for scaling in members.late()]
+    return [used.model_copy(update={"scaling": None})] if used.scaling in members.late() else []
 
 
 def distinct(used: PreprocessSpec, ways: Iterable[PreprocessSpec], images: Specimens) -> list[PreprocessSpec]:

@@ -58,6 +58,8 @@ UNSTATED = {"keep", "resize_to", "per_film", "scaling"}
 """Parts of the geometry that are as they are by default where the others are stated."""
 SHOWN = 8
 """Candidates a report lists."""
+SPANNED = 0.98
+"""Of what 8 bits hold, the share that films fill out where a stretch would not change them."""
 GUESS = PreprocessSpec(mean=(0.5,), std=(0.5,))
 """Values where nothing tells them."""
 
@@ -107,12 +109,19 @@ class Specimens:
     def ways(self, values: PreprocessSpec | None = None) -> Ways:
         """What is worth trying; ``values``: under their inversion, and what they say is done to every film alone."""
         if values is None:
-            return Ways(self._scalings(), self.turns(), per_film=get_args(PerFilm))
-        return Ways(self._scalings(), self.turns(), (values.invert,), (values.per_film,))
+            return Ways(self._scalings(), self.turns(), per_film=get_args(PerFilm), late=self.late())
+        return Ways(self._scalings(), self.turns(), (values.invert,), (values.per_film,), self.late())
 
     def turns(self) -> tuple[Turn, ...]:
         """Ways that the films may have been turned."""
         return OF_SLICES if any(film.reoriented for film in self.raw) else OF_PICTURES
+
+    def late(self) -> tuple[Scaling, ...]:
+        """The stretch of each film from its darkest to its brightest value, of 8-bit films that it would change."""
+        if not self.raw or any(film.kind != "8-bit" for film in self.raw):
+            return ()
+        spans = [high - low for low, high in (film.extremes() for film in self.raw)]
+        return (Scaling(by="minmax"),) if float(np.mean(spans)) < SPANNED * 255 else ()
 
     def _scalings(self) -> tuple[Scaling | None, ...]:
         """Ways from stored values to [0, 1]: 8-bit films have one."""

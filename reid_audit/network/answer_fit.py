@@ -158,7 +158,7 @@ def _valued(search: _Search, side: int | None, among: Ways) -> PreprocessSpec:
     ways = [
         values.model_copy(update={"side": pixels, "scaling": scaling, "turn": turn, "invert": invert})
         for pixels in ((side,) if side else COARSE)
-        for scaling in among.scalings
+        for scaling in (*among.scalings, *among.late)
         for turn in (among.turns if len(among.turns) <= TURNS else among.turns[:1])
         for values in known
         for invert in among.inverts

@@ -26,7 +26,6 @@ from reid_audit.network.geometries import (
     framings,
     interpolations,
     neighbours,
-    per_film,
     turns,
 )
 from reid_audit.network.information import FILMS, Informed, surely_less
@@ -98,8 +97,8 @@ class _Course:
             return
         self.joint = Remembered(self.search, self.geometry, self.free)
         self.joint.climb()
-        if self.joint.share > CERTAIN and self.search.ways.per_film != PLAIN.per_film:
-            self.geometry = self.search.better(self.geometry, _standardised(self.search, side))
+        if self.joint.share > CERTAIN and self.search.ways.one_by_one():
+            self.geometry = self.search.better(self.geometry, _one_by_one(self.search, side))
             self.joint.start = self.geometry
             self.joint.climb()
         answered = None
@@ -144,10 +143,9 @@ def _geometry(search: Search, side: int | None) -> PreprocessSpec:
     return search.better(found[0], found[1:])
 
 
-def _standardised(search: Search, side: int | None) -> list[PreprocessSpec]:
-    """The same for films that are each standardised by itself: for them all scalings are one."""
-    start = PreprocessSpec(side=side or 224, scaling=search.ways.scalings[0])
-    return [_of_scaling(search, way, side) for way in per_film(start, search.ways.per_film)]
+def _one_by_one(search: Search, side: int | None) -> list[PreprocessSpec]:
+    """The same for films that are each brought to one range, or to one mean and deviation, by itself."""
+    return [_of_scaling(search, changed(way, side=side or 224), side) for way in search.ways.one_by_one()]
 
 
 def _of_scaling(search: Search, start: PreprocessSpec, side: int | None) -> PreprocessSpec:

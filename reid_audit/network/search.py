@@ -81,6 +81,13 @@ class Ways:
     turns: tuple[Turn, ...] = ("none",)
     inverts: Inverts = EITHER
     per_film: tuple[PerFilm, ...] = ("none",)
+    late: tuple[Scaling, ...] = ()
+    """Scalings of each film for itself that are tried where the others do not explain the statistics."""
+
+    def one_by_one(self) -> list[PreprocessSpec]:
+        """What may be done to each film by itself, where ``scalings`` do not explain the statistics."""
+        alone = [PreprocessSpec(scaling=self.scalings[0], per_film=way) for way in self.per_film if way != "none"]
+        return [*alone, *(PreprocessSpec(scaling=scaling) for scaling in self.late)]
 
 
 PLAIN = Ways()

@@ -25,11 +25,12 @@ from reid_audit.network.search import Ways
 from reid_audit.observer import SilentObserver
 from reid_audit.policy.parse import parse_policy
 from reid_audit.preprocess import UNIT, from_network, to_network
-from reid_audit.records import ArchMatch, Measured, PerFilm, PreprocessFit, PreprocessPolicy, PreprocessSpec
+from reid_audit.records import ArchMatch, Measured, PerFilm, PreprocessFit, PreprocessPolicy, PreprocessSpec, Scaling
 
 EITHER: tuple[PerFilm, ...] = ("none", "zscore")
 ALONE = PreprocessSpec(side=32, per_film="zscore")
 QUARTER = PreprocessSpec(mean=(0.5,), std=(0.25,))
+STRETCHED = Scaling(by="minmax")
 
 
 def exposed(films: tuple[RawFilm, ...]) -> tuple[RawFilm, ...]:
@@ -77,6 +78,23 @@ def test_statistics_tell_whether_each_film_was_standardised(truth: PreprocessSpe
     found = fit_preprocess(remembering(films[:8], truth), films_at(films), side=side, ways=Ways(per_film=EITHER))
     assert found is not None
     assert (found.best.per_film, found.best.side) == (truth.per_film, 32)
+
+
+def test_a_stretch_of_8_bit_films_is_tried_where_it_would_change_them() -> None:
+    films = exposed(raw_films(24, 0))
+    assert Specimens(films).ways().late == (STRETCHED,)
+    full = tuple(replace(film, pixels=np.where(np.eye(96) > 0, [[0, 255] * 48], film.pixels)) for film in films)
+    assert Specimens(full).ways().late == ()
+    assert Specimens(tuple(replace(film, kind="integer") for film in films)).ways().late == ()
+
+
+def test_statistics_tell_that_each_film_was_stretched() -> None:
+    films = exposed(raw_films(24, 0))
+    target = remembering(films[:8], at(QUARTER, 32, scaling=STRETCHED))
+    found = fit_preprocess(target, films_at(films), side=32, ways=Ways(per_film=EITHER, late=(STRETCHED,)))
+    assert found is not None
+    assert (found.best.scaling, found.best.per_film) == (STRETCHED, "none")
+    assert np.allclose(found.best.std, QUARTER.std, rtol=0.02)
 
 
 def taught(films: tuple[RawFilm, ...]) -> Target:
