@@ -43,6 +43,9 @@ REMEMBERED = 0.03
 augmentation. They decide the geometry too, however few they are."""
 CERTAIN = 0.002
 """The share at which no other geometry is asked."""
+DOUBT = 2.0
+"""Films standardised or stretched one by one must leave less than half of what stays unexplained of films as they are:
+of a network that stretched or standardised them they leave a fiftieth, of one that did not sometimes a fifth less."""
 TWICE = 2.0
 """How much more than the best a geometry that the answers prefer may leave unexplained."""
 
@@ -127,13 +130,18 @@ class Remembered:
             count = min(count, count_at(self.here, ALL))
             best = self._fit(self.here, count)
             found = self._fit(geometry, count)
-            if found is None or best is None or found.unexplained >= best.unexplained:
+            if found is None or best is None or self._weighed(found) >= self._weighed(best):
                 return False
         found = self._fit(geometry, count_at(geometry, ALL))
         if found is None or (found.unexplained > EXPLAINED and found.share > REMEMBERED):
             return False
         self.here, self.best, self.films = geometry, found, count_at(geometry, ALL)
         return True
+
+    def _weighed(self, fit: JointFit) -> float:
+        """What stays unexplained, of films that something is done to one by one ``DOUBT`` times as much."""
+        alone = fit.spec.per_film != "none" or fit.spec.scaling in self.search.ways.late
+        return DOUBT * fit.unexplained if alone else fit.unexplained
 
     def _fit(self, geometry: PreprocessSpec, count: int) -> JointFit | None:
         """The joint fit of the first ``count`` films under ``geometry``. Raises OutOfTime."""
