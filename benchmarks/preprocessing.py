@@ -178,6 +178,7 @@ def row_of(row: dict[str, Any]) -> Row:
     kept = spec.get("keep")
     part = "" if kept is None else f"keep {', '.join(f'{edge:.3g}' for edge in kept)}, "
     part += "" if spec.get("turn", "none") == "none" else f"{spec['turn']}, "
+    part += "" if spec.get("per_film", "none") == "none" else f"{spec['per_film']}, "
     found = f"{spec['side']} px, {part}{spec['interpolation']}, {values}{', inverted' if spec['invert'] else ''}"
     fit = "-" if nothing["fit"] is None else f"{nothing['fit']:.4f}"
     wrong = [how for how in WRONG if row["ways"].get(how, {}).get("could_pass")]

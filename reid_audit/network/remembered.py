@@ -45,7 +45,8 @@ CERTAIN = 0.002
 """The share at which no other geometry is asked."""
 DOUBT = 2.0
 """Films standardised or stretched one by one must leave less than half of what stays unexplained of films as they are:
-of a network that stretched or standardised them they leave a fiftieth, of one that did not sometimes a fifth less."""
+of a network that learned standardised films by heart they leave an eightieth, of one that did not sometimes a fifth
+less (docs/log.md)."""
 TWICE = 2.0
 """How much more than the best a geometry that the answers prefer may leave unexplained."""
 

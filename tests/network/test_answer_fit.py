@@ -41,14 +41,14 @@ def by_heart() -> Target:
     return taught(raw_films(MEMBERS, 0))
 
 
-def taught(films: tuple[RawFilm, ...]) -> Target:
-    """The same of other films."""
+def taught(films: tuple[RawFilm, ...], spec: PreprocessSpec = TRUTH) -> Target:
+    """The same of other films, and under another preprocessing at the same side."""
     torch.manual_seed(1)
     layers: list[nn.Module] = []
     for inside, outside in ((1, 24), (24, 32), (32, 48)):
         layers += [nn.Conv2d(inside, outside, 3, 2, 1), nn.Tanh()]
     module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(192, 2))
-    inputs = to_network(films_at(films)(TRUTH, len(films)), TRUTH, 1)
+    inputs = to_network(films_at(films)(spec, len(films)), spec, 1)
     labels = torch.from_numpy((words(len(films)) == "M").astype(np.int64))
     optimiser = torch.optim.Adam(module.parameters(), lr=5e-3)
     for _ in range(150):

@@ -8,12 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_answer_fit import MEMBERS, words
-from test_answer_fit import taught as taught_under_values
+from test_answer_fit import MEMBERS, taught, words
 from test_network_preprocessing import at, films_at, raw_films, remembering
-from torch import nn
 
-from reid_audit.arch.target import Target
 from reid_audit.audit.hidden_membership import hidden_membership
 from reid_audit.audit.preprocessing import Asked, Specimens, choose_preprocessing
 from reid_audit.budget import Meter, Pace
@@ -25,7 +22,7 @@ from reid_audit.network.search import Ways
 from reid_audit.observer import SilentObserver
 from reid_audit.policy.parse import parse_policy
 from reid_audit.preprocess import UNIT, from_network, to_network
-from reid_audit.records import ArchMatch, Measured, PerFilm, PreprocessFit, PreprocessPolicy, PreprocessSpec, Scaling
+from reid_audit.records import Measured, PerFilm, PreprocessFit, PreprocessPolicy, PreprocessSpec, Scaling
 
 EITHER: tuple[PerFilm, ...] = ("none", "zscore")
 ALONE = PreprocessSpec(side=32, per_film="zscore")
@@ -97,27 +94,9 @@ def test_statistics_tell_that_each_film_was_stretched() -> None:
     assert np.allclose(found.best.std, QUARTER.std, rtol=0.02)
 
 
-def taught(films: tuple[RawFilm, ...]) -> Target:
-    """A small network without normalisation that has learned the films, each standardised by itself."""
-    torch.manual_seed(1)
-    layers: list[nn.Module] = []
-    for inside, outside in ((1, 24), (24, 32), (32, 48)):
-        layers += [nn.Conv2d(inside, outside, 3, 2, 1), nn.Tanh()]
-    module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(192, 2))
-    inputs = to_network(films_at(films)(ALONE, len(films)), ALONE, 1)
-    labels = torch.from_numpy((words(len(films)) == "M").astype(np.int64))
-    optimiser = torch.optim.Adam(module.parameters(), lr=5e-3)
-    for _ in range(150):
-        optimiser.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(module(inputs), labels))
-        optimiser.step()
-    match = ArchMatch(name="small", library="tests", family="convnet", coverage=1.0, classes=2, channels=1, side=224)
-    return Target(module.eval().requires_grad_(False), match)
-
-
 def test_answers_tell_it_too_and_members_are_hidden_without_it() -> None:
     films, strangers = exposed(raw_films(MEMBERS, 0)), exposed(raw_films(96, 9))
-    target = taught(films)
+    target = taught(films, ALONE)
     found = fit_by_answers(target, films_at(films), words(MEMBERS), side=32, ways=Ways(per_film=EITHER))
     assert found is not None
     assert found.best.per_film == "zscore"
@@ -130,9 +109,7 @@ def test_answers_tell_it_too_and_members_are_hidden_without_it() -> None:
 
 def test_answers_of_a_network_that_saw_all_films_alike_do_not_ask_for_it() -> None:
     films = raw_films(MEMBERS, 0)
-    found = fit_by_answers(
-        taught_under_values(films), films_at(films), words(MEMBERS), side=32, ways=Ways(per_film=EITHER)
-    )
+    found = fit_by_answers(taught(films), films_at(films), words(MEMBERS), side=32, ways=Ways(per_film=EITHER))
     assert found is not None
     assert found.best.per_film == "none"
 
